@@ -1,0 +1,15 @@
+"""Errors of the assistants layer.
+
+AssistantError
+└── RevisionIsImmutable   publish a new revision instead
+"""
+
+from __future__ import annotations
+
+
+class AssistantError(Exception):
+    """Base of this layer's errors."""
+
+
+class RevisionIsImmutable(AssistantError):
+    """Somebody tried to change a revision; create a new one."""

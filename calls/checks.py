@@ -1,0 +1,3 @@
+"""System checks of the calls layer."""
+
+from __future__ import annotations

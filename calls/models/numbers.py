@@ -1,0 +1,83 @@
+"""Phone numbers with their route: who answers, under which policy and ceilings."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from assistants.models import Assistant
+from calls.models.connections import ProviderConnection, TwilioAccount
+from calls.models.policy import CallPolicy
+from voiceplatform.base.models import OrganisationOwned
+
+
+class PhoneNumber(OrganisationOwned):
+    """One number; Vapi's id when it was imported from there."""
+
+    class Route(models.TextChoices):
+        """Route states (design.md 6)."""
+
+        VAPI = "vapi"
+        CANARY = "canary"
+        DIRECT = "direct"
+        PAUSED = "paused"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    number_e164 = models.CharField(max_length=16, unique=True)
+    name = models.CharField(max_length=100, blank=True)
+    twilio_account = models.ForeignKey(
+        TwilioAccount, on_delete=models.PROTECT, related_name="numbers"
+    )
+    twilio_sid = models.CharField(max_length=34, blank=True, help_text="PN…")
+    route = models.CharField(max_length=8, choices=Route, default=Route.VAPI)
+    canary_percent = models.PositiveSmallIntegerField(default=0)
+    previous_voice_url = models.URLField(
+        blank=True, max_length=500, help_text="Where calls went before; the way back"
+    )
+    assistant = models.ForeignKey(
+        Assistant, on_delete=models.PROTECT, null=True, blank=True, related_name="numbers"
+    )
+    connection = models.ForeignKey(
+        ProviderConnection,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="numbers",
+        help_text="Empty: the organisation's default connection",
+    )
+    policy = models.ForeignKey(
+        CallPolicy, on_delete=models.PROTECT, null=True, blank=True, related_name="numbers"
+    )
+    max_call_seconds = models.PositiveIntegerField(default=3600)
+    max_tool_calls = models.PositiveIntegerField(default=50)
+    max_spend_usd = models.DecimalField(max_digits=8, decimal_places=2, default=5)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("number_e164",)
+        indexes = (models.Index(fields=("organisation", "route"), name="number_by_route"),)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(route__in=("vapi", "canary", "direct", "paused")),
+                name="number_route_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(canary_percent__lte=100), name="number_canary_0_100"
+            ),
+            models.CheckConstraint(
+                condition=Q(route__in=("vapi", "paused"))
+                | Q(assistant__isnull=False, policy__isnull=False),
+                name="number_direct_needs_assistant_and_policy",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_call_seconds__gte=10, max_call_seconds__lte=14_400)
+                & Q(max_spend_usd__gt=0),
+                name="number_has_ceilings",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.number_e164

@@ -1,0 +1,36 @@
+"""Frozen values that the bridge and the tool dispatcher share; pure, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["ok", "error", "timeout", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """One tool as a call sees it.
+
+    ``name`` is what the model calls; ``posted_name`` is what the tool server knows, when legal
+    names differ. ``kind`` is Vapi's tool type. ``handle`` names the row to the dispatcher.
+    """
+
+    name: str
+    kind: str = "function"
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    posted_name: str = ""
+    handle: str = ""
+    timeout_seconds: float = 20.0
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What goes back to the model, as text, and how it came about."""
+
+    output: str
+    outcome: Outcome = "ok"
+    duration_ms: int = 0

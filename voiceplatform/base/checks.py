@@ -1,0 +1,3 @@
+"""System checks of the lowest layer: keys and origins."""
+
+from __future__ import annotations

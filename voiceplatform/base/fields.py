@@ -1,0 +1,96 @@
+"""Encrypted model fields; owns how a secret is stored and nothing about who may see it.
+
+Values are sealed with Fernet under ``settings.FIELD_ENCRYPTION_KEYS`` (newest first): the first
+key seals, every key opens, so keys rotate without an outage. Encrypted columns cannot be searched
+or compared in the database, on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+
+class DecryptionError(Exception):
+    """No configured key opens a stored value; put the lost key back into FIELD_ENCRYPTION_KEYS."""
+
+
+@lru_cache(maxsize=8)
+def _keyring(keys: tuple[str, ...]) -> MultiFernet:
+    if not keys:
+        raise ImproperlyConfigured(
+            "FIELD_ENCRYPTION_KEYS is empty, so no secret can be stored or read. Fix: set it to a "
+            "key made by `python -c 'from cryptography.fernet import Fernet; "
+            "print(Fernet.generate_key().decode())'`."
+        )
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def seal(clear: bytes) -> bytes:
+    """Return ``clear`` encrypted under the newest key."""
+    return _keyring(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(clear)
+
+
+def unseal(token: bytes) -> bytes:
+    """Return the clear bytes of ``token``.
+
+    Raises:
+        DecryptionError: no configured key fits.
+    """
+    try:
+        return _keyring(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(token)
+    except InvalidToken as error:
+        raise DecryptionError(
+            "a stored secret was sealed with a key that FIELD_ENCRYPTION_KEYS no longer holds. "
+            "Fix: add the old key behind the new one, comma-separated."
+        ) from error
+
+
+class EncryptedTextField(models.TextField):
+    """Text that is sealed at rest; the empty string stays empty, so 'is it set' needs no key."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        """Seal on the way to the database."""
+        value = super().get_prep_value(value)
+        return value if value in (None, "") else seal(str(value).encode()).decode("ascii")
+
+    def from_db_value(self, value: str | None, *_: Any) -> str | None:
+        """Open on the way from the database."""
+        return value if value in (None, "") else unseal(str(value).encode("ascii")).decode()
+
+
+class EncryptedJSONField(models.TextField):
+    """Any JSON value, sealed at rest. Null is stored as SQL NULL."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        """Seal the compact JSON text."""
+        if value is None:
+            return None
+        return seal(json.dumps(value, separators=(",", ":")).encode()).decode("ascii")
+
+    def from_db_value(self, value: str | None, *_: Any) -> Any:
+        """Open and parse."""
+        return None if value is None else json.loads(unseal(value.encode("ascii")))
+
+    def to_python(self, value: Any) -> Any:
+        """Leave Python values as they are; forms never edit this field."""
+        return value
+
+
+class EncryptedBinaryField(models.BinaryField):
+    """Bytes sealed at rest."""
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        """Seal on the way to the database."""
+        sealed = None if value is None else seal(bytes(value))
+        return super().get_db_prep_value(sealed, connection, prepared)
+
+    def from_db_value(self, value: Any, *_: Any) -> bytes | None:
+        """Open on the way from the database."""
+        return None if value is None else unseal(bytes(value))

@@ -1,0 +1,224 @@
+"""Every setting of the platform, read once from the environment through ``env``.
+
+With no environment at all this is the embedded default of design decision 8: SQLite (WAL,
+IMMEDIATE) and a Valkey server on a unix socket, both under ``VAR_DIR``. Secrets that are missing
+are reported by system checks (``base.E001``...), not here, so that every command can start and
+say what is wrong.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from voiceplatform import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var"))).resolve()
+RUN_DIR = env.run_dir(VAR_DIR)
+
+DEBUG = env.flag("DEBUG")
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, low=1, high=65535)
+PUBLIC_BASE_URL = env.text("PUBLIC_BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or list(
+    dict.fromkeys(["127.0.0.1", "localhost", "[::1]", urlsplit(PUBLIC_BASE_URL).hostname or ""])
+)
+CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
+PUBLIC_IS_HTTPS = PUBLIC_BASE_URL.startswith("https://")
+
+
+def _key(name: str, file_name: str) -> str:
+    """Return the secret from the environment, else the one generated under VAR_DIR, else ''."""
+    value = env.text(name)
+    if value:
+        return value
+    path = VAR_DIR / "keys" / file_name
+    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
+
+
+_secret_key = _key("SECRET_KEY", "secret_key")
+SECRET_KEY_MISSING = not _secret_key
+# Django refuses to start without a value; a throw-away one lets `check` run and name the lack.
+SECRET_KEY = _secret_key or secrets.token_urlsafe(48)
+FIELD_ENCRYPTION_KEYS = [
+    key for key in _key("FIELD_ENCRYPTION_KEYS", "field_encryption_keys").split(",") if key.strip()
+]
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "csp",
+    "voiceplatform.base",
+    "tools",
+    "assistants",
+    "calls",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "voiceplatform.urls"
+ASGI_APPLICATION = "voiceplatform.asgi.application"
+WSGI_APPLICATION = None
+# A redirect to a slash drops the body of a POST and changes the URL that Twilio signed.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASE_URL = env.text("DATABASE_URL")
+
+
+def _database(url: str) -> dict[str, object]:
+    """Translate ``DATABASE_URL`` (postgresql://... or sqlite:///path) to Django's form."""
+    parts = urlsplit(url)
+    if parts.scheme in {"postgres", "postgresql"}:
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(parts.path.lstrip("/")),
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": parts.hostname or "",
+            "PORT": str(parts.port or ""),
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": {
+                # The pool waits 30 s by default while the server is down; a caller does not.
+                "pool": {"min_size": 0, "max_size": 16, "timeout": 2},
+                "connect_timeout": 2,
+                "options": "-c statement_timeout=5000",
+            },
+        }
+    if parts.scheme == "sqlite":
+        path = unquote(parts.path)
+        name = path.removeprefix("/") if path.startswith("//") is False else path[1:]
+        return _sqlite(Path("/" + name) if path.startswith("//") else Path(name))
+    raise env.EnvError(
+        f"DATABASE_URL starts with {parts.scheme!r}. Fix: postgresql://user:password@host/name "
+        "or sqlite:////absolute/path."
+    )
+
+
+def _sqlite(path: Path) -> dict[str, object]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        "OPTIONS": {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+                "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
+            ),
+        },
+    }
+
+
+DATABASE_IS_EMBEDDED = not DATABASE_URL
+DATABASES = {
+    "default": _database(DATABASE_URL) if DATABASE_URL else _sqlite(VAR_DIR / "db.sqlite3")
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_IS_EMBEDDED = not env.text("REDIS_URL")
+REDIS_SOCKET = RUN_DIR / "valkey.sock"
+REDIS_URL = env.text("REDIS_URL") or f"unix://{REDIS_SOCKET}"
+CHANNEL_LAYERS = {
+    "default": {
+        # Recovers by itself when Redis restarts; RedisChannelLayer raises inside consumers.
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL]},
+    }
+}
+
+CELERY_BROKER_URL = f"redis+socket://{REDIS_SOCKET}" if REDIS_IS_EMBEDDED else REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = 60
+CELERY_TASK_TIME_LIMIT = 90
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5}
+CELERY_TIMEZONE = "UTC"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+# Files come straight from the packages: one step less that can be forgotten in a deploy.
+WHITENOISE_USE_FINDERS = True
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = PUBLIC_IS_HTTPS
+CSRF_COOKIE_SECURE = PUBLIC_IS_HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if PUBLIC_IS_HTTPS else 0
+X_FRAME_OPTIONS = "DENY"
+if PUBLIC_IS_HTTPS:
+    # The terminator in front of us speaks plain HTTP to us; nothing is built from these headers.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+OPENAI_API_KEY = env.text("OPENAI_API_KEY")
+OPENAI_REALTIME_URL = env.text("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime")
+OPENAI_BASE_URL = env.text("OPENAI_BASE_URL", "https://api.openai.com/v1").rstrip("/")
+OPENAI_REALTIME_MODEL = "gpt-realtime-2.1"
+TWILIO_ACCOUNT_SID = env.text("TWILIO_ACCOUNT_SID")
+TWILIO_AUTH_TOKEN = env.text("TWILIO_AUTH_TOKEN")
+TWILIO_AUTH_TOKEN_SECONDARY = env.text("TWILIO_AUTH_TOKEN_SECONDARY")
+TWILIO_API_BASE_URL = env.text("TWILIO_API_BASE_URL").rstrip("/")
+
+DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 600, low=0, high=86_400)
+MAX_CONCURRENT_CALLS = env.integer("MAX_CONCURRENT_CALLS", 200, low=1, high=100_000)
+STANDINS = env.flag("STANDINS")
+
+REST_FRAMEWORK: dict[str, object] = {}
+TESTING = "pytest" in sys.modules
