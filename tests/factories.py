@@ -1,0 +1,369 @@
+"""Rows for tests, made by plain functions with working defaults.
+
+Every function saves at least one row and returns it; a keyword overrides any column. Rows that belong
+to an organisation go to the default one unless told. Nothing here imports a test framework.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models import Q
+from django.utils import timezone
+
+from assistants.models import Assistant, AssistantRevision, RevisionTool
+from calls.models import (
+    Call,
+    CallPolicy,
+    DeliveryAttempt,
+    OutboxEvent,
+    PhoneNumber,
+    PolicyWording,
+    ProviderConnection,
+    ToolInvocation,
+    Turn,
+    TwilioAccount,
+)
+from tools.models import Tool
+from voiceplatform.base.models import (
+    DEFAULT_ORGANISATION_ID,
+    ApiKey,
+    AuditEntry,
+    Job,
+    Membership,
+    Organisation,
+)
+
+_counter = itertools.count(1)
+
+
+def sid(prefix: str) -> str:
+    """Return a fresh identifier of Twilio's form: two letters and 32 hex digits."""
+    return prefix + uuid.uuid4().hex
+
+
+def phone_e164() -> str:
+    """Return a fresh US number."""
+    return f"+1555{uuid.uuid4().int % 10_000_000:07d}"
+
+
+def default_organisation() -> Organisation:
+    """Return the organisation every installation has (made again if a test flushed it)."""
+    return Organisation.objects.get_or_create(
+        id=DEFAULT_ORGANISATION_ID, defaults={"name": "Default"}
+    )[0]
+
+
+def make_organisation(name: str = "", **columns: Any) -> Organisation:
+    """Make an organisation."""
+    return Organisation.objects.create(name=name or f"Organisation {next(_counter)}", **columns)
+
+
+def make_user(username: str = "", *, password: str = "pass-Word-1", **columns: Any) -> Any:
+    """Make a user who may not open the admin."""
+    return get_user_model().objects.create_user(
+        username or f"user-{uuid.uuid4().hex[:10]}", password=password, **columns
+    )
+
+
+def make_superuser(username: str = "", *, password: str = "pass-Word-1") -> Any:
+    """Make a user who may do everything in every organisation."""
+    return make_user(username, password=password, is_staff=True, is_superuser=True)
+
+
+def make_staff(
+    organisation: Organisation | None = None,
+    permissions: Iterable[str] | str = (),
+    **columns: Any,
+) -> Any:
+    """Make a staff user who is a member of ``organisation``.
+
+    ``permissions`` are names such as ``"calls.view_call"``, or ``"all"``.
+    """
+    user = make_user(is_staff=True, **columns)
+    Membership.objects.create(user=user, organisation=organisation or default_organisation())
+    if permissions == "all":
+        user.user_permissions.set(Permission.objects.all())
+    else:
+        for name in permissions:
+            app_label, codename = name.split(".", 1)
+            user.user_permissions.add(
+                Permission.objects.get(Q(content_type__app_label=app_label) & Q(codename=codename))
+            )
+    return type(user).objects.get(pk=user.pk)  # without the permission cache
+
+
+def make_api_key(
+    organisation: Organisation | None = None,
+    scopes: Sequence[str] = ("read", "write"),
+    name: str = "test key",
+) -> tuple[ApiKey, str]:
+    """Make an API key; return the row and the clear key."""
+    from voiceplatform.base import services  # late: rows must be importable before services are
+
+    return services.api_key_create(
+        organisation=organisation or default_organisation(), name=name, scopes=list(scopes)
+    )
+
+
+def make_job(organisation: Organisation | None = None, **columns: Any) -> Job:
+    """Make a job."""
+    defaults: dict[str, Any] = {"kind": "import", "total_count": 10, "done_count": 3}
+    return Job.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_audit_entry(organisation: Organisation | None = None, **columns: Any) -> AuditEntry:
+    """Make an audit entry."""
+    defaults: dict[str, Any] = {"actor": "system", "action": "test", "target_label": "a thing"}
+    return AuditEntry.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_account(organisation: Organisation | None = None, **columns: Any) -> TwilioAccount:
+    """Make a Twilio account with a token."""
+    defaults: dict[str, Any] = {
+        "name": f"Twilio {next(_counter)}",
+        "account_sid": sid("AC"),
+        "auth_token": "twilio-auth-token-" + uuid.uuid4().hex,
+    }
+    return TwilioAccount.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_connection(organisation: Organisation | None = None, **columns: Any) -> ProviderConnection:
+    """Make a model connection (OpenAI GA, not the default one)."""
+    defaults: dict[str, Any] = {
+        "name": f"OpenAI {next(_counter)}",
+        "realtime_url": "wss://api.openai.com/v1/realtime",
+        "rest_base_url": "https://api.openai.com/v1",
+        "model": "gpt-realtime-2.1",
+        "api_key": "sk-test-" + uuid.uuid4().hex,
+    }
+    return ProviderConnection.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_policy(
+    organisation: Organisation | None = None,
+    *,
+    reviewed: bool = True,
+    wordings: Mapping[str, str] | None = None,
+    **columns: Any,
+) -> CallPolicy:
+    """Make a call policy with consent ``none``; ``wordings`` maps language to the line spoken."""
+    defaults: dict[str, Any] = {
+        "name": f"Policy {next(_counter)}",
+        "country": "US",
+        "effective_from": dt.date(2026, 1, 1),
+        "recording_consent": CallPolicy.Consent.NONE,
+        "reviewed_at": timezone.now() if reviewed else None,
+    }
+    policy = CallPolicy.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+    for language, text in (wordings or {}).items():
+        make_wording(policy, language=language, text=text)
+    return policy
+
+
+def make_wording(policy: CallPolicy | None = None, **columns: Any) -> PolicyWording:
+    """Make a wording; pass ``audio_mulaw`` for one that is rendered."""
+    defaults: dict[str, Any] = {
+        "language": "en",
+        "text": "You are speaking with an automated assistant. This call may be recorded.",
+    }
+    if columns.get("audio_mulaw"):
+        defaults["rendered_at"] = timezone.now()
+    return PolicyWording.objects.create(policy=policy or make_policy(), **{**defaults, **columns})
+
+
+def make_tool(organisation: Organisation | None = None, **columns: Any) -> Tool:
+    """Make a function tool with a server."""
+    defaults: dict[str, Any] = {
+        "name": f"tool_{next(_counter)}",
+        "description": "Does a thing",
+        "parameters": {
+            "type": "object",
+            "properties": {"when": {"type": "string"}},
+            "required": ["when"],
+        },
+        "server_url": "https://tools.example.com/vapi",
+        "server_url_host": "tools.example.com",
+    }
+    return Tool.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_revision(
+    assistant: Assistant, *, tools: Sequence[Tool] = (), **columns: Any
+) -> AssistantRevision:
+    """Make the next revision of ``assistant``, current from now on."""
+    newest = assistant.revisions.order_by("-number").first()
+    defaults: dict[str, Any] = {
+        "number": newest.number + 1 if newest else 1,
+        "source": "seed",
+        "instructions": "You are a helpful receptionist.",
+        "first_message": "Hello, how can I help?",
+    }
+    revision = AssistantRevision.objects.create(assistant=assistant, **{**defaults, **columns})
+    for position, tool in enumerate(tools):
+        RevisionTool.objects.create(revision=revision, tool=tool, position=position)
+    assistant.current_revision = revision
+    assistant.save(update_fields=["current_revision"])
+    return revision
+
+
+def make_assistant(
+    organisation: Organisation | None = None,
+    *,
+    name: str = "",
+    tools: Sequence[Tool] = (),
+    **revision_columns: Any,
+) -> Assistant:
+    """Make an assistant with one revision; further keywords are columns of the revision."""
+    now = timezone.now()
+    assistant = Assistant.objects.create(
+        organisation=organisation or default_organisation(),
+        name=name or f"Assistant {next(_counter)}",
+        created_at=now,
+        updated_at=now,
+    )
+    make_revision(assistant, tools=tools, **revision_columns)
+    return assistant
+
+
+def make_number(organisation: Organisation | None = None, **columns: Any) -> PhoneNumber:
+    """Make a number that answers directly, with account, assistant, connection and policy."""
+    organisation = organisation or default_organisation()
+    defaults: dict[str, Any] = {
+        "number_e164": phone_e164(),
+        "name": f"Line {next(_counter)}",
+        "twilio_sid": sid("PN"),
+        "route": PhoneNumber.Route.DIRECT,
+    }
+    for name, make in (
+        ("twilio_account", make_account),
+        ("assistant", make_assistant),
+        ("connection", make_connection),
+        ("policy", make_policy),
+    ):
+        if name not in columns:
+            defaults[name] = make(organisation)
+    return PhoneNumber.objects.create(organisation=organisation, **{**defaults, **columns})
+
+
+def make_call(
+    organisation: Organisation | None = None,
+    *,
+    turns: Sequence[Mapping[str, Any]] = (),
+    tool_invocations: Sequence[Mapping[str, Any]] = (),
+    **columns: Any,
+) -> Call:
+    """Make a call; ``turns`` and ``tool_invocations`` are columns of each row, all optional.
+
+    With ``status="ended"`` the end is filled in. A number (with its assistant) is made unless given;
+    ``number=None`` makes a call without one.
+    """
+    number: PhoneNumber | None
+    if "number" in columns:
+        number = columns["number"]
+    else:
+        number = make_number(organisation)
+    organisation = organisation or (number.organisation if number else default_organisation())
+    account = number.twilio_account if number else None
+    defaults: dict[str, Any] = {
+        "call_sid": sid("CA"),
+        "number": number,
+        "caller": phone_e164(),
+        "callee": number.number_e164 if number else phone_e164(),
+        "started_at": timezone.now(),
+        "status": Call.Status.IN_PROGRESS,
+    }
+    if "twilio_account" not in columns:
+        defaults["twilio_account"] = account or make_account(organisation)
+    if "revision" not in columns and number and number.assistant:
+        defaults["revision"] = number.assistant.current_revision
+    if "connection" not in columns and number:
+        defaults["connection"] = number.connection
+    if columns.get("status") == Call.Status.ENDED:
+        defaults |= {
+            "ended_at": timezone.now(),
+            "ended_reason": "customer-ended-call",
+            "duration_seconds": 42,
+            "cost_usd": Decimal("0.042000"),
+        }
+    call = Call.objects.create(organisation=organisation, **{**defaults, **columns})
+    for ordinal, turn in enumerate(turns):
+        make_turn(call, **{"ordinal": ordinal, "started_ms": ordinal * 2000, **turn})
+    for index, invocation in enumerate(tool_invocations):
+        make_tool_invocation(call, **{"started_ms": 500 + index * 1000, **invocation})
+    return call
+
+
+def make_turn(call: Call, **columns: Any) -> Turn:
+    """Make a turn of 1.5 s; even ordinals are the assistant's unless told."""
+    ordinal = columns.setdefault("ordinal", call.turns.count())
+    started_ms = columns.setdefault("started_ms", ordinal * 2000)
+    defaults: dict[str, Any] = {
+        "role": Turn.Role.CALLER if ordinal % 2 else Turn.Role.ASSISTANT,
+        "text": f"Sentence {ordinal}",
+        "item_id": f"item_{uuid.uuid4().hex[:12]}",
+        "ended_ms": started_ms + 1500,
+    }
+    return Turn.objects.create(call=call, **{**defaults, **columns})
+
+
+def make_tool_invocation(call: Call, **columns: Any) -> ToolInvocation:
+    """Make a finished tool call."""
+    defaults: dict[str, Any] = {
+        "tool_call_id": f"call_{uuid.uuid4().hex[:16]}",
+        "name": "book_table",
+        "arguments_json": '{"when": "tomorrow"}',
+        "state": ToolInvocation.State.OK,
+        "output": "Booked",
+        "started_ms": 500,
+        "duration_ms": 240,
+    }
+    return ToolInvocation.objects.create(call=call, **{**defaults, **columns})
+
+
+def make_event(
+    organisation: Organisation | None = None, *, call: Call | None = None, **columns: Any
+) -> OutboxEvent:
+    """Make an outbox event that is due now."""
+    organisation = organisation or (call.organisation if call else default_organisation())
+    defaults: dict[str, Any] = {
+        "kind": "end-of-call-report",
+        "dedupe_key": uuid.uuid4().hex,
+        "destination": {"url": "https://hooks.example.com/vapi", "timeout_seconds": 20},
+        "destination_host": "hooks.example.com",
+        "payload": {"message": {"type": "end-of-call-report"}},
+        "next_attempt_at": timezone.now(),
+    }
+    return OutboxEvent.objects.create(
+        organisation=organisation, call=call, **{**defaults, **columns}
+    )
+
+
+def make_attempt(event: OutboxEvent | None = None, **columns: Any) -> DeliveryAttempt:
+    """Make one try to deliver."""
+    event = event or make_event()
+    defaults: dict[str, Any] = {
+        "number": event.attempts.count() + 1,
+        "duration_ms": 120,
+        "status_code": 200,
+    }
+    return DeliveryAttempt.objects.create(event=event, **{**defaults, **columns})
