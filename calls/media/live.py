@@ -1,0 +1,93 @@
+"""The live calls of this process: who is on, whether we are draining, and how to end them all.
+
+Owns one small registry per process, pure asyncio. The media consumer enters and leaves it, the
+server's drain reads it, views ask it whether to take new calls. Must not know Django, sockets or
+what a call is: an entry is only a way to ask that call to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class LiveCall:
+    """One entry of the registry; compare by identity, hold it until ``leave``."""
+
+    __slots__ = ("_end_now",)
+
+    def __init__(self, end_now: Callable[[], None] | None) -> None:
+        self._end_now = end_now
+
+    def end_now(self) -> None:
+        """Ask this call to end at once; nothing happens when it gave no way to."""
+        if self._end_now is not None:
+            self._end_now()
+
+
+class LiveCalls:
+    """A registry of live calls that can be drained; use it from the event loop's thread only.
+
+    ``is_draining`` and ``active_count`` may be read from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._calls: set[LiveCall] = set()
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._draining = False
+
+    def enter(self, end_now: Callable[[], None] | None = None) -> LiveCall:
+        """Count one more live call and return its entry.
+
+        ``end_now`` is called at most once per ``end_all_now``, from the event loop, must not block
+        and must not raise. Entering while draining is allowed: refusing is the consumer's choice.
+        """
+        call = LiveCall(end_now)
+        self._calls.add(call)
+        return call
+
+    def leave(self, call: LiveCall) -> None:
+        """Count one less; a second call for the same entry does nothing."""
+        self._calls.discard(call)
+        if not self._calls:
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def active_count(self) -> int:
+        """Return how many calls are live now."""
+        return len(self._calls)
+
+    def begin_drain(self) -> None:
+        """Take no new calls from now on; final for this process, harmless when repeated."""
+        self._draining = True
+
+    def is_draining(self) -> bool:
+        """Tell whether new calls are to be refused."""
+        return self._draining
+
+    async def wait_until_idle(self) -> None:
+        """Return once no call is live, at once when none is. Cancel it to stop waiting."""
+        while self._calls:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+
+    def end_all_now(self) -> None:
+        """Ask every live call to end at once; they leave by themselves when they have."""
+        for call in tuple(self._calls):
+            call.end_now()
+
+
+_process = LiveCalls()
+
+enter = _process.enter
+leave = _process.leave
+active_count = _process.active_count
+begin_drain = _process.begin_drain
+is_draining = _process.is_draining
+wait_until_idle = _process.wait_until_idle
+end_all_now = _process.end_all_now
