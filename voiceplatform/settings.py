@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from voiceplatform import env
 
@@ -100,15 +100,20 @@ DATABASE_URL = env.text("DATABASE_URL")
 
 
 def _database(url: str) -> dict[str, object]:
-    """Translate ``DATABASE_URL`` (postgresql://... or sqlite:///path) to Django's form."""
+    """Translate ``DATABASE_URL`` to Django's form.
+
+    ``postgresql://user:password@host/name``, also with libpq's query parameters
+    (``?sslmode=require``, ``?host=/folder/of/the/socket``); ``sqlite:////absolute/path``.
+    """
     parts = urlsplit(url)
     if parts.scheme in {"postgres", "postgresql"}:
+        query = dict(parse_qsl(parts.query))
         return {
             "ENGINE": "django.db.backends.postgresql",
-            "NAME": unquote(parts.path.lstrip("/")),
+            "NAME": unquote(parts.path.removeprefix("/")),
             "USER": unquote(parts.username or ""),
             "PASSWORD": unquote(parts.password or ""),
-            "HOST": parts.hostname or "",
+            "HOST": query.pop("host", parts.hostname or ""),
             "PORT": str(parts.port or ""),
             "CONN_HEALTH_CHECKS": True,
             "OPTIONS": {
@@ -116,12 +121,11 @@ def _database(url: str) -> dict[str, object]:
                 "pool": {"min_size": 0, "max_size": 16, "timeout": 2},
                 "connect_timeout": 2,
                 "options": "-c statement_timeout=5000",
+                **query,
             },
         }
-    if parts.scheme == "sqlite":
-        path = unquote(parts.path)
-        name = path.removeprefix("/") if path.startswith("//") is False else path[1:]
-        return _sqlite(Path("/" + name) if path.startswith("//") else Path(name))
+    if parts.scheme == "sqlite" and len(parts.path) > 1:
+        return _sqlite(Path(unquote(parts.path).removeprefix("/")))
     raise env.EnvError(
         f"DATABASE_URL starts with {parts.scheme!r}. Fix: postgresql://user:password@host/name "
         "or sqlite:////absolute/path."

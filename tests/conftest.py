@@ -1,0 +1,172 @@
+"""Rules and fixtures of every test: tiers, offline unit tests, databases, Valkey, Hypothesis.
+
+Options: ``--database=postgres`` runs the database tests on a real PostgreSQL server that lives as
+long as the session (one server, one database per xdist worker). ``HYPOTHESIS_PROFILE=deep`` and
+``DRILL_SCALE=full`` raise the counts. Nothing here skips: a missing part is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.servers import running_postgres, running_valkey
+
+TIERS = {"unit", "property", "integration", "acceptance"}
+TESTS_DIR = Path(__file__).parent
+
+settings.register_profile("quick", max_examples=100, deadline=None)
+settings.register_profile(
+    "deep", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+_session = contextlib.ExitStack()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--database``."""
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="where database tests run; postgres starts a real server for this session",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start PostgreSQL in the controlling process and point every process's settings to it."""
+    if config.getoption("--database") != "postgres" or config.getoption("collectonly", False):
+        return
+    worker_input = getattr(config, "workerinput", None)
+    if worker_input is None:
+        config.stash[POSTGRES_URL] = _session.enter_context(running_postgres())
+    else:
+        config.stash[POSTGRES_URL] = worker_input["postgres_url"]
+    _use_database(config.stash[POSTGRES_URL])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the server's URL to an xdist worker."""
+    node.workerinput["postgres_url"] = node.config.stash.get(POSTGRES_URL, "")
+
+
+def pytest_unconfigure() -> None:
+    """Stop what this process started and remove its folder."""
+    from django.conf import settings as django_settings
+
+    _session.close()
+    shutil.rmtree(django_settings.VAR_DIR, ignore_errors=True)
+
+
+def _use_database(url: str) -> None:
+    """Make ``url`` Django's default database, as ``DATABASE_URL`` would have."""
+    from django.conf import settings as django_settings
+    from django.db import connections
+
+    from voiceplatform.settings import _database
+
+    django_settings.DATABASES["default"] = _database(url)
+    django_settings.DATABASE_IS_EMBEDDED = False
+    connections.settings = connections.configure_settings(django_settings.DATABASES)
+    if hasattr(connections._connections, "default"):
+        del connections["default"]
+
+
+POSTGRES_URL = pytest.StashKey[str]()
+
+
+class TieredModule(pytest.Module):
+    """A test module that names its tier, and the one its folder stands for."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Collect, or fail naming what the module lacks."""
+        marks = getattr(self.obj, "pytestmark", [])
+        names = {mark.name for mark in (marks if isinstance(marks, list) else [marks])}
+        tiers = sorted(names & TIERS)
+        if len(tiers) != 1:
+            raise self.CollectError(
+                f"{self.path.name} names {len(tiers)} tiers ({', '.join(tiers) or 'none'}); write "
+                f"pytestmark = pytest.mark.<one of {', '.join(sorted(TIERS))}>"
+            )
+        folder = self.path.relative_to(TESTS_DIR).parts[0]
+        if folder in TIERS and folder != tiers[0]:
+            raise self.CollectError(f"{self.path.name} lies in {folder}/ but is marked {tiers[0]}")
+        return super().collect()
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Hold every module under tests/ to its tier."""
+    return TieredModule.from_parent(parent, path=module_path)
+
+
+def _refused(*_: object, **__: object) -> NoReturn:
+    raise AssertionError("a unit test opens no socket and does not sleep; move it to another tier")
+
+
+@pytest.fixture(autouse=True)
+def _unit_tests_are_pure(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse database, sockets and sleep in the unit tier; asyncio's socketpair stays possible."""
+    if request.node.get_closest_marker("unit") is None:
+        return
+    if request.node.get_closest_marker("django_db") is not None:
+        pytest.fail("a unit test uses no database; move it to tests/integration")
+    for name in ("connect", "connect_ex", "bind", "sendto"):
+        monkeypatch.setattr(socket.socket, name, _refused)
+    monkeypatch.setattr(time, "sleep", _refused)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _default_organisation_survives_a_flush() -> None:
+    """Bring back what a data migration made, after a transactional test emptied every table."""
+    from django.db.models.signals import post_migrate
+
+    post_migrate.connect(_restore_default_organisation, weak=False)
+
+
+def _restore_default_organisation(*, using: str, **_: object) -> None:
+    from django.db import connections
+
+    from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation
+
+    if Organisation._meta.db_table in connections[using].introspection.table_names():
+        Organisation.objects.using(using).get_or_create(
+            id=DEFAULT_ORGANISATION_ID, defaults={"name": "Default"}
+        )
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a real PostgreSQL server, the session's own one when it runs on PostgreSQL."""
+    url = request.config.stash.get(POSTGRES_URL, "")
+    if url:
+        yield url
+        return
+    with running_postgres() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """URL of a real Valkey server, on the very socket that the test settings name."""
+    from django.conf import settings as django_settings
+
+    with running_valkey(django_settings.REDIS_SOCKET) as path:
+        yield f"unix://{path}"
+
+
+@pytest.fixture(scope="session")
+def drill_scale() -> float:
+    """Share of a drill's full count to run: 1.0 with ``DRILL_SCALE=full``, else 0.02."""
+    value = os.environ.get("DRILL_SCALE", "")
+    return 1.0 if value == "full" else float(value or 0.02)
