@@ -1,0 +1,77 @@
+# The commands of this repository; `make` alone lists them. What each promises: docs/operations.md.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: help serve demo test quick lint check drills bench lock chromium
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# One stamp per requirements file: a second run costs nothing, a changed pin installs it.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11. Fix: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime-stamp: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev-stamp: requirements.txt requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.runtime-stamp
+
+serve: $(VENV)/.runtime-stamp ## run everything from the environment (HOST, PORT, STANDINS=1)
+	@exec $(BIN)/python -m voiceplatform.supervisor
+
+demo: $(VENV)/.runtime-stamp ## sample assistants and three calls without any account (ONCE=1, PORT)
+	@exec $(BIN)/python -m calls.standins.demo
+
+chromium:
+	@command -v chromium >/dev/null && exit 0; \
+	fix="apt-get update && apt-get install --yes --no-install-recommends chromium"; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Chromium for the browser tests"; \
+	  export DEBIAN_FRONTEND=noninteractive; bash -c "$$fix" >/tmp/chromium-install.log 2>&1 \
+	    || { tail -20 /tmp/chromium-install.log >&2; exit 1; }; \
+	else \
+	  echo "the browser tests need Chromium. Fix: sudo sh -c '$$fix'" >&2; exit 1; \
+	fi
+
+lint: $(VENV)/.dev-stamp ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+test: $(VENV)/.dev-stamp chromium lint ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
+	SECRET_KEY=unused FIELD_ENCRYPTION_KEYS= $(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --database=postgres -m "integration and django_db" tests/integration
+
+quick: $(VENV)/.dev-stamp ## the unit tier
+	$(BIN)/pytest -m unit tests/unit
+
+drills: $(VENV)/.dev-stamp ## the big repetitions with full counts; may take an hour, writes docs/reliability.md
+	@echo "running tests/drills with full counts (kills, faults, barge-ins, ledgers); this may take an hour"
+	DRILL_SCALE=full $(BIN)/pytest tests/drills --timeout=3600 -p no:randomly
+
+bench: $(VENV)/.dev-stamp ## the budgets of the hot path, as ratios
+	$(BIN)/pytest tests/bench --timeout=3600 -p no:randomly
+
+# Production-like settings with throw-away keys: what is wrong then is wrong in the code.
+check: $(VENV)/.dev-stamp ## manage.py check --deploy with production settings
+	@var=$$(mktemp -d); trap 'rm -rf "$$var"' EXIT; \
+	VAR_DIR="$$var" DEBUG=0 PUBLIC_BASE_URL=https://voice.example.com ALLOWED_HOSTS=voice.example.com \
+	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(48))') \
+	FIELD_ENCRYPTION_KEYS=$$($(BIN)/python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())') \
+	$(BIN)/python manage.py check --deploy --fail-level WARNING
+
+lock: $(VENV)/.dev-stamp ## compile the pinned requirements from the .in files
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --quiet requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --quiet requirements-dev.in -o requirements-dev.txt
