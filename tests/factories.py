@@ -1,7 +1,7 @@
 """Rows for tests, made by plain functions with working defaults.
 
-Every function saves at least one row and returns it; a keyword overrides any column. Rows that belong
-to an organisation go to the default one unless told. Nothing here imports a test framework.
+Every function saves at least one row and returns it; a keyword overrides any column. Rows of an
+belong to an organisation go to the default one unless told. Nothing here imports a test framework.
 """
 
 from __future__ import annotations
@@ -274,8 +274,8 @@ def make_call(
 ) -> Call:
     """Make a call; ``turns`` and ``tool_invocations`` are columns of each row, all optional.
 
-    With ``status="ended"`` the end is filled in. A number (with its assistant) is made unless given;
-    ``number=None`` makes a call without one.
+    With ``status="ended"`` the end is filled in. A number (with its assistant) is made unless
+    given; ``number=None`` makes a call without one.
     """
     number: PhoneNumber | None
     if "number" in columns:

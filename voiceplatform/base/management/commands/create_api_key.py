@@ -1,0 +1,102 @@
+"""``create_api_key``: make a key for the REST surface and print it, once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from voiceplatform.base import services
+from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation
+
+EXAMPLES = """examples:
+  manage.py create_api_key --name "CI deploy"
+  manage.py create_api_key --name reporting --scopes read,transcripts
+  manage.py create_api_key --name partner --organisation "Acme Dental" --json
+
+exit codes: 0 made, 1 failed (no such organisation), 2 bad usage
+"""
+
+
+class Command(BaseCommand):
+    """Make an API key; the key alone goes to stdout and is stored nowhere."""
+
+    help = "Make an API key for the REST surface. Prints the key alone on stdout; it is shown once."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        """Keep the line breaks of the examples."""
+        return super().create_parser(
+            prog_name,
+            subcommand,
+            epilog=EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **kwargs,
+        )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--name", required=True, help="what the key is for, shown in lists")
+        parser.add_argument(
+            "--scopes",
+            default=",".join(services.DEFAULT_SCOPES),
+            help=f"comma-separated: {', '.join(services.SCOPES)} (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--organisation", default="", help="its name (default: the first organisation)"
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make the key.
+
+        Raises:
+            CommandError: no such organisation (exit 1), unknown scope or bad name (exit 2).
+        """
+        name = options["name"].strip()
+        if not 0 < len(name) <= 100:
+            raise CommandError("--name must have 1 to 100 characters.", returncode=2)
+        scopes = [part.strip() for part in options["scopes"].split(",") if part.strip()]
+        if not scopes:
+            raise CommandError(
+                f"--scopes is empty. Fix: use some of {', '.join(services.SCOPES)}.", returncode=2
+            )
+        organisation = self._organisation(options["organisation"])
+        try:
+            key, clear = services.api_key_create(
+                organisation=organisation, name=name, scopes=scopes
+            )
+        except services.UnknownScope as error:
+            raise CommandError(str(error), returncode=2) from error
+        if options["json"]:
+            self.stdout.write(
+                json.dumps(
+                    {
+                        "id": str(key.pk),
+                        "key": clear,
+                        "name": key.name,
+                        "scopes": key.scopes,
+                        "organisation": organisation.name,
+                        "orgId": str(organisation.pk),
+                    }
+                )
+            )
+        else:
+            self.stdout.write(clear)
+            if sys.stdout.isatty():
+                self.stderr.write("Keep it now: it cannot be shown again.")
+
+    def _organisation(self, name: str) -> Organisation:
+        if name:
+            found = Organisation.objects.filter(name=name).first()
+        else:
+            found = (
+                Organisation.objects.filter(pk=DEFAULT_ORGANISATION_ID).first()
+                or Organisation.objects.order_by("created_at").first()
+            )
+        if found is None:
+            known = ", ".join(repr(n) for n in Organisation.objects.values_list("name", flat=True))
+            raise CommandError(f"no organisation {name!r}. Known: {known or 'none'}.", returncode=1)
+        return found
