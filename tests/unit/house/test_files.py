@@ -1,0 +1,138 @@
+"""What holds for every tracked file: sizes, docstrings, no leftovers, no traces of a machine, links
+that resolve, and decisions in their one form.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.unit.house.source_tree import PACKAGES, ROOT
+
+pytestmark = pytest.mark.unit
+
+MAX_LINES = 600
+ADR_WORDS = 600  # one page
+# Kept as found, or written by a tool: nothing in them is ours to reword.
+FOREIGN = re.compile(r"^tests/fixtures/vapi/(assistants|tools|squads|payloads|calls)/\d+.*\.json$")
+GENERATED = re.compile(r"/migrations/\d+_.*\.py$")
+LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|HA" r"CK|X" r"XX)\b")
+MACHINE = re.compile(r"(?<![\w.}])/(wo" r"rk|ro" r"ot|ho" r"me)/")
+REGISTRY = re.compile(
+    r"\b(py" r"pi\.org|python" r"hosted\.org|npm" r"js\.(org|com)|registry\.[a-z]+\.(org|com|io))\b"
+)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+ADR_NAME = re.compile(r"^(\d{4})-[a-z0-9]+(-[a-z0-9]+)*\.md$")
+
+
+@cache
+def tracked() -> tuple[str, ...]:
+    """Return the tracked files that exist, relative to the root."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    return tuple(name for name in listed if name and (ROOT / name).is_file())
+
+
+def texts(*, suffix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path, text) of the tracked text files that are ours."""
+    for name in tracked():
+        if not name.endswith(suffix) or FOREIGN.match(name):
+            continue
+        raw = (ROOT / name).read_bytes()
+        if raw.startswith(b"\xff\xfe"):
+            yield name, raw.decode("utf-16")
+        elif b"\0" not in raw:
+            yield name, raw.decode("utf-8")
+
+
+def found(pattern: re.Pattern[str]) -> list[str]:
+    """Return ``path:line: text`` of every line of ours that matches."""
+    return [
+        f"{name}:{number}: {line.strip()[:100]}"
+        for name, text in texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def test_files_are_listed() -> None:
+    assert {"LICENSE", "pyproject.toml", "tests/unit/house/test_files.py"} <= set(tracked())
+
+
+def test_no_shipped_module_is_too_long() -> None:
+    long = {
+        name: count
+        for name, text in texts(suffix=".py")
+        if name.split("/")[0] in PACKAGES and not GENERATED.search(name)
+        if (count := text.count("\n")) > MAX_LINES
+    }
+    assert not long, f"split by subject: {long}"
+
+
+def test_every_module_says_what_it_owns() -> None:
+    silent = [
+        name
+        for name, text in texts(suffix=".py")
+        if text.strip()
+        and not GENERATED.search(name)
+        and ast.get_docstring(ast.parse(text)) is None
+    ]
+    assert not silent, "a module docstring is missing: " + ", ".join(silent)
+
+
+@pytest.mark.parametrize(
+    "pattern", [LEFTOVER, MACHINE, REGISTRY], ids=["leftover", "machine", "registry"]
+)
+def test_nothing_is_left_over(pattern: re.Pattern[str]) -> None:
+    assert found(pattern) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bad", "good"),
+    [
+        (LEFTOVER, "# TODO: later", "todo list, hackathon"),
+        (MACHINE, "cd /work/main", "https://example.com/work/ and ./home/x"),
+        (MACHINE, "HOME=/root/", "the /rooter/ path"),
+        (REGISTRY, "https://files.pythonhosted.org/x", "pypi is a word"),
+    ],
+)
+def test_the_patterns_can_fail(pattern: re.Pattern[str], bad: str, good: str) -> None:
+    assert pattern.search(bad)
+    assert not pattern.search(good)
+
+
+def test_links_in_documents_resolve() -> None:
+    broken = [
+        f"{name}: {target}"
+        for name, text in texts(suffix=".md")
+        for target in LINK.findall(re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.S))
+        if not re.match(r"[a-z]+:|#", target)
+        if not (ROOT / name).parent.joinpath(target.split("#")[0]).exists()
+    ]
+    assert not broken, broken
+
+
+def adrs() -> list[Path]:
+    return sorted((ROOT / "docs" / "adr").glob("*.md"))
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    names = [path.name for path in adrs()]
+    assert all(ADR_NAME.match(name) for name in names), names
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+
+
+@pytest.mark.parametrize("path", adrs(), ids=lambda path: path.name)
+def test_decision_has_its_form(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert text.startswith(f"# {path.name[:4]} "), "title starts with the number"
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["## Context", "## Decision", "## Consequences"]
+    assert len(text.split()) <= ADR_WORDS, "one page"
