@@ -101,7 +101,8 @@ def pcm24k(mulaw: bytes) -> bytes:
 class Heard:
     """One utterance found in a stream.
 
-    Bytes are counted from the first byte ever fed, end exclusive. `complete` is true only if every block arrived in order and the checksum holds.
+    Bytes are counted from the first byte ever fed, end exclusive.
+    `complete` is true only if every block arrived in order and the checksum holds.
     """
 
     text: str
@@ -212,7 +213,7 @@ class ToneDecoder:
         return True
 
     def _resynchronise(self) -> int:
-        """Return the bytes to skip: up to a readable block if alignment was lost, else one block."""
+        """Return the bytes to skip: up to a readable block after a shift, else one block."""
         for shift in range(1, BLOCK_BYTES + 1):
             if bytes(self._buffer[shift : shift + BLOCK_BYTES]) in _SYMBOLS:
                 return shift

@@ -1,0 +1,111 @@
+"""A scripted caller: what to say, press or do, and what to wait for first. It decides from what the
+caller can hear; it must not see messages, sockets or the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Action = Literal["say", "dtmf", "hang_up"]
+Wait = Literal["turn", "heard", "ms", "silence_ms", "agent_audio_ms", "mark_pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallerStep:
+    """One step. `wait` decides when it happens, counted from the end of the previous step:
+
+    turn: the agent said something and has been silent for a moment; heard: the same, with
+    `pattern` found in it; ms: `wait_ms` passed; silence_ms: the agent was silent for `wait_ms`;
+    agent_audio_ms: that much agent audio played (a barge-in); mark_pending: playback is under way.
+    """
+
+    action: Action
+    text: str = ""
+    wait: Wait = "turn"
+    wait_ms: int = 0
+    pattern: re.Pattern[str] | None = None
+    timeout_ms: int = 30_000
+
+
+def say(text: str, **wait: object) -> CallerStep:
+    """Return a step that says `text`; keywords are CallerStep's."""
+    return CallerStep("say", text, **wait)  # type: ignore[arg-type]
+
+
+def say_over(text: str, after_ms_of_agent_audio: int) -> CallerStep:
+    """Return a barge-in: `text` is said once so much of the agent's audio has played."""
+    return CallerStep("say", text, wait="agent_audio_ms", wait_ms=after_ms_of_agent_audio)
+
+
+def hang_up(**wait: object) -> CallerStep:
+    """Return a step that hangs up; keywords are CallerStep's."""
+    return CallerStep("hang_up", **wait)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Ear:
+    """What the caller perceives at one moment, totals since the call began."""
+
+    now_ms: int
+    utterances: Sequence[str]
+    silent_ms: int
+    played_ms: int
+    mark_pending: bool
+
+
+class Caller:
+    """Walks through the steps; `due` hands out the next one, `done` reports its end."""
+
+    def __init__(self, steps: Sequence[CallerStep], start_ms: int, gap_ms: int = 300) -> None:
+        self._steps = list(steps)
+        self._gap_ms = gap_ms
+        self._since_ms = start_ms
+        self._heard_before = 0
+        self._played_before_ms = 0
+        self._busy = False
+        self.stuck: CallerStep | None = None  # the step whose condition never came
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether every step was taken."""
+        return not self._steps and not self._busy
+
+    def due(self, ear: Ear) -> CallerStep | None:
+        """Return the next step if its condition holds; a step that waited too long hangs up."""
+        if self._busy or not self._steps:
+            return None
+        step = self._steps[0]
+        if self._holds(step, ear):
+            self._busy = True
+            return self._steps.pop(0)
+        if ear.now_ms - self._since_ms >= step.timeout_ms:
+            self.stuck = step
+            self._steps.clear()
+            self._busy = True
+            return CallerStep("hang_up")
+        return None
+
+    def done(self, ear: Ear) -> None:
+        """Note that the step handed out has ended."""
+        self._busy = False
+        self._since_ms = ear.now_ms
+        self._heard_before = len(ear.utterances)
+        self._played_before_ms = ear.played_ms
+
+    def _holds(self, step: CallerStep, ear: Ear) -> bool:
+        elapsed_ms = ear.now_ms - self._since_ms
+        news = ear.utterances[self._heard_before :]
+        if step.wait == "ms":
+            return elapsed_ms >= step.wait_ms
+        if step.wait == "silence_ms":
+            return min(elapsed_ms, ear.silent_ms) >= step.wait_ms
+        if step.wait == "agent_audio_ms":
+            return ear.played_ms - self._played_before_ms >= step.wait_ms
+        if step.wait == "mark_pending":
+            return ear.mark_pending
+        if ear.silent_ms < self._gap_ms or not news:
+            return False
+        return step.pattern is None or any(step.pattern.search(text) for text in news)

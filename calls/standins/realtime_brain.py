@@ -1,0 +1,138 @@
+"""What the Realtime stand-in says and which tools it calls: rules over the words it heard. It owns
+the conversation's script; it must not know events, audio or time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+_QUOTED = re.compile(r'["\u201c](.+)["\u201d]', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """The model says this."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallTool:
+    """The model calls a function; `arguments_json` goes out as it stands, valid or not."""
+
+    name: str
+    arguments_json: str
+
+
+Part = Speak | CallTool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """What came back for one function call."""
+
+    name: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Why a response is due: words heard (None: no new ones), instructions, tool outputs."""
+
+    heard: str | None = None
+    instructions: str | None = None
+    outputs: tuple[ToolOutput, ...] = ()
+    tools: frozenset[str] = frozenset()
+    out_of_band: bool = False
+
+
+class Brain(Protocol):
+    """Anything that decides what a response holds."""
+
+    def reply(self, turn: Turn) -> list[Part]:
+        """Return the parts of the response, in the order of speech."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One reaction: speech, then tool calls, then what follows when all outputs are in."""
+
+    say: str | None = None
+    tools: tuple[CallTool, ...] = ()
+    then: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`when` is searched in the words heard (None fits all); the first fitting rule answers."""
+
+    step: Step
+    when: re.Pattern[str] | None = None
+    once: bool = False
+
+
+@dataclass(slots=True)
+class RuleBrain:
+    """Answers by rules; without a fitting one it repeats what it heard."""
+
+    rules: list[Rule] = field(default_factory=list)
+    default_say: str = "You said: {heard}"
+    greeting: str = "Hello."
+    out_of_band_say: str = "{}"
+    _used: set[int] = field(default_factory=set)
+    _after_tools: Step | None = None
+
+    def matches(self, heard: str) -> bool:
+        """Tell whether a rule with a `when` fits these words."""
+        return any(rule.when and rule.when.search(heard) for rule in self.rules)
+
+    def reply(self, turn: Turn) -> list[Part]:
+        """Return the parts of the next response."""
+        exact = sentence_to_say(turn.instructions)
+        if exact is not None:
+            return [Speak(exact)]
+        if turn.out_of_band:
+            return [Speak(self.out_of_band_say)]
+        if turn.outputs:
+            return self._run(self._after_tools or Step(say="Result: {output}"), turn)
+        if turn.heard is None:
+            return [Speak(self.greeting)]
+        for index, rule in enumerate(self.rules):
+            if index in self._used or not _fits(rule, turn.heard):
+                continue
+            if rule.once:
+                self._used.add(index)
+            return self._run(rule.step, turn)
+        return [Speak(_fill(self.default_say, turn))]
+
+    def _run(self, step: Step, turn: Turn) -> list[Part]:
+        parts: list[Part] = [Speak(_fill(step.say, turn))] if step.say else []
+        parts += step.tools
+        self._after_tools = step.then if step.tools else None
+        return parts
+
+
+def _fits(rule: Rule, heard: str) -> bool:
+    return rule.when is None or rule.when.search(heard) is not None
+
+
+def _fill(template: str, turn: Turn) -> str:
+    output = "; ".join(result.output for result in turn.outputs)
+    # Plain replacement: outputs are JSON and full of braces.
+    return template.replace("{heard}", turn.heard or "").replace("{output}", output)
+
+
+def sentence_to_say(instructions: str | None) -> str | None:
+    """Return the quoted sentence in per-response instructions (openai_realtime.md 5.6), if any."""
+    found = _QUOTED.search(instructions or "")
+    if found is None:
+        return None
+    try:
+        spoken: Any = json.loads(f'"{found[1]}"')
+    except ValueError:
+        spoken = found[1]
+    return str(spoken)

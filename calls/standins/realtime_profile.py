@@ -1,0 +1,63 @@
+"""How one Realtime stand-in behaves: dialect, pace, and every failure of openai_realtime.md 1.5 and
+7 as one field. It owns options only; no behaviour lives here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Dialect = Literal["ga", "azure_ga", "beta"]
+Mutant = Literal["drop_frame", "swap_frames", "alter_byte", "undeclared_key"]
+
+REALTIME_MODELS: dict[str, str | None] = {  # model -> shutdown date, openai_realtime.md 9.1
+    "gpt-realtime-2.1": None,
+    "gpt-realtime-2.1-mini": None,
+    "gpt-realtime-2": None,
+    "gpt-realtime-1.5": None,
+    "gpt-realtime": "2027-01-20",
+    "gpt-realtime-mini": "2027-01-20",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimeProfile:
+    """Options of one connection. Times are ms; the defaults describe a healthy GA server."""
+
+    dialect: Dialect = "ga"
+    api_keys: tuple[str, ...] = ()  # empty: any key but "sk-invalid"
+    models: tuple[str, ...] = tuple(REALTIME_MODELS)
+    seed: int = 1  # delta sizes and padding; same seed, same bytes
+    burst_factor: float = 5.0  # audio is generated this many times faster than it plays
+    think_ms: int = 150  # response.created to the first output
+    vad_onset_ms: int = 40  # voiced audio that counts as speech
+    transcription_delay_ms: int = 400  # after committed, so mostly after response.created
+    rate_limits_delay_ms: int = 40  # after response.done (openai_realtime.md 4)
+    max_session_ms: int = 3_600_000
+    created_delay_ms: int = 0
+    updated_delay_ms: int = 0
+    obfuscation: bool = True
+    call_undeclared_tools: bool = False  # a model that invents tool names
+
+    upgrade_status: int | None = None  # 403, 404 or 500 instead of 101
+    never_created: bool = False
+    never_updated: bool = False
+    reject_update: bool = False
+    stall_after_commit: bool = False
+    stall_after_created: bool = False
+    fail_response: Literal["server_error", "rate_limit", "quota"] | None = None
+    incomplete: Literal["max_output_tokens", "content_filter"] | None = None
+    close_mid_response: int | None = None  # 1006 or 1011, after the second audio delta
+    junk: Literal["json", "unknown_event", "binary"] | None = None  # once, after session.updated
+    late_deltas_after_cancel: int = 0
+    done_without_created: bool = False
+    transcription_fails: bool = False
+    first_faulty_response: int = 0  # response failures begin with this response, counted from 0
+    faulty_responses: int | None = None  # and hold for so many; None is for ever
+    mutant: Mutant | None = None  # a defect that a suite must notice
+
+    def is_faulty(self, index: int) -> bool:
+        """Tell whether the response failures above hold for response number `index`."""
+        last = self.faulty_responses
+        first = self.first_faulty_response
+        return index >= first and (last is None or index < first + last)
