@@ -33,6 +33,9 @@ class Tool(OrganisationOwned):
     is_async = models.BooleanField(default=False)
     messages = models.JSONField(default=list, blank=True)
     destinations = models.JSONField(default=list, blank=True)
+    is_inline = models.BooleanField(
+        default=False, help_text="Written inside an assistant's document; not in the tool list"
+    )
     document = EncryptedJSONField(null=True, blank=True)
     document_redacted = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

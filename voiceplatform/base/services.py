@@ -117,7 +117,7 @@ def api_key_check(clear: str) -> ApiKey | None:
     """
     if not clear.startswith(KEY_PREFIX):
         return None
-    key = (
+    key: ApiKey | None = (
         ApiKey.objects.select_related("organisation")
         .filter(key_hash=_key_hash(clear), revoked_at__isnull=True)
         .first()

@@ -1,0 +1,155 @@
+"""Writes of tools: one document in, the sealed document and its columns out.
+
+Owns how a tool document becomes a row and how its secrets survive a change (design decision 13). It
+must not know assistants, HTTP or calls.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.utils import timezone
+
+from tools.exceptions import ToolInUse, ToolTypeIsFixed
+from tools.models import Tool
+from tools.selectors import tool_users
+from tools.wire import vapi_tool
+from voiceplatform.base.models import Organisation
+from voiceplatform.base.redaction import keep_secrets, redact
+from voiceplatform.base.services import audit_write
+
+# Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
+_COMPUTED = frozenset({"id", "orgId", "createdAt", "updatedAt", "latestVersion"})
+
+
+@transaction.atomic
+def tool_store(
+    *,
+    organisation: Organisation,
+    document: Mapping[str, Any],
+    actor: Any,
+    tool: Tool | None = None,
+    tool_id: uuid.UUID | None = None,
+    is_inline: bool = False,
+) -> Tool:
+    """Make a tool from ``document``, or replace the document of ``tool``.
+
+    Args:
+        tool_id: the id of a new tool; Vapi's when it is imported.
+        is_inline: the document stands inside an assistant's.
+
+    Raises:
+        ToolTypeIsFixed: ``document`` gives ``tool`` another type.
+    """
+    is_new = tool is None
+    if tool is None:
+        tool = Tool(organisation=organisation, is_inline=is_inline)
+        if tool_id is not None:
+            tool.id = tool_id
+    else:
+        tool = Tool.objects.select_for_update().get(pk=tool.pk)
+        document = keep_secrets(dict(document), tool_document(tool))
+        if document.setdefault("type", tool.type) != tool.type:
+            raise ToolTypeIsFixed(f"type is {tool.type} and cannot be changed")
+    kept = {name: value for name, value in document.items() if name not in _COMPUTED}
+    _fill(tool, kept)
+    tool.save()
+    if not is_inline:
+        audit_write(
+            actor=actor,
+            action="tool.create" if is_new else "tool.update",
+            organisation=organisation,
+            target=tool,
+        )
+    return tool
+
+
+def _fill(tool: Tool, document: dict[str, Any]) -> None:
+    reading = vapi_tool.read_tool(document)
+    tool.type = reading.type[:60]
+    tool.name = reading.name[:200]
+    tool.description = reading.description
+    tool.parameters = dict(reading.parameters)
+    tool.server_url = reading.server_url
+    tool.server_url_host = url_host(reading.server_url)
+    tool.server_secret = reading.server_secret
+    tool.server_headers = reading.server_headers and dict(reading.server_headers)
+    tool.timeout_seconds = reading.timeout_seconds
+    tool.is_async = reading.is_async
+    tool.messages = list(reading.messages)
+    tool.destinations = list(reading.destinations)
+    tool.document = document
+    tool.document_redacted = redact(document)
+
+
+def url_host(url: str) -> str:
+    """Return the host of ``url`` for lists, or '' when it has none."""
+    try:
+        return (urlsplit(url).hostname or "")[:255]
+    except ValueError:
+        return ""
+
+
+def tool_document(tool: Tool) -> dict[str, Any]:
+    """Return the whole document with its secrets; made from the columns when none was stored."""
+    if tool.document is not None:
+        return dict(tool.document)
+    changes: dict[str, Any] = {
+        name: getattr(tool, name)
+        for name in ("type", "name", "description", "parameters", "is_async", "timeout_seconds")
+    }
+    return vapi_tool.write_tool(
+        {}, changes | {"server_url": tool.server_url, "server_secret": tool.server_secret}
+    )
+
+
+@transaction.atomic
+def tool_patch(*, tool: Tool, patch: Mapping[str, Any], actor: Any) -> Tool:
+    """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10).
+
+    Raises:
+        ToolTypeIsFixed: ``patch`` gives another type.
+    """
+    locked = Tool.objects.select_for_update().select_related("organisation").get(pk=tool.pk)
+    return tool_store(
+        organisation=locked.organisation,
+        document={**tool_document(locked), **patch},
+        actor=actor,
+        tool=locked,
+    )
+
+
+@transaction.atomic
+def tool_edit(*, tool: Tool, changes: Mapping[str, Any], actor: Any) -> Tool:
+    """Write columns that a person changed (fields of ``ToolReading``) into the document."""
+    locked = Tool.objects.select_for_update().select_related("organisation").get(pk=tool.pk)
+    document = vapi_tool.write_tool(tool_document(locked), changes)
+    for name in ("server_url", "server_secret"):
+        if changes.get(name) == "":
+            document = _cleared(document, name)
+    return tool_store(organisation=locked.organisation, document=document, actor=actor, tool=locked)
+
+
+def _cleared(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Say null, because a secret that is merely absent would be kept."""
+    key = {"server_url": "url", "server_secret": "secret"}[name]
+    return document | {"server": {**(document.get("server") or {}), key: None}}
+
+
+@transaction.atomic
+def tool_delete(*, tool: Tool, actor: Any) -> None:
+    """Delete ``tool`` from every list; past calls keep pointing at the row.
+
+    Raises:
+        ToolInUse: a live assistant's current revision uses it.
+    """
+    users = tool_users(tool)
+    if users:
+        names = ", ".join(repr(name) for name in users)
+        raise ToolInUse(f"tool {tool.name} is used by {names}. Fix: take it out there first.")
+    Tool.objects.filter(pk=tool.pk).update(deleted_at=timezone.now())
+    audit_write(actor=actor, action="tool.delete", organisation=tool.organisation, target=tool)
