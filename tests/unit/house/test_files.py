@@ -22,10 +22,17 @@ ADR_WORDS = 600  # one page
 # Kept as found, or written by a tool: nothing in them is ours to reword.
 FOREIGN = re.compile(r"^tests/fixtures/vapi/(assistants|tools|squads|payloads|calls)/\d+.*\.json$")
 GENERATED = re.compile(r"/migrations/\d+_.*\.py$")
-LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|HA" r"CK|X" r"XX)\b")
-MACHINE = re.compile(r"(?<![\w.}])/(wo" r"rk|ro" r"ot|ho" r"me)/")
+
+
+def _joined(text: str) -> str:
+    """Return the text without its hyphens: this file may not contain what it looks for."""
+    return text.replace("-", "")
+
+
+LEFTOVER = re.compile(_joined(r"\b(TO-DO|FIX-ME|HA-CK|X-XX)\b"))
+MACHINE = re.compile(_joined(r"(?<![\w.}])/(wo-rk|ro-ot|ho-me)/"))
 REGISTRY = re.compile(
-    r"\b(py" r"pi\.org|python" r"hosted\.org|npm" r"js\.(org|com)|registry\.[a-z]+\.(org|com|io))\b"
+    _joined(r"\b(py-pi\.org|python-hosted\.org|npm-js\.(org|com)|registry\.\w+\.(org|com|io))\b")
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ADR_NAME = re.compile(r"^(\d{4})-[a-z0-9]+(-[a-z0-9]+)*\.md$")
@@ -97,14 +104,15 @@ def test_nothing_is_left_over(pattern: re.Pattern[str]) -> None:
 @pytest.mark.parametrize(
     ("pattern", "bad", "good"),
     [
-        (LEFTOVER, "# TODO: later", "todo list, hackathon"),
-        (MACHINE, "cd /work/main", "https://example.com/work/ and ./home/x"),
-        (MACHINE, "HOME=/root/", "the /rooter/ path"),
-        (REGISTRY, "https://files.pythonhosted.org/x", "pypi is a word"),
+        (LEFTOVER, "# TO-DO: later", "todo list, hackathon"),
+        (MACHINE, "cd /wo-rk/main", "https://example.com/work/ and ./home/x"),
+        (MACHINE, "HOME=/ro-ot/", "the /rooter/ path"),
+        (REGISTRY, "https://files.python-hosted.org/x", "pypi is a word"),
+        (REGISTRY, "https://py-pi.org/simple", "pypi is a word"),
     ],
 )
 def test_the_patterns_can_fail(pattern: re.Pattern[str], bad: str, good: str) -> None:
-    assert pattern.search(bad)
+    assert pattern.search(_joined(bad))
     assert not pattern.search(good)
 
 
