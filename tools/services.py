@@ -52,8 +52,8 @@ def tool_store(
             tool.id = tool_id
     else:
         tool = Tool.objects.select_for_update().get(pk=tool.pk)
-        document = keep_secrets(dict(document), tool_document(tool))
-        if document.setdefault("type", tool.type) != tool.type:
+        document = {"type": tool.type} | keep_secrets(dict(document), tool_document(tool))
+        if document["type"] != tool.type:
             raise ToolTypeIsFixed(f"type is {tool.type} and cannot be changed")
     kept = {name: value for name, value in document.items() if name not in _COMPUTED}
     _fill(tool, kept)

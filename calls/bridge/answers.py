@@ -1,0 +1,171 @@
+"""What the model answers: responses, function calls, and what they cost.
+
+One response at a time (``responses``); a function call runs once and gets one output, and the
+follow-up response waits until all outputs of its response are in (openai_realtime.md 4.4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calls.bridge.core import text_of
+from calls.bridge.effects import DispatchTool
+from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
+from calls.bridge.responses import Current, Request
+from calls.bridge.speech import Speech
+from calls.bridge.states import Realtime
+from calls.money.rates import response_microusd
+from calls.wire import realtime
+from tools.spec import Outcome
+
+CEILING_ANSWER = "This tool is not available any more in this call. Go on without it."
+
+
+class Answers(Speech):
+    """Responses, tools and spend."""
+
+    def _send_request(self, now_ms: int) -> bool:
+        if self.realtime.now is not Realtime.READY or self._failed or self._retry_at_ms is not None:
+            return False
+        if self._caller_speaking and self._opening_over():
+            return False
+        event_id = f"ask-{self.responses.requested + 1}"
+        request = self.responses.next_request(event_id, now_ms)
+        if request is None:
+            return False
+        self._send(
+            realtime.response_create(
+                event_id,
+                instructions=request.instructions,
+                tools_allowed=request.tools_allowed,
+                purpose=request.purpose,
+            )
+        )
+        return True
+
+    def _on_response_created(self, event: dict[str, Any], now_ms: int) -> None:
+        response_id = text_of(event, "response", "id")
+        if not response_id or not self.responses.on_created(response_id, now_ms):
+            self.count("protocol_errors")
+            return
+        self._unanswered_ms = None
+        if self._caller_speaking and self._opening_over():
+            self._cancel_response()
+
+    def _on_response_done(self, event: dict[str, Any], now_ms: int) -> None:
+        response = event.get("response")
+        response_id = text_of(event, "response", "id")
+        if not isinstance(response, dict) or not response_id:
+            self.count("protocol_errors")
+            return
+        if self.responses.was_done(response_id):
+            self.count("protocol_errors")
+            return
+        self._bill(response, now_ms)
+        output = response.get("output")
+        for item in output if isinstance(output, list) else []:
+            if isinstance(item, dict):
+                if self.playback is not None:
+                    self.playback.complete(text_of(item, "id"), now_ms)
+                self._function_call(item, response_id, now_ms)
+        current = self.responses.on_done(response_id)
+        if current is None:
+            return
+        if response.get("status") == "failed":
+            self._response_failed(response, current, now_ms)
+        elif current.purpose == "greeting":
+            self._greeting_done()
+
+    def _response_failed(self, response: dict[str, Any], current: Current, now_ms: int) -> None:
+        code = text_of(response, "status_details", "error", "code") or text_of(
+            response, "status_details", "error", "type"
+        )
+        self.count("responses_failed")
+        if code in FATAL_CODES:
+            self._fail(cause_of_error(code), now_ms)
+        else:
+            self._last_error_code = code
+            self._retry(current.purpose, now_ms, pause_ms=self.plan.watchdog.retry_pause_ms)
+
+    def _on_output_item_added(self, event: dict[str, Any], now_ms: int) -> None:
+        if self.responses.current is not None and text_of(event, "item", "type") != "message":
+            self.responses.current.has_output = True
+
+    def _on_output_item_done(self, event: dict[str, Any], now_ms: int) -> None:
+        item = event.get("item")
+        if isinstance(item, dict):
+            self._function_call(item, text_of(event, "response_id"), now_ms)
+
+    def _function_call(self, item: dict[str, Any], response_id: str, now_ms: int) -> None:
+        if item.get("type") != "function_call" or item.get("status", "completed") != "completed":
+            return
+        tool_call_id, name = text_of(item, "call_id"), text_of(item, "name")
+        if not tool_call_id or not name:
+            self.count("protocol_errors")
+            return
+        over_ceiling = self.toolbox.over_ceiling
+        invocation = self.toolbox.begin(
+            tool_call_id,
+            name,
+            text_of(item, "arguments"),
+            response_id,
+            now_ms,
+            self._record_ms(now_ms),
+        )
+        if invocation is None:
+            return
+        spec = self.toolbox.spec(name)
+        if over_ceiling:
+            self.metrics_note("ceiling", "tool_calls")
+            self._tool_result(tool_call_id, "refused", CEILING_ANSWER, now_ms)
+            if self.toolbox.count >= 2 * self.plan.limits.max_tool_calls:
+                self._end_when_heard(EndCause.CEILING, now_ms, abortable=False)
+        elif spec is None:
+            self._tool_result(tool_call_id, "error", f"There is no tool {name!r}.", now_ms)
+        elif spec.kind == "endCall":
+            self._end_call(tool_call_id, now_ms)
+        else:
+            self.toolbox.running(invocation)
+            self.effects.append(DispatchTool(tool_call_id, name, invocation.arguments_json))
+
+    def _end_call(self, tool_call_id: str, now_ms: int) -> None:
+        message = self.plan.end_call_message
+        said = self.responses.current is not None and self.responses.current.has_audio
+        cause = EndCause.ASSISTANT_ENDED
+        if message and not said:
+            cause = EndCause.ASSISTANT_SAID_GOODBYE
+        self._end_when_heard(cause, now_ms, abortable=True)
+        self._tool_result(tool_call_id, "ok", "The call is being ended.", now_ms)
+        if message and not said:
+            self.responses.ask(
+                Request("goodbye", instructions=realtime.verbatim(message), tools_allowed=False)
+            )
+
+    def _tool_result(self, tool_call_id: str, outcome: Outcome, output: str, now_ms: int) -> None:
+        invocation = self.toolbox.finish(tool_call_id, outcome, output, now_ms)
+        if invocation is None:
+            self.count("late_tool_results")
+            return
+        self._send(realtime.function_output(self._id("out"), tool_call_id, output))
+        if not self.toolbox.waits_for(invocation.response_id) and self._ending is None:
+            self.responses.ask(Request("tool", follow_up=True))
+
+    def _bill(self, response: dict[str, Any], now_ms: int) -> None:
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            self.spend_microusd += response_microusd(usage, self.plan.price)
+        if self.spend_microusd > self.plan.limits.max_spend_microusd and self._ending is None:
+            self.metrics_note("ceiling", "spend")
+            self._end_when_heard(EndCause.CEILING, now_ms, abortable=False)
+
+    def _retry(self, purpose: str, now_ms: int, *, pause_ms: int) -> None:
+        """Ask once more; the second silence in a row is the end of patience (7.3)."""
+        if self._failed or self._ending is not None:
+            return
+        if self._retries:
+            self._fail(cause_of_error(self._last_error_code), now_ms)
+            return
+        self._retries += 1
+        self.count("retries")
+        self._retry_at_ms = now_ms + pause_ms
+        self._retry_purpose = purpose

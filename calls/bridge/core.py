@@ -1,0 +1,162 @@
+"""What every part of the bridge shares: the plan, the machines, the outputs, the way to end.
+
+Lowest of the bridge's layers (``core`` < ``speech`` < ``answers`` < ``dead_air`` < ``model`` <
+``machine``): each
+adds one subject to the same call. Nothing here reads an event.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from calls.bridge.effects import Effect
+from calls.bridge.plan import CallPlan, Clip
+from calls.bridge.playback import Playback
+from calls.bridge.reasons import EndCause
+from calls.bridge.responses import Request, Responses
+from calls.bridge.states import PHASE, REALTIME, Machine, Phase, Realtime, State
+from calls.bridge.toolbox import Toolbox
+from calls.bridge.transcript import Transcript
+from calls.wire.twilio_media import StreamWriter, payload_bytes
+
+
+def text_of(event: Mapping[str, Any], *path: str) -> str:
+    """Return the text at a path, '' where anything else is found."""
+    value: Any = event
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+@dataclass(slots=True)
+class Ending:
+    """A hang-up that waits until what is being said has been heard."""
+
+    cause: EndCause
+    deadline_ms: int
+    abortable: bool
+
+
+class Core(ABC):
+    """State and helpers of one stream of a call."""
+
+    def __init__(self, plan: CallPlan, now_ms: int) -> None:
+        self.plan = plan
+        self.to_twilio: list[str] = []
+        self.to_realtime: list[str] = []
+        self.effects: list[Effect] = []
+        self.counters: dict[str, int] = {}
+        self.notes: dict[str, str] = {}
+        self.phase: Machine[Phase] = Machine(Phase.OPEN, PHASE)
+        self.realtime: Machine[Realtime] = Machine(Realtime.DIALING, REALTIME)
+        self.responses = Responses()
+        self.playback: Playback | None = None
+        self.transcript = Transcript(plan.first_ordinal, self.effects.append)
+        self.toolbox = Toolbox(plan.tools, plan.limits.max_tool_calls, self.effects.append)
+        self.spend_microusd = 0
+        self._born_ms = now_ms
+        self.stream_start_ms = now_ms
+        self._next_id = 0
+        self._config_sent = False
+        self._server_turns = False
+        self._caller_speaking = False
+        self._speech_end_ms: int | None = None
+        self._unanswered_ms: int | None = None
+        self._retries = 0
+        self._retry_at_ms: int | None = None
+        self._retry_purpose = ""
+        self._failed = False
+        self._model_lost: tuple[EndCause, bool] | None = None
+        self._last_error_code = ""
+        self._ending: Ending | None = None
+        self._end_cause: EndCause | None = None
+        self._call_over = True
+        self._close_sent = False
+        self._closing_deadline_ms = 0
+        self.first_word_ms: int | None = None
+        self.latencies_ms: list[int] = []
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Raise a counter that the call's summary shows."""
+        self.counters[name] = self.counters.get(name, 0) + by
+
+    def metrics_note(self, name: str, text: str) -> None:
+        """Keep one word of explanation for the call's summary."""
+        self.notes[name] = text
+
+    def _advance(self, machine: Machine[State], target: State) -> bool:
+        """Take a transition that the peer asked for, or count its protocol error."""
+        if machine.may(target):
+            machine.to(target)
+            return True
+        self.count("protocol_errors")
+        return False
+
+    def _id(self, prefix: str) -> str:
+        self._next_id += 1
+        return f"{prefix}-{self._next_id}"
+
+    def _send(self, text: str) -> None:
+        if self.realtime.now is not Realtime.CLOSED:
+            self.to_realtime.append(text)
+
+    def _record_ms(self, now_ms: int) -> int:
+        return self.plan.elapsed_ms + max(0, now_ms - self.stream_start_ms)
+
+    def _stream_started(self, stream_sid: str, now_ms: int) -> None:
+        self.stream_start_ms = now_ms
+        self.playback = Playback(StreamWriter(stream_sid), self.to_twilio.append)
+
+    def _fail(self, cause: EndCause, now_ms: int) -> None:
+        """Give up on the model: apologise with a clip of ours, then hang up."""
+        if self._failed:
+            return
+        self._failed = True
+        self._retry_at_ms = None
+        self._unanswered_ms = None
+        self.responses.forget()
+        self.responses.give_up()
+        for invocation in self.toolbox.pending:
+            self.toolbox.finish(invocation.tool_call_id, "error", "The model was lost.", now_ms)
+        self._end_when_heard(cause, now_ms, abortable=False)
+        if self.playback is not None:
+            self._play_clip("clip-apology", self.plan.apology, now_ms)
+
+    def _end_when_heard(self, cause: EndCause, now_ms: int, *, abortable: bool) -> None:
+        ahead_ms = self.playback.ahead_ms if self.playback is not None else 0
+        deadline_ms = now_ms + ahead_ms + self.plan.watchdog.goodbye_ms
+        if self._ending is None or self._ending.abortable:
+            self._ending = Ending(cause, deadline_ms, abortable)
+        self.responses.forget()
+
+    def _play_clip(self, item_id: str, clip: Clip | None, now_ms: int) -> None:
+        if clip is None or self.playback is None:
+            return
+        turn = self.transcript.begin(
+            item_id, "assistant", self._record_ms(now_ms) + self.playback.ahead_ms
+        )
+        self.transcript.say(turn, clip.text)
+        for payload in clip.payloads:
+            size = payload_bytes(payload)
+            self.playback.add(item_id, 0, payload, size, now_ms, interruptible=False)
+        self.playback.complete(item_id, now_ms)
+        self._note_first_word(now_ms)
+
+    def _note_first_word(self, now_ms: int) -> None:
+        if self.first_word_ms is None:
+            self.first_word_ms = now_ms - self.stream_start_ms
+
+    @abstractmethod
+    def _opening_over(self) -> bool:
+        """Tell whether everybody may speak."""
+
+    @abstractmethod
+    def _greeting_done(self) -> None:
+        """Note that the greeting has been generated, or given up."""
+
+    @abstractmethod
+    def _ask_again(self, purpose: str) -> Request:
+        """Return the request that repeats one of this purpose."""

@@ -1,0 +1,119 @@
+"""Errors of the model and silence that lasts too long: one retry, an apology, the end (7.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calls.bridge.answers import Answers
+from calls.bridge.core import text_of
+from calls.bridge.reasons import BENIGN_CODES, FATAL_CODES, EndCause, cause_of_error
+from calls.bridge.states import Realtime, Response
+from calls.wire import realtime
+
+CONFIG_EVENT_ID = "cfg-1"
+
+
+class DeadAir(Answers):
+    """Errors, watchdogs and their deadlines."""
+
+    def _on_error(self, event: dict[str, Any], now_ms: int) -> None:
+        code = text_of(event, "error", "code") or text_of(event, "error", "type")
+        event_id = text_of(event, "error", "event_id")
+        self._last_error_code = code
+        if code in BENIGN_CODES:
+            self.count("benign_errors")
+            return
+        self.count("realtime_errors")
+        self.metrics_note("realtime_error", code[:60])
+        if event_id == CONFIG_EVENT_ID or (
+            self.realtime.now is Realtime.CONFIGURING and code not in FATAL_CODES
+        ):
+            self._fail(EndCause.CONFIG_REJECTED, now_ms)
+        elif code in FATAL_CODES:
+            self._fail(cause_of_error(code), now_ms)
+        elif event_id.startswith("ask-"):
+            elsewhere = code == "conversation_already_has_active_response"
+            request = self.responses.on_refused(event_id, active_elsewhere=elsewhere, now_ms=now_ms)
+            if request is not None and not elsewhere:
+                self._retry(request.purpose, now_ms, pause_ms=self.plan.watchdog.retry_pause_ms)
+
+    def _model_deadlines(self) -> list[int]:
+        wait = self.plan.watchdog
+        due = [each.started_ms + wait.tool_ms for each in self.toolbox.pending[:1]]
+        if self.realtime.now not in (Realtime.READY, Realtime.CLOSED):
+            due.append(self._born_ms + wait.ready_ms)
+        if self._ending is not None:
+            due.append(self._ending.deadline_ms)
+        if self._retry_at_ms is not None:
+            due.append(self._retry_at_ms)
+        if self._unanswered_ms is not None and self._server_turns:
+            due.append(self._unanswered_ms + wait.response_ms)
+        blocked_ms = self.responses.blocked_since_ms()
+        if blocked_ms is not None:
+            due.append(blocked_ms + wait.stall_ms)
+        current = self.responses.current
+        if current is not None:
+            if self.responses.machine.now is Response.REQUESTED:
+                due.append(current.since_ms + wait.response_ms)
+            elif (
+                self.responses.machine.now is Response.ACTIVE
+                and not current.has_audio
+                and not current.has_output
+            ):
+                due.append(current.since_ms + wait.first_audio_ms)
+            else:
+                due.append(current.heard_from_ms + wait.stall_ms)
+        return due
+
+    def _tick_model(self, now_ms: int) -> None:
+        wait = self.plan.watchdog
+        for invocation in self.toolbox.pending:
+            if now_ms >= invocation.started_ms + wait.tool_ms:
+                answer = "The tool did not answer in time."
+                self._tool_result(invocation.tool_call_id, "timeout", answer, now_ms)
+        if self._failed:
+            return
+        if (
+            self.realtime.now not in (Realtime.READY, Realtime.CLOSED)
+            and now_ms >= self._born_ms + wait.ready_ms
+        ):
+            self.realtime.to(Realtime.CLOSED)
+            self.metrics_note("realtime_close", "never ready")
+            self._model_lost = (EndCause.MODEL_FAILED, True)
+            return
+        if self._retry_at_ms is not None and now_ms >= self._retry_at_ms:
+            self._retry_at_ms = None
+            if not self.responses.running:
+                self.responses.ask(self._ask_again(self._retry_purpose), first=True)
+        blocked_ms = self.responses.blocked_since_ms()
+        if blocked_ms is not None and now_ms >= blocked_ms + wait.stall_ms:
+            self.responses.unblock()
+        if (
+            self._unanswered_ms is not None
+            and self._server_turns
+            and now_ms >= self._unanswered_ms + wait.response_ms
+        ):
+            self._unanswered_ms = None
+            self.count("dead_air")
+            self._retry("turn", now_ms, pause_ms=0)
+        self._watch_response(now_ms)
+
+    def _watch_response(self, now_ms: int) -> None:
+        current, wait = self.responses.current, self.plan.watchdog
+        if current is None:
+            return
+        state = self.responses.machine.now
+        if state is Response.REQUESTED:
+            late = now_ms >= current.since_ms + wait.response_ms
+        elif state is Response.ACTIVE and not current.has_audio and not current.has_output:
+            late = now_ms >= current.since_ms + wait.first_audio_ms
+        else:
+            late = now_ms >= current.heard_from_ms + wait.stall_ms
+        if not late:
+            return
+        self.count("dead_air")
+        if state is Response.ACTIVE:
+            self._send(realtime.response_cancel(self._id("cancel"), current.response_id))
+        self.responses.give_up()
+        if state is not Response.CANCELLING:
+            self._retry(current.purpose, now_ms, pause_ms=0)

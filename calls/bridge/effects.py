@@ -1,0 +1,83 @@
+"""What the bridge asks the shell to do; values only, drained after every input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["user", "assistant", "system"]
+NextStep = Literal["hangup", "resume"]
+ToolState = Literal["running", "ok", "error", "timeout", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchTool:
+    """Run a tool in its own task and answer with ``CallBridge.tool_finished``."""
+
+    tool_call_id: str
+    name: str
+    arguments_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTurn:
+    """Store what was said; a later one with the same ordinal replaces it."""
+
+    ordinal: int
+    role: Role
+    text: str
+    text_unheard: str
+    item_id: str
+    started_ms: int
+    ended_ms: int | None
+    interrupted: bool
+    latency_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTool:
+    """Store a tool call; a later one with the same tool_call_id replaces it."""
+
+    tool_call_id: str
+    name: str
+    arguments_json: str
+    state: ToolState
+    output: str
+    started_ms: int
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLinePlayed:
+    """The policy line has been heard to its end: evidence, with the stream time in ms."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call at the carrier; what is queued has been heard."""
+
+    ended_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """Store the next step, then close Twilio's socket: Twilio then asks the action URL."""
+
+    next_step: NextStep
+    code: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """The last effect, exactly once. ``call_over`` False: the action URL decides what follows."""
+
+    ended_reason: str
+    call_over: bool
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+Effect = (
+    DispatchTool | RecordTurn | RecordTool | PolicyLinePlayed | HangUp | CloseStream | StreamEnded
+)

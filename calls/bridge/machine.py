@@ -1,0 +1,392 @@
+"""The bridge of one stream of a call: text in, text and effects out, no I/O.
+
+Owns the coupling of five small machines (``states``) and nothing of sockets, clocks, ids or
+databases: time is an argument (``now_ms``, monotonic, any origin), ids come from counters, so the
+same inputs give the same outputs and a recorded call replays. A peer can never make it raise;
+driver misuse raises ``LocalBridgeError``. Audio is checked and spliced, never decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from calls.bridge.caller_audio import CallerAudio
+from calls.bridge.effects import (
+    CloseStream,
+    HangUp,
+    NextStep,
+    PolicyLinePlayed,
+    StreamEnded,
+)
+from calls.bridge.model import ModelSocket
+from calls.bridge.opening import Opening
+from calls.bridge.plan import CallPlan
+from calls.bridge.reasons import EndCause
+from calls.bridge.responses import Request
+from calls.bridge.states import (
+    STREAM,
+    LocalBridgeError,
+    Machine,
+    Phase,
+    Realtime,
+    Stream,
+)
+from calls.bridge.summary import summary
+from calls.wire import realtime, twilio_media
+from tools.spec import ToolResult
+
+MAX_MALFORMED = 20
+
+
+class CallBridge(ModelSocket):
+    """One stream of one call. Feed inputs; then drain ``to_twilio``, ``to_realtime``, ``effects``.
+
+    Inputs: ``receive_twilio``, ``twilio_malformed``, ``twilio_closed``, ``realtime_opened``,
+    ``receive_realtime``, ``realtime_closed``, ``tool_finished``, ``end``, ``shut_down``, ``tick``.
+    ``next_deadline_ms`` says when ``tick`` is due. After ``StreamEnded`` every input is ignored.
+    """
+
+    def __init__(self, plan: CallPlan, now_ms: int) -> None:
+        super().__init__(plan, now_ms)
+        self.stream: Machine[Stream] = Machine(Stream.EXPECT_CONNECTED, STREAM)
+        self._caller = CallerAudio()
+        self._opening = Opening(plan)
+        self._stream_sid = ""
+        self._last_media_ms = now_ms
+
+    # ---- Twilio -------------------------------------------------------------------------------
+
+    def receive_twilio(self, text: str, now_ms: int) -> None:
+        """Take one text frame from Twilio."""
+        if self.phase.now is Phase.CLOSED:
+            return
+        try:
+            event, message = twilio_media.decode(text)
+            if event == "media":
+                self._caller_media(message, now_ms)
+                return
+            if event == "mark":
+                self._mark(twilio_media.mark_name(message), now_ms)
+            elif event == "connected":
+                self._advance(self.stream, Stream.EXPECT_START)
+            elif event == "start":
+                self._start(twilio_media.start_of(message), now_ms)
+            elif event == "stop":
+                self._stream_stopped(EndCause.CALLER_HUNG_UP, call_over=True)
+            elif event == "dtmf":
+                self.count("dtmf")
+            else:
+                self.count("twilio_unknown_events")
+        except twilio_media.TwilioWireError:
+            self.twilio_malformed(now_ms)
+            return
+        self._settle(now_ms)
+
+    def twilio_malformed(self, now_ms: int) -> None:
+        """Count a frame that is no message (binary, not JSON); the twentieth closes with 1008."""
+        if self.phase.now is Phase.CLOSED:
+            return
+        self.count("twilio_malformed")
+        if self.counters["twilio_malformed"] >= MAX_MALFORMED:
+            self._close_stream("resume", now_ms, code=1008, cause=EndCause.STREAM_LOST)
+        self._settle(now_ms)
+
+    def twilio_closed(self, now_ms: int) -> None:
+        """Note that Twilio's socket is gone; without a ``stop`` the line itself may live on."""
+        if self.stream.now is not Stream.STOPPED:
+            self._stream_stopped(EndCause.STREAM_LOST, call_over=False)
+        self._settle(now_ms)
+
+    def _caller_media(self, message: dict[str, Any], now_ms: int) -> None:
+        payload, size = twilio_media.media_payload(message)
+        if self.stream.now is not Stream.STREAMING or message.get("streamSid") != self._stream_sid:
+            self.count("protocol_errors")
+            return
+        caller = self._caller
+        caller.frames += 1
+        caller.received_bytes += size
+        self._last_media_ms = now_ms
+        if self._opening.ears_open and self.realtime.now is Realtime.READY:
+            caller.forwarded_bytes += size
+            self.to_realtime.append(realtime.append(payload))
+        else:
+            caller.keep(payload, size)
+
+    def _start(self, start: twilio_media.Start, now_ms: int) -> None:
+        if self.stream.now is not Stream.EXPECT_START:
+            self.count("protocol_errors")
+            return
+        mulaw = (start.encoding, start.sample_rate_hz, start.channels) == ("audio/x-mulaw", 8000, 1)
+        if (
+            start.call_sid != self.plan.call_sid
+            or start.account_sid != self.plan.account_sid
+            or not mulaw  # trap T21
+        ):
+            self.count("start_mismatch")
+            self._close_stream("hangup", now_ms, code=1008, cause=EndCause.STREAM_LOST)
+            return
+        self.stream.to(Stream.STREAMING)
+        self._stream_sid = start.stream_sid
+        self._stream_started(start.stream_sid, now_ms)
+        self._last_media_ms = now_ms
+
+    def _mark(self, name: str, now_ms: int) -> None:
+        if self.playback is None:
+            self.count("protocol_errors")
+            return
+        self.playback.echo(name, now_ms)
+
+    def _stream_stopped(self, cause: EndCause, *, call_over: bool) -> None:
+        if not self.stream.may(Stream.STOPPED):
+            self.count("protocol_errors")
+            return
+        self.stream.to(Stream.STOPPED)
+        if self._end_cause is None:
+            self._end_cause, self._call_over = cause, call_over
+
+    # ---- commands -----------------------------------------------------------------------------
+
+    def tool_finished(self, tool_call_id: str, result: ToolResult, now_ms: int) -> None:
+        """Take the result of a ``DispatchTool``; late, repeated or unknown ones are counted."""
+        if self.phase.now is not Phase.OPEN:
+            self.count("late_tool_results")
+            return
+        self._tool_result(tool_call_id, result.outcome, result.output, now_ms)
+        self._settle(now_ms)
+
+    def end(self, cause: EndCause, now_ms: int) -> None:
+        """Hang up now, without a goodbye (an operator's command, a ceiling)."""
+        if self.phase.now is Phase.OPEN:
+            self._hang_up(cause, now_ms)
+        self._settle(now_ms)
+
+    def shut_down(self, now_ms: int) -> None:
+        """Leave the call to another process: close the stream so that Twilio asks what is next."""
+        if self.phase.now is Phase.OPEN:
+            self._close_stream("resume", now_ms, cause=EndCause.SHUTDOWN)
+        self._settle(now_ms)
+
+    # ---- time ---------------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> None:
+        """Act on every deadline that has passed; harmless when none has."""
+        if self.phase.now is Phase.CLOSED:
+            return
+        wait = self.plan.watchdog
+        if self.phase.now is Phase.CLOSING:
+            self._tick_closing(now_ms)
+        elif self.stream.now is not Stream.STREAMING:
+            if now_ms >= self._born_ms + wait.start_ms:
+                self._close_stream("hangup", now_ms, cause=EndCause.STREAM_NEVER_STARTED)
+        elif now_ms >= self.stream_start_ms + self.plan.limits.max_duration_ms:
+            self.metrics_note("ceiling", "duration")
+            self._hang_up(EndCause.MAX_DURATION, now_ms)
+        elif now_ms >= self._last_media_ms + wait.caller_audio_ms:
+            self._close_stream("resume", now_ms, cause=EndCause.NO_CALLER_AUDIO)
+        else:
+            self._tick_playback(now_ms)
+            self._tick_model(now_ms)
+        self._settle(now_ms)
+
+    def next_deadline_ms(self) -> int | None:
+        """Return when ``tick`` is due next, None when nothing is awaited.
+
+        The caller-audio deadline moves with every frame; it is the only one that may come early.
+        """
+        if self.phase.now is Phase.CLOSED:
+            return None
+        wait = self.plan.watchdog
+        if self.phase.now is Phase.CLOSING:
+            return self._closing_deadline_ms
+        if self.stream.now is not Stream.STREAMING:
+            return self._born_ms + wait.start_ms
+        candidates = [
+            self.stream_start_ms + self.plan.limits.max_duration_ms,
+            self._last_media_ms + wait.caller_audio_ms,
+            *self._model_deadlines(),
+        ]
+        if self.playback is not None:
+            due = self.playback.deadline_ms(wait.mark_slack_ms)
+            if due is not None:
+                candidates.append(due)
+        return min(candidates)
+
+    def _tick_playback(self, now_ms: int) -> None:
+        if self.playback is None:
+            return
+        due = self.playback.deadline_ms(self.plan.watchdog.mark_slack_ms)
+        if due is not None and now_ms >= due:
+            self.playback.give_up_marks(now_ms)
+
+    def _tick_closing(self, now_ms: int) -> None:
+        if now_ms < self._closing_deadline_ms:
+            return
+        if self._close_sent:
+            self._stream_stopped(EndCause.STREAM_LOST, call_over=True)
+        else:
+            # The carrier did not end the call; the action URL will.
+            self._send_close("hangup", now_ms, 1000)
+
+    # ---- coupling -----------------------------------------------------------------------------
+
+    def _settle(self, now_ms: int) -> None:
+        """Run the coupling rules until none applies any more."""
+        if self.phase.now is Phase.CLOSED:
+            return
+        while self._couple(now_ms):
+            pass
+
+    def _couple(self, now_ms: int) -> bool:
+        if self.stream.now is Stream.STOPPED:
+            self._finish(now_ms)
+            return False
+        self._note_heard(now_ms)
+        if self.phase.now is not Phase.OPEN or self.stream.now is not Stream.STREAMING:
+            return False
+        return (
+            self._react_to_lost_model(now_ms)
+            or self._play_policy_line(now_ms)
+            or self._begin_conversation(now_ms)
+            or self._open_ears()
+            or self._end_opening()
+            or self._send_request(now_ms)
+            or self._hang_up_when_heard(now_ms)
+        )
+
+    def _react_to_lost_model(self, now_ms: int) -> bool:
+        if self._model_lost is None or self._failed:
+            return False
+        cause, may_heal = self._model_lost
+        self._model_lost = None
+        if may_heal and self._ending is None:
+            # A new stream brings a new session; the conversation is seeded from what was heard.
+            self._close_stream("resume", now_ms, cause=cause)
+        else:
+            self._fail(cause, now_ms)
+        return True
+
+    def _play_policy_line(self, now_ms: int) -> bool:
+        opening = self._opening
+        if not opening.line_due:
+            return False
+        opening.line_due = False
+        self._play_clip("clip-policy", self.plan.policy_line, now_ms)
+        return True
+
+    def _begin_conversation(self, now_ms: int) -> bool:
+        if self.realtime.now is not Realtime.READY or self._opening.begun or self._ending:
+            return False
+        self._opening.begun = True
+        for role, text in self._opening.seeds():
+            self._send(realtime.message_item(self._id("seed"), role, text, self.plan.dialect))
+        request = self._opening.first_request()
+        if request is not None:
+            self.responses.ask(request)
+        return True
+
+    def _open_ears(self) -> bool:
+        """Let the caller be heard once configuration, seeds and greeting are on their way.
+
+        Audio sent before ``session.updated`` would be read as 24 kHz PCM (5.6), and history
+        inserted after the caller has begun to speak would race a response.
+        """
+        if self._opening.ears_open or not self._opening.begun or self.responses.queue_waits:
+            return False
+        self._opening.ears_open = True
+        for payload in self._caller.release():
+            self.to_realtime.append(realtime.append(payload))
+        return True
+
+    def _end_opening(self) -> bool:
+        opening = self._opening
+        if opening.over or not opening.begun or self.playback is None:
+            return False
+        if opening.line_playing or not (opening.greeting_done or opening.greeting_interruptible):
+            return False
+        if not opening.greeting_interruptible and not self.playback.silent:
+            return False
+        opening.over = True
+        if opening.held:
+            self._restore_turns()
+        return True
+
+    def _note_heard(self, now_ms: int) -> None:
+        """Close the turns of audio that has been heard to its end."""
+        if self.playback is None:
+            return
+        for item in self.playback.finished:
+            self._retries = 0
+            if item.item_id == "clip-policy":
+                self._opening.line_playing = False
+                self.effects.append(PolicyLinePlayed(at_ms=self._record_ms(now_ms)))
+            turn = self.transcript.get(item.item_id)
+            if turn is not None:
+                self.transcript.end(turn, self._record_ms(now_ms))
+        self.playback.finished.clear()
+
+    def _hang_up_when_heard(self, now_ms: int) -> bool:
+        ending = self._ending
+        if ending is None or self.playback is None:
+            return False
+        heard = self.responses.idle and self.playback.silent
+        if not heard and now_ms < ending.deadline_ms:
+            return False
+        self._hang_up(ending.cause, now_ms)
+        return True
+
+    # ---- ending -------------------------------------------------------------------------------
+
+    def _hang_up(self, cause: EndCause, now_ms: int) -> None:
+        self.phase.to(Phase.CLOSING)
+        self._end_cause, self._call_over = cause, True
+        self._closing_deadline_ms = now_ms + self.plan.watchdog.hang_up_ms
+        if self.stream.now is Stream.STREAMING:
+            self.effects.append(HangUp(cause.ended_reason))
+        else:
+            self._send_close("hangup", now_ms, 1000)
+
+    def _close_stream(
+        self, next_step: NextStep, now_ms: int, *, cause: EndCause, code: int = 1000
+    ) -> None:
+        if self.phase.now is not Phase.OPEN:
+            return
+        self.phase.to(Phase.CLOSING)
+        self._end_cause, self._call_over = cause, next_step == "hangup"
+        self._send_close(next_step, now_ms, code)
+
+    def _send_close(self, next_step: NextStep, now_ms: int, code: int) -> None:
+        self._close_sent = True
+        self._closing_deadline_ms = now_ms + self.plan.watchdog.hang_up_ms
+        self.effects.append(CloseStream(next_step, code))
+
+    def _finish(self, now_ms: int) -> None:
+        """Close everything, once: late answers, open turns, counters."""
+        if self._end_cause is None:
+            raise LocalBridgeError("a stopped stream has a cause")
+        at_ms = self._record_ms(now_ms)
+        for invocation in self.toolbox.pending:
+            self.toolbox.finish(
+                invocation.tool_call_id, "error", "The call ended before the result.", now_ms
+            )
+        self.transcript.close(at_ms, lambda item_id: self._heard_share(item_id, now_ms))
+        self._caller.abandon()
+        self.phase.to(Phase.CLOSED)
+        self.to_twilio.clear()
+        self.to_realtime.clear()
+        self.effects.append(
+            StreamEnded(
+                ended_reason=self._end_cause.ended_reason,
+                call_over=self._call_over,
+                metrics=summary(self, self._caller, now_ms),
+            )
+        )
+
+    def _opening_over(self) -> bool:
+        return self._opening.over
+
+    def _greeting_done(self) -> None:
+        self._opening.greeting_done = True
+
+    def _ask_again(self, purpose: str) -> Request:
+        first = self._opening.first_request()
+        return first if purpose == "greeting" and first is not None else Request("retry")

@@ -1,0 +1,57 @@
+"""The opening of a stream: policy line, then greeting, then everybody may speak (ADR 0015).
+
+While the opening must not be interrupted the session runs with turn taking off: the model hears
+and transcribes the caller but neither answers nor stops. Pure bookkeeping; the bridge acts.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from calls.bridge.plan import CallPlan
+from calls.bridge.responses import Request
+from calls.wire.realtime import verbatim
+
+_RESUME = (
+    "The line was interrupted for a moment and the caller has just come back. In one short "
+    "sentence apologise for the interruption, then go on where the conversation stopped. "
+    "Keep to the language spoken so far."
+)
+
+
+class Opening:
+    """Where the opening stands. ``begun``: seeds and first request have been sent."""
+
+    def __init__(self, plan: CallPlan) -> None:
+        self._plan = plan
+        self.line_due = plan.policy_line is not None and not plan.resumed
+        self.line_playing = self.line_due
+        self.begun = False
+        self.ears_open = False
+        self.held = plan.holds_the_floor
+        self.greeting_interruptible = plan.greeting.interruptible or plan.resumed
+        self.greeting_done = plan.resumed or plan.greeting.mode == "wait"
+        self.over = False
+
+    def seeds(self) -> list[tuple[Literal["user", "assistant"], str]]:
+        """Return the text items that the model must know before it speaks."""
+        seeds: list[tuple[Literal["user", "assistant"], str]] = []
+        if self._plan.policy_line is not None and not self._plan.resumed:
+            seeds.append(("assistant", self._plan.policy_line.text))
+        seeds.extend((item.role, item.text) for item in self._plan.history if item.text)
+        return seeds
+
+    def first_request(self) -> Request | None:
+        """Return the request that makes the assistant speak first, None if the caller should."""
+        if self._plan.resumed:
+            return Request("resume", instructions=self._resume_instructions())
+        greeting = self._plan.greeting
+        if greeting.mode == "exact":
+            return Request("greeting", instructions=verbatim(greeting.text), tools_allowed=False)
+        if greeting.mode == "generated":
+            return Request("greeting", tools_allowed=False)
+        return None
+
+    def _resume_instructions(self) -> str:
+        # Instructions of a response replace the session's for that response (5.6).
+        return f"{self._plan.session.instructions}\n\n{_RESUME}".strip()

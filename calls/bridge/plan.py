@@ -1,0 +1,134 @@
+"""Everything a call needs to know before it starts, as one frozen value.
+
+The shell builds it from the database once; the bridge never asks for more. It turns into JSON and
+back without loss, because a recorded call is replayed from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from calls.money.rates import ModelPrice, price_for
+from calls.wire.realtime import Dialect, FunctionTool, SessionConfig, TurnDetection
+from tools.spec import ToolSpec
+
+GreetingMode = Literal["exact", "generated", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Rendered speech: base64 mu-law pieces, in order, with the words they carry."""
+
+    payloads: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Who speaks first and what; ``exact`` says ``text``, ``generated`` lets the model choose."""
+
+    mode: GreetingMode = "wait"
+    text: str = ""
+    interruptible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Ceilings; no call is without them (design.md 10)."""
+
+    max_duration_ms: int = 600_000
+    max_tool_calls: int = 50
+    max_spend_microusd: int = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """How long silence is believed, in ms (openai_realtime.md 7.3)."""
+
+    ready_ms: int = 8_000
+    start_ms: int = 10_000
+    response_ms: int = 3_000
+    first_audio_ms: int = 4_000
+    stall_ms: int = 5_000
+    retry_pause_ms: int = 1_000
+    tool_ms: int = 330_000
+    mark_slack_ms: int = 2_000
+    goodbye_ms: int = 15_000
+    hang_up_ms: int = 5_000
+    caller_audio_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryItem:
+    """One earlier turn, for a conversation that goes on in a new stream."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """The plan of one stream of a call. ``history`` is set when the call is being resumed."""
+
+    call_id: str
+    call_sid: str
+    account_sid: str
+    dialect: Dialect = "openai_ga"
+    model: str = "gpt-realtime-2.1"
+    session: SessionConfig = SessionConfig()
+    tools: tuple[ToolSpec, ...] = ()
+    policy_line: Clip | None = None
+    greeting: Greeting = Greeting()
+    apology: Clip | None = None
+    end_call_message: str = ""
+    limits: Limits = Limits()
+    watchdog: Watchdog = Watchdog()
+    price: ModelPrice = field(default_factory=lambda: price_for(""))
+    resumed: bool = False
+    history: tuple[HistoryItem, ...] = ()
+    first_ordinal: int = 0
+    elapsed_ms: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON value from which ``from_json`` makes an equal plan."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CallPlan:
+        """Return the plan that ``to_json`` wrote.
+
+        Raises:
+            KeyError, TypeError: the value was not written by this version's ``to_json``.
+        """
+        session = dict(value["session"])
+        session["turn_detection"] = TurnDetection(**session["turn_detection"])
+        session["tools"] = tuple(FunctionTool(**tool) for tool in session["tools"])
+
+        def clip(name: str) -> Clip | None:
+            body = value[name]
+            return body and Clip(payloads=tuple(body["payloads"]), text=body["text"])
+
+        return cls(
+            **{
+                **value,
+                "session": SessionConfig(**session),
+                "tools": tuple(ToolSpec(**tool) for tool in value["tools"]),
+                "policy_line": clip("policy_line"),
+                "apology": clip("apology"),
+                "greeting": Greeting(**value["greeting"]),
+                "limits": Limits(**value["limits"]),
+                "watchdog": Watchdog(**value["watchdog"]),
+                "price": ModelPrice(**value["price"]),
+                "history": tuple(HistoryItem(**item) for item in value["history"]),
+            }
+        )
+
+    @property
+    def holds_the_floor(self) -> bool:
+        """Tell whether the opening must not be interrupted (ADR 0015)."""
+        return not self.resumed and (
+            self.policy_line is not None
+            or (self.greeting.mode != "wait" and not self.greeting.interruptible)
+        )

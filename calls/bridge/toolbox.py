@@ -1,0 +1,112 @@
+"""Function calls of the model: each runs once and gets exactly one output.
+
+Both ``function_call_arguments.done`` and ``output_item.done`` announce a call (trap O29); only the
+item counts, and only when its status is ``completed`` (openai_realtime.md 4.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from calls.bridge.effects import Effect, RecordTool, ToolState
+from tools.spec import Outcome, ToolSpec
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One function call on its way."""
+
+    tool_call_id: str
+    name: str
+    arguments_json: str
+    response_id: str
+    started_ms: int
+    record_started_ms: int
+    pending: bool = True
+
+
+class Toolbox:
+    """Knows the plan's tools, what runs, and how much may still run."""
+
+    def __init__(
+        self, tools: Iterable[ToolSpec], max_calls: int, emit: Callable[[Effect], None]
+    ) -> None:
+        self._specs = {tool.name: tool for tool in tools}
+        self._max_calls = max_calls
+        self._emit = emit
+        self._invocations: dict[str, Invocation] = {}
+
+    @property
+    def count(self) -> int:
+        """Function calls seen."""
+        return len(self._invocations)
+
+    @property
+    def over_ceiling(self) -> bool:
+        """Tell whether the next call is one too many."""
+        return self.count >= self._max_calls
+
+    @property
+    def pending(self) -> list[Invocation]:
+        """Return what is still running, oldest first."""
+        return [each for each in self._invocations.values() if each.pending]
+
+    def spec(self, name: str) -> ToolSpec | None:
+        """Return the tool of that name."""
+        return self._specs.get(name)
+
+    def begin(
+        self,
+        tool_call_id: str,
+        name: str,
+        arguments_json: str,
+        response_id: str,
+        now_ms: int,
+        record_started_ms: int,
+    ) -> Invocation | None:
+        """Note a call; None if it has been seen before."""
+        if tool_call_id in self._invocations:
+            return None
+        invocation = self._invocations[tool_call_id] = Invocation(
+            tool_call_id, name, arguments_json, response_id, now_ms, record_started_ms
+        )
+        return invocation
+
+    def running(self, invocation: Invocation) -> None:
+        """Hand out that a call has begun."""
+        self._record(invocation, "running", "", None)
+
+    def finish(
+        self, tool_call_id: str, outcome: Outcome, output: str, now_ms: int
+    ) -> Invocation | None:
+        """Close a call and hand it out; None if it is unknown or was closed before."""
+        invocation = self._invocations.get(tool_call_id)
+        if invocation is None or not invocation.pending:
+            return None
+        invocation.pending = False
+        self._record(invocation, outcome, output, now_ms - invocation.started_ms)
+        return invocation
+
+    def waits_for(self, response_id: str) -> bool:
+        """Tell whether a call of this response still lacks its output."""
+        return any(each.response_id == response_id for each in self.pending)
+
+    def _record(
+        self,
+        invocation: Invocation,
+        state: ToolState,
+        output: str,
+        duration_ms: int | None,
+    ) -> None:
+        self._emit(
+            RecordTool(
+                tool_call_id=invocation.tool_call_id,
+                name=invocation.name,
+                arguments_json=invocation.arguments_json,
+                state=state,
+                output=output,
+                started_ms=invocation.record_started_ms,
+                duration_ms=duration_ms,
+            )
+        )

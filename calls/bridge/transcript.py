@@ -1,0 +1,122 @@
+"""What was said, in the order in which it was said.
+
+Order comes from when a turn began, never from when its text arrived: transcription of the caller
+is often later than our answer (openai_realtime.md 4.1). The assistant's text is what was heard; the
+part behind a cut is kept apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from calls.bridge.effects import RecordTurn, Role
+
+
+@dataclass(slots=True)
+class Spoken:
+    """One turn while it is being made."""
+
+    ordinal: int
+    role: Role
+    item_id: str
+    started_ms: int
+    text: str = ""
+    text_unheard: str = ""
+    ended_ms: int | None = None
+    interrupted: bool = False
+    latency_ms: int | None = None
+    final: bool = False
+
+
+def heard_part(text: str, heard: int, received: int) -> tuple[str, str]:
+    """Split text at the share that was heard, at a word's end (never more than was heard)."""
+    if received <= 0 or heard <= 0:
+        return "", text
+    if heard >= received:
+        return text, ""
+    cut = len(text) * heard // received
+    if cut < len(text) and not text[cut].isspace():
+        cut = max(text.rfind(" ", 0, cut), 0)
+    return text[:cut].rstrip(), text[cut:].lstrip()
+
+
+class Transcript:
+    """Collects turns and hands them out as ``RecordTurn`` effects through ``emit``."""
+
+    def __init__(self, first_ordinal: int, emit: Callable[[RecordTurn], None]) -> None:
+        self._next = first_ordinal
+        self._emit = emit
+        self._turns: dict[str, Spoken] = {}
+
+    @property
+    def count(self) -> int:
+        """Turns begun in this stream."""
+        return len(self._turns)
+
+    def begin(self, item_id: str, role: Role, started_ms: int) -> Spoken:
+        """Return the turn of an item, made now if it is new."""
+        turn = self._turns.get(item_id)
+        if turn is None:
+            turn = self._turns[item_id] = Spoken(self._next, role, item_id, started_ms)
+            self._next += 1
+        return turn
+
+    def get(self, item_id: str) -> Spoken | None:
+        """Return the turn of an item, if it has begun."""
+        return self._turns.get(item_id)
+
+    def say(self, turn: Spoken, text: str) -> None:
+        """Set a turn's whole text and hand it out."""
+        if turn.interrupted:
+            return
+        turn.text = text
+        self.record(turn)
+
+    def add(self, turn: Spoken, delta: str) -> None:
+        """Append to a turn's text; handed out when it is complete."""
+        if not turn.interrupted:
+            turn.text += delta
+
+    def cut(self, turn: Spoken, heard: int, received: int, ended_ms: int) -> None:
+        """Keep of a turn what was heard, and mark the rest."""
+        whole = turn.text
+        turn.text, turn.text_unheard = heard_part(whole, heard, received)
+        turn.interrupted = True
+        self.end(turn, ended_ms)
+
+    def end(self, turn: Spoken, ended_ms: int) -> None:
+        """Close a turn and hand it out; a second call changes nothing."""
+        if turn.final:
+            return
+        turn.final = True
+        turn.ended_ms = max(ended_ms, turn.started_ms)
+        self.record(turn)
+
+    def close(self, ended_ms: int, heard: Callable[[str], tuple[int, int]]) -> None:
+        """Close every open turn; ``heard`` gives (heard, received) bytes of an assistant item."""
+        for turn in self._turns.values():
+            if turn.final:
+                continue
+            if turn.role == "assistant":
+                part, whole = heard(turn.item_id)
+                if part < whole:
+                    self.cut(turn, part, whole, ended_ms)
+                    continue
+            self.end(turn, ended_ms)
+
+    def record(self, turn: Spoken) -> None:
+        """Hand a turn out as it stands."""
+        self._emit(
+            RecordTurn(
+                ordinal=turn.ordinal,
+                role=turn.role,
+                text=turn.text,
+                text_unheard=turn.text_unheard,
+                item_id=turn.item_id,
+                started_ms=turn.started_ms,
+                ended_ms=turn.ended_ms,
+                interrupted=turn.interrupted,
+                latency_ms=turn.latency_ms,
+            )
+        )

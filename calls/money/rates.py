@@ -1,0 +1,65 @@
+"""Usage and a dated price list to money; pure. Amounts are micro-USD, whole numbers.
+
+Prices: openai_realtime.md 9.2, read 2026-11-22. A price is never recomputed for a past call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """USD per million tokens of one model, valid from ``since`` (ISO date)."""
+
+    since: str
+    text_in: float
+    text_cached: float
+    text_out: float
+    audio_in: float
+    audio_cached: float
+    audio_out: float
+
+
+_FLAGSHIP = ModelPrice("2026-05-07", 4.00, 0.40, 24.00, 32.00, 0.40, 64.00)
+_GENERATION_1 = ModelPrice("2025-08-28", 4.00, 0.40, 16.00, 32.00, 0.40, 64.00)
+_MINI = ModelPrice("2025-10-06", 0.60, 0.06, 2.40, 10.00, 0.30, 20.00)
+
+PRICES: Mapping[str, ModelPrice] = {
+    "gpt-realtime-2.1": _FLAGSHIP,
+    "gpt-realtime-2": _FLAGSHIP,
+    "gpt-realtime-2.1-mini": _MINI,
+    "gpt-realtime-1.5": _GENERATION_1,
+    "gpt-realtime": _GENERATION_1,
+    "gpt-realtime-mini": _MINI,
+}
+
+
+def price_for(model: str) -> ModelPrice:
+    """Return the price of a model by its longest known prefix; unknown ones cost the most.
+
+    A ceiling on spend must hold for models that are newer than this list.
+    """
+    known = [name for name in PRICES if model.startswith(name)]
+    return PRICES[max(known, key=len)] if known else _FLAGSHIP
+
+
+def _count(value: object, key: str) -> int:
+    number = value.get(key) if isinstance(value, Mapping) else None
+    return number if isinstance(number, int) and 0 < number < 10**9 else 0
+
+
+def response_microusd(usage: Mapping[str, Any], price: ModelPrice) -> int:
+    """Return what one response costs; ``usage`` as in ``response.done`` (9.4), all optional."""
+    into, out = usage.get("input_token_details"), usage.get("output_token_details")
+    cached = into.get("cached_tokens_details") if isinstance(into, Mapping) else None
+    total = 0.0
+    for kind, fresh, hit, said in (
+        ("text_tokens", price.text_in, price.text_cached, price.text_out),
+        ("audio_tokens", price.audio_in, price.audio_cached, price.audio_out),
+    ):
+        reused = min(_count(cached, kind), _count(into, kind))
+        total += (_count(into, kind) - reused) * fresh + reused * hit + _count(out, kind) * said
+    return round(total)

@@ -1,0 +1,263 @@
+"""OpenAI Realtime events: the only reader and writer of that wire format, in every dialect.
+
+GA is the vocabulary inside. Azure GA speaks the same events; the beta dialect (old gateways) is
+renamed at this door by one table and rendered flat (openai_realtime.md 2.6, 3). Checked
+2026-11-22 against the types of openai 3.54.0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Dialect = Literal["openai_ga", "azure_ga", "beta"]
+
+_BETA_TO_GA = {
+    "response.text.delta": "response.output_text.delta",
+    "response.text.done": "response.output_text.done",
+    "response.audio.delta": "response.output_audio.delta",
+    "response.audio.done": "response.output_audio.done",
+    "response.audio_transcript.delta": "response.output_audio_transcript.delta",
+    "response.audio_transcript.done": "response.output_audio_transcript.done",
+    "conversation.item.created": "conversation.item.added",
+}
+
+APPEND_HEAD = '{"type":"input_audio_buffer.append","audio":"'
+APPEND_TAIL = '"}'
+
+
+class RealtimeWireError(ValueError):
+    """An event does not have the documented shape; the peer's fault, count it and go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDetection:
+    """Server voice activity detection; always sent complete (openai_realtime.md 2.1, 2.2)."""
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 320
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    """A function as the session announces it: these four keys and no other."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """What a session is configured with, independent of the dialect."""
+
+    instructions: str = ""
+    voice: str = "marin"
+    transcription_model: str = "gpt-transcribe"
+    language: str = ""
+    noise_reduction: Literal["", "near_field", "far_field"] = ""
+    turn_detection: TurnDetection = TurnDetection()
+    tools: tuple[FunctionTool, ...] = ()
+
+
+def held(config: SessionConfig) -> SessionConfig:
+    """Return ``config`` with turn taking off: the model hears and transcribes, and stays silent."""
+    return replace(
+        config,
+        turn_detection=replace(
+            config.turn_detection, create_response=False, interrupt_response=False
+        ),
+    )
+
+
+def decode(text: str, dialect: Dialect) -> tuple[str, dict[str, Any]]:
+    """Return (GA event type, whole event).
+
+    Raises:
+        RealtimeWireError: not JSON, not an object, or without a ``type``.
+    """
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RealtimeWireError("not JSON") from error
+    if not isinstance(event, dict):
+        raise RealtimeWireError("not an object")
+    kind = event.get("type")
+    if not isinstance(kind, str):
+        raise RealtimeWireError("no type")
+    if dialect == "beta":
+        kind = _BETA_TO_GA.get(kind, kind)
+    return kind, event
+
+
+def _dump(event: dict[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+def _turn_detection(value: TurnDetection) -> dict[str, Any]:
+    return {
+        "type": "server_vad",
+        "threshold": value.threshold,
+        "prefix_padding_ms": value.prefix_padding_ms,
+        "silence_duration_ms": value.silence_duration_ms,
+        "create_response": value.create_response,
+        "interrupt_response": value.interrupt_response,
+    }
+
+
+def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> str:
+    """Render the whole configuration; a rejected key would void all of it (trap O4)."""
+    transcription: dict[str, Any] = {"model": config.transcription_model}
+    if config.language:
+        transcription["language"] = config.language
+    tools = [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+        }
+        for tool in config.tools
+    ]
+    detection = _turn_detection(config.turn_detection)
+    noise = {"type": config.noise_reduction} if config.noise_reduction else None
+    session: dict[str, Any]
+    if dialect == "beta":
+        session = {
+            "modalities": ["audio", "text"],
+            "instructions": config.instructions,
+            "voice": config.voice,
+            "input_audio_format": "g711_ulaw",
+            "output_audio_format": "g711_ulaw",
+            "input_audio_transcription": transcription,
+            "input_audio_noise_reduction": noise,
+            "turn_detection": detection,
+            "tools": tools,
+            "tool_choice": "auto",
+        }
+    else:
+        session = {
+            "type": "realtime",
+            "output_modalities": ["audio"],
+            "instructions": config.instructions,
+            "audio": {
+                "input": {
+                    "format": {"type": "audio/pcmu"},
+                    "noise_reduction": noise,
+                    "transcription": transcription,
+                    "turn_detection": detection,
+                },
+                "output": {"format": {"type": "audio/pcmu"}, "voice": config.voice},
+            },
+            "tools": tools,
+            "tool_choice": "auto",
+        }
+    return _dump({"type": "session.update", "event_id": event_id, "session": session})
+
+
+def turn_detection_update(value: TurnDetection, dialect: Dialect, event_id: str) -> str:
+    """Render an update of turn detection alone; keys not named stay as they are."""
+    detection = _turn_detection(value)
+    session: dict[str, Any] = (
+        {"turn_detection": detection}
+        if dialect == "beta"
+        else {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+    )
+    return _dump({"type": "session.update", "event_id": event_id, "session": session})
+
+
+def formats_are_mulaw(event: Mapping[str, Any], dialect: Dialect) -> bool:
+    """Tell whether a ``session.updated`` confirms mu-law both ways (trap O21)."""
+    session = event.get("session")
+    if not isinstance(session, dict):
+        return False
+    if dialect == "beta":
+        return (
+            session.get("input_audio_format") == "g711_ulaw"
+            and session.get("output_audio_format") == "g711_ulaw"
+        )
+    audio = session.get("audio")
+    if not isinstance(audio, dict):
+        return False
+    kinds = []
+    for side in ("input", "output"):
+        part = audio.get(side)
+        shape = part.get("format") if isinstance(part, dict) else None
+        kinds.append(shape.get("type") if isinstance(shape, dict) else None)
+    return kinds == ["audio/pcmu", "audio/pcmu"]
+
+
+def append(payload: str) -> str:
+    """Return an append event around a payload that has been checked for base64."""
+    return f"{APPEND_HEAD}{payload}{APPEND_TAIL}"
+
+
+def response_create(event_id: str, *, instructions: str, tools_allowed: bool, purpose: str) -> str:
+    """Render ``response.create``; empty instructions leave the session's in force."""
+    response: dict[str, Any] = {"metadata": {"purpose": purpose}}
+    if instructions:
+        response["instructions"] = instructions
+    if not tools_allowed:
+        response["tool_choice"] = "none"
+    return _dump({"type": "response.create", "event_id": event_id, "response": response})
+
+
+def response_cancel(event_id: str, response_id: str) -> str:
+    """Render ``response.cancel`` for one response."""
+    event = {"type": "response.cancel", "event_id": event_id}
+    if response_id:
+        event["response_id"] = response_id
+    return _dump(event)
+
+
+def item_truncate(event_id: str, item_id: str, content_index: int, audio_end_ms: int) -> str:
+    """Render ``conversation.item.truncate``; ``audio_end_ms`` is inclusive."""
+    return _dump(
+        {
+            "type": "conversation.item.truncate",
+            "event_id": event_id,
+            "item_id": item_id,
+            "content_index": content_index,
+            "audio_end_ms": audio_end_ms,
+        }
+    )
+
+
+def item_delete(event_id: str, item_id: str) -> str:
+    """Render ``conversation.item.delete``."""
+    return _dump({"type": "conversation.item.delete", "event_id": event_id, "item_id": item_id})
+
+
+def message_item(
+    event_id: str, role: Literal["user", "assistant"], text: str, dialect: Dialect
+) -> str:
+    """Render a text item; assistant audio cannot be created by a client (trap O30)."""
+    part = "input_text" if role == "user" else ("text" if dialect == "beta" else "output_text")
+    return _dump(
+        {
+            "type": "conversation.item.create",
+            "event_id": event_id,
+            "item": {"type": "message", "role": role, "content": [{"type": part, "text": text}]},
+        }
+    )
+
+
+def function_output(event_id: str, tool_call_id: str, output: str) -> str:
+    """Render the output of one function call."""
+    return _dump(
+        {
+            "type": "conversation.item.create",
+            "event_id": event_id,
+            "item": {"type": "function_call_output", "call_id": tool_call_id, "output": output},
+        }
+    )
+
+
+def verbatim(text: str) -> str:
+    """Return instructions that make a model say one text and nothing else (5.6, item 3)."""
+    return f"Say this text exactly once and nothing else: {json.dumps(text, ensure_ascii=False)}"
