@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from voiceplatform import env
+from voiceplatform import admin_look, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var"))).resolve()
@@ -50,6 +50,7 @@ FIELD_ENCRYPTION_KEYS = [
 INSTALLED_APPS = [
     "daphne",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -224,5 +225,15 @@ DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 600, low=0, high=86_400)
 MAX_CONCURRENT_CALLS = env.integer("MAX_CONCURRENT_CALLS", 200, low=1, high=100_000)
 STANDINS = env.flag("STANDINS")
 
-REST_FRAMEWORK: dict[str, object] = {}
+# Admin and REST (voiceplatform.admin_look, voiceplatform.drf)
+UNFOLD = admin_look.UNFOLD
+LOGIN_URL = "admin:login"
+REST_FRAMEWORK: dict[str, object] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["voiceplatform.drf.BearerKey"],
+    "DEFAULT_PERMISSION_CLASSES": ["voiceplatform.base.rest.HasScope"],
+    "EXCEPTION_HANDLER": "voiceplatform.drf.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": None,
+}
+
 TESTING = "pytest" in sys.modules

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include("assistants.urls")),
+    path("", include("tools.urls")),
+    path("", include("calls.api.urls")),
 ]
+
+# An unknown route names itself in JSON; under /admin/ it stays a page.
+handler404 = "voiceplatform.drf.not_found"

@@ -1,0 +1,113 @@
+"""What the admin looks like: titles, colours and the sidebar; data for unfold, no logic.
+
+Every sidebar entry names the permission it needs, so nobody sees a link that answers 403.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+
+
+def _may_view(app_label: str, model: str) -> Callable[[HttpRequest], bool]:
+    def check(request: HttpRequest) -> bool:
+        return request.user.has_perm(f"{app_label}.view_{model}")
+
+    return check
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
+def _item(title: str, icon: str, app_label: str, model: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app_label}_{model}_changelist"),
+        "permission": _may_view(app_label, model),
+    }
+
+
+def _group(title: str, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "separator": True, "collapsible": False, "items": list(items)}
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "voiceplatform",
+    "SITE_HEADER": "voiceplatform",
+    "SITE_SUBHEADER": "Phone agents you control",
+    "SITE_SYMBOL": "graphic_eq",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": True,
+    "DASHBOARD_CALLBACK": "calls.admin.dashboard.dashboard",
+    "BORDER_RADIUS": "8px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.7% .013 236.62)",
+            "100": "oklch(95.1% .026 236.824)",
+            "200": "oklch(90.1% .058 230.902)",
+            "300": "oklch(82.8% .111 230.318)",
+            "400": "oklch(74.6% .16 232.661)",
+            "500": "oklch(62% .155 237.323)",
+            "600": "oklch(54% .15 241.966)",
+            "700": "oklch(48% .13 242.749)",
+            "800": "oklch(42% .11 240.79)",
+            "900": "oklch(37% .09 240.876)",
+            "950": "oklch(29.3% .066 243.157)",
+        },
+    },
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Live",
+                "items": [
+                    {
+                        "title": "Overview",
+                        "icon": "space_dashboard",
+                        "link": reverse_lazy("admin:index"),
+                    },
+                    _item("Calls", "call", "calls", "call"),
+                ],
+            },
+            _group("Numbers", _item("Phone numbers", "dialpad", "calls", "phonenumber")),
+            _group(
+                "Assistants",
+                _item("Assistants", "support_agent", "assistants", "assistant"),
+                _item("Revisions", "history", "assistants", "assistantrevision"),
+            ),
+            _group("Tools", _item("Tools", "build", "tools", "tool")),
+            _group(
+                "Delivery",
+                _item("Outbox", "outbox", "calls", "outboxevent"),
+                _item("Delivery attempts", "send", "calls", "deliveryattempt"),
+            ),
+            _group(
+                "Access",
+                _item("Organisations", "apartment", "base", "organisation"),
+                _item("Members", "badge", "base", "membership"),
+                _item("API keys", "key", "base", "apikey"),
+                _item("Users", "person", "auth", "user"),
+                _item("Groups", "group", "auth", "group") | {"permission": _is_superuser},
+                _item("Audit", "policy", "base", "auditentry"),
+                _item("Jobs", "hourglass_top", "base", "job"),
+            ),
+            _group(
+                "Connections",
+                _item("Model connections", "hub", "calls", "providerconnection"),
+                _item("Twilio accounts", "cell_tower", "calls", "twilioaccount"),
+            ),
+            _group(
+                "Policy",
+                _item("Call policies", "gavel", "calls", "callpolicy"),
+                _item("Wordings", "record_voice_over", "calls", "policywording"),
+            ),
+        ],
+    },
+}
