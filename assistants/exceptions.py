@@ -1,7 +1,8 @@
 """Errors of the assistants layer.
 
 AssistantError
-└── RevisionIsImmutable   publish a new revision instead
+├── RevisionIsImmutable   publish a new revision instead
+└── AssistantInUse        point the phone numbers elsewhere, then delete it
 """
 
 from __future__ import annotations
@@ -13,3 +14,7 @@ class AssistantError(Exception):
 
 class RevisionIsImmutable(AssistantError):
     """Somebody tried to change a revision; create a new one."""
+
+
+class AssistantInUse(AssistantError):
+    """Something, e.g. a phone number, still answers with the assistant."""

@@ -190,13 +190,13 @@ class Shape(serializers.Serializer[Any]):
     default_error_messages: ClassVar = {"invalid": "must be an object"}
 
 
-def check_shape(shape: type[Shape], document: Mapping[str, Any]) -> None:
-    """Check ``document``; it is not changed.
+def check_shape(shape: type[Shape], document: Mapping[str, Any], **context: Any) -> None:
+    """Check ``document``; it is not changed. Fields find ``context`` under ``self.context``.
 
     Raises:
         ValidationError: with a path for everything that is wrong.
     """
-    shape(data=document).is_valid(raise_exception=True)
+    shape(data=document, context=context).is_valid(raise_exception=True)
 
 
 class ApiView(APIView):

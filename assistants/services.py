@@ -1,0 +1,230 @@
+"""Writes of assistants: every change publishes a new immutable revision.
+
+Owns how a document becomes a revision with its tools. It must not know HTTP, calls or numbers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+
+from assistants.exceptions import AssistantInUse
+from assistants.models import Assistant, AssistantRevision, RevisionTool
+from assistants.selectors import assistant_users, revision_tools
+from assistants.wire import vapi_config
+from tools.models import Tool
+from tools.selectors import tools_by_id
+from tools.services import tool_store
+from voiceplatform.base.models import Organisation
+from voiceplatform.base.redaction import keep_secrets, redact
+from voiceplatform.base.services import audit_write
+
+# Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
+_COMPUTED = frozenset(
+    {
+        *("id", "orgId", "createdAt", "updatedAt", "analyticsMetadata", "isDeleted"),
+        *("isServerUrlSecretSet", "workflowIds", "latestVersion", "modelDeprecations"),
+    }
+)
+
+
+@transaction.atomic
+def assistant_publish(
+    *,
+    organisation: Organisation,
+    document: Mapping[str, Any],
+    source: str,
+    actor: Any,
+    assistant: Assistant | None = None,
+    assistant_id: uuid.UUID | None = None,
+    created_at: dt.datetime | None = None,
+) -> Assistant:
+    """Publish ``document`` as the next revision, of a new assistant unless one is given.
+
+    Secrets that ``document`` does not mention stay as they were; null clears them. Saved tools of
+    another organisation are never linked.
+
+    Args:
+        document: a whole assistant in Vapi's form.
+        source: ``import``, ``api``, ``admin`` or ``seed``.
+        actor: a user, an API key, or None for the system.
+        assistant_id: the id of a new assistant; Vapi's when it is imported.
+        created_at: when a new assistant was made, if it was made elsewhere.
+
+    Returns:
+        The assistant; ``current_revision`` is the new one.
+    """
+    now = timezone.now()
+    is_new = assistant is None
+    if assistant is None:
+        assistant = Assistant.objects.create(
+            id=assistant_id or uuid.uuid4(),
+            organisation=organisation,
+            created_at=created_at or now,
+            updated_at=now,
+        )
+    else:
+        assistant = _locked(assistant)
+    previous = assistant.current_revision
+    kept = {name: value for name, value in document.items() if name not in _COMPUTED}
+    if previous is not None:
+        kept = keep_secrets(kept, revision_document(previous))
+    reading = vapi_config.read_assistant(kept)
+    newest = assistant.revisions.order_by("-number").values_list("number", flat=True).first()
+    revision = AssistantRevision.objects.create(
+        assistant=assistant,
+        number=(newest or 0) + 1,
+        created_by=actor if isinstance(actor, get_user_model()) else None,
+        source=source,
+        instructions=reading.instructions,
+        first_message=reading.first_message,
+        first_message_mode=reading.first_message_mode,
+        first_message_interruptible=reading.first_message_interruptible,
+        end_call_message=reading.end_call_message,
+        voice=reading.voice,
+        language=reading.language,
+        model=reading.model,
+        max_duration_seconds=reading.max_duration_seconds,
+        server_url=reading.server_url,
+        server_secret=reading.server_secret,
+        document=kept,
+        document_redacted=redact(kept),
+    )
+    _link_tools(revision, previous, organisation, reading)
+    assistant.name = reading.name[:200]
+    assistant.current_revision = revision
+    assistant.updated_at = now
+    assistant.save()
+    audit_write(
+        actor=actor,
+        action="assistant.create" if is_new else "assistant.publish",
+        organisation=organisation,
+        target=assistant,
+        details={"revision": revision.number, "source": source},
+    )
+    return assistant
+
+
+def _locked(assistant: Assistant) -> Assistant:
+    row = Assistant.objects.select_for_update().get(pk=assistant.pk)
+    if row.current_revision_id:
+        row.current_revision = AssistantRevision.objects.get(pk=row.current_revision_id)
+    return row
+
+
+def _link_tools(
+    revision: AssistantRevision,
+    previous: AssistantRevision | None,
+    organisation: Organisation,
+    reading: vapi_config.AssistantReading,
+) -> None:
+    """Link inline tools first, then saved ones (vapi.md 2.3); unknown ids are left out."""
+    earlier = [tool for tool in revision_tools(previous) if tool.is_inline] if previous else []
+    tools: list[Tool] = []
+    for document in reading.inline_tools:
+        same = next((tool for tool in earlier if tool.document == document), None)
+        if same is not None:
+            earlier.remove(same)
+        tools.append(
+            same
+            or tool_store(organisation=organisation, document=document, actor=None, is_inline=True)
+        )
+    known = tools_by_id(organisation, reading.tool_ids)
+    tools += [known[key] for key in (_canonical(i) for i in reading.tool_ids) if key in known]
+    unique = dict.fromkeys(tool.pk for tool in tools)
+    RevisionTool.objects.bulk_create(
+        RevisionTool(revision=revision, tool_id=tool_id, position=position)
+        for position, tool_id in enumerate(unique)
+    )
+
+
+def _canonical(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return ""
+
+
+def revision_document(revision: AssistantRevision) -> dict[str, Any]:
+    """Return the whole document with its secrets; made from the columns when none was stored."""
+    if revision.document is not None:
+        return dict(revision.document)
+    names = (
+        *("instructions", "first_message", "first_message_mode", "end_call_message", "voice"),
+        *("language", "model", "max_duration_seconds", "server_url", "server_secret"),
+    )
+    changes = {name: getattr(revision, name) for name in names}
+    saved = [str(tool.pk) for tool in revision_tools(revision) if not tool.is_inline]
+    changes |= {
+        "name": revision.assistant.name,
+        "first_message_interruptible": revision.first_message_interruptible,
+        "tool_ids": saved,
+    }
+    return vapi_config.write_assistant({}, changes)
+
+
+@transaction.atomic
+def assistant_patch(
+    *, assistant: Assistant, patch: Mapping[str, Any], actor: Any, source: str = "api"
+) -> Assistant:
+    """Publish a revision in which each top-level field of ``patch`` replaces the old one."""
+    locked = _locked(assistant)
+    stored = revision_document(locked.current_revision) if locked.current_revision else {}
+    return assistant_publish(
+        organisation=locked.organisation,
+        document={**stored, **patch},
+        source=source,
+        actor=actor,
+        assistant=locked,
+    )
+
+
+@transaction.atomic
+def assistant_edit(*, assistant: Assistant, changes: Mapping[str, Any], actor: Any) -> Assistant:
+    """Publish a revision with fields that a person changed in the admin.
+
+    Keys of ``changes`` are fields of ``vapi_config.AssistantReading``; an empty ``server_url`` or
+    ``server_secret`` clears it.
+    """
+    locked = _locked(assistant)
+    stored = revision_document(locked.current_revision) if locked.current_revision else {}
+    document = vapi_config.write_assistant(stored, changes)
+    if changes.get("server_secret") == "":
+        # A secret that is merely absent would be kept, so both of its places say null.
+        document["serverUrlSecret"] = None
+        if isinstance(document.get("server"), dict):
+            document["server"] = {**document["server"], "secret": None}
+    return assistant_publish(
+        organisation=locked.organisation,
+        document=document,
+        source="admin",
+        actor=actor,
+        assistant=locked,
+    )
+
+
+@transaction.atomic
+def assistant_delete(*, assistant: Assistant, actor: Any) -> None:
+    """Delete ``assistant`` from every list; past calls keep pointing at its revisions.
+
+    Raises:
+        AssistantInUse: a phone number answers with it.
+    """
+    users = assistant_users(assistant)
+    if users:
+        raise AssistantInUse(
+            f"assistant {assistant} answers {', '.join(users)}. Fix: give those another one first."
+        )
+    Assistant.objects.filter(pk=assistant.pk).update(deleted_at=timezone.now())
+    audit_write(
+        actor=actor,
+        action="assistant.delete",
+        organisation=assistant.organisation,
+        target=assistant,
+    )
