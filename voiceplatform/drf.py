@@ -1,6 +1,7 @@
 """How the REST door recognises a key and how every refusal looks; named in the settings.
 
-Owns authentication and the one error body (design.md 5, vapi.md 1.4); knows no resource.
+Owns authentication and the one error body (design.md 5, vapi.md 1.4); knows no resource. REST
+framework imports it while its own views load, so it must not import ``rest_framework.views``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from rest_framework.response import Response
 
 from voiceplatform.base import services
 from voiceplatform.base.models import ApiKey
-from voiceplatform.base.rest import PayloadTooLarge
 
 _ADMIN_PREFIX = "/admin/"
 
@@ -90,7 +90,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or "Not found.")
     elif isinstance(error, RequestDataTooBig):
-        error = PayloadTooLarge()
+        return Response(error_body(413, "The body is too large."), 413)
     if not isinstance(error, exceptions.APIException):
         return None
     message: str | list[str]

@@ -230,7 +230,7 @@ UNFOLD = admin_look.UNFOLD
 LOGIN_URL = "admin:login"
 REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["voiceplatform.drf.BearerKey"],
-    "DEFAULT_PERMISSION_CLASSES": ["voiceplatform.base.rest.HasScope"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "EXCEPTION_HANDLER": "voiceplatform.drf.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
