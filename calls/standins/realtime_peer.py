@@ -5,33 +5,27 @@ bridge, open anything, or use a clock or unseeded randomness: it is an independe
 
 from __future__ import annotations
 
-import base64
-import binascii
-import heapq
 import json
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
-from calls.standins.peer import Close, Output, Refuse, Send
-from calls.standins.realtime_beta import client_event_to_ga, server_event_to_beta
-from calls.standins.realtime_brain import Brain, CallTool, RuleBrain, Speak, ToolOutput, Turn
+from calls.standins.peer import Output, Refuse
+from calls.standins.realtime_beta import client_event_to_ga
+from calls.standins.realtime_brain import Brain, ToolOutput
 from calls.standins.realtime_client_items import parse_item
-from calls.standins.realtime_items import NO_USAGE, Conversation, Item, Weight
+from calls.standins.realtime_connect import fatal_fault, refusal_status, requested_model
+from calls.standins.realtime_input import MIN_COMMIT_MS, decode_append
+from calls.standins.realtime_items import Item
 from calls.standins.realtime_profile import RealtimeProfile
-from calls.standins.realtime_response import Response
+from calls.standins.realtime_responding import RespondingCore
 from calls.standins.realtime_session import (
     ClientError,
     apply_session_update,
-    check_response,
     default_session,
 )
-from calls.standins.realtime_vad import SpeechStarted, SpeechStopped, VoiceActivity
-from calls.standins.tones import BLOCK_BYTES, BYTES_PER_MS, Heard, ToneDecoder
+from calls.standins.realtime_vad import SpeechStarted, SpeechStopped
 
-_MAX_APPEND_BYTES = 15 * 1024 * 1024
-_MIN_COMMIT_MS = 100
 _CLIENT_KEYS: dict[str, frozenset[str]] = {
     "session.update": frozenset({"session"}),
     "input_audio_buffer.append": frozenset({"audio"}),
@@ -59,8 +53,8 @@ class Truncation:
     at_ms: int
 
 
-class RealtimePeer:
-    """One Realtime session. `id_seed` keeps ids of several sessions apart."""
+class RealtimePeer(RespondingCore):
+    """One Realtime session as a server runs it."""
 
     def __init__(
         self,
@@ -70,39 +64,13 @@ class RealtimePeer:
         id_seed: str = "0",
         epoch_seconds: int = 1_800_000_000,
     ) -> None:
-        self.profile = profile or RealtimeProfile()
-        self.brain: Brain = brain or RuleBrain()
-        self.rng = random.Random(self.profile.seed)  # noqa: S311 - reproducible, not secret
-        self.session: dict[str, Any] = {}
-        self.conversation = Conversation()
-        self.heard: list[Heard] = []
-        self.said: list[str] = []  # full texts of finished default responses
+        super().__init__(profile, brain, id_seed=id_seed, epoch_seconds=epoch_seconds)
         self.truncations: list[Truncation] = []
-        self.errors: list[dict[str, Any]] = []
         self.undecodable_bytes = 0
         self.appended_before_configured_bytes = 0
-        self.closed = False
-        self._id_seed, self._epoch_seconds = id_seed, epoch_seconds
-        self._counter = 0
-        self._now_ms = 0
-        self._timers: list[tuple[int, int, Callable[[], None]]] = []
-        self._timer_number = 0
-        self._out: list[Output] = []
         self._configured = False
-        self._voice_used = False
-        self._responses = 0
-        self._active: Response | None = None
-        self._out_of_band: list[Response] = []
-        self._vad = VoiceActivity(self.profile.vad_onset_ms)
-        self._decoder = ToneDecoder()
-        self._window = bytearray()
-        self._buffer_ms = 0
-        self._pending_words: list[str] = []  # said by the caller since the last commit
-        self._unanswered: list[str] = []  # committed or typed since the last response
-        self._unanswered_outputs: list[ToolOutput] = []
         self._speech_item_id: str | None = None
         self._speech_start_ms = 0
-        self._idle_number = 0
 
     # -- shell side ---------------------------------------------------------------------------
 
@@ -116,20 +84,19 @@ class RealtimePeer:
         query = DEFAULT_QUERY if url_query is None else url_query
         given = DEFAULT_HEADERS if headers is None else headers
         self._now_ms = now_ms
-        refusal = self._refusal(query, given)
+        refusal = refusal_status(self.profile, query, given)
         if refusal is not None:
             self._out.append(Refuse(refusal))
             self.closed = True
             return
-        fatal = self._fatal(query, given)
+        fatal = fatal_fault(self.profile, query, given)
         if fatal is not None:
-            code, close_code, message = fatal
-            self._error(code, message, None, None)
-            self.close(close_code, f"invalid_request_error.{code}")
+            self._error(fatal.code, fatal.message, None, None)
+            self.close(fatal.close_code, f"invalid_request_error.{fatal.code}")
             return
         self.session = default_session(
             self.new_id("sess"),
-            self._model(query),
+            requested_model(query),
             self._epoch_seconds + (now_ms + self.profile.max_session_ms) // 1000,
         )
         self._at(self.profile.max_session_ms, self._expire)
@@ -157,15 +124,14 @@ class RealtimePeer:
 
     def tick(self, now_ms: int) -> None:
         """Run everything that is due up to `now_ms`, each at its own time."""
-        while self._timers and self._timers[0][0] <= now_ms and not self.closed:
-            at_ms, _, action = heapq.heappop(self._timers)
-            self._now_ms = max(self._now_ms, at_ms)
-            action()
+        while not self.closed and (due := self._timers.pop_due(now_ms)) is not None:
+            self._now_ms = max(self._now_ms, due[0])
+            due[1]()
         self._now_ms = max(self._now_ms, now_ms)
 
     def next_deadline_ms(self) -> int | None:
         """Return when `tick` has work next; None: never."""
-        return self._timers[0][0] if self._timers and not self.closed else None
+        return None if self.closed else self._timers.next_ms()
 
     def drain(self) -> list[Output]:
         """Return and forget what is to be sent, in order."""
@@ -177,107 +143,6 @@ class RealtimePeer:
         self._now_ms = now_ms
         self.closed = True
         self._timers.clear()
-
-    def close(self, code: int, reason: str = "") -> None:
-        """End the session from the server's side."""
-        self._out.append(Close(code, reason))
-        self.closed = True
-        self._timers.clear()
-
-    # -- connecting (openai_realtime.md 1.5) --------------------------------------------------
-
-    def _refusal(self, query: Mapping[str, str], headers: Mapping[str, str]) -> int | None:
-        if self.profile.upgrade_status is not None:
-            return self.profile.upgrade_status
-        if self.profile.dialect == "azure_ga" and "api-version" in query:
-            return 401  # a documented cause of 401 (1.3)
-        return None if self._key(query, headers) else 401
-
-    def _key(self, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and bearer:
-            return bearer
-        if self.profile.dialect == "ga":
-            return ""
-        return headers.get("api-key") or query.get("api-key", "")
-
-    def _model(self, query: Mapping[str, str]) -> str:
-        return query.get("model") or query.get("deployment", "")
-
-    def _fatal(
-        self, query: Mapping[str, str], headers: Mapping[str, str]
-    ) -> tuple[str, int, str] | None:
-        key, keys = self._key(query, headers), self.profile.api_keys
-        if (key not in keys) if keys else key == "sk-invalid":
-            return "invalid_api_key", 3000, "Incorrect API key provided."
-        if self.profile.dialect == "ga" and "openai-beta" in headers:
-            message = "The Realtime Beta API is no longer supported. Please use /v1/realtime."
-            return "beta_api_shape_disabled", 4000, message
-        model = self._model(query)
-        if not model:
-            return "missing_model", 4000, "You must provide a model parameter."
-        if self.profile.dialect == "ga" and model not in self.profile.models:
-            return "invalid_model", 4000, f'Model "{model}" is not supported in realtime mode.'
-        return None
-
-    def _send_created(self) -> None:
-        self.emit("session.created", session=self.session)
-
-    def _expire(self) -> None:
-        minutes = self.profile.max_session_ms // 60_000
-        text = f"Your session hit the maximum duration of {minutes} minutes."
-        self._error("session_expired", text, None, None)
-        self.close(1001, text)
-
-    # -- events out (Stage) -------------------------------------------------------------------
-
-    def emit(self, kind: str, **fields: Any) -> None:
-        """Send one server event in the connection's dialect."""
-        if self.closed:
-            return
-        event: dict[str, Any] | None = {"type": kind, "event_id": self.new_id("event"), **fields}
-        if self.profile.mutant == "undeclared_key" and kind == "response.output_audio.delta":
-            fields["undeclared"] = True
-            event = {"type": kind, "event_id": self.new_id("event"), **fields}
-        if self.profile.dialect == "beta":
-            event = server_event_to_beta(cast("dict[str, Any]", event))
-        if event is not None:
-            self._out.append(Send(json.dumps(event, separators=(",", ":"))))
-
-    def new_id(self, prefix: str) -> str:
-        """Return the next id; the same inputs give the same ids."""
-        self._counter += 1
-        return f"{prefix}_{self._id_seed}{self._counter:06d}"
-
-    def cut(self, code: int) -> None:
-        """Close in the middle of a response (profile.close_mid_response)."""
-        self.close(code, "internal error" if code == 1011 else "")
-
-    def send_junk(self) -> None:
-        """Send what no client expects, once (profile.junk)."""
-        junk = self.profile.junk
-        if junk == "json":
-            self._out.append(Send('{"type":"response.output_audio.delta","delta":'))
-        elif junk == "unknown_event":
-            self._out.append(Send('{"type":"response.thought.delta","event_id":"event_x"}'))
-        elif junk == "binary":
-            self._out.append(Send(b"\x00\x01"))
-
-    def _error(self, code: str, message: str, param: str | None, event_id: object) -> None:
-        kind = "server_error" if code == "server_error" else "invalid_request_error"
-        error = {
-            "type": kind,
-            "code": code,
-            "message": message,
-            "param": param,
-            "event_id": event_id if isinstance(event_id, str) else None,
-        }
-        self.errors.append(error)
-        self.emit("error", error=error)
-
-    def _at(self, delay_ms: int, action: Callable[[], None]) -> None:
-        self._timer_number += 1
-        heapq.heappush(self._timers, (self._now_ms + delay_ms, self._timer_number, action))
 
     # -- events in ----------------------------------------------------------------------------
 
@@ -313,7 +178,8 @@ class RealtimePeer:
         elif kind == "input_audio_buffer.commit":
             self._commit_by_hand()
         elif kind == "input_audio_buffer.clear":
-            self._clear_buffer()
+            self._input.clear()
+            self._speech_item_id = None
             self.emit("input_audio_buffer.cleared")
         elif kind == "conversation.item.create":
             self._create_item(event)
@@ -345,7 +211,7 @@ class RealtimePeer:
         self._configured = True
         turn = updated["audio"]["input"]["turn_detection"]
         if turn is not None:
-            self._vad.configure(turn)
+            self._input.vad.configure(turn)
         if not self.profile.never_updated:
             self._at(self.profile.updated_delay_ms, self._send_updated)
             self.tick(self._now_ms)
@@ -357,40 +223,21 @@ class RealtimePeer:
     # -- caller audio -------------------------------------------------------------------------
 
     def _append(self, audio: object) -> None:
-        try:
-            data = base64.b64decode(audio, validate=True) if isinstance(audio, str) else None
-        except binascii.Error:
-            data = None
-        if data is None or len(data) > _MAX_APPEND_BYTES:
-            raise ClientError("invalid_value", "Invalid 'audio': expected base64 bytes.", "audio")
+        data = decode_append(audio)
         if not self._configured:
             self.appended_before_configured_bytes += len(data)
         if self.session["audio"]["input"]["format"]["type"] != "audio/pcmu":
             # Mu-law read as PCM is noise in which no speech is found (trap 21).
             self.undecodable_bytes += len(data)
             return
-        self._window += data
-        while len(self._window) >= BLOCK_BYTES:
-            window = bytes(self._window[:BLOCK_BYTES])
-            del self._window[:BLOCK_BYTES]
-            self._listen(window)
-
-    def _listen(self, window: bytes) -> None:
-        self._buffer_ms += BLOCK_BYTES // BYTES_PER_MS
-        for heard in self._decoder.feed(window):
-            self._note_words(heard)
-        turn = self.session["audio"]["input"]["turn_detection"]
-        event = self._vad.window(window)
-        if turn is None or event is None:
-            return
-        if isinstance(event, SpeechStarted):
-            self._speech_started(event, turn)
-        else:
-            self._speech_stopped(event, turn)
-
-    def _note_words(self, heard: Heard) -> None:
-        self.heard.append(heard)
-        self._pending_words.append(heard.text)
+        for found in self._input.feed(data):
+            turn = self.session["audio"]["input"]["turn_detection"]
+            if turn is None:
+                continue
+            if isinstance(found, SpeechStarted):
+                self._speech_started(found, turn)
+            else:
+                self._speech_stopped(found, turn)
 
     def _speech_started(self, event: SpeechStarted, turn: dict[str, Any]) -> None:
         self._idle_number += 1
@@ -413,25 +260,9 @@ class RealtimePeer:
         if turn["create_response"] and not self.profile.stall_after_commit:
             self._respond_to_speech()
 
-    def _respond_to_speech(self) -> None:
-        if self._active is not None:
-            self._error(
-                "conversation_already_has_active_response",
-                "Conversation already has an active response in progress: "
-                f"{self._active.response_id}. Wait until the response is finished.",
-                None,
-                None,
-            )
-            return
-        self._start({}, None)
-
     def _commit(self, item_id: str, audio_ms: int) -> None:
-        for heard in self._decoder.flush():
-            self._note_words(heard)
-        text = " ".join(self._pending_words)
-        self._pending_words.clear()
+        text = self._input.take_words()
         self._speech_item_id = None
-        self._buffer_ms = 0
         item = Item(
             item_id,
             "message",
@@ -476,22 +307,15 @@ class RealtimePeer:
         self.emit(f"{kind}.completed", **where, transcript=item.text, usage=usage)
 
     def _commit_by_hand(self) -> None:
-        if self._buffer_ms < _MIN_COMMIT_MS:
+        buffered_ms = self._input.buffered_ms
+        if buffered_ms < MIN_COMMIT_MS:
             raise ClientError(
                 "input_audio_buffer_commit_empty",
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms "
-                f"of audio, but buffer only has {self._buffer_ms}.00ms of audio.",
+                f"of audio, but buffer only has {buffered_ms}.00ms of audio.",
             )
-        self._vad.reset()
-        self._commit(self._speech_item_id or self.new_id("item"), self._buffer_ms)
-
-    def _clear_buffer(self) -> None:
-        self._vad.reset()
-        self._decoder.flush()
-        self._window.clear()
-        self._pending_words.clear()
-        self._buffer_ms = 0
-        self._speech_item_id = None
+        self._input.vad.reset()
+        self._commit(self._speech_item_id or self.new_id("item"), buffered_ms)
 
     # -- items --------------------------------------------------------------------------------
 
@@ -541,157 +365,3 @@ class RealtimePeer:
             content_index=0,
             audio_end_ms=end_ms,
         )
-
-    # -- responses ----------------------------------------------------------------------------
-
-    def _create_response(self, request: dict[str, Any]) -> None:
-        check_response(self.session["model"], request)
-        out_of_band = request.get("conversation") == "none"
-        if self._active is not None and not out_of_band:
-            raise ClientError(
-                "conversation_already_has_active_response",
-                "Conversation already has an active response in progress: "
-                f"{self._active.response_id}. Wait until the response is finished.",
-            )
-        self._start(request, request.get("instructions"))
-
-    def _start(self, request: dict[str, Any], instructions: str | None) -> None:
-        in_conversation = request.get("conversation") != "none"
-        settings = {**self.session, **{k: v for k, v in request.items() if k != "audio"}}
-        output = {**self.session["audio"]["output"], **request.get("audio", {}).get("output", {})}
-        settings["audio"] = {"output": output}
-        turn = self._turn(settings, instructions, in_conversation)
-        prompt = settings["instructions"] + json.dumps(settings["tools"])
-        context = list(self.conversation.items) if request.get("input") is None else []
-        failed = self.profile.fail_response is not None and self.profile.is_faulty(self._responses)
-
-        def charge(spent: Weight) -> dict[str, Any]:
-            if failed:
-                return NO_USAGE
-            return self.conversation.charge(prompt, context, spent, keep=in_conversation)
-
-        response = Response(
-            stage=self,
-            response_id=self.new_id("resp"),
-            index=self._responses,
-            parts=self._allowed(turn, settings),
-            settings=settings,
-            in_conversation=in_conversation,
-            conversation_id=f"conv_{self._id_seed}" if in_conversation else None,
-            metadata=request.get("metadata"),
-            charge=charge,
-        )
-        self._responses += 1
-        if in_conversation:
-            self._active = response
-            self._idle_number += 1
-        else:
-            self._out_of_band.append(response)
-        self._resume(response, response.run())
-
-    def _turn(
-        self, settings: dict[str, Any], instructions: str | None, in_conversation: bool
-    ) -> Turn:
-        names = frozenset(tool["name"] for tool in settings["tools"] if "name" in tool)
-        if not in_conversation:
-            return Turn(None, instructions, (), names, out_of_band=True)
-        heard = " ".join(text for text in self._unanswered if text) if self._unanswered else None
-        outputs = tuple(self._unanswered_outputs)
-        self._unanswered, self._unanswered_outputs = [], []
-        return Turn(heard, instructions, outputs, names)
-
-    def _allowed(self, turn: Turn, settings: dict[str, Any]) -> list[Speak | CallTool]:
-        parts = self.brain.reply(turn)
-        may_call = settings["tool_choice"] != "none"
-        everything = self.profile.call_undeclared_tools
-        return [
-            part
-            for part in parts
-            if isinstance(part, Speak) or (may_call and (everything or part.name in turn.tools))
-        ]
-
-    def _resume(self, response: Response, steps: Iterator[int]) -> None:
-        while response.active and not self.closed:
-            pause_ms = next(steps, None)
-            if pause_ms is None:
-                return
-            if pause_ms > 0:
-                self._at(pause_ms, lambda: self._resume(response, steps))
-                return
-
-    def item_opened(self, response: Response, item: Item) -> None:
-        """Put a new output item into the conversation (out-of-band ones stay outside)."""
-        if item.content_type == "output_audio":
-            self._voice_used = True
-        if response.in_conversation:
-            previous = self.conversation.add(item)
-            self.emit("conversation.item.added", item=item.render(), previous_item_id=previous)
-
-    def finished(self, response: Response) -> None:
-        """Free the response slot and send the rate limits a little later."""
-        if response is self._active:
-            self._active = None
-            texts = [item.text for item in response.items if item.kind == "message"]
-            self.said += texts
-            played_ms = sum(item.audio_ms for item in response.items)
-            self._watch_idle(played_ms)
-        elif response in self._out_of_band:
-            self._out_of_band.remove(response)
-        if response.status != "failed":
-            self._at(self.profile.rate_limits_delay_ms, self._send_rate_limits)
-
-    def _send_rate_limits(self) -> None:
-        tokens = {"name": "tokens", "limit": 40000, "remaining": 39000, "reset_seconds": 1.5}
-        self.emit("rate_limits.updated", rate_limits=[tokens])
-
-    def _watch_idle(self, played_ms: int) -> None:
-        turn = self.session["audio"]["input"]["turn_detection"]
-        if turn is None or not turn.get("idle_timeout_ms"):
-            return
-        self._idle_number += 1
-        number = self._idle_number
-        self._at(turn["idle_timeout_ms"] + played_ms, lambda: self._idle(number))
-
-    def _idle(self, number: int) -> None:
-        if number != self._idle_number or self._active is not None or self._vad.speaking:
-            return
-        item_id, end_ms = self.new_id("item"), self._vad.position_ms
-        start_ms = max(0, end_ms - self._buffer_ms)
-        self.emit(
-            "input_audio_buffer.timeout_triggered",
-            item_id=item_id,
-            audio_start_ms=start_ms,
-            audio_end_ms=end_ms,
-        )
-        self._commit(item_id, 0)
-        self._start({}, None)
-
-    def _cancel(self, response_id: object) -> None:
-        target = self._active
-        if response_id is not None:
-            every = [*self._out_of_band, *([self._active] if self._active else [])]
-            target = next((r for r in every if r.response_id == response_id), None)
-        if target is None:
-            raise ClientError(
-                "response_cancel_not_active", "Cancellation failed: no active response found"
-            )
-        self._cancel_response(target, "client_cancelled")
-
-    def _cancel_active(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
-        if self._active is not None:
-            self._cancel_response(self._active, reason)
-
-    def _cancel_response(
-        self, target: Response, reason: Literal["turn_detected", "client_cancelled"]
-    ) -> None:
-        spoken = [item for item in target.items if item.content_type == "output_audio"]
-        target.cancel(reason)
-        for _ in range(self.profile.late_deltas_after_cancel if spoken else 0):
-            self.emit(
-                "response.output_audio.delta",
-                response_id=target.response_id,
-                item_id=spoken[-1].item_id,
-                output_index=len(target.items) - 1,
-                content_index=0,
-                delta=base64.b64encode(b"\x00" * 800).decode(),
-            )
