@@ -258,7 +258,11 @@ class CallBridge(ModelSocket):
             return False
         cause, may_heal = self._model_lost
         self._model_lost = None
-        if may_heal and self._ending is None:
+        if self._ending is not None:
+            # The goodbye has been generated or never will be: what is left is to be heard out.
+            self.responses.forget()
+            self.responses.give_up()
+        elif may_heal:
             # A new stream brings a new session; the conversation is seeded from what was heard.
             self._close_stream("resume", now_ms, cause=cause)
         else:
