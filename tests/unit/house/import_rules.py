@@ -64,6 +64,8 @@ WRITES = frozenset(
     for name in (verb, f"a{verb}", f"bulk_{verb}", f"abulk_{verb}")
 )
 SETTINGS_READERS = ("voiceplatform.settings", "voiceplatform.env")
+# Where a process begins: these name the settings module for Django and read nothing.
+ENTRY_POINTS = re.compile(r"manage|voiceplatform\.(asgi\w*|celery|serving|supervisor(\.\w+)*)")
 SUPERVISOR_MAY_CALL = frozenset({"child_environment", "run_dir"})
 FAKE = re.compile(r"^_*(Fake|Stub|Mock|Dummy)")
 
@@ -266,7 +268,7 @@ def _environment(source: Source) -> Iterator[str]:
             and ast.unparse(node.func) == "os.environ.setdefault"
             and isinstance(node.args[0], ast.Constant)
             and node.args[0].value == "DJANGO_SETTINGS_MODULE"
-            and re.fullmatch(r"manage|voiceplatform\.(asgi\w*|celery)", source.module)
+            and ENTRY_POINTS.fullmatch(source.module)
         ):
             allowed.update(ast.walk(node))
     names = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
