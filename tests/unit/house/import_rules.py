@@ -66,7 +66,7 @@ WRITES = frozenset(
 SETTINGS_READERS = ("voiceplatform.settings", "voiceplatform.env")
 # Where a process begins: these name the settings module for Django and read nothing.
 ENTRY_POINTS = re.compile(r"manage|voiceplatform\.(asgi\w*|celery|serving|supervisor(\.\w+)*)")
-SUPERVISOR_MAY_CALL = frozenset({"child_environment", "run_dir"})
+SUPERVISOR_MAY_USE = frozenset({"child_environment", "run_dir", "EnvError"})
 FAKE = re.compile(r"^_*(Fake|Stub|Mock|Dummy)")
 
 
@@ -285,9 +285,9 @@ def _environment(source: Source) -> Iterator[str]:
 def _env_calls(source: Source) -> Iterator[str]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id == "env" and node.attr not in SUPERVISOR_MAY_CALL:
+            if node.value.id == "env" and node.attr not in SUPERVISOR_MAY_USE:
                 yield f"{source.path}:{node.lineno}: env.{node.attr}; read settings instead"
         elif isinstance(node, ast.ImportFrom) and node.module == "voiceplatform.env":
             for alias in node.names:
-                if alias.name not in SUPERVISOR_MAY_CALL:
+                if alias.name not in SUPERVISOR_MAY_USE:
                     yield f"{source.path}:{node.lineno}: env.{alias.name}; read settings instead"
