@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.house import import_rules as rules
-from tests.unit.house.source_tree import SourceTree
+from tests.unit.house.source_tree import Import, SourceTree
 
 pytestmark = pytest.mark.unit
 
@@ -254,5 +254,5 @@ def test_what_the_rules_allow(files: dict[str, str]) -> None:
     assert [finding for rule in rules.RULES for finding in rule(tree)] == []
 
 
-def _imports(tree: SourceTree, module: str) -> tuple[rules.Import, ...]:
+def _imports(tree: SourceTree, module: str) -> tuple[Import, ...]:
     return tree.sources[module].imports
