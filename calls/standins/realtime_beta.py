@@ -162,4 +162,8 @@ def _response(response: dict[str, Any]) -> dict[str, Any]:
     result["output_audio_format"] = _FORMAT_NAMES[output["format"]["type"]]
     result["temperature"] = 0.8
     result["output"] = [_item(item) for item in response["output"]]
+    if response["usage"] is not None:
+        into = response["usage"]["input_token_details"]
+        known = {key: into[key] for key in ("text_tokens", "audio_tokens", "cached_tokens")}
+        result["usage"] = {**response["usage"], "input_token_details": known}
     return result

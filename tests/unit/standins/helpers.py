@@ -13,7 +13,7 @@ from calls.standins.peer import Output, Send
 from calls.standins.realtime_brain import Brain
 from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
-from calls.standins.tones import encode, silence
+from calls.standins.tones import ToneDecoder, encode, silence
 from calls.standins.twilio_media import MediaProfile, TwilioMediaPeer
 from calls.standins.virtual import Wire, run_virtual
 from tests.contract import check_realtime_server, check_twilio_inbound
@@ -124,6 +124,28 @@ class Session:
                 fresh.append(parsed)
         self.events += fresh
         return fresh
+
+
+def say_exactly(text: str) -> dict[str, Any]:
+    return {"instructions": f'Say this sentence exactly once: "{text}"', "tool_choice": "none"}
+
+
+def of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [each for each in events if each["type"] == kind]
+
+
+def audio_of(events: list[dict[str, Any]]) -> bytes:
+    deltas = of_kind(events, "response.output_audio.delta")
+    return b"".join(base64.b64decode(each["delta"]) for each in deltas)
+
+
+def words_in(events: list[dict[str, Any]]) -> list[str]:
+    return [heard.text for heard in ToneDecoder().feed(audio_of(events) + silence(100))]
+
+
+def error_of(events: list[dict[str, Any]]) -> dict[str, Any]:
+    [found] = of_kind(events, "error")
+    return found["error"]
 
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
