@@ -136,3 +136,29 @@ def sentence_to_say(instructions: str | None) -> str | None:
     except ValueError:
         spoken = found[1]
     return str(spoken)
+
+
+class ScenarioBook(Protocol):
+    """Where a brain for the words of a caller can be found."""
+
+    def brain_for(self, heard: str) -> Brain | None:
+        """Return a fresh brain of the scenario in which these words are said, if there is one."""
+        ...
+
+
+class BookBrain:
+    """Takes the brain of whatever scenario its caller turns out to play.
+
+    Only what was heard in the audio decides: there is no side channel from carrier to model.
+    """
+
+    def __init__(self, book: ScenarioBook) -> None:
+        self._book = book
+        self._bound: Brain | None = None
+        self._unbound = RuleBrain()
+
+    def reply(self, turn: Turn) -> list[Part]:
+        """Return the parts of the next response."""
+        if self._bound is None and turn.heard:
+            self._bound = self._book.brain_for(turn.heard)
+        return (self._bound or self._unbound).reply(turn)
