@@ -1,0 +1,49 @@
+"""The Celery application, its beat schedule and the life of its pool processes. Wiring only."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, setup_logging, worker_init, worker_process_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceplatform.settings")
+
+app = Celery("voiceplatform")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    # A lost poke costs at most this much latency, never an event.
+    "drain outbox": {"task": "calls.tasks.drain_outbox", "schedule": 5.0},
+    "sweep stale calls": {"task": "calls.tasks.sweep_stale_calls", "schedule": 60.0},
+}
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Django's setup has configured logging already; being connected stops Celery's own."""
+
+
+@worker_init.connect
+def _name_worker(**_: Any) -> None:
+    from voiceplatform.logconf import set_process
+
+    set_process("worker")
+
+
+@beat_init.connect
+def _name_beat(**_: Any) -> None:
+    from voiceplatform.logconf import set_process
+
+    set_process("beat")
+
+
+@worker_process_init.connect
+def _die_with_the_worker(**_: Any) -> None:
+    """Tie a pool process to the worker that forked it: nobody else would end it after a kill -9."""
+    from billiard.process import current_process
+
+    from voiceplatform.supervisor.parent_death import die_with_parent
+
+    die_with_parent(current_process()._parent_pid)  # type: ignore[attr-defined]  # set by billiard
