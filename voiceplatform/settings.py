@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "voiceplatform.csp_admin.AdminAwareCSPMiddleware",
 ]
 
 ROOT_URLCONF = "voiceplatform.urls"
@@ -196,8 +197,7 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = VAR_DIR / "static"
-# Files come straight from the packages: one step less that can be forgotten in a deploy.
+# No STATIC_ROOT: files come straight from the packages, one step less to forget in a deploy.
 WHITENOISE_USE_FINDERS = True
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -211,6 +211,21 @@ if PUBLIC_IS_HTTPS:
     # The terminator in front of us speaks plain HTTP to us; nothing is built from these headers.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "base-uri": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+# What unfold needs (stack.md); `csp_admin` applies it under /admin/ only.
+CONTENT_SECURITY_POLICY_ADMIN = {
+    "script-src": ["'self'", "'unsafe-eval'"],
+    "style-src": ["'self'", "'unsafe-inline'"],
+    "img-src": ["'self'", "data:"],
+}
 
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
 OPENAI_REALTIME_URL = env.text("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime")
@@ -224,6 +239,9 @@ TWILIO_API_BASE_URL = env.text("TWILIO_API_BASE_URL").rstrip("/")
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 600, low=0, high=86_400)
 MAX_CONCURRENT_CALLS = env.integer("MAX_CONCURRENT_CALLS", 200, low=1, high=100_000)
 STANDINS = env.flag("STANDINS")
+
+LOGGING_CONFIG = "voiceplatform.logconf.configure"
+LOGGING = {"debug": DEBUG}
 
 # Admin and REST (voiceplatform.admin_look, voiceplatform.drf)
 UNFOLD = admin_look.UNFOLD
