@@ -18,6 +18,7 @@ from tests.unit.house.source_tree import PACKAGES, ROOT
 pytestmark = pytest.mark.unit
 
 MAX_LINES = 600
+BROAD_HANDLERS = {"calls/media/driver.py", "calls/media/journal.py", "calls/tasks.py"}
 ADR_WORDS = 600  # one page
 # Kept as found, or written by a tool: nothing in them is ours to reword.
 FOREIGN = re.compile(r"^tests/fixtures/vapi/(assistants|tools|squads|payloads|calls)/\d+.*\.json$")
@@ -92,6 +93,33 @@ def test_every_module_says_what_it_owns() -> None:
         and ast.get_docstring(ast.parse(text)) is None
     ]
     assert not silent, "a module docstring is missing: " + ", ".join(silent)
+
+
+def broad_handlers(text: str) -> list[int]:
+    """Return the lines of handlers that catch everything."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or re.search(r"\b(Base)?Exception\b", ast.unparse(node.type)))
+    ]
+
+
+def test_everything_is_caught_in_the_named_places_only() -> None:
+    """The driver's outer frame, the journal loop, the task wrapper; once each."""
+    broad = {
+        name: lines
+        for name, text in texts(suffix=".py")
+        if name.split("/")[0] in PACKAGES and (lines := broad_handlers(text))
+    }
+    assert set(broad) <= BROAD_HANDLERS, broad
+    assert all(len(lines) == 1 for lines in broad.values()), broad
+
+
+def test_broad_handlers_are_found() -> None:
+    bad = "try:\n pass\nexcept (OSError, Exception):\n pass\ntry:\n pass\nexcept:\n pass"
+    assert broad_handlers(bad) == [3, 7]
+    assert broad_handlers("try:\n pass\nexcept ExceptionGroup:\n pass") == []
 
 
 @pytest.mark.parametrize(
