@@ -165,6 +165,11 @@ def test_decisions_are_numbered_without_gaps() -> None:
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
 
 
+def test_decisions_are_listed_in_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert [path.name for path in adrs() if f"(adr/{path.name})" not in text] == []
+
+
 @pytest.mark.parametrize("path", adrs(), ids=lambda path: path.name)
 def test_decision_has_its_form(path: Path) -> None:
     text = path.read_text("utf-8")
