@@ -1,1 +1,1 @@
-"""The parent process of an instance: sockets, children, restarts, drain (ADR 0017)."""
+"""The parent process of an instance: sockets, children, restarts, drain (docs/operations.md)."""

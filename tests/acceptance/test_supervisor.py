@@ -1,0 +1,236 @@
+"""The real supervisor with real children: start, crashes, drain, signals (T30)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.platform import Platform, alive, command_line, free_port, wait_until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+
+Start = Callable[..., Platform]
+
+
+def test_becomes_ready_and_every_part_works(running_platform: Platform) -> None:
+    output = running_platform.output()
+    for part in ("valkey", "database", "media", "web", "worker", "beat"):
+        assert f"\n{part}" in "\n" + output, part
+    assert "sign in: user admin, password " in output
+    assert running_platform.get("/healthz") == (200, '{"alive": true}')
+    status, body = running_platform.get("/readyz")
+    assert (status, json.loads(body)["ready"]) == (200, True)
+    status, page = running_platform.get("/admin/login/")
+    assert status == 200
+    assert "csrfmiddlewaretoken" in page
+    for name in ("secret_key", "field_encryption_keys", "admin_password"):
+        assert (running_platform.var_dir / "keys" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_second_start_keeps_keys_and_says_no_password(start_platform: Start) -> None:
+    first = start_platform()
+    keys = {path.name: path.read_text() for path in (first.var_dir / "keys").iterdir()}
+    assert first.stop() == 0
+    second = start_platform(port=first.port)
+    assert second.output().count("sign in:") == 1
+    assert {path.name: path.read_text() for path in (second.var_dir / "keys").iterdir()} == keys
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_t30_one_signal_ends_everything_with_exit_code_0(
+    running_platform: Platform, number: int
+) -> None:
+    assert len(running_platform.pids()) >= 5
+    assert running_platform.stop(number) == 0
+    running_platform.assert_nothing_left(seconds=2)
+    assert "child died" not in running_platform.output()
+
+
+def test_kill_9_of_the_supervisor_leaves_no_process(running_platform: Platform) -> None:
+    worker = running_platform.pid_of("worker")
+    wait_until(
+        lambda: sum("worker" in command_line(pid) for pid in running_platform.pids()) >= 3,
+        what=f"pool processes of worker {worker}",
+    )
+    os.kill(running_platform.process.pid, signal.SIGKILL)
+    running_platform.assert_nothing_left(seconds=5)
+
+
+def test_restarts_on_the_same_folder_and_port_right_after_kill_9(start_platform: Start) -> None:
+    first = start_platform()
+    first.pids()
+    first.process.kill()
+    first.process.wait()
+    second = start_platform(port=first.port)
+    assert second.get("/healthz")[0] == 200
+
+
+def test_t30_second_signal_ends_at_once_with_exit_code_1(start_platform: Start) -> None:
+    platform = start_platform()
+    # A stopped media process cannot drain, so the first signal alone would wait for ever.
+    os.kill(platform.pid_of("media"), signal.SIGSTOP)
+    platform.pids()
+    platform.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: '"event": "stopping"' in platform.output(), what="the drain to begin")
+    platform.process.send_signal(signal.SIGTERM)
+    assert platform.process.wait(5) == 1
+    platform.assert_nothing_left(seconds=2)
+
+
+def test_a_signal_during_the_start_ends_it(start_platform: Start) -> None:
+    platform = start_platform(wait=False)
+    platform.pid_of("prepare")
+    assert platform.stop() == 0
+    platform.assert_nothing_left(seconds=2)
+
+
+def test_second_instance_on_one_folder_is_refused_in_a_sentence(
+    running_platform: Platform, start_platform: Start
+) -> None:
+    second = start_platform(wait=False)
+    assert second.process.wait(20) == 1
+    assert f"already running as pid {running_platform.process.pid}" in second.output()
+    assert running_platform.get("/healthz")[0] == 200
+
+
+def test_a_taken_port_is_named_with_who_has_it_and_the_fix(start_platform: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        platform = start_platform(wait=False, port=port)
+        assert platform.process.wait(20) == 1
+    assert f"port {port} is taken by pid {os.getpid()}" in platform.output()
+    assert f"PORT={port + 1} make serve" in platform.output()
+
+
+def test_two_instances_share_nothing(start_platform: Start) -> None:
+    ports = [free_port(), free_port()]
+    one = start_platform("one", wait=False, port=ports[0])
+    two = start_platform("two", wait=False, port=ports[1])
+    one.wait_ready()
+    two.wait_ready()
+    for name in ("web.sock", "valkey.sock"):
+        first, second = one.var_dir / "run" / name, two.var_dir / "run" / name
+        assert first.is_socket()
+        assert second.is_socket()
+        assert first.stat().st_ino != second.stat().st_ino
+    keys = [(p.var_dir / "keys" / "secret_key").read_text() for p in (one, two)]
+    assert keys[0] != keys[1]
+    assert one.stop() == 0
+    assert two.get("/readyz")[0] == 200
+
+
+def test_kill_9_of_web_touches_no_call_path_and_web_comes_back(running_platform: Platform) -> None:
+    media = running_platform.pid_of("media")
+    before = running_platform.kill("web")
+    slowest = 0.0
+    # What media answers itself must go on at once while web is away.
+    while running_platform.find("web") in (None, before):
+        began = time.monotonic()
+        assert running_platform.get("/healthz")[0] == 200
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 1.0
+    # Asked while web boots: the supervisor holds the socket, so the request waits for it.
+    assert running_platform.get("/admin/login/")[0] == 200
+    assert running_platform.pid_of("web") != before
+    assert running_platform.pid_of("media") == media
+    assert '"child": "web", "reason": "killed by SIGKILL"' in running_platform.output()
+
+
+def test_requests_sent_while_media_is_dead_are_answered_by_its_successor(
+    running_platform: Platform,
+) -> None:
+    before = running_platform.kill("media")
+    wait_until(lambda: not alive(before), what="media to be gone")
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(running_platform.get("/healthz")[0]))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert answers == [200] * 5
+    assert running_platform.pid_of("media") != before
+
+
+def test_kill_9_of_valkey_brings_it_back_on_its_socket_and_the_worker_recovers(
+    running_platform: Platform,
+) -> None:
+    path = running_platform.var_dir / "run" / "valkey.sock"
+    worker = running_platform.pid_of("worker")
+    before = running_platform.kill("valkey")
+    wait_until(lambda: running_platform.find("valkey") not in (None, before), what="a new Valkey")
+    wait_until(lambda: running_platform.get("/readyz")[0] == 200, what="readiness", seconds=10)
+    assert path.is_socket()
+    # The beat's next poke must reach the worker again: it subscribes to its queue by a BRPOP,
+    # which Valkey lists as a blocked client.
+    wait_until(lambda: _blocked_clients(str(path)) >= 1, what="the worker to listen", seconds=40)
+    assert running_platform.pid_of("worker") == worker
+
+
+def _blocked_clients(path: str) -> int:
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    with Redis(unix_socket_path=path, socket_timeout=2) as client:
+        try:
+            return int(client.info("clients")["blocked_clients"])
+        except RedisError:
+            return 0
+
+
+def test_a_kill_during_the_start_never_leaves_half_a_key(start_platform: Start) -> None:
+    chance = random.Random(7)
+    for _ in range(6):
+        platform = start_platform(wait=False)
+        keys = platform.var_dir / "keys"
+        platform.pids()
+        pause = chance.random() * 1.5
+        deadline = time.monotonic() + pause
+        wait_until(lambda deadline=deadline: time.monotonic() > deadline, what="a random moment")
+        platform.pids()
+        platform.process.kill()
+        platform.process.wait()
+        platform.assert_nothing_left(seconds=5)
+        lengths = {"secret_key": 65, "field_encryption_keys": 45}
+        for name, length in lengths.items():
+            if (keys / name).exists():
+                assert len((keys / name).read_text()) == length
+    assert start_platform().get("/readyz")[0] == 200
+
+
+def test_starting_again_on_a_crashed_database_child_names_the_reason(start_platform: Start) -> None:
+    platform = start_platform(
+        wait=False, DATABASE_URL="sqlite:////nonexistent/folder/db.sqlite3",
+        SECRET_KEY="k" * 60, FIELD_ENCRYPTION_KEYS="dGVzdC1vbmx5LWtleS10ZXN0LW9ubHkta2V5LTAwMDA=",
+    )  # fmt: skip
+    assert platform.process.wait(30) == 1
+    assert "the database could not be prepared" in platform.output()
+    platform.assert_nothing_left(seconds=2)
+
+
+def test_missing_keys_outside_the_embedded_database_are_the_checks_message(
+    start_platform: Start,
+) -> None:
+    platform = start_platform("b", wait=False, DATABASE_URL="sqlite:////nonexistent/db.sqlite3")
+    assert platform.process.wait(30) == 1
+    assert "(base.E001)" in platform.output()
+    assert "(base.E002)" in platform.output()
+    assert not (platform.var_dir / "keys").exists()
+
+
+def test_a_wrong_variable_is_one_sentence_and_exit_code_2(start_platform: Start) -> None:
+    platform = start_platform("c", wait=False, DRAIN_SECONDS="soon")
+    assert platform.process.wait(30) == 2
+    assert platform.output() == (
+        "DRAIN_SECONDS='soon' is not a whole number. Fix: e.g. DRAIN_SECONDS=600.\n"
+    )
