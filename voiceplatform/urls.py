@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("assistants.urls")),
     path("", include("tools.urls")),
     path("", include("calls.api.urls")),
+    path("", include("calls.urls")),
 ]
 
 # An unknown route names itself in JSON; under /admin/ it stays a page.

@@ -47,6 +47,7 @@ class OutboxEvent(OrganisationOwned):
                 fields=("next_attempt_at",), name="outbox_due", condition=Q(state="pending")
             ),
             models.Index(fields=("organisation", "state", "-created_at"), name="outbox_list"),
+            models.Index(fields=("-created_at",), name="outbox_list_all"),
         )
         constraints = (
             models.CheckConstraint(

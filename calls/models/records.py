@@ -57,7 +57,6 @@ class Call(OrganisationOwned):
     started_at = models.DateTimeField(null=True, blank=True, help_text="First stream")
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    media_token_hash = models.CharField(max_length=64, blank=True)
     media_token_expires_at = models.DateTimeField(null=True, blank=True)
     media_token_used_at = models.DateTimeField(null=True, blank=True)
     stream_sid = models.CharField(max_length=34, blank=True)
@@ -86,6 +85,7 @@ class Call(OrganisationOwned):
         permissions = (("view_transcript", "Can read what was said in calls"),)
         indexes = (
             models.Index(fields=("organisation", "-created_at"), name="call_list"),
+            models.Index(fields=("-created_at",), name="call_list_all"),
             models.Index(fields=("organisation", "number", "-created_at"), name="call_by_number"),
             models.Index(fields=("organisation", "caller", "-created_at"), name="call_by_caller"),
             models.Index(

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+
+
+if TYPE_CHECKING:
+    _Text = models.TextField[str, str]
+    _AnyText = models.TextField[Any, Any]
+    _Binary = models.BinaryField[Any, Any]
+else:
+    _Text = _AnyText = models.TextField
+    _Binary = models.BinaryField
 
 
 class DecryptionError(Exception):
@@ -52,7 +61,7 @@ def unseal(token: bytes) -> bytes:
         ) from error
 
 
-class EncryptedTextField(models.TextField):
+class EncryptedTextField(_Text):
     """Text that is sealed at rest; the empty string stays empty, so 'is it set' needs no key."""
 
     def get_prep_value(self, value: Any) -> Any:
@@ -65,7 +74,7 @@ class EncryptedTextField(models.TextField):
         return value if value in (None, "") else unseal(str(value).encode("ascii")).decode()
 
 
-class EncryptedJSONField(models.TextField):
+class EncryptedJSONField(_AnyText):
     """Any JSON value, sealed at rest. Null is stored as SQL NULL."""
 
     def get_prep_value(self, value: Any) -> Any:
@@ -83,7 +92,7 @@ class EncryptedJSONField(models.TextField):
         return value
 
 
-class EncryptedBinaryField(models.BinaryField):
+class EncryptedBinaryField(_Binary):
     """Bytes sealed at rest."""
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:

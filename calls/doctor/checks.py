@@ -1,0 +1,240 @@
+"""What can be wrong with an installation, asked the way Twilio and the model will ask.
+
+Blocking; for the command and the admin page. Every check returns results and raises nothing. No
+result shows a secret.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from django.core import checks as system_checks
+from django.db import DatabaseError, connection
+from twilio.request_validator import RequestValidator
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.sync.client import connect
+
+from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
+from calls.telephony.addresses import public_url, stream_url
+from voiceplatform.base import http
+
+State = Literal["ok", "warning", "failed"]
+CLOCK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One finding. ``fix`` is a sentence for the person who reads it, '' when all is well."""
+
+    check: str
+    state: State
+    detail: str
+    fix: str = ""
+
+
+def _configuration() -> Iterator[Result]:
+    problems = [p for p in system_checks.run_checks() if p.level >= system_checks.WARNING]
+    for problem in problems:
+        state: State = "failed" if problem.level >= system_checks.ERROR else "warning"
+        yield Result(f"configuration {problem.id}", state, problem.msg, problem.hint or "")
+    if not problems:
+        yield Result("configuration", "ok", "no system check complains")
+
+
+def _database() -> Iterator[Result]:
+    begun = time.monotonic()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        took_ms = (time.monotonic() - begun) * 1000
+        yield Result("database", "ok", f"{connection.vendor} answers in {took_ms:.0f} ms")
+    except DatabaseError as error:
+        yield Result(
+            "database", "failed", type(error).__name__, "Check DATABASE_URL and that it runs."
+        )
+
+
+def _redis() -> Iterator[Result]:
+    try:
+        redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1).ping()
+        yield Result("redis", "ok", "answers")
+    except (redis.RedisError, OSError) as error:
+        yield Result(
+            "redis",
+            "failed",
+            type(error).__name__,
+            "Start the platform (`make serve` brings its own), or check REDIS_URL.",
+        )
+
+
+def _public_url() -> Iterator[Result]:
+    parts = urlsplit(settings.PUBLIC_BASE_URL)
+    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if parts.scheme != "https":
+        yield Result(
+            "public URL",
+            "warning" if loopback else "failed",
+            f"{settings.PUBLIC_BASE_URL} is not https",
+            "Twilio reaches only https. Set PUBLIC_BASE_URL to the address your proxy serves.",
+        )
+    begun = time.time()
+    try:
+        with http.client(connect_seconds=5, read_seconds=5) as client:
+            response = client.get(public_url("/readyz"))
+    except http.HTTPError as error:
+        yield Result(
+            "public URL",
+            "failed",
+            f"{settings.PUBLIC_BASE_URL} cannot be reached from here ({type(error).__name__})",
+            "Check DNS, the certificate, the proxy and that the platform runs.",
+        )
+        return
+    ready = response.status_code == 200
+    yield Result(
+        "public URL",
+        "ok" if ready else "failed",
+        f"/readyz answers {response.status_code}",
+        "" if ready else "Open /readyz: it names the part that is not ready.",
+    )
+    yield from _clock(response.headers.get("date", ""), begun)
+
+
+def _clock(date: str, begun: float) -> Iterator[Result]:
+    if not date:
+        return
+    off = abs((parsedate_to_datetime(date) - datetime.fromtimestamp(begun, UTC)).total_seconds())
+    good = off <= CLOCK_SECONDS
+    yield Result(
+        "clock",
+        "ok" if good else "warning",
+        f"within {off:.0f} s of the proxy's",
+        "" if good else "Synchronise the clock: tokens and signatures expire by it.",
+    )
+
+
+def _signatures() -> Iterator[Result]:
+    """Send one signed and one unsigned callback for a call that does not exist."""
+    accounts = list(TwilioAccount.objects.all()[:5])
+    if not accounts:
+        yield Result("signature", "warning", "no Twilio account", "Add one under Connections.")
+    url = public_url("/twilio/status")
+    for account in accounts:
+        form = {"CallSid": "CA" + secrets.token_hex(16), "AccountSid": account.account_sid}
+        signature = RequestValidator(account.auth_token).compute_signature(url, form)
+        try:
+            with http.client(connect_seconds=5, read_seconds=5) as client:
+                good = client.post(url, data=form, headers={"X-Twilio-Signature": signature})
+                bad = client.post(url, data=form, headers={"X-Twilio-Signature": "x"})
+        except http.HTTPError as error:
+            yield Result("signature", "failed", type(error).__name__, "Fix the public URL first.")
+            return
+        fine = (good.status_code, bad.status_code) == (404, 403)
+        yield Result(
+            f"signature {account.name}",
+            "ok" if fine else "failed",
+            f"signed request {good.status_code}, unsigned {bad.status_code}",
+            ""
+            if fine
+            else "Twilio signs the public URL: the proxy must not change path, query or body, and "
+            "PUBLIC_BASE_URL must be what Twilio is told.",
+        )
+
+
+def _upgrade() -> Iterator[Result]:
+    """Ask for a media socket without proof: only our own refusal shows that upgrades arrive."""
+    url = stream_url("/twilio/media/00000000-0000-4000-8000-000000000000/doctor")
+    fix = "Let the proxy pass WebSocket upgrades for /twilio/media/ (HTTP/1.1, Upgrade headers)."
+    try:
+        connect(url, open_timeout=5, proxy=None).close()
+    except InvalidStatus as error:
+        refused = error.response.status_code == 403
+        yield Result(
+            "media socket",
+            "ok" if refused else "failed",
+            f"an upgrade without proof is answered {error.response.status_code}",
+            "" if refused else fix,
+        )
+    except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
+        yield Result("media socket", "failed", type(error).__name__, fix)
+    else:
+        yield Result("media socket", "failed", "an upgrade without proof was accepted", fix)
+
+
+def _models() -> Iterator[Result]:
+    connections = list(ProviderConnection.objects.all()[:10])
+    if not connections:
+        yield Result("model", "warning", "no provider connection", "Add one under Connections.")
+    for row in connections:
+        name = f"model {row.name}"
+        header = (
+            {"api-key": row.api_key}
+            if row.dialect == ProviderConnection.Dialect.AZURE_GA
+            else {"Authorization": f"Bearer {row.api_key}"}
+        )
+        try:
+            with http.client(connect_seconds=5, read_seconds=10) as client:
+                response = client.get(f"{row.rest_base_url}/models", headers=header)
+                body = response.json() if response.status_code == 200 else {}
+        except (http.HTTPError, ValueError) as error:
+            yield Result(name, "failed", type(error).__name__, "Check the connection's addresses.")
+            continue
+        if response.status_code != 200:
+            yield Result(name, "failed", f"answered {response.status_code}", "Check the key.")
+            continue
+        yield _model_result(name, row.model, body)
+
+
+def _model_result(name: str, model: str, body: object) -> Result:
+    rows = body.get("data") if isinstance(body, dict) else None
+    known = {row.get("id"): row for row in rows or [] if isinstance(row, dict)}
+    if model not in known:
+        return Result(name, "failed", f"{model} is not offered", "Choose a model the key may use.")
+    ends = known[model].get("shutdown_date")
+    if ends:
+        return Result(name, "warning", f"{model} is shut down on {ends}", "Plan its successor.")
+    return Result(name, "ok", f"{model} is there")
+
+
+def _numbers() -> Iterator[Result]:
+    live = PhoneNumber.objects.filter(route__in=("direct", "canary"))
+    for number in live.filter(policy__reviewed_at__isnull=True)[:20]:
+        yield Result(
+            f"number {number.number_e164}",
+            "failed",
+            "its call policy has not been reviewed, so calls are declined",
+            "Have the policy reviewed and set its review date.",
+        )
+    unrendered = live.filter(policy__wordings__audio_mulaw__isnull=True).distinct()[:20]
+    for number in unrendered:
+        yield Result(
+            f"number {number.number_e164}",
+            "warning",
+            "a policy line has no audio yet, so Twilio's voice reads it",
+            "It is rendered within a minute; if not, the wording's page says why.",
+        )
+
+
+CHECKS: tuple[Callable[[], Iterator[Result]], ...] = (
+    _configuration,
+    _database,
+    _redis,
+    _public_url,
+    _signatures,
+    _upgrade,
+    _models,
+    _numbers,
+)
+
+
+def run_checks() -> list[Result]:
+    """Run every check and return the results in order."""
+    return [result for check in CHECKS for result in check()]

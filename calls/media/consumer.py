@@ -1,0 +1,199 @@
+"""The Channels consumer of Twilio's media socket.
+
+A stock consumer hops to a thread for every message and handles one at a time (style.md 2); this
+one takes ``receive`` and ``send`` itself and gives them to the driver. It has no channel layer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
+from channels.consumer import AsyncConsumer
+
+from calls.bridge.effects import DispatchTool, StreamEnded
+from calls.bridge.reasons import EndCause
+from calls.media import live
+from calls.media.database import in_database
+from calls.media.driver import CallDriver, Ports
+from calls.media.journal import CallJournal
+from calls.media.pool import Prepared, pool
+from calls.media.realtime_client import dial
+from calls.services.call_finish import stream_finish
+from calls.services.call_plan import StreamTicket
+from calls.services.media_open import MediaRefused, media_open, stream_began
+from calls.services.tool_run import tool_run, twilio_access_for
+from calls.telephony.addresses import stream_url
+from calls.telephony.twilio_client import hang_up
+from tools.spec import ToolResult
+
+log = structlog.get_logger(__name__)
+
+
+class AsgiFrames:
+    """Twilio's socket as ASGI gives it; after the disconnect it swallows what is sent."""
+
+    def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        self._receive = receive
+        self._send = send
+        self._open = True
+
+    async def receive(self) -> str | bytes | None:
+        """Return the next frame, None once the socket is closed."""
+        if not self._open:
+            return None
+        message: Any = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._open = False
+            return None
+        text: str | None = message.get("text")
+        return text if text is not None else bytes(message.get("bytes") or b"")
+
+    async def send(self, text: str) -> None:
+        """Send a text frame."""
+        if self._open:
+            try:
+                await self._send({"type": "websocket.send", "text": text, "bytes": None})
+            except OSError:
+                # uvicorn says ClientDisconnected, daphne nothing: the reader will see the end.
+                self._open = False
+
+    async def close(self, code: int) -> None:
+        """Close the socket."""
+        if self._open:
+            self._open = False
+            try:
+                await self._send({"type": "websocket.close", "code": code, "reason": ""})
+            except OSError:
+                return
+
+
+class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no types
+    """One media socket, from the handshake to the stored end of its stream."""
+
+    async def __call__(
+        self, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Run the socket."""
+        message: Any = await receive()
+        if message["type"] != "websocket.connect":
+            return
+        ticket = await self._admit(scope, send)
+        if ticket is None:
+            return
+        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+        structlog.contextvars.bind_contextvars(call_sid=ticket.plan.call_sid)
+        try:
+            await self._carry(ticket, AsgiFrames(receive, send))
+        finally:
+            structlog.contextvars.unbind_contextvars("call_sid")
+
+    async def _admit(self, scope: Any, send: ASGISendCallable) -> StreamTicket | None:
+        if live.is_draining():
+            await _refuse(scope, send, 503)
+            return None
+        headers = dict(scope["headers"])
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        arguments = scope["url_route"]["kwargs"]
+        try:
+            return await in_database(
+                media_open,
+                call_id=str(arguments["call_id"]),
+                token=arguments["token"],
+                url=stream_url(raw_path.decode("latin-1").split("?")[0]),
+                signature=headers.get(b"x-twilio-signature", b"").decode("latin-1"),
+            )
+        except MediaRefused as refusal:
+            log.warning("media_refused", call_id=str(arguments["call_id"]), reason=str(refusal))
+            await _refuse(scope, send, 403)
+            return None
+
+    async def _carry(self, ticket: StreamTicket, frames: AsgiFrames) -> None:
+        plan = ticket.plan
+        journal = CallJournal(plan.call_id, ticket.stream_number)
+
+        async def connect() -> Prepared:
+            prepared = await pool.claim(plan.call_id)
+            return prepared or Prepared(await dial(ticket.endpoint))
+
+        async def run_tool(effect: DispatchTool) -> ToolResult:
+            return await tool_run(plan=plan, effect=effect)
+
+        async def end_at_carrier() -> None:
+            access = await in_database(twilio_access_for, call_id=plan.call_id)
+            await hang_up(access, plan.call_sid)
+
+        driver = CallDriver(
+            plan,
+            frames,
+            Ports(connect=connect, run_tool=run_tool, hang_up=end_at_carrier, journal=journal),
+            keep_audio=ticket.keep_audio,
+        )
+        entry = live.enter(end_now=driver.shut_down)
+        writer = asyncio.create_task(journal.run(), name="journal")
+        began = asyncio.create_task(in_database(stream_began, call_id=plan.call_id))
+        log.info("stream_accepted", stream_number=ticket.stream_number)
+        ended = StreamEnded(EndCause.CRASHED.ended_reason, call_over=False)
+        try:
+            ended = await driver.run()
+        except Exception:
+            # The outer frame of a call: whatever went wrong, the action URL resumes the caller.
+            log.exception("stream_failed")
+            await frames.close(1011)
+        finally:
+            pool.discard(plan.call_id)
+            writer.cancel()
+            await asyncio.gather(writer, began, return_exceptions=True)
+            await self._store_end(plan.call_id, ended, journal)
+            live.leave(entry)
+
+    async def _store_end(self, call_id: str, ended: StreamEnded, journal: CallJournal) -> None:
+        stored = await journal.close()
+        await in_database(
+            stream_finish,
+            call_id=call_id,
+            ended_reason=ended.ended_reason,
+            call_over=ended.call_over,
+            metrics=ended.metrics,
+        )
+        metrics = ended.metrics
+        log.info(
+            "stream_ended",
+            ended_reason=ended.ended_reason,
+            call_over=ended.call_over,
+            journal_stored=stored,
+            dropped_pieces=journal.dropped_pieces,
+            **{
+                key: metrics.get(key)
+                for key in (
+                    "stream_ms",
+                    "first_word_ms",
+                    "turn_latency_p50_ms",
+                    "turn_latency_p95_ms",
+                    "frames_in",
+                    "caller_bytes_dropped",
+                    "unheard_bytes",
+                    "turns",
+                    "tool_calls",
+                    "counters",
+                    "notes",
+                )
+            },
+        )
+
+
+async def _refuse(scope: Any, send: ASGISendCallable, status: int) -> None:
+    """Refuse a handshake: with the status where the server can, else with its own 403."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send(
+            {
+                "type": "websocket.http.response.start",
+                "status": status,
+                "headers": [(b"content-type", b"text/plain"), (b"content-length", b"0")],
+            }
+        )
+        await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
+    else:
+        await send({"type": "websocket.close", "code": 1000, "reason": ""})

@@ -1,0 +1,111 @@
+"""What a live call leaves behind, on its way to the database in batches.
+
+Writes never block the bridge: turns and tool calls are kept by key, the newest state wins, and a
+task stores them all at most every half second. Pieces of the replay record are bounded; when the
+database is away too long the newest ones are dropped and counted, turns never are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from django.db import DatabaseError
+
+from calls.bridge.effects import Effect, NextStep, PolicyLinePlayed, RecordTool, RecordTurn
+from calls.media.database import in_database
+from calls.services import journal as store
+
+BATCH_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+MAX_WAITING_PIECES = 60
+
+log = structlog.get_logger(__name__)
+
+
+class CallJournal:
+    """The journal of one stream; ``run`` is its task, ``close`` its last word."""
+
+    def __init__(self, call_id: str, stream_number: int) -> None:
+        self._call_id = call_id
+        self._stream_number = stream_number
+        self._turns: dict[int, RecordTurn] = {}
+        self._tools: dict[str, RecordTool] = {}
+        self._policy: PolicyLinePlayed | None = None
+        self._pieces: list[tuple[int, str]] = []
+        self._next_piece = 0
+        self._news = asyncio.Event()
+        self._storing = asyncio.Lock()
+        self.dropped_pieces = 0
+
+    def write(self, effect: Effect) -> None:
+        """Take a record to store."""
+        if isinstance(effect, RecordTurn):
+            self._turns[effect.ordinal] = effect
+        elif isinstance(effect, RecordTool):
+            self._tools[effect.tool_call_id] = effect
+        elif isinstance(effect, PolicyLinePlayed):
+            self._policy = effect
+        self._news.set()
+
+    def write_inputs(self, text: str) -> None:
+        """Take a piece of the replay record."""
+        if len(self._pieces) >= MAX_WAITING_PIECES:
+            self.dropped_pieces += 1
+            return
+        self._pieces.append((self._next_piece, text))
+        self._next_piece += 1
+        self._news.set()
+
+    async def set_next_step(self, step: NextStep) -> None:
+        """Store what the action URL will answer."""
+        try:
+            await in_database(store.next_step_store, call_id=self._call_id, step=step)
+        except DatabaseError as error:
+            # Without a stored step the action URL resumes, which keeps the caller.
+            log.error("next_step_not_stored", call_id=self._call_id, error=str(error))
+
+    async def run(self) -> None:
+        """Store news until cancelled."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(BATCH_SECONDS)
+            if not await self._store():
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def close(self) -> bool:
+        """Store what is left; False if the database did not take it."""
+        for _ in range(3):
+            if await self._store():
+                return True
+            await asyncio.sleep(0.5)
+        return False
+
+    async def _store(self) -> bool:
+        async with self._storing:
+            self._news.clear()
+            turns, self._turns = self._turns, {}
+            tools, self._tools = self._tools, {}
+            policy, self._policy = self._policy, None
+            pieces, self._pieces = self._pieces, []
+            if not (turns or tools or policy or pieces):
+                return True
+            try:
+                await in_database(
+                    store.batch_store,
+                    call_id=self._call_id,
+                    stream_number=self._stream_number,
+                    turns=list(turns.values()),
+                    tools=list(tools.values()),
+                    policy=policy,
+                    pieces=pieces,
+                )
+            except DatabaseError as error:
+                self._turns = turns | self._turns
+                self._tools = tools | self._tools
+                self._policy = self._policy or policy
+                self._pieces = pieces + self._pieces
+                self._news.set()
+                log.error("journal_not_stored", call_id=self._call_id, error=str(error))
+                return False
+            return True

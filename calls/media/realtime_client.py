@@ -1,0 +1,124 @@
+"""The socket to the model: dialling, frames, close codes. Knows no call and no Django.
+
+Uses ``websockets`` without compression (base64 mu-law does not compress, openai_realtime.md 1.4)
+and without the proxy variables of the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from calls.wire.realtime import Dialect
+
+DIAL_TIMEOUT_SECONDS = 7.0
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and as whom to dial. ``safety_identifier`` is a stable hash of the caller (1.2)."""
+
+    url: str
+    dialect: Dialect
+    model: str
+    api_key: str
+    safety_identifier: str = ""
+
+    def address(self) -> str:
+        """Return the URL with the model in the place where the dialect wants it."""
+        parts = urlsplit(self.url)
+        query = dict(parse_qsl(parts.query))
+        # Azure's preview URL names a deployment; everything else names a model (1.3).
+        query.setdefault("deployment" if "api-version" in query else "model", self.model)
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
+
+    def headers(self) -> dict[str, str]:
+        """Return the request headers; the beta header is fatal anywhere but on old gateways."""
+        headers = (
+            {"api-key": self.api_key}
+            if self.dialect == "azure_ga"
+            else {"Authorization": f"Bearer {self.api_key}"}
+        )
+        if self.dialect == "beta":
+            headers["OpenAI-Beta"] = "realtime=v1"
+        if self.safety_identifier:
+            headers["OpenAI-Safety-Identifier"] = self.safety_identifier
+        return headers
+
+
+class RealtimeUnreachable(Exception):
+    """The model could not be dialled; ``code`` is an HTTP status or a close code like 1006."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the model's socket did not open ({code})")
+        self.code = code
+
+
+class RealtimeSocket:
+    """One open socket; one reader and one writer at a time."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def receive(self) -> str | None:
+        """Return the next text frame, '' for a binary one, None when the socket is closed."""
+        try:
+            frame = await self._connection.recv()
+        except ConnectionClosed:
+            return None
+        return frame if isinstance(frame, str) else ""
+
+    async def send(self, text: str) -> None:
+        """Send a text frame; a closed socket is noticed by ``receive``, not here."""
+        try:
+            await self._connection.send(text)
+        except ConnectionClosed:
+            return
+
+    async def close(self) -> None:
+        """Close politely; at most a second, then the transport is dropped (trap T23)."""
+        try:
+            async with asyncio.timeout(1):
+                await self._connection.close()
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the transport at once."""
+        self._connection.transport.abort()
+
+    @property
+    def close_code(self) -> int:
+        """Return the peer's close code, 1006 when there was none."""
+        return self._connection.close_code or 1006
+
+
+async def dial(endpoint: Endpoint) -> RealtimeSocket:
+    """Open a socket within ``DIAL_TIMEOUT_SECONDS``.
+
+    Raises:
+        RealtimeUnreachable: refused, unreachable or too slow.
+    """
+    try:
+        connection = await connect(
+            endpoint.address(),
+            additional_headers=endpoint.headers(),
+            compression=None,
+            max_size=MAX_EVENT_BYTES,
+            open_timeout=DIAL_TIMEOUT_SECONDS,
+            close_timeout=1,
+            ping_interval=20,
+            ping_timeout=20,
+            proxy=None,
+            user_agent_header="voiceplatform",
+        )
+    except InvalidStatus as error:
+        raise RealtimeUnreachable(error.response.status_code) from error
+    except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
+        raise RealtimeUnreachable(1006) from error
+    return RealtimeSocket(connection)

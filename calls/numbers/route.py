@@ -1,0 +1,51 @@
+"""Who answers a call: one pure decision, with the reason that is stored on the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Answer = Literal["direct", "busy", "decline"]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFacts:
+    """What the decision needs to know of a number; ``None`` instead means: we do not know it."""
+
+    route: str
+    has_revision: bool
+    has_connection: bool
+    policy_reviewed: bool
+    policy_asks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer and, in a sentence for the person on duty, why."""
+
+    answer: Answer
+    reason: str
+
+
+def decide(facts: NumberFacts | None, *, live_calls: int, max_calls: int) -> Decision:
+    """Decide who answers. ``live_calls`` counts this process against its own ceiling."""
+    if facts is None:
+        return Decision("decline", "unknown number")
+    if facts.route == "paused":
+        return Decision("decline", "the number is paused")
+    if facts.route == "vapi":
+        return Decision("decline", "the number's route is vapi, and Twilio sent the call here")
+    for holds, reason in (
+        (facts.has_revision, "the number has no assistant with a published revision"),
+        (facts.has_connection, "no provider connection: none on the number and no default"),
+        (facts.policy_reviewed, "the number's call policy has not been reviewed"),
+        (
+            not facts.policy_asks,
+            "the number's policy asks for consent, which needs a later version",
+        ),
+    ):
+        if not holds:
+            return Decision("decline", reason)
+    if live_calls >= max_calls:
+        return Decision("busy", f"{live_calls} calls are live, the ceiling is {max_calls}")
+    return Decision("direct", f"route {facts.route}")

@@ -1,0 +1,140 @@
+"""How calls end: one idempotent way, whichever side says so first.
+
+The media process, the status callback and the sweep may all report an end, in any order and more
+than once. The first one closes the row; a later report of the media process may still put in the
+better reason and its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from calls.bridge.reasons import EndCause
+from calls.models import Call
+from calls.wire.twilio_voice import TERMINAL_STATUSES, StatusReport, StreamReport
+
+log = structlog.get_logger(__name__)
+
+_REASON_BY_STATUS = {
+    "completed": EndCause.CALLER_HUNG_UP.ended_reason,
+    "busy": "customer-busy",
+    "no-answer": "customer-did-not-answer",
+    "failed": "twilio-failed-to-connect-call",
+    "canceled": EndCause.CALLER_HUNG_UP.ended_reason,
+}
+NEVER_CONNECTED_AFTER = timedelta(minutes=5)
+LONGEST_CALL = timedelta(hours=4, minutes=15)
+
+
+def stream_finish(
+    *, call_id: str, ended_reason: str, call_over: bool, metrics: Mapping[str, Any]
+) -> None:
+    """Add what one stream measured; close the call if it is over."""
+    with transaction.atomic():
+        call = Call.objects.select_for_update().get(pk=call_id)
+        streams = [*call.metrics.get("streams", []), {**metrics, "ended": ended_reason}]
+        call.metrics = {**call.metrics, "streams": streams}
+        call.cost_usd += _usd(metrics)
+        if call.first_word_ms is None:
+            call.first_word_ms = metrics.get("first_word_ms")
+        call.turn_latency_p50_ms = _worst(streams, "turn_latency_p50_ms")
+        call.turn_latency_p95_ms = _worst(streams, "turn_latency_p95_ms")
+        if call_over:
+            _close(call, ended_reason, timezone.now())
+        call.save()
+
+
+def _usd(metrics: Mapping[str, Any]) -> Decimal:
+    return Decimal(metrics.get("spend_microusd", 0)) / 1_000_000
+
+
+def _worst(streams: list[dict[str, Any]], key: str) -> int | None:
+    values = [stream[key] for stream in streams if stream.get(key) is not None]
+    return max(values, default=None)
+
+
+def _close(call: Call, reason: str, at: datetime) -> None:
+    if call.status != Call.Status.ENDED:
+        call.status = Call.Status.ENDED
+        call.ended_at = at
+        begun = call.started_at or call.created_at
+        call.duration_seconds = max(0, round((at - begun).total_seconds()))
+    call.ended_reason = reason
+    call.next_step = {"kind": "hangup"}
+
+
+def call_close(*, call_id: str, reason: str) -> bool:
+    """Close a call that is not closed yet; tell whether this did it."""
+    with transaction.atomic():
+        call = Call.objects.select_for_update().get(pk=call_id)
+        if call.status == Call.Status.ENDED:
+            return False
+        _close(call, reason, timezone.now())
+        call.save()
+        return True
+
+
+def status_apply(*, report: StatusReport) -> bool:
+    """Apply a status callback: terminal wins, older ones are ignored, nothing reopens (T24).
+
+    Returns False when the call is unknown.
+    """
+    with transaction.atomic():
+        call = Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+        if call is None:
+            return False
+        if report.sequence_number >= 0:
+            if report.sequence_number <= call.twilio_sequence:
+                return True
+            call.twilio_sequence = report.sequence_number
+        if report.error_code:
+            call.metrics = {**call.metrics, "twilio_error": report.error_code}
+        if report.call_status in TERMINAL_STATUSES and call.status != Call.Status.ENDED:
+            _close(call, _REASON_BY_STATUS[report.call_status], timezone.now())
+            if report.duration_seconds:
+                call.duration_seconds = report.duration_seconds
+        call.save()
+        return True
+
+
+def stream_report_apply(*, report: StreamReport) -> bool:
+    """Keep what Twilio says of a stream: the only record of a failed handshake (2.4)."""
+    with transaction.atomic():
+        call = Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+        if call is None:
+            return False
+        if report.event == "stream-started" and not call.stream_sid:
+            call.stream_sid = report.stream_sid
+        elif report.event == "stream-error":
+            errors = [*call.metrics.get("stream_errors", []), report.error][-20:]
+            call.metrics = {**call.metrics, "stream_errors": errors}
+            log.warning("stream_error", call_sid=report.call_sid, error=report.error)
+        call.save(update_fields=["stream_sid", "metrics"])
+        return True
+
+
+def stale_calls() -> list[Call]:
+    """Return open calls that cannot be alive any more."""
+    now = timezone.now()
+    open_calls = Call.objects.exclude(status=Call.Status.ENDED)
+    never = open_calls.filter(started_at__isnull=True, created_at__lt=now - NEVER_CONNECTED_AFTER)
+    endless = open_calls.filter(started_at__lt=now - LONGEST_CALL)
+    return [*never[:100], *endless[:100]]
+
+
+def stale_calls_close() -> int:
+    """Close calls that nobody closed; return how many."""
+    closed = 0
+    for call in stale_calls():
+        cause = EndCause.CRASHED if call.started_at else EndCause.STREAM_NEVER_STARTED
+        if call_close(call_id=str(call.pk), reason=cause.ended_reason):
+            log.warning("stale_call_closed", call_sid=call.call_sid, reason=cause.ended_reason)
+            closed += 1
+    return closed

@@ -1,0 +1,168 @@
+"""From rows to the values a stream needs: the bridge's plan and the model's endpoint."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from assistants.models import AssistantRevision
+from calls.bridge.plan import CallPlan, Clip, Greeting, GreetingMode, HistoryItem, Limits
+from calls.media.realtime_client import Endpoint
+from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
+from calls.money.rates import price_for
+from calls.wire.realtime import FunctionTool, SessionConfig
+from tools.spec import ToolSpec
+
+PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
+HISTORY_TURNS = 40
+
+_MODES: dict[str, GreetingMode] = {
+    AssistantRevision.FirstMessageMode.SPEAKS_FIRST: "exact",
+    AssistantRevision.FirstMessageMode.MODEL_GENERATED: "generated",
+    AssistantRevision.FirstMessageMode.WAITS_FOR_USER: "wait",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTicket:
+    """Everything one stream needs, loaded once."""
+
+    plan: CallPlan
+    endpoint: Endpoint
+    stream_number: int
+    keep_audio: bool
+
+
+def connection_for(number: PhoneNumber) -> ProviderConnection | None:
+    """Return the number's connection, else the organisation's default one."""
+    if number.connection is not None:
+        return number.connection
+    return ProviderConnection.objects.filter(
+        organisation=number.organisation, is_default=True
+    ).first()
+
+
+def wording_for(policy: CallPolicy, language: str) -> PolicyWording | None:
+    """Return the newest wording in the language, else in English, else any."""
+    wordings = list(policy.wordings.order_by("-version"))
+    for wanted in (language, language.split("-")[0], "en"):
+        for wording in wordings:
+            if wording.language == wanted:
+                return wording
+    return wordings[0] if wordings else None
+
+
+def clip_of(audio: bytes, text: str) -> Clip:
+    """Return mu-law audio as a clip in pieces of half a second."""
+    pieces = (audio[start : start + PIECE_BYTES] for start in range(0, len(audio), PIECE_BYTES))
+    return Clip(payloads=tuple(base64.b64encode(piece).decode() for piece in pieces), text=text)
+
+
+def endpoint_for(call: Call) -> Endpoint:
+    """Return where the call's model lives. The caller is named only by a keyed hash."""
+    connection, revision = call.connection, call.revision
+    if connection is None or revision is None:
+        raise ValueError("a direct call has a connection and a revision")
+    salted = f"{call.organisation_id}:{call.caller}".encode()
+    return Endpoint(
+        url=connection.realtime_url,
+        dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
+        model=revision.model or connection.model,
+        api_key=connection.api_key,
+        safety_identifier=hmac.new(
+            settings.SECRET_KEY.encode(), salted, hashlib.sha256
+        ).hexdigest()[:32],
+    )
+
+
+def _history(call: Call) -> tuple[tuple[HistoryItem, ...], int, int]:
+    """Return (what was heard, next free ordinal, ms so far)."""
+    turns = list(Turn.objects.filter(call=call).order_by("ordinal"))
+    items = tuple(
+        HistoryItem("user" if turn.role == Turn.Role.CALLER else "assistant", turn.text)
+        for turn in turns[-HISTORY_TURNS:]
+        if turn.text and turn.role != Turn.Role.SYSTEM
+    )
+    last_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
+    return items, turns[-1].ordinal + 1 if turns else 0, last_ms
+
+
+def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
+    rows = revision.tools.filter(deleted_at__isnull=True).order_by("revisiontool__position")
+    return tuple(
+        ToolSpec(
+            name=tool.name,
+            kind=tool.type,
+            description=tool.description,
+            parameters=tool.parameters or {"type": "object", "properties": {}},
+            handle=str(tool.pk),
+            timeout_seconds=tool.timeout_seconds,
+            is_async=tool.is_async,
+        )
+        for tool in rows
+    )
+
+
+def plan_for(call: Call) -> CallPlan:
+    """Build the plan of the call's newest stream.
+
+    Ceilings count over all streams of a call; a resumed one is seeded with what was heard.
+    """
+    revision, connection, number = call.revision, call.connection, call.number
+    if revision is None or connection is None or number is None:
+        raise ValueError("a direct call has a number, a connection and a revision")
+    resumed = call.stream_count > 1
+    history, first_ordinal, elapsed_ms = _history(call) if resumed else ((), 0, 0)
+    tools = _tools(revision)
+    wording = call.policy_wording
+    line = None
+    if wording is not None and wording.audio_mulaw:
+        line = clip_of(bytes(wording.audio_mulaw), wording.text)
+    mode = _MODES[revision.first_message_mode]
+    if mode == "exact" and not revision.first_message:
+        mode = "wait"
+    max_seconds = min(number.max_call_seconds, revision.max_duration_seconds)
+    model = revision.model or connection.model
+    return CallPlan(
+        call_id=str(call.pk),
+        call_sid=call.call_sid,
+        account_sid=call.twilio_account.account_sid,
+        dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
+        model=model,
+        session=SessionConfig(
+            instructions=revision.instructions,
+            voice=revision.voice,
+            transcription_model=connection.transcription_model,
+            language=revision.language,
+            tools=tuple(FunctionTool(t.name, t.description, t.parameters) for t in tools),
+        ),
+        tools=tools,
+        policy_line=line,
+        greeting=Greeting(mode, revision.first_message, revision.first_message_interruptible),
+        end_call_message=revision.end_call_message,
+        limits=Limits(
+            max_duration_ms=max(max_seconds * 1000 - elapsed_ms, 5_000),
+            max_tool_calls=max(number.max_tool_calls - call.tool_invocations.count(), 0),
+            max_spend_microusd=max(int((number.max_spend_usd - call.cost_usd) * 1_000_000), 0),
+        ),
+        price=price_for(model),
+        resumed=resumed,
+        history=history,
+        first_ordinal=first_ordinal,
+        elapsed_ms=elapsed_ms,
+    )
+
+
+def ticket_for(call: Call) -> StreamTicket:
+    """Load everything the newest stream of a call needs."""
+    policy = call.policy_wording.policy if call.policy_wording is not None else None
+    return StreamTicket(
+        plan=plan_for(call),
+        endpoint=endpoint_for(call),
+        stream_number=call.stream_count,
+        keep_audio=policy is not None and policy.record_replay_audio,
+    )

@@ -1,0 +1,111 @@
+"""Writes of a live call: turns, tool calls, evidence, replay record, next step."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from calls.bridge.effects import NextStep, PolicyLinePlayed, RecordTool, RecordTurn
+from calls.models import Call, CallInputChunk, ToolInvocation, Turn
+
+TURN_FIELDS = (
+    "role",
+    "text",
+    "text_unheard",
+    "item_id",
+    "started_ms",
+    "ended_ms",
+    "interrupted",
+    "latency_ms",
+)
+TOOL_FIELDS = ("name", "arguments_json", "state", "output", "started_ms", "duration_ms")
+NUL = "\x00"
+
+
+def _storable(text: str) -> str:
+    """Return text that every database takes: PostgreSQL refuses NUL and lone surrogates."""
+    return text.replace(NUL, "").encode("utf-8", "replace").decode()
+
+
+def batch_store(
+    *,
+    call_id: str,
+    stream_number: int,
+    turns: Sequence[RecordTurn],
+    tools: Sequence[RecordTool],
+    policy: PolicyLinePlayed | None,
+    pieces: Sequence[tuple[int, str]],
+) -> None:
+    """Store one batch in one transaction; the same batch twice changes nothing."""
+    packed = [
+        CallInputChunk(
+            call_id=call_id,
+            stream_number=stream_number,
+            ordinal=ordinal,
+            data=zlib.compress(text.encode("utf-8", "surrogatepass"), 3),
+        )
+        for ordinal, text in pieces
+    ]
+    with transaction.atomic():
+        Turn.objects.bulk_create(
+            [
+                Turn(
+                    call_id=call_id,
+                    ordinal=turn.ordinal,
+                    role=turn.role,
+                    text=_storable(turn.text),
+                    text_unheard=_storable(turn.text_unheard),
+                    item_id=turn.item_id[:64],
+                    started_ms=turn.started_ms,
+                    ended_ms=turn.ended_ms,
+                    interrupted=turn.interrupted,
+                    latency_ms=turn.latency_ms,
+                )
+                for turn in turns
+            ],
+            update_conflicts=True,
+            unique_fields=["call", "ordinal"],
+            update_fields=TURN_FIELDS,
+        )
+        ToolInvocation.objects.bulk_create(
+            [
+                ToolInvocation(
+                    call_id=call_id,
+                    tool_call_id=tool.tool_call_id[:64],
+                    name=_storable(tool.name)[:200],
+                    arguments_json=_storable(tool.arguments_json),
+                    state=tool.state,
+                    output=_storable(tool.output),
+                    started_ms=tool.started_ms,
+                    duration_ms=tool.duration_ms,
+                )
+                for tool in tools
+            ],
+            update_conflicts=True,
+            unique_fields=["call", "tool_call_id"],
+            update_fields=TOOL_FIELDS,
+        )
+        CallInputChunk.objects.bulk_create(packed, ignore_conflicts=True)
+        if policy is not None:
+            Call.objects.filter(pk=call_id, policy_played_at__isnull=True).update(
+                policy_played_at=timezone.now()
+            )
+
+
+def next_step_store(*, call_id: str, step: NextStep) -> None:
+    """Store what the action URL answers; a call that has been told to hang up stays told."""
+    Call.objects.filter(pk=call_id).exclude(next_step={"kind": "hangup"}).update(
+        next_step={"kind": step}
+    )
+
+
+def record_text(call_id: str, stream_number: int) -> str:
+    """Return the replay record of one stream, '' if there is none."""
+    chunks = CallInputChunk.objects.filter(call_id=call_id, stream_number=stream_number)
+    return "".join(
+        zlib.decompress(chunk.data).decode("utf-8", "surrogatepass")
+        for chunk in chunks.order_by("ordinal")
+    )

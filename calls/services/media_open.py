@@ -1,0 +1,62 @@
+"""A media socket knocks: check who it is and consume its token, before anything is accepted."""
+
+from __future__ import annotations
+
+import hmac
+
+from django.utils import timezone
+
+from calls.models import Call
+from calls.services.call_plan import StreamTicket, ticket_for
+from calls.services.call_start import media_token
+from calls.telephony.security import stream_signature_valid
+
+
+class MediaRefused(Exception):
+    """The handshake proves nothing; answer 403. The message is for our log only."""
+
+
+def media_open(*, call_id: str, token: str, url: str, signature: str) -> StreamTicket:
+    """Return the ticket of a stream and mark its token used, in one conditional UPDATE.
+
+    Raises:
+        MediaRefused: wrong signature, unknown call, wrong, used or expired token.
+    """
+    call = (
+        Call.objects.select_related(
+            "twilio_account", "number", "revision", "connection", "policy_wording__policy"
+        )
+        .filter(pk=call_id)
+        .first()
+    )
+    if call is None:
+        raise MediaRefused("unknown call")
+    account = call.twilio_account
+    tokens = [account.auth_token, account.auth_token_secondary]
+    if not stream_signature_valid(tokens, url, signature):
+        raise MediaRefused("wrong signature")
+    if not hmac.compare_digest(media_token(call).encode(), token.encode()):
+        raise MediaRefused("wrong token")
+    now = timezone.now()
+    taken = (
+        Call.objects.filter(
+            pk=call.pk,
+            media_token_used_at__isnull=True,
+            media_token_expires_at__gt=now,
+            stream_count=call.stream_count,
+        )
+        .exclude(status=Call.Status.ENDED)
+        .update(media_token_used_at=now)
+    )
+    if not taken:
+        raise MediaRefused("the token has been used, or has expired, or the call is over")
+    return ticket_for(call)
+
+
+def stream_began(*, call_id: str) -> None:
+    """Note that the stream is up: the call is in progress."""
+    now = timezone.now()
+    Call.objects.filter(pk=call_id, started_at__isnull=True).update(started_at=now)
+    Call.objects.filter(pk=call_id, status=Call.Status.RINGING).update(
+        status=Call.Status.IN_PROGRESS
+    )

@@ -1,0 +1,23 @@
+"""The mark that counsel has reviewed a call policy: who set it and when it falls (design.md 11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+from calls.models import CallPolicy
+
+
+def policy_review(*, policy: CallPolicy, reviewer: Any) -> None:
+    """Mark ``policy`` as reviewed by ``reviewer``, a user, now."""
+    policy.reviewed_at = timezone.now()
+    policy.reviewed_by = reviewer
+    policy.save(update_fields=["reviewed_at", "reviewed_by", "updated_at"])
+
+
+def policy_unreview(*, policy: CallPolicy) -> None:
+    """Take the mark away, because the substance changed."""
+    policy.reviewed_at = None
+    policy.reviewed_by = None
+    policy.save(update_fields=["reviewed_at", "reviewed_by", "updated_at"])

@@ -1,0 +1,166 @@
+"""First rows of an instance: from the environment once, and for the stand-ins at every start.
+
+Environment values seed rows that are missing; afterwards the row wins (design.md 4).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from assistants.models import Assistant
+from assistants.services import assistant_publish
+from calls.models import CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, TwilioAccount
+from voiceplatform.base.canary import canary_ensure
+from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation
+
+STANDIN_ACCOUNT_SID = "AC" + "5" * 32
+STANDIN_AUTH_TOKEN = "standin-auth-token"  # noqa: S105 - opens the stand-in only
+STANDIN_API_KEY = "sk-standin"
+STANDIN_NUMBER = "+15550100001"
+
+EXAMPLE_LINES = {
+    "en": "You are talking to an automated assistant. This call may be recorded.",
+    "es": "Está hablando con un asistente automático. Esta llamada puede ser grabada.",
+    "fr": "Vous parlez à un assistant automatique. Cet appel peut être enregistré.",
+    "de": "Sie sprechen mit einem automatischen Assistenten. Dieses Gespräch kann aufgezeichnet "
+    "werden.",
+}
+STANDIN_ASSISTANT: dict[str, Any] = {
+    "name": "Stand-in receptionist",
+    "firstMessage": "Good morning, Harbour Dental. How can I help?",
+    "firstMessageMode": "assistant-speaks-first",
+    "endCallMessage": "Goodbye.",
+    "model": {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "messages": [
+            {"role": "system", "content": "You answer the phone for Harbour Dental. Be brief."}
+        ],
+        "tools": [{"type": "endCall"}],
+    },
+    "voice": {"provider": "openai", "voiceId": "marin"},
+    "transcriber": {"provider": "deepgram", "model": "nova-3", "language": "en"},
+}
+
+
+def instance_seed() -> None:
+    """Write the rows that every instance needs and the environment knows."""
+    canary_ensure()
+    organisation, _ = Organisation.objects.get_or_create(
+        pk=DEFAULT_ORGANISATION_ID, defaults={"name": "Default"}
+    )
+    with transaction.atomic():
+        _example_policy(organisation)
+        sid = settings.TWILIO_ACCOUNT_SID
+        if sid and settings.TWILIO_AUTH_TOKEN:
+            TwilioAccount.objects.get_or_create(
+                account_sid=sid,
+                defaults={
+                    "organisation": organisation,
+                    "name": "Default account",
+                    "auth_token": settings.TWILIO_AUTH_TOKEN,
+                    "auth_token_secondary": settings.TWILIO_AUTH_TOKEN_SECONDARY,
+                    "api_base_url": settings.TWILIO_API_BASE_URL,
+                },
+            )
+        connections = ProviderConnection.objects.filter(organisation=organisation)
+        if settings.OPENAI_API_KEY and not connections.exists():
+            ProviderConnection.objects.create(
+                organisation=organisation,
+                name="OpenAI",
+                realtime_url=settings.OPENAI_REALTIME_URL,
+                rest_base_url=settings.OPENAI_BASE_URL,
+                model=settings.OPENAI_REALTIME_MODEL,
+                api_key=settings.OPENAI_API_KEY,
+                is_default=True,
+            )
+
+
+def _example_policy(organisation: Organisation) -> None:
+    """Write the example that an operator's counsel is to review; it counts for nothing before."""
+    if CallPolicy.objects.filter(organisation=organisation).exists():
+        return
+    policy = CallPolicy.objects.create(
+        organisation=organisation,
+        name="Example: notice of AI and recording",
+        country="US",
+        effective_from=dt.date(2026, 11, 22),
+        recording_consent=CallPolicy.Consent.NOTICE,
+        opt_out_words=["stop calling me", "take me off your list"],
+        is_default=True,
+        source="An example. Have it reviewed by your counsel, then set the review date.",
+    )
+    PolicyWording.objects.bulk_create(
+        PolicyWording(policy=policy, language=language, text=text)
+        for language, text in EXAMPLE_LINES.items()
+    )
+
+
+def standins_seed(origin: str) -> PhoneNumber:
+    """Write a number, an assistant and connections that use the stand-ins at ``origin``."""
+    organisation = Organisation.objects.get(pk=DEFAULT_ORGANISATION_ID)
+    socket_origin = origin.replace("http", "ws", 1)
+    with transaction.atomic():
+        account, _ = TwilioAccount.objects.update_or_create(
+            account_sid=STANDIN_ACCOUNT_SID,
+            defaults={
+                "organisation": organisation,
+                "name": "Stand-in",
+                "auth_token": STANDIN_AUTH_TOKEN,
+                "api_base_url": origin,
+            },
+        )
+        others = ProviderConnection.objects.filter(organisation=organisation, is_default=True)
+        connection, _ = ProviderConnection.objects.update_or_create(
+            organisation=organisation,
+            name="Stand-in",
+            defaults={
+                "realtime_url": f"{socket_origin}/v1/realtime",
+                "rest_base_url": f"{origin}/v1",
+                "model": settings.OPENAI_REALTIME_MODEL,
+                "api_key": STANDIN_API_KEY,
+                "is_default": not others.exclude(name="Stand-in").exists(),
+            },
+        )
+        policy, _ = CallPolicy.objects.get_or_create(
+            organisation=organisation,
+            name="Stand-in rehearsal",
+            defaults={
+                "country": "US",
+                "effective_from": dt.date(2026, 11, 22),
+                "recording_consent": CallPolicy.Consent.NOTICE,
+                "record_replay_audio": True,
+                "reviewed_at": timezone.now(),
+                "source": "No real caller ever hears it.",
+            },
+        )
+        PolicyWording.objects.get_or_create(
+            policy=policy, language="en", version=1, defaults={"text": EXAMPLE_LINES["en"]}
+        )
+        number = PhoneNumber.objects.filter(number_e164=STANDIN_NUMBER).first()
+        if number is None:
+            number = PhoneNumber.objects.create(
+                organisation=organisation,
+                number_e164=STANDIN_NUMBER,
+                name="Stand-in number",
+                twilio_account=account,
+                twilio_sid="PN" + "5" * 32,
+                route=PhoneNumber.Route.DIRECT,
+                assistant=_standin_assistant(organisation),
+                connection=connection,
+                policy=policy,
+            )
+    return number
+
+
+def _standin_assistant(organisation: Organisation) -> Assistant:
+    name = STANDIN_ASSISTANT["name"]
+    known = Assistant.objects.filter(organisation=organisation, name=name).first()
+    return known or assistant_publish(
+        organisation=organisation, document=STANDIN_ASSISTANT, source="seed", actor=None
+    )

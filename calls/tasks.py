@@ -1,0 +1,20 @@
+"""Celery's doors into the services. Tasks are idempotent and take primary keys only."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from calls.services.call_finish import stale_calls_close
+from calls.services.wording import wordings_render_missing
+
+
+@shared_task(name="calls.tasks.sweep_stale_calls")
+def sweep_stale_calls() -> int:
+    """Close calls that nobody closed."""
+    return stale_calls_close()
+
+
+@shared_task(name="calls.tasks.render_wordings")
+def render_wordings() -> int:
+    """Render policy lines that have no audio yet."""
+    return wordings_render_missing()

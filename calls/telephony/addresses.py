@@ -1,0 +1,25 @@
+"""The addresses Twilio is told; built from ``PUBLIC_BASE_URL``, never from a request (T8)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+
+def public_url(path: str) -> str:
+    """Return the public http(s) URL of a path."""
+    return f"{settings.PUBLIC_BASE_URL}{path}"
+
+
+def stream_url(path: str) -> str:
+    """Return the public ws(s) URL of a path; no query string survives on it (T9)."""
+    return public_url(path).replace("http", "ws", 1)
+
+
+def media_path(call_id: object, token: str) -> str:
+    """Return the path of one stream's socket."""
+    return f"/twilio/media/{call_id}/{token}"
+
+
+def after_stream_path(call_id: object) -> str:
+    """Return the path that answers what comes after a stream."""
+    return f"/twilio/after-stream/{call_id}"

@@ -1,0 +1,177 @@
+"""Twilio's webhooks: check, hand to a service, answer TwiML or 204. No rule lives here.
+
+Every one is idempotent, because Twilio repeats (twilio.md 1.3, 4.6), and fast: nothing waits for
+the model or for a third party.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from calls.bridge.model import configuration
+from calls.media import live
+from calls.media.database import in_database
+from calls.media.pool import pool
+from calls.models import Call, TwilioAccount
+from calls.services.call_finish import status_apply, stream_report_apply
+from calls.services.call_next import call_next
+from calls.services.call_start import CallStart, call_start, media_token
+from calls.telephony.addresses import after_stream_path, media_path, public_url, stream_url
+from calls.telephony.security import form_signature_valid, json_signature_valid
+from calls.wire import twilio_voice
+
+MAX_BODY_BYTES = 65_536
+NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
+LINE_LOST = "We are sorry. We have lost the connection. Please call again. Goodbye."
+
+P = ParamSpec("P")
+Form = dict[str, str]
+SignedView = Callable[Concatenate[Form, TwilioAccount, P], Awaitable[HttpResponse]]
+View = Callable[Concatenate[HttpRequest, P], Awaitable[HttpResponse]]
+
+log = structlog.get_logger(__name__)
+
+
+def _twiml(text: str) -> HttpResponse:
+    return HttpResponse(text, content_type="text/xml")
+
+
+def _refusal(status: int, reason: str) -> HttpResponse:
+    return HttpResponse(reason, status=status, content_type="text/plain")
+
+
+def _form_of(request: HttpRequest) -> Form | None:
+    """Return the request's fields as text, None if the body is no form and no JSON object."""
+    if request.method == "GET":
+        return {key: str(value) for key, value in request.GET.items()}
+    if request.content_type == "application/json":
+        try:
+            body = json.loads(request.body)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(body, dict):
+            return None
+        return {str(key): value for key, value in body.items() if isinstance(value, str)}
+    return {key: str(value) for key, value in request.POST.items()}
+
+
+def _account(account_sid: str) -> TwilioAccount | None:
+    return TwilioAccount.objects.filter(account_sid=account_sid).first()
+
+
+def _is_signed(request: HttpRequest, account: TwilioAccount) -> bool:
+    url = f"{settings.PUBLIC_BASE_URL}{request.get_full_path()}"
+    signature = request.headers.get("X-Twilio-Signature", "")
+    tokens = [account.auth_token, account.auth_token_secondary]
+    if request.content_type == "application/json" and request.method == "POST":
+        return json_signature_valid(tokens, url, request.body, signature)
+    form = request.POST if request.method == "POST" else {}
+    return form_signature_valid(tokens, url, form, signature)
+
+
+def signed(view: SignedView[P]) -> View[P]:
+    """Let only requests through that Twilio signed for one of our accounts (twilio.md 1.4, 1.5)."""
+
+    @csrf_exempt
+    @wraps(view)
+    async def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if request.method not in {"GET", "POST"}:
+            return _refusal(405, "GET or POST")
+        try:
+            if len(request.body) > MAX_BODY_BYTES:
+                return _refusal(413, "the body is over 64 KiB")
+        except RequestDataTooBig:
+            return _refusal(413, "the body is over its limit")
+        form = _form_of(request)
+        if form is None:
+            return _refusal(400, "the body is neither a form nor a JSON object")
+        account = await in_database(_account, form.get("AccountSid", ""))
+        if account is None or not _is_signed(request, account):
+            log.warning("signature_refused", path=request.path.split("/")[2])
+            return _refusal(403, "the request is not signed by Twilio")
+        try:
+            return await view(form, account, *args, **kwargs)
+        except twilio_voice.VoiceFormError as error:
+            return _refusal(400, str(error))
+
+    return checked
+
+
+def _bridge_twiml(call: Call, start: CallStart | None = None) -> HttpResponse:
+    return _twiml(
+        twilio_voice.connect_stream(
+            stream_url=stream_url(media_path(call.pk, media_token(call))),
+            action_url=public_url(after_stream_path(call.pk)),
+            status_url=public_url("/twilio/stream-status"),
+            say_first=start.say_first if start else "",
+            language=start.language if start else "",
+        )
+    )
+
+
+@signed
+async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
+    """Answer an incoming call."""
+    request = twilio_voice.voice_request(form)
+    if live.is_draining():
+        # Twilio tries again, then asks the number's fallback: another instance or the old stack.
+        response = _refusal(503, "this instance is shutting down")
+        response["Retry-After"] = "1"
+        return response
+    start = await in_database(
+        call_start, request=request, account=account, live_calls=live.active_count()
+    )
+    if start.answer == "busy":
+        return _twiml(twilio_voice.reject_busy())
+    if start.answer == "decline" or start.call is None:
+        return _twiml(twilio_voice.say_and_hang_up(NOT_IN_SERVICE))
+    if start.ticket is not None:
+        # The row is committed, and this request inserted it: have the model ready (ADR 0018).
+        plan = start.ticket.plan
+        pool.open(plan.call_id, start.ticket.endpoint, configuration(plan))
+    return _bridge_twiml(start.call, start)
+
+
+@signed
+async def after_stream(form: Form, account: TwilioAccount, call_id: UUID) -> HttpResponse:
+    """Answer what comes after a stream, for whatever reason it ended (twilio.md 2.3)."""
+    request = twilio_voice.voice_request(form)
+    outcome = await in_database(
+        call_next,
+        call_id=str(call_id),
+        call_sid=request.call_sid,
+        call_status=request.call_status,
+    )
+    if outcome is None:
+        return _refusal(404, "no such call")
+    if outcome.step == "resume":
+        return _bridge_twiml(outcome.call)
+    if outcome.step == "apologise":
+        return _twiml(twilio_voice.say_and_hang_up(LINE_LOST))
+    return _twiml(twilio_voice.hang_up())
+
+
+@signed
+async def status(form: Form, account: TwilioAccount) -> HttpResponse:
+    """Take a call status callback."""
+    report = twilio_voice.status_report(form)
+    known = await in_database(status_apply, report=report)
+    return HttpResponse(status=204 if known else 404)
+
+
+@signed
+async def stream_status(form: Form, account: TwilioAccount) -> HttpResponse:
+    """Take a stream status callback."""
+    report = twilio_voice.stream_report(form)
+    known = await in_database(stream_report_apply, report=report)
+    return HttpResponse(status=204 if known else 404)

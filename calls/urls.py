@@ -1,0 +1,14 @@
+"""HTTP routes of the calls layer that Twilio asks; exact, without trailing slashes."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from calls.telephony import views
+
+urlpatterns = [
+    path("twilio/voice", views.voice, name="twilio-voice"),
+    path("twilio/status", views.status, name="twilio-status"),
+    path("twilio/after-stream/<uuid:call_id>", views.after_stream, name="twilio-after-stream"),
+    path("twilio/stream-status", views.stream_status, name="twilio-stream-status"),
+]

@@ -1,0 +1,159 @@
+"""Twilio's voice webhooks: the only reader of their form fields and writer of TwiML.
+
+Vendor pages: https://www.twilio.com/docs/voice/twiml and /voice/twiml/stream, read 2026-11-22
+(twilio.md 1, 2). ``From`` and ``To`` are not always numbers; unknown fields are normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from twilio.twiml.voice_response import Connect, VoiceResponse
+
+TERMINAL_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+
+
+class VoiceFormError(ValueError):
+    """A webhook lacks a field that Twilio always sends; answer 400 and name the field."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"the field {field} is missing or malformed")
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceRequest:
+    """The fields of a voice webhook that the platform acts on (twilio.md 1.1)."""
+
+    call_sid: str
+    account_sid: str
+    caller: str
+    callee: str
+    call_status: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """A status callback (4.6); ``sequence_number`` is -1 where Twilio sends none."""
+
+    call_sid: str
+    call_status: str
+    duration_seconds: int
+    sequence_number: int
+    error_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """A stream status callback (2.4)."""
+
+    call_sid: str
+    stream_sid: str
+    event: str
+    error: str
+
+
+def is_sid(value: str, prefix: str) -> bool:
+    """Tell whether a text is a Twilio id of that prefix: two letters and 32 hex digits."""
+    return (
+        len(value) == 34
+        and value.startswith(prefix)
+        and all(char in "0123456789abcdefABCDEF" for char in value[2:])
+    )
+
+
+def _required_sid(form: Mapping[str, str], field: str, prefix: str) -> str:
+    value = form.get(field, "")
+    if not is_sid(value, prefix):
+        raise VoiceFormError(field)
+    return value
+
+
+def _integer(text: str, default: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
+
+
+def voice_request(form: Mapping[str, str]) -> VoiceRequest:
+    """Read an incoming-call webhook.
+
+    Raises:
+        VoiceFormError: no usable CallSid or AccountSid.
+    """
+    return VoiceRequest(
+        call_sid=_required_sid(form, "CallSid", "CA"),
+        account_sid=_required_sid(form, "AccountSid", "AC"),
+        caller=form.get("From", "")[:80],
+        callee=form.get("To", "")[:80],
+        call_status=form.get("CallStatus", ""),
+        direction=form.get("Direction", "inbound"),
+    )
+
+
+def status_report(form: Mapping[str, str]) -> StatusReport:
+    """Read a call status callback.
+
+    Raises:
+        VoiceFormError: no usable CallSid.
+    """
+    return StatusReport(
+        call_sid=_required_sid(form, "CallSid", "CA"),
+        call_status=form.get("CallStatus", ""),
+        duration_seconds=_integer(form.get("CallDuration", ""), 0),
+        sequence_number=_integer(form.get("SequenceNumber", ""), -1),
+        error_code=form.get("ErrorCode", "")[:10],
+    )
+
+
+def stream_report(form: Mapping[str, str]) -> StreamReport:
+    """Read a stream status callback.
+
+    Raises:
+        VoiceFormError: no usable CallSid.
+    """
+    return StreamReport(
+        call_sid=_required_sid(form, "CallSid", "CA"),
+        stream_sid=form.get("StreamSid", "")[:34],
+        event=form.get("StreamEvent", "")[:30],
+        error=form.get("StreamError", "")[:200],
+    )
+
+
+def connect_stream(
+    *, stream_url: str, action_url: str, status_url: str, say_first: str = "", language: str = ""
+) -> str:
+    """Return TwiML that bridges the call and asks ``action_url`` for the next step afterwards.
+
+    ``say_first`` is spoken by Twilio before the stream: the policy line when no rendered one
+    exists yet. Without ``action`` every lost stream would hang up the caller (2.3).
+    """
+    response = VoiceResponse()
+    if say_first:
+        response.say(say_first, language=language or None)
+    connect = Connect(action=action_url, method="POST")
+    connect.stream(url=stream_url, status_callback=status_url, status_callback_method="POST")
+    response.append(connect)
+    return str(response)
+
+
+def hang_up() -> str:
+    """Return TwiML that ends the call."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)
+
+
+def say_and_hang_up(text: str, language: str = "") -> str:
+    """Return TwiML that says one sentence and ends the call."""
+    response = VoiceResponse()
+    response.say(text, language=language or None)
+    response.hangup()
+    return str(response)
+
+
+def reject_busy() -> str:
+    """Return TwiML that declines a ringing call without answering it (1.2)."""
+    response = VoiceResponse()
+    response.reject(reason="busy")
+    return str(response)
