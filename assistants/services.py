@@ -228,3 +228,15 @@ def assistant_delete(*, assistant: Assistant, actor: Any) -> None:
         organisation=assistant.organisation,
         target=assistant,
     )
+
+
+def assistant_create(
+    *, organisation: Organisation, changes: Mapping[str, Any], actor: Any
+) -> Assistant:
+    """Publish the first revision of an assistant that a person wrote in the admin."""
+    return assistant_publish(
+        organisation=organisation,
+        document=vapi_config.write_assistant({}, changes),
+        source="admin",
+        actor=actor,
+    )

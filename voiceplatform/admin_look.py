@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 
@@ -44,6 +45,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": True,
+    "STYLES": [lambda request: static("calls/admin.css")],
     "DASHBOARD_CALLBACK": "calls.admin.dashboard.dashboard",
     "BORDER_RADIUS": "8px",
     "COLORS": {

@@ -1,0 +1,5 @@
+"""Admin of the calls layer, one module per subject; importing them registers them."""
+
+from calls.admin import connections, events, numbers, policy, records
+
+__all__ = ["connections", "events", "numbers", "policy", "records"]

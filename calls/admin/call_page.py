@@ -1,0 +1,320 @@
+"""What the page of one call shows; reads only, and decides who may read what was said.
+
+The template gets ready values. Turn text, tool arguments and outputs are put into the context only
+with ``calls.view_transcript``, and the admin audits every such view.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from calls.admin.timeline import Span, Timeline, draw
+from calls.admin.words import (
+    STATUS_COLOURS,
+    clock,
+    is_failure,
+    ms_in_words,
+    reason_in_words,
+    seconds_in_words,
+)
+from calls.models import Call, OutboxEvent, ToolInvocation, Turn
+from calls.selectors.records import conversation
+
+PERMISSION = "calls.view_transcript"
+_SPEAKERS = {"user": "Caller", "assistant": "Assistant", "system": "Note"}
+_TOOL_COLOURS = {
+    "running": "primary",
+    "ok": "success",
+    "error": "danger",
+    "timeout": "warning",
+    "refused": "warning",
+}
+_EVENT_COLOURS = {"pending": "warning", "delivered": "success", "dead": "danger"}
+_MOST_EVENTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of the header."""
+
+    name: str
+    value: str
+    hint: str = ""
+    link: tuple[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One entry of the conversation."""
+
+    kind: str
+    who: str
+    at: str
+    anchor: str
+    text: str = ""
+    unheard: str = ""
+    interrupted: bool = False
+    latency: str = ""
+    tool_name: str = ""
+    state: str = ""
+    colour: str = ""
+    arguments: str = ""
+    output: str = ""
+    took: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long the caller waited for one answer."""
+
+    at: str
+    anchor: str
+    text: str
+    width_percent: float
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """Everything the template needs."""
+
+    call: Call
+    colour: str
+    failed: bool
+    may_read: bool
+    permission: str
+    facts: Sequence[Fact]
+    policy: Sequence[Fact]
+    timeline: Timeline | None
+    lines: Sequence[Line]
+    latencies: Sequence[Latency]
+    events: Sequence[dict[str, Any]]
+    metrics: Sequence[tuple[str, str]]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def call_page(call: Call, *, may_read: bool) -> CallPage:
+    """Gather the page of ``call``; without ``may_read`` nothing that was said is in it."""
+    turns = list(call.turns.order_by("ordinal"))
+    tools = list(call.tool_invocations.order_by("started_ms", "id"))
+    if not may_read:
+        for turn in turns:
+            turn.text = turn.text_unheard = ""
+        for tool in tools:
+            tool.arguments_json = tool.output = ""
+    return CallPage(
+        call=call,
+        colour=STATUS_COLOURS.get(call.status, "info"),
+        failed=is_failure(call.ended_reason),
+        may_read=may_read,
+        permission=PERMISSION,
+        facts=_facts(call),
+        policy=_policy(call),
+        timeline=draw([*map(_turn_span, turns), *map(_tool_span, tools)], _total_ms(call)),
+        lines=_lines(turns, tools) if may_read else (),
+        latencies=_latencies(turns),
+        events=_events(call),
+        metrics=_metrics(call),
+        counts={
+            "turns": len(turns),
+            "tools": len(tools),
+            "interruptions": sum(turn.interrupted for turn in turns),
+        },
+    )
+
+
+def _total_ms(call: Call) -> int:
+    return call.duration_seconds * 1000
+
+
+def _facts(call: Call) -> list[Fact]:
+    number, revision = call.number, call.revision
+    facts = [
+        Fact("Caller", call.caller or "withheld"),
+        Fact(
+            "Called number",
+            number.name or number.number_e164 if number else call.callee or "unknown",
+            number.number_e164 if number and number.name else "",
+            ("admin:calls_phonenumber_change", number.pk) if number else None,
+        ),
+        Fact(
+            "Assistant",
+            str(revision.assistant) if revision else "none",
+            f"revision {revision.number}" if revision else "",
+            ("admin:assistants_assistantrevision_change", revision.pk) if revision else None,
+        ),
+        Fact("Duration", seconds_in_words(call.duration_seconds) if call.ended_at else "live"),
+        Fact("Cost", f"${call.cost_usd:.4f}"),
+        Fact(
+            "Model",
+            call.connection.model if call.connection else "–",
+            call.connection.name if call.connection else "",
+        ),
+        Fact("Answered by", call.get_stack_display(), call.route_reason),
+        Fact("First word after", ms_in_words(call.first_word_ms)),
+        Fact(
+            "Answer time",
+            ms_in_words(call.turn_latency_p50_ms),
+            f"95% within {ms_in_words(call.turn_latency_p95_ms)}"
+            if call.turn_latency_p95_ms is not None
+            else "",
+        ),
+        Fact("Twilio call", call.call_sid),
+    ]
+    return facts
+
+
+def _policy(call: Call) -> list[Fact]:
+    wording = call.policy_wording
+    if wording is None:
+        return []
+    return [
+        Fact(
+            "Policy",
+            wording.policy.name,
+            "reviewed" if wording.policy.reviewed_at else "not reviewed",
+            ("admin:calls_callpolicy_change", wording.policy_id),
+        ),
+        Fact("Line", wording.text, f"{wording.language}, version {wording.version}"),
+    ]
+
+
+def _turn_span(turn: Turn) -> Span:
+    who = _SPEAKERS.get(turn.role, turn.role)
+    notes = []
+    if turn.interrupted:
+        notes.append("interrupted by the caller")
+    if turn.latency_ms is not None:
+        notes.append(f"answered after {ms_in_words(turn.latency_ms)}")
+    return Span(
+        lane=turn.role,
+        started_ms=turn.started_ms,
+        ended_ms=turn.ended_ms,
+        label=f"{who} {turn.ordinal + 1}",
+        note=", ".join(notes),
+        kind="interrupted" if turn.interrupted else "",
+        anchor=f"turn-{turn.ordinal}",
+    )
+
+
+def _tool_span(tool: ToolInvocation) -> Span:
+    ended_ms = None if tool.duration_ms is None else tool.started_ms + tool.duration_ms
+    failed = tool.state not in ("ok", "running")
+    return Span(
+        lane="tool",
+        started_ms=tool.started_ms,
+        ended_ms=ended_ms,
+        label=tool.name,
+        note=tool.state,
+        kind="failed" if failed else "",
+        anchor=f"tool-{tool.pk}",
+    )
+
+
+def _lines(turns: list[Turn], tools: list[ToolInvocation]) -> list[Line]:
+    lines: list[Line] = []
+    for entry in conversation(turns, tools):
+        if entry.turn is not None:
+            lines.append(_turn_line(entry.turn))
+        elif entry.tool is not None:
+            lines.append(_tool_line(entry.tool))
+    return lines
+
+
+def _turn_line(turn: Turn) -> Line:
+    return Line(
+        kind=turn.role,
+        who=_SPEAKERS.get(turn.role, turn.role),
+        at=clock(turn.started_ms),
+        anchor=f"turn-{turn.ordinal}",
+        text=turn.text,
+        unheard=turn.text_unheard,
+        interrupted=turn.interrupted,
+        latency=ms_in_words(turn.latency_ms) if turn.latency_ms is not None else "",
+    )
+
+
+def _tool_line(tool: ToolInvocation) -> Line:
+    return Line(
+        kind="tool",
+        who="Tool",
+        at=clock(tool.started_ms),
+        anchor=f"tool-{tool.pk}",
+        tool_name=tool.name,
+        state=str(tool.get_state_display()).lower(),
+        colour=_TOOL_COLOURS.get(tool.state, "info"),
+        arguments=_indented(tool.arguments_json),
+        output=_indented(tool.output),
+        took=ms_in_words(tool.duration_ms),
+    )
+
+
+def _indented(text: str) -> str:
+    """Indent JSON; leave other text as the model or the server wrote it."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _latencies(turns: list[Turn]) -> list[Latency]:
+    timed = [turn for turn in turns if turn.latency_ms is not None]
+    longest = max((turn.latency_ms or 0 for turn in timed), default=0) or 1
+    return [
+        Latency(
+            at=clock(turn.started_ms),
+            anchor=f"turn-{turn.ordinal}",
+            text=ms_in_words(turn.latency_ms),
+            width_percent=round(100 * (turn.latency_ms or 0) / longest, 1),
+            colour=_latency_colour(turn.latency_ms or 0),
+        )
+        for turn in timed
+    ]
+
+
+def _latency_colour(ms: int) -> str:
+    """Callers notice a pause of about a second and take two for a fault."""
+    return "success" if ms < 1000 else "warning" if ms < 2000 else "danger"
+
+
+def _events(call: Call) -> list[dict[str, Any]]:
+    rows = OutboxEvent.objects.filter(call=call).defer("payload", "destination")
+    return [
+        {
+            "pk": row.pk,
+            "kind": row.kind,
+            "host": row.destination_host,
+            "state": str(row.get_state_display()).lower(),
+            "colour": _EVENT_COLOURS.get(row.state, "info"),
+            "attempts": row.attempt_count,
+            "at": row.settled_at or row.next_attempt_at,
+        }
+        for row in rows.order_by("created_at")[:_MOST_EVENTS]
+    ]
+
+
+def _metrics(call: Call) -> list[tuple[str, str]]:
+    """Flatten the metrics; only numbers and flags, because text could be something said."""
+    found: list[tuple[str, str]] = []
+
+    def walk(node: Any, name: str) -> None:
+        if isinstance(node, dict):
+            for key in sorted(node):
+                walk(node[key], f"{name} {key}".strip().replace("_", " "))
+        elif isinstance(node, bool):
+            found.append((name, "yes" if node else "no"))
+        elif isinstance(node, int | float):
+            found.append((name, f"{node:,}"))
+
+    walk(call.metrics, "")
+    return found
+
+
+def call_outcome(call: Call) -> str:
+    """Return why the call ended, in words, or that it goes on."""
+    if call.status != Call.Status.ENDED:
+        return "The call is going on."
+    return f"{reason_in_words(call.ended_reason)}."

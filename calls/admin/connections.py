@@ -1,0 +1,92 @@
+"""Admin of Twilio accounts and model connections; their secrets are write-only."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from unfold.decorators import display
+
+from calls.models import ProviderConnection, TwilioAccount
+from voiceplatform.base.scoped_admin import ScopedAdmin
+
+
+@admin.register(TwilioAccount)
+class TwilioAccountAdmin(ScopedAdmin):
+    """Accounts at the carrier."""
+
+    list_display = ("name", "account_sid", "region", "second_token", "created_at")
+    search_fields = ("name", "account_sid")
+    list_filter = ("region",)
+    hidden_lookups = ("auth_token", "auth_token_secondary")
+    readonly_fields = ("created_at",)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": ("organisation", "name", "account_sid", "region"),
+                "description": "Where to find these: Twilio Console, Account, API keys & tokens.",
+            },
+        ),
+        (
+            "Tokens",
+            {
+                "fields": ("auth_token", "auth_token_secondary"),
+                "description": "They prove that a call really comes from Twilio. While you rotate "
+                "the token at Twilio, enter the new one as secondary first.",
+            },
+        ),
+        ("Technical", {"fields": ("api_base_url", "created_at"), "classes": ("collapse",)}),
+    )
+
+    @display(description="Rotation", label={"two tokens": "warning", "one token": "success"})
+    def second_token(self, obj: TwilioAccount) -> str:
+        """Say whether a rotation is under way."""
+        return "two tokens" if obj.auth_token_secondary else "one token"
+
+
+@admin.register(ProviderConnection)
+class ProviderConnectionAdmin(ScopedAdmin):
+    """Where the model lives."""
+
+    list_display = ("name", "model", "dialect", "region", "default_badge", "contracts")
+    list_filter = ("dialect", "region", "is_default")
+    search_fields = ("name", "model")
+    hidden_lookups = ("api_key",)
+    readonly_fields = ("created_at",)
+    fieldsets = (
+        (None, {"fields": ("organisation", "name", "is_default", "api_key")}),
+        (
+            "Endpoint",
+            {
+                "fields": ("dialect", "realtime_url", "rest_base_url"),
+                "description": "Leave these as they are unless your provider gave you others.",
+            },
+        ),
+        ("Models", {"fields": ("model", "speech_model", "transcription_model")}),
+        (
+            "Contract",
+            {
+                "fields": (
+                    *("region", "baa_signed_by", "baa_signed_on"),
+                    *("dpa_signed_on", "zero_retention"),
+                ),
+                "description": "What your organisation agreed with this provider. Numbers with "
+                "health data or European callers only use connections whose contract allows it.",
+            },
+        ),
+        ("Technical", {"fields": ("created_at",), "classes": ("collapse",)}),
+    )
+
+    @display(description="Default", label={"default": "success"})
+    def default_badge(self, obj: ProviderConnection) -> str:
+        """Mark the organisation's default."""
+        return "default" if obj.is_default else ""
+
+    @display(description="Contract", label=True)
+    def contracts(self, obj: ProviderConnection) -> list[str]:
+        """List the flags that are set."""
+        flags = (
+            (obj.baa_signed_on, "BAA"),
+            (obj.dpa_signed_on, "DPA"),
+            (obj.zero_retention, "zero retention"),
+        )
+        return [name for value, name in flags if value]

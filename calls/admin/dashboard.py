@@ -1,0 +1,124 @@
+"""The figures of the admin's first page; one query each, narrowed to the signed-in person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count
+from django.http import HttpRequest
+from django.urls import reverse
+
+from calls.admin.numbers import midnight
+from calls.admin.records import failed_calls
+from calls.admin.words import ROUTE_COLOURS, STATUS_COLOURS, reason_in_words
+from calls.models import Call, OutboxEvent, PhoneNumber
+
+_RECENT = 8
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the cards a person may see; called by unfold (DASHBOARD_CALLBACK)."""
+    user = request.user
+    cards: list[dict[str, Any]] = []
+    if user.has_perm("calls.view_call"):
+        cards += _call_cards(user)
+        context["recent_calls"] = _recent_calls(user)
+    if user.has_perm("calls.view_outboxevent"):
+        cards.append(_delivery_card(user))
+    if user.has_perm("calls.view_phonenumber"):
+        context["routes"] = _routes(user)
+        context["routes_total"] = sum(row["total"] for row in context["routes"])
+    context["cards"] = cards
+    return context
+
+
+def _call_cards(user: Any) -> list[dict[str, Any]]:
+    calls = Call.objects.visible_to(user).order_by()
+    link = reverse("admin:calls_call_changelist")
+    today = calls.filter(created_at__gte=midnight())
+    live = calls.exclude(status=Call.Status.ENDED).count()
+    failed = today.filter(failed_calls()).count()
+    return [
+        {
+            "title": "Calls in progress",
+            "value": live,
+            "icon": "call",
+            "colour": "primary" if live else "muted",
+            "link": f"{link}?status__exact=in-progress",
+        },
+        {
+            "title": "Calls today",
+            "value": today.count(),
+            "icon": "today",
+            "colour": "success",
+            "link": link,
+        },
+        {
+            "title": "Failed calls today",
+            "value": failed,
+            "icon": "phone_missed",
+            "colour": "danger" if failed else "muted",
+            "link": f"{link}?outcome=failed",
+        },
+    ]
+
+
+def _delivery_card(user: Any) -> dict[str, Any]:
+    pending = (
+        OutboxEvent.objects.visible_to(user)
+        .order_by()
+        .filter(state=OutboxEvent.State.PENDING)
+        .count()
+    )
+    return {
+        "title": "Pending deliveries",
+        "value": pending,
+        "icon": "outbox",
+        "colour": "warning" if pending else "muted",
+        "link": f"{reverse('admin:calls_outboxevent_changelist')}?state__exact=pending",
+    }
+
+
+def _routes(user: Any) -> list[dict[str, Any]]:
+    rows = (
+        PhoneNumber.objects.visible_to(user)
+        .order_by()
+        .values("route")
+        .annotate(total=Count("pk"))
+        .values_list("route", "total")
+    )
+    totals = dict(rows)
+    link = reverse("admin:calls_phonenumber_changelist")
+    return [
+        {
+            "name": route.label,
+            "total": totals.get(route.value, 0),
+            "colour": ROUTE_COLOURS[route.value],
+            "link": f"{link}?route__exact={route.value}",
+        }
+        for route in PhoneNumber.Route
+    ]
+
+
+def _recent_calls(user: Any) -> list[dict[str, Any]]:
+    rows = (
+        Call.objects.visible_to(user)
+        .select_related("number")
+        .only(
+            *("created_at", "caller", "callee", "status", "ended_reason"),
+            *("number__name", "number__number_e164"),
+        )
+        .order_by("-created_at")[:_RECENT]
+    )
+    return [
+        {
+            "pk": row.pk,
+            "at": row.created_at,
+            "caller": row.caller or "withheld",
+            "number": (row.number.name or row.number.number_e164) if row.number else row.callee,
+            "status": str(row.get_status_display()).lower(),
+            "colour": STATUS_COLOURS.get(row.status, "info"),
+            "outcome": reason_in_words(row.ended_reason),
+        }
+        for row in rows
+    ]

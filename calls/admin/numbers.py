@@ -1,0 +1,145 @@
+"""Admin of phone numbers: who answers, under which policy, and whether calls arrive."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from calls.admin.words import ROUTE_COLOURS
+from calls.models import Call, PhoneNumber
+from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter
+
+_OPEN_ROUTES = frozenset({PhoneNumber.Route.DIRECT, PhoneNumber.Route.CANARY})
+
+
+class PhoneNumberForm(ScopedForm):
+    """A number; says in words what the database would refuse."""
+
+    number_e164 = forms.RegexField(
+        regex=r"^\+[1-9][0-9]{6,14}$",
+        label="Number",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="With country code and without blanks, e.g. +15551230100.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Require assistant and reviewed policy where we answer (design.md 11), and ceilings."""
+        cleaned = super().clean()
+        if cleaned.get("route") in _OPEN_ROUTES:
+            if not cleaned.get("assistant"):
+                self.add_error("assistant", "Choose who answers before calls come to us.")
+            policy = cleaned.get("policy")
+            if policy is None:
+                self.add_error("policy", "Choose a call policy before calls come to us.")
+            elif policy.reviewed_at is None:
+                self.add_error("policy", "This policy is not marked as reviewed by counsel yet.")
+        for name, low, high, words in (
+            ("canary_percent", 0, 100, "From 0 to 100."),
+            ("max_call_seconds", 10, 14_400, "From 10 seconds to 14400 (4 hours)."),
+        ):
+            value = cleaned.get(name)
+            if value is not None and not low <= value <= high:
+                self.add_error(name, words)
+        spend = cleaned.get("max_spend_usd")
+        if spend is not None and spend <= 0:
+            self.add_error("max_spend_usd", "More than 0: no call without a ceiling.")
+        return cleaned
+
+
+@admin.register(PhoneNumber)
+class PhoneNumberAdmin(ScopedAdmin):
+    """Numbers with their route."""
+
+    form = PhoneNumberForm
+    list_display = (
+        *("number_e164", "name", "route_badge", "assistant", "policy_state"),
+        *("last_call", "calls_today"),
+    )
+    list_filter = ("route", ("assistant", ScopedRelatedFilter), ("policy", ScopedRelatedFilter))
+    list_select_related = ("assistant", "policy")
+    search_fields = ("number_e164", "name")
+    autocomplete_fields = ("twilio_account", "assistant", "connection", "policy")
+    readonly_fields = ("id", "previous_voice_url", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("organisation", "number_e164", "name")}),
+        (
+            "Who answers",
+            {
+                "fields": ("route", "canary_percent", "assistant", "connection", "policy"),
+                "description": "vapi: the old stack answers. canary: a share of callers comes to "
+                "us, always the same ones. direct: we answer every call. paused: callers hear "
+                "that the line is closed.",
+            },
+        ),
+        (
+            "Ceilings of one call",
+            {
+                "fields": ("max_call_seconds", "max_tool_calls", "max_spend_usd"),
+                "description": "A call that reaches one of these is ended.",
+            },
+        ),
+        (
+            "Twilio",
+            {"fields": ("twilio_account", "twilio_sid", "previous_voice_url")},
+        ),
+        ("Technical", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Look up the last call and today's count along, each by the index of its number."""
+        calls = Call.objects.filter(
+            organisation=OuterRef("organisation"), number=OuterRef("pk")
+        ).order_by("-created_at")
+        today = calls.filter(created_at__gte=midnight()).order_by()
+        counted = today.values("number").annotate(total=Count("pk")).values("total")
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                last_call_at=Subquery(calls.values("created_at")[:1]),
+                today_total=Coalesce(Subquery(counted, output_field=IntegerField()), 0),
+            )
+        )
+
+    @display(description="Route", ordering="route", label=ROUTE_COLOURS)
+    def route_badge(self, obj: PhoneNumber) -> Any:
+        """Return the route as a badge; a canary with its share."""
+        if obj.route == PhoneNumber.Route.CANARY:
+            return obj.route, f"canary {obj.canary_percent}%"
+        return obj.route
+
+    @display(
+        description="Policy",
+        ordering="policy__name",
+        label={"reviewed": "success", "not reviewed": "danger", "none": "warning"},
+    )
+    def policy_state(self, obj: PhoneNumber) -> Any:
+        """Name the policy and say whether counsel agreed."""
+        if obj.policy is None:
+            return "none", "no policy"
+        state = "reviewed" if obj.policy.reviewed_at else "not reviewed"
+        return state, f"{obj.policy.name}: {state}"
+
+    @admin.display(description="Last call", ordering="last_call_at")
+    def last_call(self, obj: Any) -> Any:
+        """Return when it last rang."""
+        return obj.last_call_at
+
+    @admin.display(description="Calls today", ordering="today_total")
+    def calls_today(self, obj: Any) -> int:
+        """Count the calls since midnight UTC."""
+        return int(obj.today_total)
+
+
+def midnight() -> dt.datetime:
+    """Return the beginning of today, UTC."""
+    return timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,193 @@
+"""Admin of call policies and the lines that are played.
+
+The texts are examples until the operator's counsel has reviewed them, and the pages say so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
+from unfold.admin import StackedInline
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from calls.models import CallPolicy, PolicyWording
+from calls.services.policy_review import policy_review, policy_unreview
+from voiceplatform.base.scoped_admin import (
+    OrganisationScoped,
+    ScopedAdmin,
+    ScopedForm,
+    ScopedRelatedFilter,
+    WordsField,
+)
+
+_CAUTION = (
+    "Wordings and rules here are examples. Have them reviewed by your own counsel before a number "
+    "uses them, then mark the policy as reviewed."
+)
+
+
+class CallPolicyForm(ScopedForm):
+    """A policy with word lists as text."""
+
+    states = WordsField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="With commas, e.g. CA, FL, IL. Empty: the whole country.",
+    )
+    opt_out_words = WordsField(
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="With commas. A caller who says one of them is not called again.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Say what the database would refuse, in words."""
+        cleaned = super().clean()
+        if cleaned.get("recording_consent") == "ask" and cleaned.get("record_replay_audio"):
+            self.add_error(
+                "record_replay_audio",
+                "Not possible together with asking for consent: no audio is kept before the "
+                "caller has answered.",
+            )
+        return cleaned
+
+
+class WordingInline(OrganisationScoped, StackedInline):  # type: ignore[misc]
+    """Lines of a policy."""
+
+    model = PolicyWording
+    organisation_path = "policy__organisation"
+    extra = 0
+    fields = ("language", "version", "text", "rendered_at", "render_error")
+    readonly_fields = ("rendered_at", "render_error")
+    show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave the audio in the database."""
+        return super().get_queryset(request).select_related("policy").defer("audio_mulaw")
+
+
+@admin.register(CallPolicy)
+class CallPolicyAdmin(ScopedAdmin):
+    """Who is told what, before the assistant speaks."""
+
+    form = CallPolicyForm
+    list_display = (
+        *("name", "country", "direction", "recording_consent", "review", "default_badge"),
+        *("effective_from", "wording_count"),
+    )
+    list_filter = (
+        ("reviewed_at", admin.EmptyFieldListFilter),
+        *("recording_consent", "direction", "country"),
+    )
+    search_fields = ("name", "source", "sector")
+    date_hierarchy = "effective_from"
+    inlines = (WordingInline,)
+    actions = ("mark_reviewed",)
+    readonly_fields = ("reviewed_at", "reviewed_by", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("organisation", "name", "is_default"), "description": _CAUTION}),
+        (
+            "Where it applies",
+            {"fields": ("country", "states", "direction", "sector", "effective_from")},
+        ),
+        (
+            "Recording",
+            {"fields": ("recording_consent", "on_refusal", "record_replay_audio")},
+        ),
+        ("Rules", {"fields": ("opt_out_words", "calling_hours")}),
+        (
+            "Review",
+            {
+                "fields": ("source", "reviewed_at", "reviewed_by", "created_at", "updated_at"),
+                "description": "Use the action “Mark as reviewed” in the list once counsel agreed. "
+                "A later change takes the mark away.",
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Count the wordings along."""
+        return super().get_queryset(request).annotate(wordings_total=Count("wordings"))
+
+    @display(description="Reviewed", label={"reviewed": "success", "not reviewed": "danger"})
+    def review(self, obj: CallPolicy) -> str:
+        """Say whether counsel agreed."""
+        return "reviewed" if obj.reviewed_at else "not reviewed"
+
+    @display(description="Default", label={"default": "success"})
+    def default_badge(self, obj: CallPolicy) -> str:
+        """Mark the organisation's default."""
+        return "default" if obj.is_default else ""
+
+    @admin.display(description="Wordings", ordering="wordings_total")
+    def wording_count(self, obj: Any) -> int:
+        """Count the lines."""
+        return int(obj.wordings_total)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Take the review mark away when the substance changes."""
+        if change and set(form.changed_data) - {"name", "is_default", "source"}:
+            obj.reviewed_at = None
+            obj.reviewed_by = None
+        super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Take the review mark away when a line changes."""
+        super().save_formset(request, form, formset, change)
+        if formset.has_changed() and change:
+            policy_unreview(policy=form.instance)
+
+    @admin.action(description="Mark as reviewed by counsel", permissions=["change"])
+    def mark_reviewed(self, request: HttpRequest, queryset: QuerySet[CallPolicy]) -> None:
+        """Record who says that counsel agreed, and when."""
+        for policy in queryset.filter(reviewed_at__isnull=True):
+            policy_review(policy=policy, reviewer=request.user)
+            self.audit(request, "callpolicy.review", policy)
+        self.message_user(request, "Marked as reviewed in your name.")
+
+
+@admin.register(PolicyWording)
+class PolicyWordingAdmin(ScopedAdmin):
+    """The line that is played, per language and version."""
+
+    organisation_path = "policy__organisation"
+    list_display = ("policy", "language", "version", "excerpt", "audio_state", "rendered_at")
+    list_filter = ("language", ("policy", ScopedRelatedFilter))
+    list_select_related = ("policy",)
+    search_fields = ("text", "policy__name")
+    autocomplete_fields = ("policy",)
+    fields = ("policy", "language", "version", "text", "audio_state", "rendered_at", "render_error")
+    readonly_fields = ("audio_state", "rendered_at", "render_error")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave the audio in the database."""
+        rows = super().get_queryset(request).defer("audio_mulaw")
+        return rows.annotate(has_audio=Count("pk", filter=Q(audio_mulaw__isnull=False)))
+
+    @admin.display(description="Line")
+    def excerpt(self, obj: PolicyWording) -> str:
+        """Return the beginning of the text."""
+        return obj.text if len(obj.text) <= 80 else f"{obj.text[:79]}…"
+
+    @display(
+        description="Audio", label={"ready": "success", "not rendered": "info", "failed": "danger"}
+    )
+    def audio_state(self, obj: Any) -> str:
+        """Say whether the line can be played."""
+        if obj.render_error:
+            return "failed"
+        return "ready" if getattr(obj, "has_audio", 0) else "not rendered"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Drop audio that no longer says what the text says, and the policy's review mark."""
+        if change and {"text", "language"} & set(form.changed_data):
+            obj.audio_mulaw = None
+            obj.rendered_at = None
+            obj.render_error = ""
+            policy_unreview(policy=obj.policy)
+        super().save_model(request, obj, form, change)

@@ -1,0 +1,263 @@
+"""Admin of calls and what was recorded of them; everything is read-only.
+
+What was said is shown on the page of a call and nowhere else (``call_page``), to people with
+``calls.view_transcript``, and every view is audited.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from calls.admin.call_page import PERMISSION, call_outcome, call_page
+from calls.admin.words import (
+    STATUS_COLOURS,
+    clock,
+    failure_marks,
+    is_failure,
+    ms_in_words,
+    reason_in_words,
+    seconds_in_words,
+)
+from calls.models import Call, CallInputChunk, ToolInvocation, Turn
+from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter
+
+_SEALED = (
+    *("revision__document", "revision__server_url", "revision__server_secret"),
+    *("connection__api_key", "metrics", "next_step"),
+)
+
+
+def failed_calls() -> Q:
+    """Return the condition of calls that we or a provider broke."""
+    condition = Q()
+    for mark in failure_marks():
+        condition |= Q(ended_reason__contains=mark)
+    return condition
+
+
+class FailedFilter(admin.SimpleListFilter):
+    """Calls that broke, and those that did not."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer both."""
+        return [("failed", "Something broke"), ("fine", "Ended as it should")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow the list."""
+        if self.value() == "failed":
+            return queryset.filter(failed_calls())
+        if self.value() == "fine":
+            return queryset.filter(status=Call.Status.ENDED).exclude(failed_calls())
+        return queryset
+
+
+@admin.register(Call)
+class CallAdmin(ReadOnlyAdmin):
+    """Calls; the page of one is ``call_page``."""
+
+    change_form_template = "admin/calls/call/change_form.html"
+    list_display = (
+        *("created_at", "caller_shown", "number_shown", "assistant", "status_badge"),
+        *("outcome", "duration", "cost", "first_word"),
+    )
+    list_filter = (
+        *("status", FailedFilter, "created_at", "stack"),
+        *(("number", ScopedRelatedFilter), ("revision__assistant", ScopedRelatedFilter)),
+    )
+    list_select_related = ("number", "revision__assistant")
+    # Beginnings and whole ids only: a search inside a million rows would read them all.
+    search_fields = (
+        *("caller__startswith", "callee__startswith", "call_sid__exact", "id__iexact"),
+    )
+    search_help_text = "Beginning of a number with +, a whole Twilio call SID, or a whole call id"
+    hidden_lookups = ("turns", "tool_invocations", "input_chunks", "media_token_hash", "events")
+    fields = ("call_sid",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave sealed and bulky columns in the database; the page fetches what it needs."""
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        if match is not None and match.url_name == "calls_call_change":
+            return rows.select_related(
+                *("number", "revision__assistant", "connection", "organisation"),
+                "policy_wording__policy",
+            ).defer(*_SEALED[:4], "policy_wording__audio_mulaw")
+        return rows.select_related("revision__assistant", "connection").defer(*_SEALED)
+
+    @admin.display(description="From", ordering="caller")
+    def caller_shown(self, obj: Call) -> str:
+        """Return the caller."""
+        return obj.caller or "withheld"
+
+    @admin.display(description="To", ordering="callee")
+    def number_shown(self, obj: Call) -> str:
+        """Return the number's name, or the number."""
+        return obj.number.name or obj.number.number_e164 if obj.number else obj.callee
+
+    @admin.display(description="Assistant", ordering="revision__assistant__name")
+    def assistant(self, obj: Call) -> str:
+        """Return who answered."""
+        return f"{obj.revision.assistant} r{obj.revision.number}" if obj.revision else "–"
+
+    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    def status_badge(self, obj: Call) -> Any:
+        """Return the status as a badge."""
+        return obj.status, str(obj.get_status_display()).lower()
+
+    @display(
+        description="Outcome", ordering="ended_reason", label={"broke": "danger", "fine": "info"}
+    )
+    def outcome(self, obj: Call) -> Any:
+        """Return the ended reason in words."""
+        if not obj.ended_reason:
+            return None
+        words = reason_in_words(obj.ended_reason)
+        return ("broke" if is_failure(obj.ended_reason) else "fine"), words
+
+    @admin.display(description="Duration", ordering="duration_seconds")
+    def duration(self, obj: Call) -> str:
+        """Return the duration in words."""
+        return seconds_in_words(obj.duration_seconds) if obj.ended_at else "–"
+
+    @admin.display(description="Cost", ordering="cost_usd")
+    def cost(self, obj: Call) -> str:
+        """Return the cost in USD."""
+        return f"${obj.cost_usd:.3f}"
+
+    @admin.display(description="First word", ordering="first_word_ms")
+    def first_word(self, obj: Call) -> str:
+        """Return how long the caller waited for the first word."""
+        return ms_in_words(obj.first_word_ms)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Render the page of a call; record that its transcript was looked at."""
+        call = self.get_object(request, object_id) if object_id else None
+        if call is None or not self.has_view_permission(request, call):
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        may_read = bool(request.user.has_perm(PERMISSION))
+        if may_read:
+            self.audit(request, "transcript.view", call, through="admin")
+        context = {
+            **(extra_context or {}),
+            "call_page": call_page(call, may_read=may_read),
+            "outcome": call_outcome(call),
+        }
+        return super().changeform_view(request, object_id, form_url, context)
+
+
+@admin.register(Turn)
+class TurnAdmin(ReadOnlyAdmin):
+    """When who spoke; what was said is on the page of the call."""
+
+    organisation_path = "call__organisation"
+    list_display = ("call", "ordinal", "speaker", "begins", "interrupted", "latency")
+    list_filter = ("role", "interrupted")
+    list_select_related = ("call",)
+    search_fields = ("call__call_sid__exact", "call__id__iexact")
+    ordering = ("-id",)
+    hidden_lookups = ("text", "text_unheard", "item_id")
+    fields = ("call", "ordinal", "speaker", "begins", "ends", "interrupted", "latency")
+    readonly_fields = ("speaker", "begins", "ends", "latency")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Do not even fetch what was said."""
+        return super().get_queryset(request).defer("text", "text_unheard")
+
+    @display(
+        description="Speaker",
+        ordering="role",
+        label={"user": "info", "assistant": "primary", "system": "warning"},
+    )
+    def speaker(self, obj: Turn) -> Any:
+        """Return who spoke."""
+        return obj.role, str(obj.get_role_display()).lower()
+
+    @admin.display(description="Begins at", ordering="started_ms")
+    def begins(self, obj: Turn) -> str:
+        """Return the position in the call."""
+        return clock(obj.started_ms)
+
+    @admin.display(description="Ends at", ordering="ended_ms")
+    def ends(self, obj: Turn) -> str:
+        """Return the position in the call."""
+        return clock(obj.ended_ms) if obj.ended_ms is not None else "–"
+
+    @admin.display(description="Answered after", ordering="latency_ms")
+    def latency(self, obj: Turn) -> str:
+        """Return how long the caller waited."""
+        return ms_in_words(obj.latency_ms)
+
+
+@admin.register(ToolInvocation)
+class ToolInvocationAdmin(ReadOnlyAdmin):
+    """Which tools were used; arguments and outputs are on the page of the call."""
+
+    organisation_path = "call__organisation"
+    list_display = ("call", "name", "state_badge", "begins", "took")
+    list_filter = ("state",)
+    list_select_related = ("call",)
+    search_fields = ("name", "call__call_sid__exact", "call__id__iexact")
+    ordering = ("-id",)
+    hidden_lookups = ("arguments_json", "output")
+    fields = ("call", "tool_call_id", "name", "state_badge", "begins", "took")
+    readonly_fields = ("state_badge", "begins", "took")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Do not even fetch what was passed and answered."""
+        return super().get_queryset(request).defer("arguments_json", "output")
+
+    @display(
+        description="Result",
+        ordering="state",
+        label={
+            "running": "primary",
+            "ok": "success",
+            "error": "danger",
+            "timeout": "warning",
+            "refused": "warning",
+        },
+    )
+    def state_badge(self, obj: ToolInvocation) -> Any:
+        """Return the state as a badge."""
+        return obj.state, str(obj.get_state_display()).lower()
+
+    @admin.display(description="Begins at", ordering="started_ms")
+    def begins(self, obj: ToolInvocation) -> str:
+        """Return the position in the call."""
+        return clock(obj.started_ms)
+
+    @admin.display(description="Took", ordering="duration_ms")
+    def took(self, obj: ToolInvocation) -> str:
+        """Return the duration."""
+        return ms_in_words(obj.duration_ms)
+
+
+@admin.register(CallInputChunk)
+class CallInputChunkAdmin(ReadOnlyAdmin):
+    """Pieces of recorded inputs; their content is for ``replay_call`` only."""
+
+    organisation_path = "call__organisation"
+    list_display = ("call", "stream_number", "ordinal", "created_at")
+    list_select_related = ("call",)
+    search_fields = ("call__call_sid__exact", "call__id__iexact")
+    ordering = ("-id",)
+    hidden_lookups = ("data",)
+    fields = ("call", "stream_number", "ordinal", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Do not even fetch the content."""
+        return super().get_queryset(request).defer("data")

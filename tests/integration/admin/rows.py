@@ -1,0 +1,75 @@
+"""A complete organisation for admin tests: at least one row of every model that has an admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+
+from calls.models import CallInputChunk
+from tests import factories
+from voiceplatform.base.models import EncryptionCanary, Membership, Organisation
+
+SPOKEN = "the-blue-parrot-sings"
+ARGUMENT = "argument-of-the-parrot"
+OUTPUT = "output-of-the-parrot"
+UNHEARD = "unheard-parrot"
+
+
+def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
+    """Make one row of everything in ``organisation`` (a new one by default), by model label."""
+    organisation = organisation or factories.make_organisation()
+    member = factories.make_user()
+    membership = Membership.objects.create(user=member, organisation=organisation)
+    key, clear = factories.make_api_key(organisation)
+    tool = factories.make_tool(organisation)
+    assistant = factories.make_assistant(organisation, tools=[tool])
+    policy = factories.make_policy(organisation, wordings={"en": "This call is recorded."})
+    number = factories.make_number(organisation, assistant=assistant, policy=policy)
+    wording = policy.wordings.get()
+    call = factories.make_call(
+        number=number,
+        status="ended",
+        policy_wording=wording,
+        turns=[
+            {"text": f"Hello {SPOKEN}", "text_unheard": UNHEARD, "interrupted": True},
+            {"text": "Hi", "latency_ms": None},
+            {"text": "Right", "latency_ms": 640},
+        ],
+        tool_invocations=[{"arguments_json": f'{{"a": "{ARGUMENT}"}}', "output": OUTPUT}],
+        metrics={"frames_in": 100, "tokens": {"input": 5}, "ok": True, "note": SPOKEN},
+        first_word_ms=450,
+        turn_latency_p50_ms=640,
+        turn_latency_p95_ms=900,
+    )
+    event = factories.make_event(call=call, payload={"transcript": SPOKEN})
+    attempt = factories.make_attempt(event, response_excerpt=SPOKEN)
+    chunk = CallInputChunk.objects.create(call=call, ordinal=0, data=b"x")
+    canary, _ = EncryptionCanary.objects.get_or_create(id=1, defaults={"token": "canary"})
+    group, _ = Group.objects.get_or_create(name="Everybody")
+    return {
+        "base.organisation": organisation,
+        "base.membership": membership,
+        "base.apikey": key,
+        "base.job": factories.make_job(organisation),
+        "base.auditentry": factories.make_audit_entry(organisation),
+        "base.encryptioncanary": canary,
+        "auth.user": member,
+        "auth.group": group,
+        "tools.tool": tool,
+        "assistants.assistant": assistant,
+        "assistants.assistantrevision": assistant.current_revision,
+        "assistants.revisiontool": assistant.current_revision.revisiontool_set.get(),
+        "calls.twilioaccount": number.twilio_account,
+        "calls.providerconnection": number.connection,
+        "calls.callpolicy": policy,
+        "calls.policywording": wording,
+        "calls.phonenumber": number,
+        "calls.call": call,
+        "calls.turn": call.turns.first(),
+        "calls.toolinvocation": call.tool_invocations.get(),
+        "calls.callinputchunk": chunk,
+        "calls.outboxevent": event,
+        "calls.deliveryattempt": attempt,
+        "clear_key": clear,
+    }

@@ -1,0 +1,180 @@
+"""Every admin page opens with data, lists stay cheap, and every model of ours has a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from tests import factories
+from tests.integration.admin.rows import make_world
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+OURS = ("base", "tools", "assistants", "calls")
+LABELS = sorted(model._meta.label_lower for model in admin.site._registry)
+MOST_QUERIES = 20
+
+
+def page(label: str, name: str, *args: Any) -> str:
+    return reverse(f"admin:{label.replace('.', '_')}_{name}", args=args)
+
+
+@pytest.fixture
+def superuser_client(client: Client) -> Client:
+    client.force_login(factories.make_superuser())
+    return client
+
+
+def test_every_model_has_an_admin() -> None:
+    missing = [
+        model._meta.label
+        for app in OURS
+        for model in apps.get_app_config(app).get_models()
+        if model not in admin.site._registry
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_list_add_change_history_and_search_open(superuser_client: Client, label: str) -> None:
+    world = make_world()
+    obj = world[label]
+    urls = [
+        page(label, "changelist"),
+        page(label, "changelist") + "?q=abc",
+        page(label, "change", obj.pk),
+        page(label, "history", obj.pk),
+    ]
+    for url in urls:
+        assert superuser_client.get(url).status_code == 200, url
+    add = superuser_client.get(page(label, "add")).status_code
+    model_admin = admin.site._registry[apps.get_model(label)]
+    request = type("Request", (), {"user": factories.make_superuser()})()
+    assert add == (200 if model_admin.has_add_permission(request) else 403)
+
+
+def make_fifty(world: dict[str, Any], label: str) -> None:
+    """Add 50 rows of ``label``, each with relations of its own where a list shows them."""
+    organisation = world["base.organisation"]
+    number, call = world["calls.phonenumber"], world["calls.call"]
+    for index in range(50):
+        match label:
+            case "base.organisation":
+                factories.make_organisation()
+            case "base.membership" | "auth.user":
+                factories.make_staff(organisation)
+            case "auth.group":
+                type(world[label]).objects.create(name=f"Group {index}")
+            case "base.apikey":
+                factories.make_api_key(organisation)
+            case "base.job":
+                factories.make_job(organisation, created_by=factories.make_user())
+            case "base.auditentry":
+                factories.make_audit_entry(organisation)
+            case "tools.tool":
+                factories.make_tool(organisation)
+            case "assistants.assistant" | "assistants.assistantrevision":
+                factories.make_assistant(organisation)
+            case "assistants.revisiontool":
+                factories.make_assistant(organisation, tools=[factories.make_tool(organisation)])
+            case "calls.twilioaccount":
+                factories.make_account(organisation)
+            case "calls.providerconnection":
+                factories.make_connection(organisation)
+            case "calls.callpolicy" | "calls.policywording":
+                factories.make_policy(organisation, wordings={"en": "a"})
+            case "calls.phonenumber":
+                factories.make_call(number=factories.make_number(organisation))
+            case "calls.call":
+                factories.make_call(number=number, status="ended")
+            case "calls.turn":
+                factories.make_turn(factories.make_call(number=number))
+            case "calls.toolinvocation":
+                factories.make_tool_invocation(factories.make_call(number=number))
+            case "calls.callinputchunk":
+                type(world[label]).objects.create(call=call, ordinal=index + 1, data=b"x")
+            case "calls.outboxevent":
+                factories.make_event(call=factories.make_call(number=number))
+            case "calls.deliveryattempt":
+                factories.make_attempt(factories.make_event(call=call))
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("who", ["superuser", "staff"])
+def test_list_of_fifty_takes_few_queries(client: Client, label: str, who: str) -> None:
+    world = make_world()
+    organisation = world["base.organisation"]
+    user = (
+        factories.make_superuser()
+        if who == "superuser"
+        else factories.make_staff(organisation, "all")
+    )
+    client.force_login(user)
+    client.get(page(label, "changelist"))  # content types and the like are cached by now
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
+        client.get(page(label, "changelist"))
+    make_fifty(world, label)
+    with CaptureQueriesContext(connection) as many:
+        response = client.get(page(label, "changelist"))
+    if who == "superuser" or label != "auth.group":
+        assert response.status_code in (
+            {200} if label != "auth.group" or who == "superuser" else {403}
+        )
+    shown = "\n".join(query["sql"][:200] for query in many.captured_queries)
+    assert len(many) <= MOST_QUERIES, shown
+    assert len(many) <= len(few) + 1, f"grows with the rows:\n{shown}"
+
+
+def test_dashboard_shows_the_figures(superuser_client: Client) -> None:
+    world = make_world()
+    organisation = world["base.organisation"]
+    factories.make_call(
+        organisation, status="ended", ended_reason="pipeline-error-openai-llm-failed"
+    )
+    factories.make_call(organisation, status="in-progress")
+    with CaptureQueriesContext(connection) as queries:
+        response = superuser_client.get(reverse("admin:index"))
+    assert response.status_code == 200
+    figures = {card["title"]: card["value"] for card in response.context["cards"]}
+    assert figures == {
+        "Calls in progress": 1,
+        "Calls today": 3,
+        "Failed calls today": 1,
+        "Pending deliveries": 1,
+    }
+    routes = {row["name"]: row["total"] for row in response.context["routes"]}
+    assert routes == {"Vapi": 0, "Canary": 0, "Direct": 3, "Paused": 0}
+    assert len(queries) <= 12
+
+
+def test_dashboard_of_staff_without_permissions_says_so(client: Client) -> None:
+    make_world()
+    client.force_login(factories.make_staff())
+    response = client.get(reverse("admin:index"))
+    assert response.status_code == 200
+    assert "no permissions yet" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("base.job", "base.auditentry", "base.encryptioncanary", "calls.call", "calls.turn"),
+        *("calls.toolinvocation", "calls.callinputchunk", "calls.outboxevent"),
+        *("calls.deliveryattempt", "assistants.assistantrevision", "assistants.revisiontool"),
+    ],
+)
+def test_machine_written_rows_cannot_be_changed(superuser_client: Client, label: str) -> None:
+    obj = make_world()[label]
+    assert superuser_client.get(page(label, "add")).status_code == 403
+    assert superuser_client.post(page(label, "change", obj.pk), {}).status_code == 403
+    assert superuser_client.post(page(label, "delete", obj.pk), {"post": "yes"}).status_code == 403
+    assert type(obj).objects.filter(pk=obj.pk).exists()

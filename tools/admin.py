@@ -1,0 +1,170 @@
+"""Admin of tools: a form in plain words; every change goes through ``tools.services``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from tools import services
+from tools.exceptions import ToolInUse
+from tools.models import Tool
+from voiceplatform.base.admin import pretty_json
+from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm
+
+_EDITED = (
+    *("name", "description", "parameters", "server_url", "server_secret"),
+    *("timeout_seconds", "is_async"),
+)
+
+
+class ToolForm(ScopedForm):
+    """A tool as ops people see it."""
+
+    class Meta:
+        model = Tool
+        fields = ("organisation", "type", *_EDITED)
+        labels = {  # noqa: RUF012 - read by Django as it stands
+            "type": "Kind",
+            "name": "Name",
+            "parameters": "Arguments (JSON Schema)",
+            "server_url": "Address of the tool server",
+            "server_secret": "Shared secret",
+            "timeout_seconds": "Give up after (seconds)",
+            "is_async": "Do not wait for the answer",
+        }
+        help_texts = {  # noqa: RUF012 - read by Django as it stands
+            "type": "Usually “function”: the assistant asks your server. It cannot change later.",
+            "name": "What the assistant calls it: letters, digits, - and _, at most 64.",
+            "description": "Tells the assistant when to use the tool. Write it as an instruction.",
+            "parameters": "Which facts the assistant must collect before it uses the tool.",
+            "server_url": "Shown as host only, because addresses may carry access tokens.",
+            "server_secret": "Sent as the header X-Vapi-Secret, so your server knows it is us.",
+            "timeout_seconds": "1 to 300. The caller hears nothing new while we wait.",
+            "is_async": "The assistant goes on talking at once and never learns the result.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "name" in self.fields:
+            self.fields["name"].validators.append(_function_name)
+
+    def clean_parameters(self) -> dict[str, Any]:
+        """Accept an object only."""
+        value = self.cleaned_data.get("parameters")
+        if value in (None, ""):
+            return {}
+        if not isinstance(value, dict):
+            raise forms.ValidationError("This must be a JSON object, e.g. {}.")
+        return value
+
+
+_function_name = forms.RegexField(regex=r"^[a-zA-Z0-9_-]{1,64}$").validators[0]
+
+
+@admin.register(Tool)
+class ToolAdmin(ScopedAdmin):
+    """Saved and inline tools."""
+
+    form = ToolForm
+    list_display = ("name", "kind", "server_url_host", "timeout", "place", "updated_at")
+    list_filter = ("type", "is_inline", "is_async")
+    search_fields = ("name", "description", "server_url_host", "id")
+    list_display_links = ("name",)
+    readonly_fields = ("id", "server_url_host", "created_at", "updated_at", "document_shown")
+    hidden_lookups = ("document", "server_url", "server_secret", "server_headers")
+
+    @display(description="Kind", ordering="type", label=True)
+    def kind(self, obj: Tool) -> str:
+        """Return the type as a badge."""
+        return obj.type
+
+    @admin.display(description="Gives up after", ordering="timeout_seconds")
+    def timeout(self, obj: Tool) -> str:
+        """Return the timeout with its unit."""
+        return f"{obj.timeout_seconds} s"
+
+    @display(description="Place", label={"saved": "success", "inline": "info", "deleted": "danger"})
+    def place(self, obj: Tool) -> str:
+        """Say whether the tool is shared, written inside one assistant, or gone."""
+        return "deleted" if obj.deleted_at else "inline" if obj.is_inline else "saved"
+
+    @admin.display(description="Document, without secrets")
+    def document_shown(self, obj: Tool) -> SafeString:
+        """Return the raw document as a block."""
+        return pretty_json(obj.document_redacted)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave the sealed document in the database."""
+        return super().get_queryset(request).defer("document")
+
+    def choices_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Offer saved, live tools."""
+        return super().choices_queryset(request).filter(deleted_at__isnull=True, is_inline=False)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Put the rare and the technical behind the usual."""
+        main = ("organisation", "type", "name", "description", "parameters")
+        server = ("server_url", "server_url_host") if obj else ("server_url",)
+        sets = [
+            (None, {"fields": main}),
+            ("Server", {"fields": (*server, "server_secret", "timeout_seconds", "is_async")}),
+        ]
+        if obj is not None:
+            technical = ("id", "created_at", "updated_at", "document_shown")
+            sets.append(("Technical", {"fields": technical, "classes": ("collapse",)}))
+        return sets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Fix the type once the tool exists."""
+        fields = super().get_readonly_fields(request, obj)
+        return [*fields, "type"] if obj is not None else fields
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse inline and deleted tools: their home is an assistant's revision, or nowhere."""
+        allowed = bool(super().has_change_permission(request, obj))
+        return allowed and (obj is None or not (obj.is_inline or obj.deleted_at))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse inline and deleted tools."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and (obj is None or not (obj.is_inline or obj.deleted_at))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Ask for confirmation without Django's look at foreign keys: nothing is torn away."""
+        return [str(obj) for obj in objs], {}, set(), []
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Delete one by one, with the reason when it is refused."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write through the service, which keeps the document and the columns together."""
+        data = form.cleaned_data
+        if change:
+            changes = {name: data[name] for name in _EDITED if name in form.changed_data}
+            stored = services.tool_edit(tool=obj, changes=changes, actor=request.user)
+        else:
+            document = services.tool_document(Tool(**{name: data[name] for name in _new(data)}))
+            stored = services.tool_store(
+                organisation=data["organisation"], document=document, actor=request.user
+            )
+        obj.__dict__.update(stored.__dict__)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete through the service."""
+        try:
+            services.tool_delete(tool=obj, actor=request.user)
+        except ToolInUse as error:
+            self.message_user(request, str(error), messages.ERROR)
+
+
+def _new(data: dict[str, Any]) -> list[str]:
+    return ["type", *(name for name in _EDITED if name in data)]

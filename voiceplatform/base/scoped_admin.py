@@ -1,0 +1,245 @@
+"""What every admin page of ours does alike: tenancy, write-only secrets, audit, read-only rows.
+
+Owns the one mixin between a signed-in person and rows of other organisations. Knows no model above
+``base``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+
+from voiceplatform.base.fields import EncryptedTextField
+from voiceplatform.base.models import OrganisationOwned
+from voiceplatform.base.secret_form import SecretFormField, SecretInput, SecretKeepingForm
+from voiceplatform.base.selectors import organisations_visible_to, rows_visible_to
+from voiceplatform.base.services import audit_write
+
+_SECRET_FIELDS = {EncryptedTextField: {"form_class": SecretFormField, "widget": SecretInput}}
+
+
+class ScopedForm(SecretKeepingForm):
+    """A form that keeps secrets and refuses to tie rows of two organisations together."""
+
+    def clean(self) -> dict[str, Any]:
+        """Compare the organisation of every chosen row with the row's own.
+
+        A superuser is offered the rows of all organisations, so the choice itself proves nothing.
+        """
+        cleaned = super().clean()
+        own = cleaned.get("organisation") or getattr(self.instance, "organisation", None)
+        if own is None or not isinstance(self.instance, OrganisationOwned):
+            return cleaned
+        for name, value in cleaned.items():
+            if isinstance(value, OrganisationOwned) and value.organisation_id != own.pk:
+                self.add_error(
+                    name,
+                    ValidationError(f"This one belongs to another organisation, not to {own}."),
+                )
+        return cleaned
+
+
+class ScopedRelatedFilter(admin.RelatedFieldListFilter):
+    """A filter by a related row that offers only rows the person may see."""
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[Any]:
+        """Return the choices; at most 200, a longer list is of no use in a sidebar."""
+        rows = visible_choices(model_admin.admin_site, field.remote_field.model, request)
+        return [(row.pk, str(row)) for row in rows[:200]]
+
+
+def visible_choices(
+    site: admin.AdminSite, model: type[models.Model], request: HttpRequest
+) -> QuerySet[Any]:
+    """Return the rows of ``model`` that the person may choose from."""
+    if model is Permission:
+        return Permission.objects.select_related("content_type")
+    registered = site._registry.get(model)
+    if registered is None:
+        return model._default_manager.none()
+    if isinstance(registered, OrganisationScoped):
+        return registered.choices_queryset(request)
+    return registered.get_queryset(request)
+
+
+class OrganisationScoped:
+    """Mixin of admins and inlines: every queryset, choice and page is narrowed to the person."""
+
+    organisation_path = "organisation"
+    form = ScopedForm
+    hidden_lookups: tuple[str, ...] = ()
+    formfield_overrides = _SECRET_FIELDS
+
+    def choices_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows to choose from in forms and filters of other models."""
+        queryset = self.model._default_manager.all()  # type: ignore[attr-defined]
+        return rows_visible_to(queryset, request.user, self.organisation_path)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Narrow every list, page, action and autocomplete."""
+        queryset = super().get_queryset(request)  # type: ignore[misc]
+        return rows_visible_to(queryset, request.user, self.organisation_path)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Offer only rows the person may see."""
+        site = self.admin_site  # type: ignore[attr-defined]
+        kwargs.setdefault("queryset", visible_choices(site, db_field.remote_field.model, request))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Offer only rows the person may see."""
+        site = self.admin_site  # type: ignore[attr-defined]
+        kwargs.setdefault("queryset", visible_choices(site, db_field.remote_field.model, request))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)  # type: ignore[misc]
+
+
+class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
+    """Base of every admin page."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    empty_value_display = "–"
+    compressed_fields = True
+    warn_unsaved_form = True
+
+    def _get_obj_does_not_exist_redirect(
+        self, request: HttpRequest, opts: Any, object_id: str
+    ) -> NoReturn:
+        """Answer 404 where Django would redirect with a message that confirms the id's form."""
+        raise Http404(f"{opts.verbose_name} was not found.")
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Refuse filters on columns that must not be guessed at through the address bar."""
+        if lookup.split("__")[0] in self.hidden_lookups:
+            return False
+        return bool(super().lookup_allowed(lookup, value, request))
+
+    def _owns_organisation(self) -> bool:
+        return self.organisation_path == "organisation"
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Show the organisation to those who see more than their own."""
+        columns = list(super().get_list_display(request))
+        if self._owns_organisation() and request.user.is_superuser:
+            columns.append("organisation")
+        return columns
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """Offer the organisation as a filter to those who see more than their own."""
+        filters = list(super().get_list_filter(request))
+        if self._owns_organisation() and request.user.is_superuser:
+            filters.append(("organisation", ScopedRelatedFilter))
+        return filters
+
+    def get_list_select_related(self, request: HttpRequest) -> Any:
+        """Fetch the organisation along where its column is shown."""
+        chosen = super().get_list_select_related(request)
+        if isinstance(chosen, bool) or not self._owns_organisation():
+            return chosen
+        return [*chosen, "organisation"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Fix the organisation once a row exists: what hangs on it would not move along."""
+        fields = list(super().get_readonly_fields(request, obj))
+        if obj is not None and self._owns_organisation():
+            fields.append("organisation")
+        return fields
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Propose the person's own organisation."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        if self._owns_organisation() and "organisation" not in initial:
+            first = organisations_visible_to(request.user).order_by("created_at").first()
+            initial["organisation"] = first.pk if first else None
+        return initial
+
+    def organisation_of(self, obj: Any) -> Any:
+        """Follow ``organisation_path`` from a row."""
+        for name in filter(None, self.organisation_path.split("__")):
+            obj = getattr(obj, name, None)
+        return obj if self.organisation_path else None
+
+    def audit(self, request: HttpRequest, action: str, obj: Any, **details: Any) -> None:
+        """Record what the signed-in person did to ``obj``."""
+        audit_write(
+            actor=request.user,
+            action=action,
+            organisation=self.organisation_of(obj),
+            target=obj,
+            details=details,
+        )
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save and record who changed which fields; never their values."""
+        super().save_model(request, obj, form, change)
+        verb = "update" if change else "create"
+        self.audit(request, f"{obj._meta.model_name}.{verb}", obj, fields=form.changed_data)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Record and delete."""
+        self.audit(request, f"{obj._meta.model_name}.delete", obj)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Record and delete each."""
+        for obj in queryset:
+            self.audit(request, f"{obj._meta.model_name}.delete", obj)
+        super().delete_queryset(request, queryset)
+
+
+class ReadOnly:
+    """Mixin for rows that a machine writes: they can be looked at and nothing else."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, ScopedAdmin):
+    """An admin page of machine-written rows."""
+
+    actions = None
+    warn_unsaved_form = False
+
+
+class ReadOnlyInline(ReadOnly, TabularInline):  # type: ignore[misc]
+    """Machine-written rows under their parent."""
+
+    extra = 0
+    max_num = 0
+    can_delete = False
+    show_change_link = True
+
+
+class WordsField(forms.CharField):
+    """A list of words in a JSON column, edited as text with commas."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Join a stored list."""
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """Split the text."""
+        return [part.strip() for part in (value or "").split(",") if part.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare as lists."""
+        return bool((initial or []) != self.to_python(data))

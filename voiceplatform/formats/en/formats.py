@@ -1,0 +1,9 @@
+"""How dates and times read in the admin: 24 hours, no ambiguity of month and day."""
+
+from __future__ import annotations
+
+DATETIME_FORMAT = "j M Y, H:i:s"
+DATE_FORMAT = "j M Y"
+TIME_FORMAT = "H:i:s"
+SHORT_DATETIME_FORMAT = "Y-m-d H:i"
+SHORT_DATE_FORMAT = "Y-m-d"
