@@ -118,8 +118,8 @@ class Platform:
         """Start an instance without waiting for anything."""
         var_dir.mkdir(parents=True, exist_ok=True)
         port = port or free_port()
-        log_path = var_dir.parent / f"{var_dir.name}.log"
-        with log_path.open("ab") as log:
+        log_path = var_dir.parent / f"{var_dir.name}-{time.monotonic_ns()}.log"
+        with log_path.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "voiceplatform.supervisor"],
                 cwd=ROOT,

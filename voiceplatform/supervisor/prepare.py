@@ -8,6 +8,7 @@ starting Django takes most of its time. Prints only what an operator must read.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     django.setup()
     from django.conf import settings
+    from django.db import DatabaseError
 
     from voiceplatform.base.canary import canary_ensure
     from voiceplatform.logconf import set_process
@@ -32,12 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     set_process("prepare")
     try:
+        call_command("check", stdout=io.StringIO())  # first: it needs no database
         call_command("migrate", interactive=False, verbosity=0)
         canary_ensure()
         extra = ["--standins-url", options.standins_url] if options.standins_url else []
         call_command("prepare_instance", *extra)
     except SystemCheckError as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except DatabaseError as error:
+        sys.stderr.write(f"prepare: the database does not answer: {error}\n")
         return 1
     except CommandError as error:
         sys.stderr.write(f"prepare: {error}\n")

@@ -1,0 +1,36 @@
+"""Back-off, and how an end is put into words."""
+
+from __future__ import annotations
+
+import pytest
+
+from voiceplatform.supervisor.children import Backoff, reason
+
+pytestmark = pytest.mark.unit
+
+
+def test_pauses_double_up_to_ten_seconds() -> None:
+    backoff = Backoff()
+    pauses = [backoff.pause_after(0.5) for _ in range(9)]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
+
+
+def test_a_life_of_thirty_seconds_begins_anew() -> None:
+    backoff = Backoff()
+    for _ in range(5):
+        backoff.pause_after(29.9)
+    assert backoff.pause_after(30.0) == pytest.approx(0.1)
+    assert backoff.pause_after(1.0) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "exit code 0"),
+        (3, "exit code 3"),
+        (-9, "killed by SIGKILL"),
+        (-63, "killed by signal 63"),
+    ],
+)
+def test_reason(code: int, words: str) -> None:
+    assert reason(code) == words
