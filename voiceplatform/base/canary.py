@@ -6,7 +6,7 @@ readiness only read it.
 
 from __future__ import annotations
 
-from voiceplatform.base.fields import DecryptionError
+from voiceplatform.base.fields import DecryptionError, seal
 from voiceplatform.base.models import EncryptionCanary
 
 CLEAR = "voiceplatform canary"
@@ -27,6 +27,7 @@ def canary_opens() -> bool:
         ImproperlyConfigured, ValueError: there is no key, or one that is malformed.
         django.db.DatabaseError: the database did not answer.
     """
+    seal(b"")  # without a row to open, keys that cannot even seal would go unnoticed
     try:
         tokens = list(EncryptionCanary.objects.filter(id=1).values_list("token", flat=True))
     except DecryptionError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from cryptography.fernet import Fernet
 from django.core.checks import run_checks
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.test import override_settings
 
 from calls.media.live import LiveCalls
@@ -22,13 +21,6 @@ from voiceplatform.base import canary
 from voiceplatform.base.models import EncryptionCanary
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(autouse=True)
-def _clean_connections() -> Iterator[None]:
-    yield
-    # The readiness thread's connection must not outlive the test database.
-    health._database_thread.submit(connection.close).result(5)
 
 
 async def get(target: str) -> tuple[int, dict[str, Any]]:

@@ -71,8 +71,8 @@ def test_context_is_on_every_line(lines: io.StringIO) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "token", "auth_token", "TWILIO_AUTH_TOKEN", "api_key", "apikey", "secret", "serverUrlSecret",
-        "password", "Authorization", "cookie", "x_twilio_signature", "credentials",
+        "token", "auth_token", "TWILIO_AUTH_TOKEN", "api_key", "apikey", "secret",
+        "serverUrlSecret", "password", "Authorization", "cookie", "x_twilio_signature", "credentials",
         "FIELD_ENCRYPTION_KEYS",
     ],
 )  # fmt: skip
@@ -93,7 +93,7 @@ def test_counts_with_telling_names_stay() -> None:
         ("+15551230987", "**********87"),
         ("15551230987", "*********87"),
         ("from +1 (555) 123-0987 to", "from ***************87 to"),
-        ("mail ann.lee+x@clinic.example.com now", "mail ***************************om now"),
+        ("mail ann.lee+x@clinic.example.com now", "mail **************************om now"),
         ("took 1234 ms at 12:30", "took 1234 ms at 12:30"),
         ("6f9619ff-8b86-4011-b42d-001234567890", "6f9619ff-8b86-4011-b42d-001234567890"),
         ("GET /twilio/media/6f96/s3cr3t-token?x", "GET /twilio/media/[redacted]?x"),
