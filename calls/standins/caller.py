@@ -69,6 +69,11 @@ class Caller:
         self.stuck: CallerStep | None = None  # the step whose condition never came
 
     @property
+    def remaining(self) -> list[CallerStep]:
+        """Return the steps not handed out yet."""
+        return list(self._steps)
+
+    @property
     def finished(self) -> bool:
         """Tell whether every step was taken."""
         return not self._steps and not self._busy

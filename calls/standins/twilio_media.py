@@ -190,6 +190,11 @@ class TwilioMediaPeer:
         return self._caller.stuck if self._caller is not None else None
 
     @property
+    def remaining_steps(self) -> list[CallerStep]:
+        """Return the steps not yet begun, for a later stream of the same call."""
+        return self._caller.remaining if self._caller is not None else list(self.caller_script)
+
+    @property
     def script_finished(self) -> bool:
         """Tell whether the caller took every step."""
         return self._caller is not None and self._caller.finished and self.stuck_step is None

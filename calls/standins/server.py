@@ -1,0 +1,120 @@
+"""One port for all stand-ins: a uvicorn server that routes to the Realtime and the Twilio
+application, for a process of its own or inside a test. It must not contain vendor behaviour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from calls.standins.asgi import Receive, Scope, Send, respond_json
+from calls.standins.book import StandinBook
+from calls.standins.realtime_app import RealtimeApp
+from calls.standins.realtime_profile import RealtimeProfile
+from calls.standins.twilio_carrier import Carrier
+from calls.standins.twilio_rest import TwilioApp
+
+DEFAULT_ACCOUNT_SID = "AC" + "5" * 32
+DEFAULT_AUTH_TOKEN = "standin-auth-token"  # noqa: S105 - the stand-in's own, worth nothing elsewhere
+
+
+class StandinApp:
+    """Routes by path: Realtime, Twilio REST and `/standin/`, `/healthz`."""
+
+    def __init__(self, book: StandinBook, carrier: Carrier) -> None:
+        self.book, self.carrier = book, carrier
+        self.realtime = RealtimeApp(book)
+        self.twilio = TwilioApp(carrier)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or socket."""
+        path = scope.get("path", "")
+        if self.realtime.serves(path):
+            await self.realtime(scope, receive, send)
+        elif scope["type"] == "http" and path == "/healthz":
+            await respond_json(send, 200, {"status": "ok"})
+        elif scope["type"] == "http":
+            await self.twilio(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to whoever runs it."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at the first signal; open sockets are cut."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def make_server(app: StandinApp) -> uvicorn.Server:
+    """Return a uvicorn server for `app`: sans-I/O WebSockets, no compression, quiet."""
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    return _Server(config)
+
+
+async def serve(sock: socket.socket, app: StandinApp) -> None:
+    """Serve on a bound socket until a signal or cancellation."""
+    await make_server(app).serve(sockets=[sock])
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStandins:
+    """Stand-ins in this process: where they are and what they hold."""
+
+    base_url: str
+    book: StandinBook
+    carrier: Carrier
+
+    @property
+    def realtime_url(self) -> str:
+        """Return the URL of the GA Realtime socket."""
+        return self.base_url.replace("http://", "ws://") + "/v1/realtime"
+
+    @property
+    def openai_base_url(self) -> str:
+        """Return the value for the OpenAI SDK's base_url."""
+        return self.base_url + "/v1"
+
+
+@asynccontextmanager
+async def running_standins(
+    *,
+    platform_url: str = "",
+    account_sid: str = DEFAULT_ACCOUNT_SID,
+    auth_token: str = DEFAULT_AUTH_TOKEN,
+    profile: RealtimeProfile | None = None,
+) -> AsyncIterator[RunningStandins]:
+    """Run the stand-ins on a free loopback port for the length of the block."""
+    book = StandinBook(profile)
+    carrier = Carrier(platform_url, auth_token, account_sid, book=book)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(128)
+    server = make_server(StandinApp(book, carrier))
+    # `_serve`'s public wrapper would take over the process's signals, which belong to the test.
+    task = asyncio.create_task(server._serve([sock]))
+    try:
+        yield RunningStandins(f"http://127.0.0.1:{sock.getsockname()[1]}", book, carrier)
+    finally:
+        server.should_exit = True
+        await carrier.close()
+        await task
+        sock.close()

@@ -1,0 +1,124 @@
+"""Twilio's requests to a platform: signed forms with time limits, one retry, and the failure codes
+of twilio.md 1.3. It must not know calls or TwiML verbs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+import aiohttp
+
+CONNECT_SECONDS = 5.0
+TOTAL_SECONDS = 15.0
+
+
+def signature_of(url: str, form: Mapping[str, str], auth_token: str) -> str:
+    """Return X-Twilio-Signature of a request (1.4): HMAC-SHA1 over the URL and the sorted form."""
+    text = url + "".join(name + form[name] for name in sorted(form))
+    digest = hmac.new(auth_token.encode(), text.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; `error_code` is set if it counts as a failure."""
+
+    status: int = 0
+    body: str = ""
+    content_type: str = ""
+    error_code: int | None = None
+    error_text: str = ""
+
+
+@dataclass(slots=True)
+class Webhooks:
+    """Sends signed requests for one account. `reach` maps public origins to where they listen."""
+
+    auth_token: str
+    reach: Mapping[str, str] = field(default_factory=dict)
+    connect_seconds: float = CONNECT_SECONDS
+    total_seconds: float = TOTAL_SECONDS
+    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    _session: aiohttp.ClientSession | None = None
+
+    def sign(self, url: str, form: Mapping[str, str], *, stale: bool = False) -> str:
+        """Return X-Twilio-Signature; `stale` signs with a token that was rotated away."""
+        token = self.auth_token + ("-rotated" if stale else "")
+        return signature_of(url, form, token)
+
+    def reachable(self, url: str) -> str:
+        """Return where a public URL is really served."""
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        target = self.reach.get(origin)
+        if target is None and parts.scheme in ("ws", "wss"):
+            http = self.reach.get(origin.replace("ws", "http", 1))
+            target = http.replace("http", "ws", 1) if http is not None else None
+        return target + url[len(origin) :] if target is not None else url
+
+    async def fetch(
+        self, url: str, method: str, form: Mapping[str, str], *, idempotency: str = ""
+    ) -> Answer:
+        """Request `url` with its `#rc=…&rt=…` overrides; a failure is tried once more (1.3)."""
+        parts = urlsplit(url)
+        overrides = {name: values[0] for name, values in parse_qs(parts.fragment).items()}
+        bare = urlunsplit(parts._replace(fragment=""))
+        answer = Answer()
+        for _ in range(1 + int(overrides.get("rc", "1"))):
+            answer = await self._once(bare, method.upper(), form, overrides, idempotency)
+            if answer.error_code is None:
+                break
+        return answer
+
+    async def close(self) -> None:
+        """Close the HTTP connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _once(
+        self,
+        url: str,
+        method: str,
+        form: Mapping[str, str],
+        overrides: Mapping[str, str],
+        idempotency: str,
+    ) -> Answer:
+        data: dict[str, str] | None = dict(form)
+        if method == "GET":
+            url += ("&" if urlsplit(url).query else "?") + urlencode(form)
+            data = None
+        headers = {
+            "X-Twilio-Signature": self.sign(url, data or {}),
+            "User-Agent": "TwilioProxy/1.1",
+            "I-Twilio-Idempotency-Token": idempotency,
+        }
+        self.requests.append((method, url, dict(form)))
+        timeout = aiohttp.ClientTimeout(
+            total=float(overrides.get("tt", self.total_seconds * 1000)) / 1000,
+            connect=float(overrides.get("ct", self.connect_seconds * 1000)) / 1000,
+            sock_read=float(overrides.get("rt", self.total_seconds * 1000)) / 1000,
+        )
+        if self._session is None:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        try:
+            async with self._session.request(
+                method, self.reachable(url), data=data, headers=headers, timeout=timeout
+            ) as response:
+                body = await response.text(errors="replace")
+                kind = response.headers.get("content-type", "")
+                if response.status >= 300:
+                    text = f"HTTP {response.status} from {url}"
+                    return Answer(response.status, body, kind, 11200, text)
+                return Answer(response.status, body, kind)
+        except TimeoutError:
+            return Answer(error_code=11200, error_text=f"time is up for {url}")
+        except aiohttp.InvalidURL:
+            return Answer(error_code=11100, error_text=f"invalid URL {url}")
+        except aiohttp.ClientError as error:
+            return Answer(error_code=11205, error_text=f"{url}: {error}")
