@@ -72,8 +72,8 @@ def test_context_is_on_every_line(lines: io.StringIO) -> None:
     "key",
     [
         "token", "auth_token", "TWILIO_AUTH_TOKEN", "api_key", "apikey", "secret",
-        "serverUrlSecret", "password", "Authorization", "cookie", "x_twilio_signature", "credentials",
-        "FIELD_ENCRYPTION_KEYS",
+        "serverUrlSecret", "password", "Authorization", "cookie", "x_twilio_signature",
+        "credentials", "FIELD_ENCRYPTION_KEYS",
     ],
 )  # fmt: skip
 def test_secret_keys_are_redacted_at_any_depth(lines: io.StringIO, key: str) -> None:
