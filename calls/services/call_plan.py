@@ -120,7 +120,7 @@ def plan_for(call: Call) -> CallPlan:
     tools = _tools(revision)
     wording = call.policy_wording
     line = None
-    if wording is not None and wording.audio_mulaw:
+    if wording is not None and wording.audio_mulaw and call.policy_played_at is None:
         line = clip_of(bytes(wording.audio_mulaw), wording.text)
     mode = _MODES[revision.first_message_mode]
     if mode == "exact" and not revision.first_message:

@@ -94,7 +94,7 @@ def call_start(*, request: VoiceRequest, account: TwilioAccount, live_calls: int
             raise
         return _answer_again(known)
     ticket = ticket_for(call)
-    return CallStart("direct", call, ticket, **_spoken_line(call, ticket))
+    return _answer(call, ticket)
 
 
 def _known(call_sid: str) -> Call | None:
@@ -106,20 +106,15 @@ def _known(call_sid: str) -> Call | None:
 
 
 def _answer_again(call: Call) -> CallStart:
-    if call.status == Call.Status.ENDED:
-        return CallStart("decline", call)
-    wording = call.policy_wording
-    if wording is not None and not wording.audio_mulaw:
-        return CallStart("direct", call, None, wording.text, wording.language)
-    return CallStart("direct", call)
+    return CallStart("decline", call) if call.status == Call.Status.ENDED else _answer(call, None)
 
 
-def _spoken_line(call: Call, ticket: StreamTicket) -> dict[str, str]:
-    """Let Twilio speak the policy line when it has not been rendered yet: it must be heard."""
+def _answer(call: Call, ticket: StreamTicket | None) -> CallStart:
+    """Bridge; let Twilio speak the policy line when it has not been rendered yet."""
     wording = call.policy_wording
-    if wording is None or ticket.plan.policy_line is not None:
-        return {}
-    return {"say_first": wording.text, "language": wording.language}
+    if wording is None or call.policy_played_at is None or call.stream_count > 1:
+        return CallStart("direct", call, ticket)
+    return CallStart("direct", call, ticket, wording.text, wording.language)
 
 
 def _insert(
@@ -129,6 +124,8 @@ def _insert(
     if assistant is None or policy is None:
         raise ValueError("a direct number has an assistant and a policy")
     revision = assistant.current_revision
+    wording = wording_for(policy, revision.language if revision else "en")
+    spoken_by_twilio = wording is not None and not wording.audio_mulaw
     with transaction.atomic():
         return Call.objects.create(
             organisation_id=number.organisation_id,
@@ -143,5 +140,7 @@ def _insert(
             stream_count=1,
             media_token_expires_at=token_expiry(),
             next_step={"kind": "resume"},
-            policy_wording=wording_for(policy, revision.language if revision else "en"),
+            policy_wording=wording,
+            # Once Twilio has been told to speak the line, no stream plays it again.
+            policy_played_at=timezone.now() if spoken_by_twilio else None,
         )

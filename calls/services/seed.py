@@ -18,8 +18,6 @@ from calls.models import CallPolicy, PhoneNumber, PolicyWording, ProviderConnect
 from voiceplatform.base.canary import canary_ensure
 from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation
 
-STANDIN_ACCOUNT_SID = "AC" + "5" * 32
-STANDIN_AUTH_TOKEN = "standin-auth-token"  # noqa: S105 - opens the stand-in only
 STANDIN_API_KEY = "sk-standin"
 STANDIN_NUMBER = "+15550100001"
 
@@ -104,14 +102,17 @@ def _example_policy(organisation: Organisation) -> None:
 def standins_seed(origin: str) -> PhoneNumber:
     """Write a number, an assistant and connections that use the stand-ins at ``origin``."""
     organisation = Organisation.objects.get(pk=DEFAULT_ORGANISATION_ID)
+    # Imported late: an installation without stand-ins never loads their server.
+    from calls.standins.server import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN
+
     socket_origin = origin.replace("http", "ws", 1)
     with transaction.atomic():
         account, _ = TwilioAccount.objects.update_or_create(
-            account_sid=STANDIN_ACCOUNT_SID,
+            account_sid=DEFAULT_ACCOUNT_SID,
             defaults={
                 "organisation": organisation,
                 "name": "Stand-in",
-                "auth_token": STANDIN_AUTH_TOKEN,
+                "auth_token": DEFAULT_AUTH_TOKEN,
                 "api_base_url": origin,
             },
         )
