@@ -212,12 +212,12 @@ class TwilioMediaPeer:
     @property
     def played_bytes(self) -> int:
         """Return how much agent audio was really played."""
-        return self._line().played_bytes
+        return self._playout.played_bytes if self._playout is not None else 0
 
     @property
     def cleared_bytes(self) -> int:
         """Return how much agent audio `clear` threw away."""
-        return self._line().cleared_bytes
+        return self._playout.cleared_bytes if self._playout is not None else 0
 
     @property
     def pending_marks(self) -> list[str]:
