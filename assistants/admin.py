@@ -152,18 +152,15 @@ class AssistantAdmin(ScopedAdmin):
 
     form = AssistantForm
     list_display = ("name_shown", "revision", "voice", "language", "state", "updated_at")
-    list_filter = (
-        ("deleted_at", admin.EmptyFieldListFilter),
-        "current_revision__voice",
-        "current_revision__language",
-    )
-    list_select_related = ("current_revision",)
+    list_filter = (("deleted_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "id")
     ordering = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave sealed documents in the database."""
-        return super().get_queryset(request).select_related("current_revision")
+        rows = super().get_queryset(request).select_related("current_revision", "organisation")
+        sealed = ("document", "document_redacted", "server_url", "server_secret")
+        return rows.defer(*(f"current_revision__{name}" for name in sealed))
 
     def choices_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Offer live assistants."""
@@ -245,10 +242,6 @@ class AssistantAdmin(ScopedAdmin):
         """Show ids and times."""
         fields = super().get_readonly_fields(request, obj)
         return [*fields, "id", "created_at", "updated_at", "document_shown"]
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keep Django's answer."""
-        return bool(super().has_view_permission(request, obj))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse deleted assistants."""

@@ -72,7 +72,6 @@ class CallAdmin(ReadOnlyAdmin):
         *("status", FailedFilter, "created_at", "stack"),
         *(("number", ScopedRelatedFilter), ("revision__assistant", ScopedRelatedFilter)),
     )
-    list_select_related = ("number", "revision__assistant")
     # Beginnings and whole ids only: a search inside a million rows would read them all.
     search_fields = (
         *("caller__startswith", "callee__startswith", "call_sid__exact", "id__iexact"),
@@ -90,7 +89,9 @@ class CallAdmin(ReadOnlyAdmin):
                 *("number", "revision__assistant", "connection", "organisation"),
                 "policy_wording__policy",
             ).defer(*_SEALED[:4], "policy_wording__audio_mulaw")
-        return rows.select_related("revision__assistant", "connection").defer(*_SEALED)
+        return rows.select_related(
+            "number", "revision__assistant", "connection", "organisation"
+        ).defer(*_SEALED)
 
     @admin.display(description="From", ordering="caller")
     def caller_shown(self, obj: Call) -> str:

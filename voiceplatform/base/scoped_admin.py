@@ -23,7 +23,10 @@ from voiceplatform.base.secret_form import SecretFormField, SecretInput, SecretK
 from voiceplatform.base.selectors import organisations_visible_to, rows_visible_to
 from voiceplatform.base.services import audit_write
 
-_SECRET_FIELDS = {EncryptedTextField: {"form_class": SecretFormField, "widget": SecretInput}}
+_FORM_FIELDS = {
+    EncryptedTextField: {"form_class": SecretFormField, "widget": SecretInput},
+    models.URLField: {"assume_scheme": "https"},
+}
 
 
 class ScopedForm(SecretKeepingForm):
@@ -78,7 +81,7 @@ class OrganisationScoped:
     organisation_path = "organisation"
     form = ScopedForm
     hidden_lookups: tuple[str, ...] = ()
-    formfield_overrides = _SECRET_FIELDS
+    formfield_overrides = _FORM_FIELDS
 
     def choices_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows to choose from in forms and filters of other models."""
@@ -144,9 +147,9 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
     def get_list_select_related(self, request: HttpRequest) -> Any:
         """Fetch the organisation along where its column is shown."""
         chosen = super().get_list_select_related(request)
-        if isinstance(chosen, bool) or not self._owns_organisation():
+        if chosen is True or not self._owns_organisation():
             return chosen
-        return [*chosen, "organisation"]
+        return [*(chosen or ()), "organisation"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Fix the organisation once a row exists: what hangs on it would not move along."""

@@ -125,10 +125,9 @@ def test_list_of_fifty_takes_few_queries(client: Client, label: str, who: str) -
     make_fifty(world, label)
     with CaptureQueriesContext(connection) as many:
         response = client.get(page(label, "changelist"))
-    if who == "superuser" or label != "auth.group":
-        assert response.status_code in (
-            {200} if label != "auth.group" or who == "superuser" else {403}
-        )
+    only_superusers = label in {"auth.group", "base.encryptioncanary"}
+    if who == "superuser" or not only_superusers:
+        assert response.status_code == 200
     shown = "\n".join(query["sql"][:200] for query in many.captured_queries)
     assert len(many) <= MOST_QUERIES, shown
     assert len(many) <= len(few) + 1, f"grows with the rows:\n{shown}"
