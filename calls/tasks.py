@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from celery import shared_task
+
+from calls.events.delivery import drain
 
 from calls.services.call_finish import stale_calls_close
 from calls.services.wording import wordings_render_missing
+
+
+@shared_task(name="calls.tasks.drain_outbox")
+def drain_outbox() -> int:
+    """Deliver what is due."""
+    return asyncio.run(drain())
 
 
 @shared_task(name="calls.tasks.sweep_stale_calls")

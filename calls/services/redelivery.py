@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from calls.events.outbox import poke
 from calls.models import OutboxEvent
 
 
@@ -18,4 +20,6 @@ def event_redeliver(*, event: OutboxEvent) -> bool:
     changed = OutboxEvent.objects.filter(free, pk=event.pk).update(
         state=OutboxEvent.State.PENDING, next_attempt_at=now, lease_until=None, settled_at=None
     )
+    if changed:
+        transaction.on_commit(poke)
     return bool(changed)

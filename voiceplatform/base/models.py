@@ -22,6 +22,12 @@ class Organisation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=200, unique=True)
+    call_log_url = EncryptedTextField(
+        blank=True, default="", help_text="Where every call.ended log is posted; empty: nowhere"
+    )
+    call_log_secret = EncryptedTextField(
+        blank=True, default="", help_text="Signs call.ended logs (X-Voiceplatform-Signature)"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -27,6 +27,22 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("name", models.CharField(max_length=200, unique=True)),
+                (
+                    "call_log_url",
+                    voiceplatform.base.fields.EncryptedTextField(
+                        blank=True,
+                        default="",
+                        help_text="Where every call.ended log is posted; empty: nowhere",
+                    ),
+                ),
+                (
+                    "call_log_secret",
+                    voiceplatform.base.fields.EncryptedTextField(
+                        blank=True,
+                        default="",
+                        help_text="Signs call.ended logs (X-Voiceplatform-Signature)",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
