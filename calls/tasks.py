@@ -6,8 +6,6 @@ import asyncio
 
 from celery import shared_task
 
-from calls.events.delivery import drain
-
 from calls.services.call_finish import stale_calls_close
 from calls.services.wording import wordings_render_missing
 
@@ -15,6 +13,8 @@ from calls.services.wording import wordings_render_missing
 @shared_task(name="calls.tasks.drain_outbox")
 def drain_outbox() -> int:
     """Deliver what is due."""
+    from calls.events.delivery import drain
+
     return asyncio.run(drain())
 
 
