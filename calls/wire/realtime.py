@@ -8,6 +8,7 @@ renamed at this door by one table and rendered flat (openai_realtime.md 2.6, 3).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -24,8 +25,13 @@ _BETA_TO_GA = {
     "conversation.item.created": "conversation.item.added",
 }
 
-APPEND_HEAD = '{"type":"input_audio_buffer.append","audio":"'
+# Every client event carries an event_id, so that an error can name it (1.5); one for all audio.
+APPEND_HEAD = '{"type":"input_audio_buffer.append","event_id":"audio","audio":"'
 APPEND_TAIL = '"}'
+
+
+# Only these can bring a lone surrogate or a NUL into a decoded text.
+_UNSAFE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)|[\ud800-\udfff]").search
 
 
 class RealtimeWireError(ValueError):
@@ -83,6 +89,8 @@ def decode(text: str, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     """
     try:
         event = json.loads(text)
+        if _UNSAFE(text) is not None:
+            event = _cleaned(event)
     except (ValueError, RecursionError) as error:
         raise RealtimeWireError("not JSON") from error
     if not isinstance(event, dict):
@@ -95,8 +103,27 @@ def decode(text: str, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     return kind, event
 
 
+def plain(text: str) -> str:
+    """Return text that UTF-8 can carry and every database can store.
+
+    JSON may hold half of a surrogate pair or a NUL; the first cannot be encoded, PostgreSQL
+    refuses the second.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, dict):
+        return {plain(key): _cleaned(child) for key, child in value.items()}
+    return [_cleaned(child) for child in value] if isinstance(value, list) else value
+
+
 def _dump(event: dict[str, Any]) -> str:
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return plain(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
 
 
 def _turn_detection(value: TurnDetection) -> dict[str, Any]:

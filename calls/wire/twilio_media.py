@@ -69,6 +69,7 @@ def start_of(message: dict[str, Any]) -> Start:
     values = (body.get("streamSid"), body.get("accountSid"), body.get("callSid"))
     if not all(isinstance(value, str) and value for value in values):
         raise TwilioWireError("start without sids")
+    encoding = media_format.get("encoding")
     rate, channels = media_format.get("sampleRate"), media_format.get("channels", 1)
     if not isinstance(rate, int) or not isinstance(channels, int):
         raise TwilioWireError("start with an odd mediaFormat")
@@ -76,12 +77,13 @@ def start_of(message: dict[str, Any]) -> Start:
         stream_sid=str(values[0]),
         account_sid=str(values[1]),
         call_sid=str(values[2]),
-        encoding=str(media_format.get("encoding")),
+        encoding=encoding if isinstance(encoding, str) else "",
         sample_rate_hz=rate,
         channels=channels,
         custom_parameters={
-            str(key): str(value)
+            key: value
             for key, value in (parameters if isinstance(parameters, dict) else {}).items()
+            if isinstance(value, str)
         },
     )
 
