@@ -27,7 +27,7 @@ class Answers(Speech):
     def _send_request(self, now_ms: int) -> bool:
         if self.realtime.now is not Realtime.READY or self._failed or self._retry_at_ms is not None:
             return False
-        if self._caller_speaking and self._opening_over():
+        if self._opening_over() and (self._caller_speaking or self._server_will_answer()):
             return False
         event_id = f"ask-{self.responses.requested + 1}"
         request = self.responses.next_request(event_id, now_ms)
@@ -43,14 +43,30 @@ class Answers(Speech):
         )
         return True
 
+    def _server_will_answer(self) -> bool:
+        """Tell whether the server is about to make a response itself: ours would only race it."""
+        return self._server_turns and self._unanswered_ms is not None
+
     def _on_response_created(self, event: dict[str, Any], now_ms: int) -> None:
         response_id = text_of(event, "response", "id")
-        if not response_id or not self.responses.on_created(response_id, now_ms):
+        if (
+            self._failed
+            or not response_id
+            or not self.responses.on_created(
+                response_id, now_ms, knows_all=not self._unconfirmed_outputs
+            )
+        ):
             self.count("protocol_errors")
             return
-        self._unanswered_ms = None
-        if self._caller_speaking and self._opening_over():
-            self._cancel_response()
+        current = self.responses.current
+        if current is None or current.purpose != "greeting":
+            # A greeting says nothing about what the caller has said meanwhile.
+            self._unanswered_ms = None
+        ending = self._ending
+        closing = ending is not None and not ending.abortable
+        if (self._caller_speaking and self._opening_over()) or closing:
+            # It began after the speech, so the server's own interruption has missed it.
+            self._cancel_response(by_server=False)
 
     def _on_response_done(self, event: dict[str, Any], now_ms: int) -> None:
         response = event.get("response")
@@ -68,6 +84,7 @@ class Answers(Speech):
                 if self.playback is not None:
                     self.playback.complete(text_of(item, "id"), now_ms)
                 self._function_call(item, response_id, now_ms)
+                self._forget_unplayed(item, response_id, now_ms)
         current = self.responses.on_done(response_id)
         if current is None:
             return
@@ -75,6 +92,21 @@ class Answers(Speech):
             self._response_failed(response, current, now_ms)
         elif current.purpose == "greeting":
             self._greeting_done()
+
+    def _forget_unplayed(self, item: dict[str, Any], response_id: str, now_ms: int) -> None:
+        """Delete what a cancelled response has made and nobody was given to hear (5.2)."""
+        item_id = text_of(item, "id")
+        if (
+            item.get("type") != "message"
+            or not item_id
+            or not self.responses.is_cancelling(response_id)
+            or (self.playback is not None and self.playback.received_bytes(item_id))
+        ):
+            return
+        self._send(realtime.item_delete(self._id("del"), item_id))
+        turn = self.transcript.get(item_id)
+        if turn is not None and turn.role == "assistant":
+            self.transcript.cut(turn, 0, 0, self._record_ms(now_ms))
 
     def _response_failed(self, response: dict[str, Any], current: Current, now_ms: int) -> None:
         code = text_of(response, "status_details", "error", "code") or text_of(
@@ -99,11 +131,15 @@ class Answers(Speech):
     def _function_call(self, item: dict[str, Any], response_id: str, now_ms: int) -> None:
         if item.get("type") != "function_call" or item.get("status", "completed") != "completed":
             return
+        if self._failed:
+            return
         tool_call_id, name = text_of(item, "call_id"), text_of(item, "name")
         if not tool_call_id or not name:
             self.count("protocol_errors")
             return
-        over_ceiling = self.toolbox.over_ceiling
+        spec = self.toolbox.spec(name)
+        ends_call = spec is not None and spec.kind == "endCall"
+        over_ceiling = self.toolbox.over_ceiling and not ends_call
         invocation = self.toolbox.begin(
             tool_call_id,
             name,
@@ -114,7 +150,6 @@ class Answers(Speech):
         )
         if invocation is None:
             return
-        spec = self.toolbox.spec(name)
         if over_ceiling:
             self.metrics_note("ceiling", "tool_calls")
             self._tool_result(tool_call_id, "refused", CEILING_ANSWER, now_ms)
@@ -123,32 +158,66 @@ class Answers(Speech):
         elif spec is None:
             self._tool_result(tool_call_id, "error", f"There is no tool {name!r}.", now_ms)
         elif spec.kind == "endCall":
-            self._end_call(tool_call_id, now_ms)
+            self.toolbox.running(invocation)
+            self._end_call(tool_call_id, response_id, now_ms)
         else:
             self.toolbox.running(invocation)
             self.effects.append(DispatchTool(tool_call_id, name, invocation.arguments_json))
 
-    def _end_call(self, tool_call_id: str, now_ms: int) -> None:
+    def _end_call(self, tool_call_id: str, response_id: str, now_ms: int) -> None:
         message = self.plan.end_call_message
-        said = self.responses.current is not None and self.responses.current.has_audio
+        current = self.responses.current
+        said = current is not None and current.response_id == response_id and current.has_audio
         cause = EndCause.ASSISTANT_ENDED
         if message and not said:
             cause = EndCause.ASSISTANT_SAID_GOODBYE
+        if self._ending is not None:
+            self._tool_result(tool_call_id, "ok", "The call is being ended.", now_ms)
+            return
+        # Its output is what became of it: none while the goodbye can still be taken back.
         self._end_when_heard(cause, now_ms, abortable=True)
-        self._tool_result(tool_call_id, "ok", "The call is being ended.", now_ms)
+        self._end_tool_call_id = tool_call_id
         if message and not said:
             self.responses.ask(
                 Request("goodbye", instructions=realtime.verbatim(message), tools_allowed=False)
             )
 
+    def _end_taken_back(self, now_ms: int) -> None:
+        """Go on with the call because the caller has spoken again."""
+        self._ending = None
+        self.responses.forget("goodbye")
+        tool_call_id, self._end_tool_call_id = self._end_tool_call_id, ""
+        self._tool_result(
+            tool_call_id, "refused", "The caller spoke again, so the call goes on.", now_ms
+        )
+
     def _tool_result(self, tool_call_id: str, outcome: Outcome, output: str, now_ms: int) -> None:
+        output = realtime.plain(output)
         invocation = self.toolbox.finish(tool_call_id, outcome, output, now_ms)
         if invocation is None:
             self.count("late_tool_results")
             return
         self._send(realtime.function_output(self._id("out"), tool_call_id, output))
-        if not self.toolbox.waits_for(invocation.response_id) and self._ending is None:
-            self.responses.ask(Request("tool", follow_up=True))
+        self._unconfirmed_outputs[tool_call_id] = None
+        self._owed[invocation.response_id] = None
+
+    def _on_item_added(self, event: dict[str, Any], now_ms: int) -> None:
+        if text_of(event, "item", "type") == "function_call_output":
+            self._unconfirmed_outputs.pop(text_of(event, "item", "call_id"), None)
+
+    def _ask_follow_up(self) -> bool:
+        """Ask for what the outputs of a response lead to, once all of them are in (4.4)."""
+        current = self.responses.current
+        for response_id in self._owed:
+            if self.toolbox.waits_for(response_id):
+                continue
+            if current is not None and current.response_id == response_id:
+                continue  # it may call more tools
+            del self._owed[response_id]
+            if self._ending is None:
+                self.responses.ask(Request("tool", follow_up=True))
+            return True
+        return False
 
     def _bill(self, response: dict[str, Any], now_ms: int) -> None:
         usage = response.get("usage")

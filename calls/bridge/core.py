@@ -17,10 +17,10 @@ from calls.bridge.plan import CallPlan, Clip
 from calls.bridge.playback import Playback
 from calls.bridge.reasons import EndCause
 from calls.bridge.responses import Request, Responses
-from calls.bridge.states import PHASE, REALTIME, Machine, Phase, Realtime, State
+from calls.bridge.states import PHASE, REALTIME, LocalBridgeError, Machine, Phase, Realtime, State
 from calls.bridge.toolbox import Toolbox
-from calls.bridge.transcript import Transcript
-from calls.wire.twilio_media import StreamWriter, payload_bytes
+from calls.bridge.transcript import Spoken, Transcript
+from calls.wire.twilio_media import StreamWriter, TwilioWireError, payload_bytes
 
 
 def text_of(event: Mapping[str, Any], *path: str) -> str:
@@ -29,6 +29,16 @@ def text_of(event: Mapping[str, Any], *path: str) -> str:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, str) else ""
+
+
+def _check_clip(clip: Clip | None) -> None:
+    """Raise LocalBridgeError for a clip that could never be played to its end."""
+    try:
+        sizes = [payload_bytes(payload) for payload in clip.payloads] if clip else [1]
+    except TwilioWireError as error:
+        raise LocalBridgeError("a clip of the plan is not base64") from error
+    if not sizes:
+        raise LocalBridgeError("a clip of the plan is empty")
 
 
 @dataclass(slots=True)
@@ -44,6 +54,8 @@ class Core(ABC):
     """State and helpers of one stream of a call."""
 
     def __init__(self, plan: CallPlan, now_ms: int) -> None:
+        for clip in (plan.policy_line, plan.apology):
+            _check_clip(clip)
         self.plan = plan
         self.to_twilio: list[str] = []
         self.to_realtime: list[str] = []
@@ -63,15 +75,20 @@ class Core(ABC):
         self._config_sent = False
         self._server_turns = False
         self._caller_speaking = False
+        # Insertion-ordered, so that a replay asks in the same order.
+        self._unconfirmed_outputs: dict[str, None] = {}
+        self._owed: dict[str, None] = {}
         self._speech_end_ms: int | None = None
         self._unanswered_ms: int | None = None
         self._retries = 0
         self._retry_at_ms: int | None = None
         self._retry_purpose = ""
         self._failed = False
+        self._apology_due = False
         self._model_lost: tuple[EndCause, bool] | None = None
         self._last_error_code = ""
         self._ending: Ending | None = None
+        self._end_tool_call_id = ""
         self._end_cause: EndCause | None = None
         self._call_over = True
         self._close_sent = False
@@ -115,15 +132,21 @@ class Core(ABC):
         if self._failed:
             return
         self._failed = True
+        # A call that is ending already ends as it was going to.
+        self._apology_due = self._ending is None
         self._retry_at_ms = None
         self._unanswered_ms = None
         self.responses.forget()
         self.responses.give_up()
         for invocation in self.toolbox.pending:
             self.toolbox.finish(invocation.tool_call_id, "error", "The model was lost.", now_ms)
-        self._end_when_heard(cause, now_ms, abortable=False)
-        if self.playback is not None:
-            self._play_clip("clip-apology", self.plan.apology, now_ms)
+        if self._ending is None:
+            self._end_when_heard(cause, now_ms, abortable=False)
+        self._ending_is_final()
+
+    def _ending_is_final(self) -> None:
+        if self._ending is not None:
+            self._ending.abortable = False
 
     def _end_when_heard(self, cause: EndCause, now_ms: int, *, abortable: bool) -> None:
         ahead_ms = self.playback.ahead_ms if self.playback is not None else 0
@@ -135,15 +158,21 @@ class Core(ABC):
     def _play_clip(self, item_id: str, clip: Clip | None, now_ms: int) -> None:
         if clip is None or self.playback is None:
             return
-        turn = self.transcript.begin(
-            item_id, "assistant", self._record_ms(now_ms) + self.playback.ahead_ms
-        )
+        turn = self._assistant_begins(item_id, now_ms)
         self.transcript.say(turn, clip.text)
         for payload in clip.payloads:
             size = payload_bytes(payload)
+            self.count("clip_bytes", size)
             self.playback.add(item_id, 0, payload, size, now_ms, interruptible=False)
         self.playback.complete(item_id, now_ms)
         self._note_first_word(now_ms)
+
+    def _assistant_begins(self, item_id: str, now_ms: int) -> Spoken:
+        turn = self.transcript.get(item_id)
+        if turn is not None:
+            return turn
+        wait_ms = self.playback.wait_ms(now_ms) if self.playback is not None else 0
+        return self.transcript.begin(item_id, "assistant", self._record_ms(now_ms) + wait_ms)
 
     def _note_first_word(self, now_ms: int) -> None:
         if self.first_word_ms is None:

@@ -6,7 +6,13 @@ from typing import Any
 
 from calls.bridge.answers import Answers
 from calls.bridge.core import text_of
-from calls.bridge.reasons import BENIGN_CODES, FATAL_CODES, EndCause, cause_of_error
+from calls.bridge.reasons import (
+    BENIGN_CODES,
+    FATAL_CODES,
+    TRANSIENT_CODES,
+    EndCause,
+    cause_of_error,
+)
 from calls.bridge.states import Realtime, Response
 from calls.wire import realtime
 
@@ -26,7 +32,9 @@ class DeadAir(Answers):
         self.count("realtime_errors")
         self.metrics_note("realtime_error", code[:60])
         if event_id == CONFIG_EVENT_ID or (
-            self.realtime.now is Realtime.CONFIGURING and code not in FATAL_CODES
+            self.realtime.now is Realtime.CONFIGURING
+            and code not in FATAL_CODES
+            and code not in TRANSIENT_CODES
         ):
             self._fail(EndCause.CONFIG_REJECTED, now_ms)
         elif code in FATAL_CODES:
@@ -40,10 +48,12 @@ class DeadAir(Answers):
     def _model_deadlines(self) -> list[int]:
         wait = self.plan.watchdog
         due = [each.started_ms + wait.tool_ms for each in self.toolbox.pending[:1]]
-        if self.realtime.now not in (Realtime.READY, Realtime.CLOSED):
-            due.append(self._born_ms + wait.ready_ms)
         if self._ending is not None:
             due.append(self._ending.deadline_ms)
+        if self._failed:
+            return due
+        if self.realtime.now not in (Realtime.READY, Realtime.CLOSED):
+            due.append(self._born_ms + wait.ready_ms)
         if self._retry_at_ms is not None:
             due.append(self._retry_at_ms)
         if self._unanswered_ms is not None and self._server_turns:
@@ -81,10 +91,6 @@ class DeadAir(Answers):
             self.metrics_note("realtime_close", "never ready")
             self._model_lost = (EndCause.MODEL_FAILED, True)
             return
-        if self._retry_at_ms is not None and now_ms >= self._retry_at_ms:
-            self._retry_at_ms = None
-            if not self.responses.running:
-                self.responses.ask(self._ask_again(self._retry_purpose), first=True)
         blocked_ms = self.responses.blocked_since_ms()
         if blocked_ms is not None and now_ms >= blocked_ms + wait.stall_ms:
             self.responses.unblock()
@@ -97,6 +103,11 @@ class DeadAir(Answers):
             self.count("dead_air")
             self._retry("turn", now_ms, pause_ms=0)
         self._watch_response(now_ms)
+        if self._retry_at_ms is not None and now_ms >= self._retry_at_ms:
+            self._retry_at_ms = None
+            request = self._ask_again(self._retry_purpose)
+            if not (request.follow_up and self.responses.running):
+                self.responses.ask(request, first=True)
 
     def _watch_response(self, now_ms: int) -> None:
         current, wait = self.responses.current, self.plan.watchdog

@@ -106,7 +106,7 @@ class CallBridge(ModelSocket):
         caller.frames += 1
         caller.received_bytes += size
         self._last_media_ms = now_ms
-        if self._opening.ears_open and self.realtime.now is Realtime.READY:
+        if self._opening.ears_open and self.realtime.now is Realtime.READY and not self._failed:
             caller.forwarded_bytes += size
             self.to_realtime.append(realtime.append(payload))
         else:
@@ -178,7 +178,7 @@ class CallBridge(ModelSocket):
         elif self.stream.now is not Stream.STREAMING:
             if now_ms >= self._born_ms + wait.start_ms:
                 self._close_stream("hangup", now_ms, cause=EndCause.STREAM_NEVER_STARTED)
-        elif now_ms >= self.stream_start_ms + self.plan.limits.max_duration_ms:
+        elif now_ms >= self._duration_deadline_ms():
             self.metrics_note("ceiling", "duration")
             self._hang_up(EndCause.MAX_DURATION, now_ms)
         elif now_ms >= self._last_media_ms + wait.caller_audio_ms:
@@ -201,7 +201,7 @@ class CallBridge(ModelSocket):
         if self.stream.now is not Stream.STREAMING:
             return self._born_ms + wait.start_ms
         candidates = [
-            self.stream_start_ms + self.plan.limits.max_duration_ms,
+            self._duration_deadline_ms(),
             self._last_media_ms + wait.caller_audio_ms,
             *self._model_deadlines(),
         ]
@@ -210,6 +210,11 @@ class CallBridge(ModelSocket):
             if due is not None:
                 candidates.append(due)
         return min(candidates)
+
+    def _duration_deadline_ms(self) -> int:
+        # The ceiling is the call's: a resumed stream has what the earlier ones have left.
+        left_ms = self.plan.limits.max_duration_ms - self.plan.elapsed_ms
+        return self.stream_start_ms + max(0, left_ms)
 
     def _tick_playback(self, now_ms: int) -> None:
         if self.playback is None:
@@ -245,10 +250,12 @@ class CallBridge(ModelSocket):
             return False
         return (
             self._react_to_lost_model(now_ms)
+            or self._apologise(now_ms)
             or self._play_policy_line(now_ms)
             or self._begin_conversation(now_ms)
             or self._open_ears()
             or self._end_opening()
+            or self._ask_follow_up()
             or self._send_request(now_ms)
             or self._hang_up_when_heard(now_ms)
         )
@@ -269,9 +276,19 @@ class CallBridge(ModelSocket):
             self._fail(cause, now_ms)
         return True
 
+    def _apologise(self, now_ms: int) -> bool:
+        if not self._apology_due:
+            return False
+        self._apology_due = False
+        self._play_clip("clip-apology", self.plan.apology, now_ms)
+        if self._ending is not None and self.playback is not None:
+            wait_ms = self.playback.ahead_ms + self.plan.watchdog.goodbye_ms
+            self._ending.deadline_ms = now_ms + wait_ms
+        return True
+
     def _play_policy_line(self, now_ms: int) -> bool:
         opening = self._opening
-        if not opening.line_due:
+        if not opening.line_due or self._failed:
             return False
         opening.line_due = False
         self._play_clip("clip-policy", self.plan.policy_line, now_ms)
@@ -322,6 +339,7 @@ class CallBridge(ModelSocket):
             self._retries = 0
             if item.item_id == "clip-policy":
                 self._opening.line_playing = False
+            if item.item_id == "clip-policy" and not item.assumed:
                 self.effects.append(PolicyLinePlayed(at_ms=self._record_ms(now_ms)))
             turn = self.transcript.get(item.item_id)
             if turn is not None:
@@ -368,6 +386,7 @@ class CallBridge(ModelSocket):
         if self._end_cause is None:
             raise LocalBridgeError("a stopped stream has a cause")
         at_ms = self._record_ms(now_ms)
+        self.toolbox.finish(self._end_tool_call_id, "ok", "The call has ended.", now_ms)
         for invocation in self.toolbox.pending:
             self.toolbox.finish(
                 invocation.tool_call_id, "error", "The call ended before the result.", now_ms
@@ -393,4 +412,6 @@ class CallBridge(ModelSocket):
 
     def _ask_again(self, purpose: str) -> Request:
         first = self._opening.first_request()
-        return first if purpose == "greeting" and first is not None else Request("retry")
+        if first is not None and purpose == first.purpose:
+            return first
+        return Request("retry", follow_up=True)

@@ -18,6 +18,9 @@ from calls.wire import realtime
 
 # Close codes that a new socket may cure (openai_realtime.md 7.4); 3000 and 4000 never heal.
 RETRYABLE_CLOSES = frozenset({1000, 1001, 1005, 1006, 1011, 1012, 1013, 1015})
+_BEFORE_READY = frozenset({"session.created", "session.updated", "error"})
+# Refused handshakes that asking again may cure: timeout, too early, too many requests.
+_RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
 def configuration(plan: CallPlan) -> str:
@@ -45,6 +48,7 @@ class ModelSocket(DeadAir):
             "response.output_audio_transcript.delta": self._on_text_delta,
             "response.output_audio_transcript.done": self._on_text_done,
             "response.done": self._on_response_done,
+            "conversation.item.added": self._on_item_added,
             "error": self._on_error,
         }
 
@@ -54,8 +58,8 @@ class ModelSocket(DeadAir):
         Raises:
             LocalBridgeError: called twice.
         """
-        if self.phase.now is Phase.CLOSED:
-            return
+        if self.phase.now is Phase.CLOSED or self.realtime.now is Realtime.CLOSED:
+            return  # it came too late: the bridge has given the model up
         self.realtime.to(Realtime.EXPECT_CREATED)
         self._config_sent = config_sent
         self._settle(now_ms)
@@ -79,6 +83,9 @@ class ModelSocket(DeadAir):
         handler = self._handlers.get(kind)
         if handler is None:
             return
+        if self.realtime.now is not Realtime.READY and kind not in _BEFORE_READY:
+            self.count("protocol_errors")
+            return
         handler(event, now_ms)
         self._settle(now_ms)
 
@@ -94,7 +101,9 @@ class ModelSocket(DeadAir):
         if code in {401, 403}:
             self._model_lost = (EndCause.MODEL_KEY, False)
         elif code < 1000:
-            self._model_lost = (EndCause.MODEL_SERVER, True)
+            refused = 400 <= code < 500 and code not in _RETRYABLE_STATUSES
+            cause = EndCause.MODEL_FAILED if refused else EndCause.MODEL_SERVER
+            self._model_lost = (cause, not refused)
         else:
             fatal = self._last_error_code in FATAL_CODES
             cause = cause_of_error(self._last_error_code)

@@ -36,7 +36,11 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Ceilings; no call is without them (design.md 10)."""
+    """Ceilings; no call is without them (design.md 10).
+
+    ``max_duration_ms`` counts from the call's first stream (``elapsed_ms`` of a plan); tool calls
+    and spend count per stream, so the shell of a resumed one passes what is left.
+    """
 
     max_duration_ms: int = 600_000
     max_tool_calls: int = 50

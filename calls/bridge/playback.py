@@ -34,6 +34,8 @@ class Item:
     sent_bytes: int = 0
     played_bytes: int = 0
     complete: bool = False
+    # Some of it counts as heard only because its time has passed: no mark has said so.
+    assumed: bool = False
 
     @property
     def is_clip(self) -> bool:
@@ -84,6 +86,7 @@ class Playback:
         self._writer = writer
         self._emit = emit
         self._items: dict[str, Item] = {}
+        self._open: dict[str, Item] = {}
         self._chunks: deque[_Chunk] = deque()
         self._held: deque[tuple[Item, str, int]] = deque()
         self._ahead_bytes = 0
@@ -99,6 +102,11 @@ class Playback:
         return self.machine.now is Playing.SILENT and not self._held
 
     @property
+    def unfinished(self) -> bool:
+        """Tell whether the model owes the rest of an item, however much of it has been heard."""
+        return bool(self._open)
+
+    @property
     def held_bytes(self) -> int:
         """Bytes kept back because Twilio has enough for now."""
         return self._held_bytes
@@ -107,6 +115,13 @@ class Playback:
     def ahead_ms(self) -> int:
         """Milliseconds of audio that will be heard before anything added now."""
         return (self._ahead_bytes + self._held_bytes) // MULAW_BYTES_PER_MS
+
+    def wait_ms(self, now_ms: int) -> int:
+        """Estimate when audio added at ``now_ms`` would begin to be heard, in ms from then."""
+        in_flight_ms = 0
+        if self._chunks:
+            in_flight_ms = sum(self._heard_of_chunks(now_ms)) // MULAW_BYTES_PER_MS
+        return self.ahead_ms - in_flight_ms
 
     @property
     def interruptible(self) -> bool:
@@ -127,6 +142,8 @@ class Playback:
         item = self._items.get(item_id)
         if item is None:
             item = self._items[item_id] = Item(item_id, content_index, interruptible)
+            if not item.is_clip:
+                self._open[item_id] = item
         item.received_bytes += size
         if self._held or self._ahead_bytes >= MAX_AHEAD_BYTES:
             if self._held_bytes + size > MAX_HELD_BYTES:
@@ -144,6 +161,7 @@ class Playback:
         if item is None or item.complete:
             return
         item.complete = True
+        self._open.pop(item_id, None)
         if self._unmarked_bytes and not self._held:
             self._mark()
         self._finish(item)
@@ -168,7 +186,10 @@ class Playback:
         self._release(now_ms)
 
     def clear(self, now_ms: int) -> list[Cut]:
-        """Drop what has not been heard, here and at Twilio; return the items cut, in order."""
+        """Drop what has not been heard, here and at Twilio; return the items cut, in order.
+
+        An item that the model has not finished is cut too, even if all that came was heard.
+        """
         heard = self._heard_of_chunks(now_ms)
         cuts: dict[str, Cut] = {}
         for chunk, heard_bytes in zip(self._chunks, heard, strict=True):
@@ -179,14 +200,18 @@ class Playback:
         for item, _, size in self._held:
             cuts.setdefault(item.item_id, Cut(item, item.played_bytes))
             self.dropped_bytes += size
+        for item in self._open.values():
+            cuts.setdefault(item.item_id, Cut(item, item.played_bytes))
         for cut in cuts.values():
             cut.item.played_bytes = cut.heard_bytes
+        if self._chunks:
+            self.generation += 1
+            self._ordinal = self._marked_ordinal = 0
+            self._emit(self._writer.clear())
         self._chunks.clear()
         self._held.clear()
+        self._open.clear()
         self._ahead_bytes = self._held_bytes = self._unmarked_bytes = 0
-        self.generation += 1
-        self._ordinal = self._marked_ordinal = 0
-        self._emit(self._writer.clear())
         self._settle()
         return list(cuts.values())
 
@@ -220,6 +245,8 @@ class Playback:
             self.missing_marks += 1
         if self._chunks:
             self._marked_ordinal = self._ordinal
+            for chunk in self._chunks:
+                chunk.item.assumed = True
             self._acknowledge(self._ordinal, now_ms)
         self._release(now_ms)
 

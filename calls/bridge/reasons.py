@@ -60,6 +60,15 @@ FATAL_CODES = frozenset(
         "beta_api_shape_disabled",
     }
 )
+# The server's own trouble; a close follows, or nothing.
+TRANSIENT_CODES = frozenset(
+    {
+        "server_error",
+        "rate_limit_exceeded",
+        "inference_rate_limit_exceeded",
+        "session_expired",
+    }
+)
 # Two sides raced; the session is unaffected (7.1).
 BENIGN_CODES = frozenset(
     {

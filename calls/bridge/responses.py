@@ -22,6 +22,10 @@ class Request:
     tools_allowed: bool = True
     follow_up: bool = False
 
+    def is_answered_by(self, knows_all: bool) -> bool:
+        """Tell whether a response that the server made by itself makes this one needless."""
+        return self.follow_up and (knows_all or self.purpose != "tool")
+
 
 @dataclass(slots=True)
 class Current:
@@ -35,6 +39,8 @@ class Current:
     heard_from_ms: int = 0
     has_audio: bool = False
     has_output: bool = False
+    # Made with every tool output in the conversation that we had sent by then.
+    knows_all: bool = False
 
 
 class Responses:
@@ -76,9 +82,10 @@ class Responses:
         else:
             self._queue.append(request)
 
-    def forget(self) -> None:
-        """Drop every waiting request."""
-        self._queue.clear()
+    def forget(self, purpose: str = "") -> None:
+        """Drop every waiting request, or those of one purpose."""
+        kept = [each for each in self._queue if purpose and each.purpose != purpose]
+        self._queue = deque(kept)
 
     def next_request(self, event_id: str, now_ms: int) -> Request | None:
         """Hand out the next request and take the slot, if it is free."""
@@ -90,8 +97,10 @@ class Responses:
         self.current = Current(event_id, request.purpose, request, now_ms, heard_from_ms=now_ms)
         return request
 
-    def on_created(self, response_id: str, now_ms: int) -> bool:
+    def on_created(self, response_id: str, now_ms: int, *, knows_all: bool = True) -> bool:
         """Note ``response.created``; False if a response is active already (peer's fault).
+
+        ``knows_all``: the server has confirmed every tool output, so a follow-up is answered too.
 
         While ours is requested the new one is taken for ours. If it was the server's, the refusal
         of ours follows and ``on_refused`` puts things right.
@@ -101,9 +110,11 @@ class Responses:
         self._blocked = False
         if self.current is None:
             self.current = Current("", "turn", None, now_ms)
-            self._queue = deque(waiting for waiting in self._queue if not waiting.follow_up)
+            self._queue = deque(
+                waiting for waiting in self._queue if not waiting.is_answered_by(knows_all)
+            )
         self.machine.to(Response.ACTIVE)
-        self.current.response_id = response_id
+        self.current.response_id, self.current.knows_all = response_id, knows_all
         self.current.since_ms = self.current.heard_from_ms = now_ms
         self.created += 1
         return True
@@ -134,6 +145,14 @@ class Responses:
             or self.machine.now is not Response.ACTIVE
         )
 
+    def is_cancelling(self, response_id: str) -> bool:
+        """Tell whether this response has been cancelled and its end is awaited."""
+        return (
+            self.machine.now is Response.CANCELLING
+            and self.current is not None
+            and self.current.response_id == response_id
+        )
+
     def on_refused(self, event_id: str, *, active_elsewhere: bool, now_ms: int) -> Request | None:
         """Note that our request failed; return it, or None if it was not the current one.
 
@@ -146,8 +165,10 @@ class Responses:
         request = current.request
         if active_elsewhere:
             self.conflicts += 1
-            if request is not None:
-                self._queue.appendleft(request)
+            won = self.machine.now is not Response.REQUESTED
+            # The winner answers what the caller said; a tool output only if it was there by then.
+            if request is not None and not (request.is_answered_by(won and current.knows_all)):
+                self.ask(request, first=True)
         if self.machine.now is Response.REQUESTED:
             self.machine.to(Response.IDLE)
             self.current = None
@@ -169,8 +190,6 @@ class Responses:
         """Free the slot whatever the server thinks; return what held it."""
         current, self.current = self.current, None
         if self.machine.now is not Response.IDLE:
-            if current is not None and current.response_id:
-                self._done_ids.append(current.response_id)
             self.machine.to(Response.IDLE)
         return current
 

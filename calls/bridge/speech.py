@@ -6,6 +6,7 @@ finished generating, while Twilio still plays (openai_realtime.md 4.3, 5).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from calls.bridge.core import Core, text_of
@@ -40,6 +41,8 @@ class Speech(Core):
 
     def _on_speech_stopped(self, event: dict[str, Any], now_ms: int) -> None:
         self._caller_speaking = False
+        if self._server_turns:
+            self._unanswered_ms = now_ms
         silence_ms = self.plan.session.turn_detection.silence_duration_ms
         self._speech_end_ms = now_ms - silence_ms
 
@@ -67,11 +70,16 @@ class Speech(Core):
         if self._ending is not None:
             if not self._ending.abortable:
                 return
-            self._ending = None
-        if not playback.silent:
+            self._end_taken_back(now_ms)
+        # Cancelled first: an item that still grows cannot be cut.
+        self._cancel_response()
+        if not playback.silent or playback.unfinished:
             self.count("barge_ins")
             self._forget_unheard(playback, now_ms)
-        self._cancel_response()
+
+    @abstractmethod
+    def _end_taken_back(self, now_ms: int) -> None:
+        """Go on with the call because the caller has spoken again."""
 
     def _forget_unheard(self, playback: Playback, now_ms: int) -> None:
         for cut in playback.clear(now_ms):
@@ -96,11 +104,12 @@ class Speech(Core):
                     )
                 )
 
-    def _cancel_response(self) -> None:
+    def _cancel_response(self, *, by_server: bool = True) -> None:
         response_id = self.responses.cancel()
         if response_id is None:
             return
-        if not (self._server_turns and self.plan.session.turn_detection.interrupt_response):
+        interrupts = self._server_turns and self.plan.session.turn_detection.interrupt_response
+        if not (by_server and interrupts):
             self._send(realtime.response_cancel(self._id("cancel"), response_id))
 
     def _on_audio_delta(self, event: dict[str, Any], now_ms: int) -> None:
@@ -123,9 +132,7 @@ class Speech(Core):
         ):
             self.count("late_bytes", size)
             return
-        turn = self.transcript.begin(
-            item_id, "assistant", self._record_ms(now_ms) + self.playback.ahead_ms
-        )
+        turn = self._assistant_begins(item_id, now_ms)
         if not current.has_audio:
             current.has_audio = True
             if self._speech_end_ms is not None:
@@ -135,7 +142,7 @@ class Speech(Core):
         index = event.get("content_index")
         self.playback.add(
             item_id,
-            index if isinstance(index, int) and 0 <= index < 1_000 else 0,
+            index if type(index) is int and 0 <= index < 1_000 else 0,
             str(payload),
             size,
             now_ms,
@@ -171,8 +178,7 @@ class Speech(Core):
             return turn if turn.role == "assistant" else None
         if not item_id or self.responses.is_stale(text_of(event, "response_id")):
             return None
-        ahead_ms = self.playback.ahead_ms if self.playback is not None else 0
-        return self.transcript.begin(item_id, "assistant", self._record_ms(now_ms) + ahead_ms)
+        return self._assistant_begins(item_id, now_ms)
 
     def _heard_share(self, item_id: str, now_ms: int) -> tuple[int, int]:
         if self.playback is None:

@@ -100,7 +100,7 @@ class Transcript:
                 continue
             if turn.role == "assistant":
                 part, whole = heard(turn.item_id)
-                if part < whole:
+                if part < whole or not whole:  # text runs ahead of audio: nothing was heard
                     self.cut(turn, part, whole, ended_ms)
                     continue
             self.end(turn, ended_ms)

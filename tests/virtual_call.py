@@ -1,0 +1,537 @@
+"""Whole calls in virtual time: Twilio stand-in, CallBridge, Realtime stand-in on one clock.
+
+It plays the driver's part (effects, tool results, REST hang-up, closing sockets) and judges every
+message that the bridge sends by the vendors' contracts. It must not repair what the bridge does
+wrong: ``faults`` names each breach, and ``assert_sound`` fails on any.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from calls.bridge.effects import (
+    CloseStream,
+    DispatchTool,
+    Effect,
+    HangUp,
+    PolicyLinePlayed,
+    RecordTool,
+    RecordTurn,
+    StreamEnded,
+)
+from calls.bridge.machine import CallBridge
+from calls.bridge.plan import CallPlan, Clip, Greeting
+from calls.bridge.reasons import EndCause
+from calls.standins.caller import CallerStep
+from calls.standins.peer import Close, Output, Refuse, Send
+from calls.standins.realtime_brain import Brain, Part, RuleBrain, Turn
+from calls.standins.realtime_peer import RealtimePeer
+from calls.standins.realtime_profile import RealtimeProfile
+from calls.standins.timers import Timers
+from calls.standins.tones import encode, silence
+from calls.standins.twilio_media import MediaProfile, TwilioMediaPeer
+from calls.standins.virtual import VirtualClock, Wire, run_virtual
+from calls.wire.realtime import FunctionTool, SessionConfig
+from tests.contract import (
+    ContractError,
+    check_realtime_client,
+    check_realtime_server,
+    check_twilio_inbound,
+    check_twilio_outbound,
+)
+from tools.spec import ToolResult, ToolSpec
+
+ACCOUNT_SID, CALL_SID, STREAM_SID = "AC" + "a" * 32, "CA" + "b" * 32, "MZ" + "c" * 32
+# One character is 20 ms; framing and rounding may cost a heard-estimate two of them.
+CHARACTER_MS = 20
+ESTIMATE_SLACK_CHARACTERS = 3
+BENIGN = frozenset(
+    {
+        "response_cancel_not_active",
+        "conversation_already_has_active_response",
+        "item_delete_invalid_item_id",
+    }
+)
+
+
+def clip(text: str, piece_bytes: int = 1600) -> Clip:
+    """Return ``text`` as rendered speech in pieces, with a little silence behind it."""
+    audio = encode(text) + silence(200)
+    pieces = [audio[at : at + piece_bytes] for at in range(0, len(audio), piece_bytes)]
+    return Clip(tuple(base64.b64encode(piece).decode() for piece in pieces), text)
+
+
+def tools_of(*names: str) -> tuple[ToolSpec, ...]:
+    """Return tools with an open schema; ``endCall`` gets its kind."""
+    schema = {"type": "object", "properties": {}}
+    return tuple(
+        ToolSpec(
+            name=name,
+            kind="endCall" if name == "endCall" else "function",
+            description=f"Does {name}.",
+            parameters=schema,
+        )
+        for name in names
+    )
+
+
+def plan_of(*tool_names: str, **fields: Any) -> CallPlan:
+    """Return a plan whose session announces the given tools."""
+    tools = tools_of(*tool_names)
+    session = SessionConfig(
+        instructions="You answer the phone.",
+        language="en",
+        tools=tuple(FunctionTool(t.name, t.description, dict(t.parameters)) for t in tools),
+    )
+    return CallPlan(
+        **{
+            "call_id": "00000000-0000-4000-8000-000000000001",
+            "call_sid": CALL_SID,
+            "account_sid": ACCOUNT_SID,
+            "session": session,
+            "tools": tools,
+            "greeting": Greeting("exact", "Good morning.", interruptible=True),
+            "apology": clip("Sorry, something went wrong."),
+            **fields,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One-way times in ms of each path, and of a REST request."""
+
+    twilio_ms: int = 0
+    realtime_ms: int = 0
+    rest_ms: int = 0
+
+
+def evenly(ms: int) -> Latency:
+    """Return the same latency everywhere."""
+    return Latency(ms, ms, ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool answers, and after how long."""
+
+    output: str
+    after_ms: int = 0
+    outcome: str = "ok"
+
+
+class BridgePart:
+    """CallBridge as a part of a virtual run: the driver's duties, inputs kept, outputs judged."""
+
+    def __init__(
+        self,
+        plan: CallPlan,
+        tools: Mapping[str, Result] | None = None,
+        rest_ms: int = 0,
+        bridge: Callable[[CallPlan, int], CallBridge] = CallBridge,
+        obeys: bool = True,
+    ) -> None:
+        self.plan = plan
+        self.bridge = bridge(plan, 0)
+        self.tools = dict(tools or {})
+        self.rest_ms, self.obeys = rest_ms, obeys
+        self.timers = Timers()
+        self.inputs: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.outputs: list[tuple[str, Any]] = []
+        self.effects: list[Effect] = []
+        self.faults: list[str] = []
+        self.to_twilio: list[Output] = []
+        self.to_realtime: list[Output] = []
+        self.sent_twilio: list[dict[str, Any]] = []
+        self.sent_realtime: list[dict[str, Any]] = []
+        self.model_events: list[dict[str, Any]] = []
+        self.dispatched: list[tuple[str, str]] = []
+        self.on_hang_up: list[Callable[[int], None]] = []
+        self.on_effect: list[Callable[[Effect, int], None]] = []
+        self.on_twilio: list[Callable[[dict[str, Any], int], None]] = []
+        self.on_realtime: list[Callable[[dict[str, Any], int], None]] = []
+        self.dialect = "beta" if plan.dialect == "beta" else "ga"
+
+    @property
+    def ended(self) -> list[StreamEnded]:
+        """Return every StreamEnded seen; one is right."""
+        return [effect for effect in self.effects if isinstance(effect, StreamEnded)]
+
+    # -- inputs -------------------------------------------------------------------------------
+
+    def feed(self, name: str, *args: Any, **options: Any) -> None:
+        """Give the bridge one input, keep it for the replay, carry out what follows."""
+        self.inputs.append((name, args, options))
+        getattr(self.bridge, name)(*args, **options)
+        self._drain(next(value for value in reversed(args) if isinstance(value, int)))
+
+    def from_twilio(self, frame: str | bytes, now_ms: int) -> None:
+        """Take a frame of Twilio's socket."""
+        if isinstance(frame, bytes):
+            self.feed("twilio_malformed", now_ms)
+            return
+        try:
+            check_twilio_inbound(json.loads(frame))
+        except ContractError as error:
+            self.faults.append(f"twilio stand-in: {error}")
+        self.feed("receive_twilio", frame, now_ms)
+
+    def from_realtime(self, frame: str | bytes, now_ms: int) -> None:
+        """Take a frame of the model's socket; binary ones have no meaning there."""
+        if isinstance(frame, bytes):
+            return
+        try:
+            event = json.loads(frame)
+            self.model_events.append(event)
+            if event["type"] != "response.thought.delta":
+                check_realtime_server(event, self.dialect)
+        except ContractError as error:
+            self.faults.append(f"realtime stand-in: {error}")
+        except ValueError:
+            pass  # the profile's junk
+        self.feed("receive_realtime", frame, now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """Do what is due: tool answers, REST, the bridge's own deadlines."""
+        while (due := self.timers.pop_due(now_ms)) is not None:
+            due[1]()
+        deadline_ms = self.bridge.next_deadline_ms()
+        if deadline_ms is not None and deadline_ms <= now_ms:
+            self.feed("tick", now_ms)
+            after_ms = self.bridge.next_deadline_ms()
+            if after_ms is not None and after_ms <= now_ms:
+                raise AssertionError(f"tick({now_ms}) leaves a deadline at {after_ms}")
+
+    def next_deadline_ms(self) -> int | None:
+        """Return when ``tick`` has work."""
+        times = [self.timers.next_ms(), self.bridge.next_deadline_ms()]
+        return min((each for each in times if each is not None), default=None)
+
+    # -- outputs ------------------------------------------------------------------------------
+
+    def _drain(self, now_ms: int) -> None:
+        bridge = self.bridge
+        for text in _taken(bridge.to_twilio):
+            self._sent(text, check_twilio_outbound, self.sent_twilio, self.on_twilio, now_ms)
+            self.outputs.append(("twilio", text))
+            self.to_twilio.append(Send(text))
+        for text in _taken(bridge.to_realtime):
+            self._sent(text, self._check_realtime, self.sent_realtime, self.on_realtime, now_ms)
+            self.outputs.append(("realtime", text))
+            self.to_realtime.append(Send(text))
+        for effect in _taken(bridge.effects):
+            self.outputs.append(("effect", effect))
+            self.effects.append(effect)
+            for listener in self.on_effect:
+                listener(effect, now_ms)
+            self._carry_out(effect, now_ms)
+
+    def _check_realtime(self, event: Mapping[str, Any]) -> None:
+        check_realtime_client(event, "beta" if self.dialect == "beta" else "ga")
+
+    def _sent(
+        self,
+        text: str,
+        check: Callable[[Mapping[str, Any]], None],
+        kept: list[dict[str, Any]],
+        listeners: Iterable[Callable[[dict[str, Any], int], None]],
+        now_ms: int,
+    ) -> None:
+        text.encode("utf-8")
+        message = json.loads(text)
+        if self.ended:
+            self.faults.append(f"sent after the end: {text[:80]}")
+        try:
+            check(message)
+        except ContractError as error:
+            self.faults.append(str(error))
+        kept.append(message)
+        for listener in listeners:
+            listener(message, now_ms)
+
+    def _carry_out(self, effect: Effect, now_ms: int) -> None:
+        if isinstance(effect, DispatchTool):
+            self.dispatched.append((effect.name, effect.arguments_json))
+            result = self.tools.get(effect.name)
+            if result is not None:
+                self._at(now_ms + result.after_ms, self._answer(effect.tool_call_id, result))
+        elif isinstance(effect, HangUp) and self.obeys:
+            for action in self.on_hang_up:
+                self._at(now_ms + self.rest_ms, action)
+        elif isinstance(effect, CloseStream) and self.obeys:
+            self.to_twilio.append(Close(effect.code))
+            self._at(now_ms, lambda at_ms: self.feed("twilio_closed", at_ms))
+        elif isinstance(effect, StreamEnded):
+            self.to_realtime.append(Close(1000))
+
+    def _answer(self, tool_call_id: str, result: Result) -> Callable[[int], None]:
+        value = ToolResult(result.output, result.outcome)  # type: ignore[arg-type]
+        return lambda at_ms: self.feed("tool_finished", tool_call_id, value, at_ms)
+
+    def _at(self, due_ms: int, action: Callable[[int], None]) -> None:
+        self.timers.at(due_ms, lambda: action(due_ms))
+
+    def replayed(self) -> list[tuple[str, Any]]:
+        """Run the recorded inputs through a second bridge and return what it put out."""
+        plan = CallPlan.from_json(json.loads(json.dumps(self.plan.to_json())))
+        bridge = CallBridge(plan, 0)
+        outputs: list[tuple[str, Any]] = []
+        for name, args, options in self.inputs:
+            getattr(bridge, name)(*args, **options)
+            outputs += [("twilio", text) for text in _taken(bridge.to_twilio)]
+            outputs += [("realtime", text) for text in _taken(bridge.to_realtime)]
+            outputs += [("effect", effect) for effect in _taken(bridge.effects)]
+        return outputs
+
+
+def _taken(queue: list[Any]) -> list[Any]:
+    held = list(queue)
+    queue.clear()
+    return held
+
+
+class PatientBrain(RuleBrain):
+    """A model that says the same again when asked again, and listens before it looks at outputs."""
+
+    _last: list[Part] | None = None
+
+    def reply(self, turn: Turn) -> list[Part]:
+        """Return the parts of the next response."""
+        if turn.heard is None and turn.instructions is None and not turn.outputs and self._last:
+            return self._last
+        if turn.heard is not None and self._after_tools is None:
+            turn = replace(turn, outputs=())
+        self._last = super().reply(turn)
+        return self._last
+
+
+@dataclass(slots=True)
+class VirtualCall:
+    """One stream of one call, run to its end by ``run``."""
+
+    plan: CallPlan
+    script: Sequence[CallerStep]
+    brain: Brain = field(default_factory=PatientBrain)
+    tools: Mapping[str, Result] = field(default_factory=dict)
+    latency: Latency = Latency()
+    realtime: RealtimeProfile = field(default_factory=RealtimeProfile)
+    media: MediaProfile = field(default_factory=MediaProfile)
+    until_ms: int = 120_000
+    dial_ms: int = 0
+    bridge: Callable[[CallPlan, int], CallBridge] = CallBridge
+    rest_works: bool = True
+    commands: Sequence[tuple[int, str, tuple[Any, ...]]] = ()
+    alter_twilio: Callable[[list[Output]], list[Output]] = list
+    alter_realtime: Callable[[list[Output]], list[Output]] = list
+
+    caller: TwilioMediaPeer = field(init=False)
+    model: RealtimePeer = field(init=False)
+    part: BridgePart = field(init=False)
+    ended_at_ms: int = 0
+    faults: list[str] = field(default_factory=list)
+    _close_codes: list[int] = field(default_factory=list)
+    _model_gone: bool = False
+
+    def run(self) -> VirtualCall:
+        """Run until nothing is left to do or time is up."""
+        self.caller = TwilioMediaPeer(
+            ACCOUNT_SID, CALL_SID, STREAM_SID, {"tok": "t"}, self.script, self.media
+        )
+        self.model = RealtimePeer(self.realtime, self.brain)
+        self.part = part = BridgePart(self.plan, self.tools, self.latency.rest_ms, self.bridge)
+        clock = VirtualClock()
+        if self.rest_works:
+            part.on_hang_up.append(self.caller.call_ended_by_rest)
+        part.on_effect.append(self._watch_effect)
+        part.on_realtime.append(self._watch_truncate)
+        twilio_ms, realtime_ms = self.latency.twilio_ms, self.latency.realtime_ms
+        wires = [
+            Wire(self.caller.drain, part.from_twilio, self._twilio_gone, twilio_ms),
+            Wire(self._to_caller, self.caller.receive, self.caller.peer_closed, twilio_ms),
+            Wire(self._to_model, self.model.receive, self.model.peer_closed, realtime_ms),
+            Wire(self._from_model, part.from_realtime, self._closed_by_model, realtime_ms),
+        ]
+        part.timers.at(self.dial_ms, lambda: self._dial(clock))
+        for at_ms, name, args in self.commands:
+            part.timers.at(at_ms, lambda at=at_ms, n=name, a=args: part.feed(n, *a, at))
+        self.caller.opened(0)
+        self.ended_at_ms = run_virtual(
+            [self.caller, part, self.model],
+            self.until_ms,
+            wires,
+            clock=clock,
+            stop_when=lambda: bool(part.ended) and self.caller.ended_by is not None,
+        )
+        self.faults += part.faults
+        return self
+
+    def _dial(self, clock: VirtualClock) -> None:
+        # The SDK's beta types know no model newer than this one.
+        model = "gpt-realtime" if self.plan.dialect == "beta" else self.plan.model
+        self.model.opened(clock.now_ms, {"model": model})
+        if self.realtime.upgrade_status is None:  # a bad key is refused after the upgrade
+            self.part.feed("realtime_opened", clock.now_ms)
+
+    def _twilio_gone(self, now_ms: int) -> None:
+        self.part.feed("twilio_closed", now_ms)
+
+    def _to_caller(self) -> list[Output]:
+        return self.alter_twilio(_taken(self.part.to_twilio))
+
+    def _to_model(self) -> list[Output]:
+        return self.alter_realtime(_taken(self.part.to_realtime))
+
+    def _from_model(self) -> list[Output]:
+        outputs = self.model.drain()
+        for output in outputs:
+            if isinstance(output, Close):
+                self._close_codes.append(output.code)
+            elif isinstance(output, Refuse):
+                self._close_codes.append(output.status)
+        return outputs
+
+    def _closed_by_model(self, now_ms: int) -> None:
+        self.part.feed("realtime_closed", self._close_codes.pop(0), now_ms)
+
+    def _watch_effect(self, effect: Effect, now_ms: int) -> None:
+        ends = isinstance(effect, HangUp) and "exceeded" not in effect.ended_reason
+        if not ends or effect.ended_reason == EndCause.OPERATOR_ENDED.ended_reason:
+            return
+        self.caller.tick(now_ms)
+        unheard = self.part.bridge.playback.sent_bytes if self.part.bridge.playback else 0
+        unheard -= self.caller.played_bytes + self.caller.cleared_bytes
+        if unheard > 0:
+            self.faults.append(f"T14: hang-up with {unheard} bytes unheard")
+
+    def _watch_truncate(self, event: dict[str, Any], now_ms: int) -> None:
+        if event["type"] != "conversation.item.truncate":
+            return
+        self.caller.tick(now_ms)
+        limit_ms = self.caller.played_bytes // 8 + 2 * self.latency.twilio_ms + 20
+        if event["audio_end_ms"] > limit_ms:
+            self.faults.append(f"truncate at {event['audio_end_ms']} of {limit_ms} ms played")
+
+    # -- what came out ------------------------------------------------------------------------
+
+    @property
+    def effects(self) -> list[Effect]:
+        """Return every effect in order."""
+        return self.part.effects
+
+    @property
+    def turns(self) -> list[RecordTurn]:
+        """Return the transcript: the last word on each ordinal, in order."""
+        last = {each.ordinal: each for each in self.effects if isinstance(each, RecordTurn)}
+        return [last[ordinal] for ordinal in sorted(last)]
+
+    @property
+    def spoken(self) -> list[tuple[str, str]]:
+        """Return (role, text) of the transcript, empty turns left out."""
+        return [(turn.role, turn.text) for turn in self.turns if turn.text]
+
+    @property
+    def tool_records(self) -> list[tuple[str, str]]:
+        """Return (name, final state) of every tool call."""
+        last = {each.tool_call_id: each for each in self.effects if isinstance(each, RecordTool)}
+        return [(each.name, each.state) for each in last.values()]
+
+    @property
+    def end(self) -> StreamEnded:
+        """Return the one StreamEnded."""
+        assert len(self.part.ended) == 1, self.part.ended
+        return self.part.ended[0]
+
+    @property
+    def policy_line_heard(self) -> bool:
+        """Tell whether the evidence was given."""
+        return any(isinstance(each, PolicyLinePlayed) for each in self.effects)
+
+    @property
+    def statuses(self) -> list[str]:
+        """Return the status of every response that ended."""
+        events = self.part.model_events
+        return [each["response"]["status"] for each in events if each["type"] == "response.done"]
+
+    def sent(self, kind: str) -> list[dict[str, Any]]:
+        """Return what was sent to the model under one event type."""
+        return [event for event in self.part.sent_realtime if event["type"] == kind]
+
+
+def assert_sound(
+    call: VirtualCall, *, words_in: bool = True, words_out: bool = True, errors: Iterable[str] = ()
+) -> None:
+    """Fail on any breach of a contract, a lost word, a lie about what was heard, or a replay diff.
+
+    ``words_in``/``words_out`` False where the scenario itself loses words; ``errors`` are codes
+    that the scenario provokes at the model.
+    """
+    assert call.faults == []
+    assert call.caller.violations == []
+    assert call.caller.stuck_step is None, call.caller.timeline
+    codes = {error["code"] for error in call.model.errors}
+    assert codes <= BENIGN | set(errors), call.model.errors
+    assert call.model.appended_before_configured_bytes == 0
+    assert call.model.undecodable_bytes == 0
+    if words_in:
+        assert [heard.text for heard in call.model.heard] == call.caller.said
+        assert all(heard.complete for heard in call.model.heard)
+    if words_out:
+        _assert_heard_as_told(call)
+    _assert_ledger(call)
+    _assert_outputs_for_calls(call)
+    assert call.part.replayed() == call.part.outputs
+    assert call.effects[-1] == call.end
+
+
+def _assert_heard_as_told(call: VirtualCall) -> None:
+    """Compare the assistant's part of the transcript with what the caller's ear decoded."""
+    told = [turn for turn in call.turns if turn.role == "assistant" and turn.text]
+    heard = [each for each in call.caller.heard if each.text]
+    assert len(told) <= len(heard), (told, heard)
+    slack = ESTIMATE_SLACK_CHARACTERS + 2 * call.latency.twilio_ms // CHARACTER_MS
+    at = 0
+    for turn in told:
+        while at < len(heard) and not _same(turn, heard[at].text, heard[at].complete, slack):
+            assert not heard[at].complete, (turn, heard[at:])  # a fragment nobody claims
+            at += 1
+        assert at < len(heard), (turn, call.caller.heard)
+        at += 1
+    assert all(not each.complete for each in heard[at:]), (told, heard)
+
+
+def _same(turn: RecordTurn, ear: str, complete: bool, slack: int) -> bool:
+    if complete and not turn.interrupted:
+        return turn.text == ear
+    common = min(len(turn.text), len(ear))
+    return turn.text[:common] == ear[:common] and len(turn.text) <= len(ear) + slack
+
+
+def _assert_ledger(call: VirtualCall) -> None:
+    metrics, playback = call.end.metrics, call.part.bridge.playback
+    counters = metrics["counters"]
+    arrived = metrics["caller_bytes"]
+    assert arrived == metrics["caller_bytes_forwarded"] + metrics["caller_bytes_dropped"]
+    if playback is not None:
+        came = counters.get("model_bytes", 0) + counters.get("clip_bytes", 0)
+        gone = playback.sent_bytes + playback.held_bytes + playback.dropped_bytes
+        assert came == gone + counters.get("late_bytes", 0)
+    spoken_ms = sum(
+        item.audio_ms for item in call.model.conversation.items if item.role == "assistant"
+    )
+    slack_ms = 100 + 2 * call.latency.twilio_ms
+    if call.end.ended_reason == EndCause.ASSISTANT_ENDED.ended_reason:
+        assert spoken_ms <= call.caller.played_bytes // 8 + slack_ms
+
+
+def _assert_outputs_for_calls(call: VirtualCall) -> None:
+    """One output per function call that the model made, unless the call closed first."""
+    answered = [
+        event["item"]["call_id"]
+        for event in call.sent("conversation.item.create")
+        if event["item"]["type"] == "function_call_output"
+    ]
+    assert len(answered) == len(set(answered))
