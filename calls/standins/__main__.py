@@ -41,7 +41,7 @@ def die_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies (Linux); exit if it is gone already."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent or parent == 1:
+    if os.getppid() != parent:
         sys.exit(1)
 
 
@@ -61,10 +61,11 @@ async def _run(sock: socket.socket, options: argparse.Namespace) -> None:
     carrier = Carrier(options.platform_url, options.auth_token, options.account_sid, book=book)
     for number in options.number:
         carrier.numbers.add(number)
+    app = StandinApp(book, carrier)
     try:
-        await serve(sock, StandinApp(book, carrier))
+        await serve(sock, app)
     finally:
-        await carrier.close()
+        await app.twilio.close()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,7 +25,7 @@ _STEP = frozenset({*_ACTIONS, "after", "barge_in", "timeout_ms"})
 _AFTER_WAITS: dict[str, Wait] = {"ms": "ms", "silence_ms": "silence_ms"}
 _BRAIN = frozenset({"rules", "default_say", "greeting"})
 _RULE = frozenset({"when", "once", "say", "tool", "after_tool", "then"})
-_EXPECT = frozenset({"agent_says", "caller_heard_by_model", "tools", "ended_by"})
+_EXPECT = frozenset({"agent_says", "tools", "ended_by"})
 
 
 class ScenarioError(ValueError):
@@ -34,10 +34,12 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """What must come out: patterns in the order of turns, tool names in order, who ended it."""
+    """What must come out: patterns in the order of turns, tool names in order, who ended it.
+
+    `tools` is for whoever sees tool calls; a caller does not.
+    """
 
     agent_says: tuple[re.Pattern[str], ...] = ()
-    caller_heard_by_model: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     ended_by: str | None = None
 
@@ -260,10 +262,11 @@ class _Reader:
 
     def expectations(self, value: Any, path: str) -> Expectations:
         given = self.mapping(value, path, _EXPECT)
-        texts: dict[str, tuple[str, ...]] = {}
-        for key in ("caller_heard_by_model", "tools"):
-            entries = self.sequence(given.get(key, []), f"{path}.{key}")
-            texts[key] = tuple(self.text(e, f"{path}.{key}[{i}]") for i, e in enumerate(entries))
         says = self.sequence(given.get("agent_says", []), f"{path}.agent_says")
-        patterns = [self.pattern(e, f"{path}.agent_says[{i}]") for i, e in enumerate(says)]
-        return Expectations(tuple(patterns), ended_by=given.get("ended_by"), **texts)
+        tools = self.sequence(given.get("tools", []), f"{path}.tools")
+        ended_by = given.get("ended_by")
+        return Expectations(
+            tuple(self.pattern(e, f"{path}.agent_says[{i}]") for i, e in enumerate(says)),
+            tuple(self.text(e, f"{path}.tools[{i}]") for i, e in enumerate(tools)),
+            None if ended_by is None else self.text(ended_by, f"{path}.ended_by"),
+        )

@@ -79,8 +79,17 @@ class RunningStandins:
     """Stand-ins in this process: where they are and what they hold."""
 
     base_url: str
-    book: StandinBook
-    carrier: Carrier
+    app: StandinApp
+
+    @property
+    def book(self) -> StandinBook:
+        """Return the state shared by the stand-ins."""
+        return self.app.book
+
+    @property
+    def carrier(self) -> Carrier:
+        """Return the telephone company."""
+        return self.app.carrier
 
     @property
     def realtime_url(self) -> str:
@@ -108,13 +117,14 @@ async def running_standins(
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", 0))
     sock.listen(128)
-    server = make_server(StandinApp(book, carrier))
+    app = StandinApp(book, carrier)
+    server = make_server(app)
     # `_serve`'s public wrapper would take over the process's signals, which belong to the test.
     task = asyncio.create_task(server._serve([sock]))
     try:
-        yield RunningStandins(f"http://127.0.0.1:{sock.getsockname()[1]}", book, carrier)
+        yield RunningStandins(f"http://127.0.0.1:{sock.getsockname()[1]}", app)
     finally:
         server.should_exit = True
-        await carrier.close()
+        await app.twilio.close()
         await task
         sock.close()

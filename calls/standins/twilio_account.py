@@ -1,0 +1,216 @@
+"""One account behind Twilio's REST API at the stand-in: calls and numbers (twilio.md 4, 5). It
+answers a method, a path and a form with a status and a body; it must not speak HTTP or run calls.
+"""
+
+from __future__ import annotations
+
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from calls.standins.twilio_call import LiveCall
+from calls.standins.twilio_carrier import Carrier
+from calls.standins.twilio_numbers import VoiceConfig
+
+Form = dict[str, list[str]]
+_MAX_PAGE = 1000
+_REFUSED_TO = {  # twilio.md 6.1
+    "+15005550001": (21217, "is not a valid phone number"),
+    "+15005550002": (21214, "is not reachable"),
+    "+15005550003": (21215, "is not permitted"),
+    "+15005550004": (21216, "is blocked"),
+}
+
+
+class RestError(Exception):
+    """Becomes Twilio's error body with this HTTP status and code."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+def one(form: Form, name: str) -> str:
+    """Return the last value of a form field, empty if it is absent."""
+    return form.get(name, [""])[-1]
+
+
+class AccountRest:
+    """The resources of one carrier's account."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+        self.requests: list[tuple[str, str, Form]] = []
+
+    def handle(self, method: str, path: str, form: Form) -> tuple[int, dict[str, Any]]:
+        """Answer a request below the account; raises RestError."""
+        self.requests.append((method, path, form))
+        _, *names = path.split("/")
+        if not names:
+            sid = self.carrier.account_sid
+            return 200, {"sid": sid, "status": "active", "type": "Full", "friendly_name": "test"}
+        if names[0] == "Calls":
+            return self._calls(method, names[1:], form)
+        if names[0] == "IncomingPhoneNumbers":
+            return self._numbers(method, names[1:], form)
+        raise RestError(404, 20404, f"The requested resource {path} was not found")
+
+    # -- calls (4.1, 4.3) ---------------------------------------------------------------------
+
+    def _calls(self, method: str, names: list[str], form: Form) -> tuple[int, dict[str, Any]]:
+        if not names:
+            if method == "POST":
+                return 201, self._create_call(form)
+            calls = [self._call_body(call) for call in reversed(self.carrier.calls.values())]
+            wanted = {"to": one(form, "To"), "from": one(form, "From")}
+            for key, value in wanted.items():
+                calls = [call for call in calls if not value or call[key] == value]
+            return 200, self._page("calls", "Calls", calls, form)
+        call = self.carrier.calls.get(names[0])
+        if call is None or len(names) > 1:
+            raise RestError(404, 20404, "The requested resource was not found")
+        if method == "POST":
+            self._update_call(call, form)
+        elif method != "GET":
+            raise RestError(405, 20004, "Method not allowed")
+        return 200, self._call_body(call)
+
+    def _create_call(self, form: Form) -> dict[str, Any]:
+        to, from_ = one(form, "To"), one(form, "From")
+        if not to:
+            raise RestError(400, 21201, "No 'To' number is specified")
+        if not from_:
+            raise RestError(400, 21213, "No 'From' number is specified")
+        owned = from_ == "+15005550006" or self.carrier.numbers.find(from_) is not None
+        if not owned:
+            raise RestError(400, 21210, f"The source phone number {from_} is not verified")
+        if to in _REFUSED_TO:
+            code, text = _REFUSED_TO[to]
+            raise RestError(400, code, f"The number {to} {text}")
+        url, twiml = one(form, "Url"), one(form, "Twiml")
+        if not url and not twiml:
+            raise RestError(400, 21205, "Url parameter is required")
+        if len(twiml) > 4000:
+            raise RestError(400, 21612, "Twiml is longer than 4000 characters")
+        voice = VoiceConfig(
+            voice_url=url,
+            voice_method=one(form, "Method") or "POST",
+            voice_fallback_url=one(form, "FallbackUrl"),
+            status_callback=one(form, "StatusCallback"),
+            status_callback_method=one(form, "StatusCallbackMethod") or "POST",
+        )
+        call = self.carrier.start_outbound(
+            to,
+            from_,
+            voice,
+            twiml=None if url else twiml,  # with both, Twiml is ignored (4.1)
+            status_events=tuple(form.get("StatusCallbackEvent", ["completed"])),
+        )
+        return self._call_body(call)
+
+    def _update_call(self, call: LiveCall, form: Form) -> None:
+        if call.ended:
+            # Twilio answers one or the other, depending on how long ago it ended (trap T16).
+            if len(self.requests) % 2:
+                raise RestError(400, 21220, "Call is not in-progress. Cannot redirect.")
+            raise RestError(404, 20404, "The requested resource was not found")
+        status, twiml, url = (one(form, key) for key in ("Status", "Twiml", "Url"))
+        if twiml and url:
+            raise RestError(400, 21218, "Twiml and Url exclude each other")
+        if status in ("completed", "canceled"):
+            call.complete_by_rest()
+        elif status:
+            raise RestError(400, 21600, f"Invalid status {status}")
+        elif twiml:
+            if len(twiml) > 4000:
+                raise RestError(400, 21612, "Twiml is longer than 4000 characters")
+            call.replace_by_rest("twiml", twiml, "POST")
+        elif url:
+            call.replace_by_rest("url", url, one(form, "Method") or "POST")
+
+    def _call_body(self, call: LiveCall) -> dict[str, Any]:
+        end = call.ended_at
+        seconds = int((end - call.started_at).total_seconds()) if end is not None else None
+        sid = self.carrier.account_sid
+        return {
+            "sid": call.call_sid,
+            "account_sid": sid,
+            "api_version": "2010-04-01",
+            "to": call.to,
+            "to_formatted": call.to,
+            "from": call.from_,
+            "from_formatted": call.from_,
+            "direction": call.direction,
+            "status": call.status,
+            "answered_by": None,
+            "parent_call_sid": None,
+            "forwarded_from": None,
+            "caller_name": None,
+            "group_sid": None,
+            "phone_number_sid": (self.carrier.numbers.find(call.to) or {}).get("sid"),
+            "annotation": None,
+            "date_created": format_datetime(call.started_at),
+            "date_updated": format_datetime(end or call.started_at),
+            "start_time": format_datetime(call.started_at),
+            "end_time": format_datetime(end) if end is not None else None,
+            "duration": None if seconds is None else str(seconds),
+            "price": None,  # rated minutes later (4.3)
+            "price_unit": "USD",
+            "queue_time": "0",
+            "trunk_sid": None,
+            "uri": f"/2010-04-01/Accounts/{sid}/Calls/{call.call_sid}.json",
+            "subresource_uris": {},
+        }
+
+    # -- numbers (5) --------------------------------------------------------------------------
+
+    def _numbers(self, method: str, names: list[str], form: Form) -> tuple[int, dict[str, Any]]:
+        numbers = self.carrier.numbers
+        if not names:
+            if method != "GET":
+                raise RestError(405, 20004, "Buying numbers is not part of this stand-in")
+            wanted = one(form, "PhoneNumber")
+            name = one(form, "FriendlyName")
+            found = [
+                resource
+                for resource in numbers.resources.values()
+                if wanted.replace("*", "") in resource["phone_number"]
+                and (not name or resource["friendly_name"] == name)
+            ]
+            key = "incoming_phone_numbers"
+            return 200, self._page(key, "IncomingPhoneNumbers", found, form)
+        sid = names[0]
+        if sid not in numbers.resources or len(names) > 1:
+            raise RestError(404, 20404, "The requested resource was not found")
+        if method == "DELETE":
+            numbers.alarms.append(f"DELETE {numbers.resources[sid]['phone_number']}")
+            raise RestError(405, 20004, "Releasing a number is refused by this stand-in")
+        if method == "POST":
+            numbers.update(sid, {key: values[-1] for key, values in form.items()})
+        return 200, numbers.resources[sid]
+
+    def _page(
+        self, key: str, resource: str, rows: list[dict[str, Any]], form: Form
+    ) -> dict[str, Any]:
+        size = min(_MAX_PAGE, max(1, int(one(form, "PageSize") or "50")))
+        page = int(one(form, "Page") or "0")
+        shown = rows[page * size : (page + 1) * size]
+        base = f"/2010-04-01/Accounts/{self.carrier.account_sid}/{resource}.json"
+        kept = {name: values[0] for name, values in form.items() if name not in ("Page",)}
+
+        def uri(number: int) -> str:
+            token = {"PageToken": f"PA{number}"} if number else {}
+            return f"{base}?{urlencode({**kept, 'PageSize': size, 'Page': number, **token})}"
+
+        more = (page + 1) * size < len(rows)
+        return {
+            "page": page,
+            "page_size": size,
+            "start": page * size,
+            "end": page * size + max(0, len(shown) - 1),
+            "uri": uri(page),
+            "first_page_uri": uri(0),
+            "previous_page_uri": uri(page - 1) if page else None,
+            "next_page_uri": uri(page + 1) if more else None,
+            key: shown,
+        }
