@@ -85,6 +85,7 @@ class CallPolicyAdmin(ScopedAdmin):
         *("recording_consent", "direction", "country"),
     )
     search_fields = ("name", "source", "sector")
+    ordering = ("name", "-effective_from")  # the count below makes Django forget the model's
     date_hierarchy = "effective_from"
     inlines = (WordingInline,)
     actions = ("mark_reviewed",)

@@ -68,7 +68,7 @@ class OrganisationAdmin(ScopedAdmin):
             if request.user.is_superuser
             else (organisations_visible_to(request.user))
         )
-        return rows.annotate(member_count=Count("memberships"))
+        return rows.annotate(member_count=Count("memberships")).order_by("name")
 
     def choices_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Offer the person's own organisations."""

@@ -41,7 +41,7 @@ class ScopedForm(SecretKeepingForm):
         own = cleaned.get("organisation") or getattr(self.instance, "organisation", None)
         if own is None or not isinstance(self.instance, OrganisationOwned):
             return cleaned
-        for name, value in cleaned.items():
+        for name, value in list(cleaned.items()):
             if isinstance(value, OrganisationOwned) and value.organisation_id != own.pk:
                 self.add_error(
                     name,

@@ -25,7 +25,7 @@ def users_visible_to(user: Any) -> QuerySet[Any]:
 
     Superusers are hidden from everybody else: who may edit them may become one.
     """
-    people = get_user_model()._default_manager.all()
+    people = get_user_model()._default_manager.order_by("username")
     if user.is_superuser:
         return people
     shared = Q(pk=user.pk) | Q(
