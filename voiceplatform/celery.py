@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_init, worker_process_init
+from celery.signals import beat_init, celeryd_init, setup_logging, worker_process_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceplatform.settings")
 
@@ -26,7 +26,7 @@ def _keep_our_logging(**_: Any) -> None:
     """Django's setup has configured logging already; being connected stops Celery's own."""
 
 
-@worker_init.connect
+@celeryd_init.connect
 def _name_worker(**_: Any) -> None:
     from voiceplatform.logconf import set_process
 

@@ -167,13 +167,13 @@ def test_kill_9_of_valkey_brings_it_back_on_its_socket_and_the_worker_recovers(
 ) -> None:
     path = running_platform.var_dir / "run" / "valkey.sock"
     worker = running_platform.pid_of("worker")
+    # A worker that listens waits in a BRPOP, which Valkey lists as a blocked client.
+    wait_until(lambda: _blocked_clients(str(path)) >= 1, what="the worker to listen", seconds=60)
     before = running_platform.kill("valkey")
     wait_until(lambda: running_platform.find("valkey") not in (None, before), what="a new Valkey")
     wait_until(lambda: running_platform.get("/readyz")[0] == 200, what="readiness", seconds=10)
     assert path.is_socket()
-    # The beat's next poke must reach the worker again: it subscribes to its queue by a BRPOP,
-    # which Valkey lists as a blocked client.
-    wait_until(lambda: _blocked_clients(str(path)) >= 1, what="the worker to listen", seconds=40)
+    wait_until(lambda: _blocked_clients(str(path)) >= 1, what="it to listen again", seconds=60)
     assert running_platform.pid_of("worker") == worker
 
 
@@ -215,6 +215,29 @@ def test_starting_again_on_a_crashed_database_child_names_the_reason(start_platf
     )  # fmt: skip
     assert platform.process.wait(30) == 1
     assert "the database could not be prepared" in platform.output()
+    platform.assert_nothing_left(seconds=2)
+
+
+def test_runs_on_postgresql_with_keys_from_the_environment(
+    start_platform: Start, postgres_url: str
+) -> None:
+    platform = start_platform(
+        DATABASE_URL=postgres_url, SECRET_KEY="k" * 60,
+        FIELD_ENCRYPTION_KEYS="dGVzdC1vbmx5LWtleS10ZXN0LW9ubHkta2V5LTAwMDA=",
+    )  # fmt: skip
+    assert platform.get("/readyz")[0] == 200
+    assert "sign in:" not in platform.output()  # administrators are the operator's business there
+    assert not (platform.var_dir / "db.sqlite3").exists()
+    assert not (platform.var_dir / "keys").exists()
+    assert platform.stop() == 0
+
+
+def test_stand_ins_run_beside_it_on_a_port_of_their_own(start_platform: Start) -> None:
+    platform = start_platform(standins=True)
+    assert "\nstandins " in platform.output()
+    platform.pid_of("standins")
+    assert platform.get("/readyz")[0] == 200
+    assert platform.stop() == 0
     platform.assert_nothing_left(seconds=2)
 
 

@@ -179,6 +179,7 @@ class Supervisor:
         for number in os.read(self._wake_read, 512):
             if number in STOP_SIGNALS:
                 self._stops += 1
+                log.info("told to stop", signal=signal.Signals(number).name)
         if self._stops > 1:
             raise _KillRequested
 
