@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -90,9 +90,9 @@ def signed(view: SignedView[P]) -> View[P]:
         try:
             if len(request.body) > MAX_BODY_BYTES:
                 return _refusal(413, "the body is over 64 KiB")
-        except RequestDataTooBig:
-            return _refusal(413, "the body is over its limit")
-        form = _form_of(request)
+            form = _form_of(request)
+        except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent):
+            return _refusal(413, "the request is over its limit")
         if form is None:
             return _refusal(400, "the body is neither a form nor a JSON object")
         account = await in_database(_account, form.get("AccountSid", ""))
