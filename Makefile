@@ -17,21 +17,21 @@ help: ## list the targets
 # One stamp per requirements file: a second run costs nothing, a changed pin installs it.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11. Fix: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@began=$$SECONDS; $(PYTHON) -m venv $(VENV); echo "created $(VENV) in $$((SECONDS - began)) s"
 
 $(VENV)/.runtime-stamp: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@began=$$SECONDS; $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; echo "installed requirements.txt in $$((SECONDS - began)) s"
 	@touch $@
 
 $(VENV)/.dev-stamp: requirements.txt requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@began=$$SECONDS; $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; echo "installed requirements-dev.txt in $$((SECONDS - began)) s"
 	@touch $@ $(VENV)/.runtime-stamp
 
 serve: $(VENV)/.runtime-stamp ## run everything from the environment (HOST, PORT, STANDINS=1)
 	@exec $(BIN)/python -m voiceplatform.supervisor
 
 demo: $(VENV)/.runtime-stamp ## sample assistants and three calls without any account (ONCE=1, PORT)
-	@exec $(BIN)/python -m calls.standins.demo
+	@exec $(BIN)/python -m voiceplatform.demo
 
 chromium:
 	@command -v chromium >/dev/null && exit 0; \
