@@ -251,6 +251,8 @@ LOGGING = {"debug": DEBUG}
 # Admin and REST (voiceplatform.admin_look, voiceplatform.drf)
 UNFOLD = admin_look.UNFOLD
 LOGIN_URL = "admin:login"
+# unfold's login form forgets the page that Django proposes.
+LOGIN_REDIRECT_URL = "admin:index"
 REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["voiceplatform.drf.BearerKey"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
