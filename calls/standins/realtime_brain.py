@@ -98,7 +98,8 @@ class RuleBrain:
         if turn.out_of_band:
             return [Speak(self.out_of_band_say)]
         if turn.outputs:
-            return self._run(self._after_tools or Step(say="Result: {output}"), turn)
+            step, self._after_tools = self._after_tools, None
+            return self._run(step or Step(say="Result: {output}"), turn)
         if turn.heard is None:
             return [Speak(self.greeting)]
         for index, rule in enumerate(self.rules):
@@ -112,7 +113,8 @@ class RuleBrain:
     def _run(self, step: Step, turn: Turn) -> list[Part]:
         parts: list[Part] = [Speak(_fill(step.say, turn))] if step.say else []
         parts += step.tools
-        self._after_tools = step.then if step.tools else None
+        if step.tools:  # speech in between does not forget what a running tool leads to
+            self._after_tools = step.then
         return parts
 
 

@@ -45,6 +45,8 @@ def refusal_status(
     """Return the HTTP status that answers the upgrade instead of 101, if any."""
     if profile.upgrade_status is not None:
         return profile.upgrade_status
+    if "call_id" in query:
+        return 404  # this stand-in has no SIP or WebRTC calls to attach to (1.5)
     if profile.dialect == "azure_ga" and "api-version" in query:
         return 401  # a documented cause of 401 (1.3)
     return None if api_key(profile, query, headers) else 401

@@ -106,11 +106,13 @@ class RespondingCore(RealtimeCore):
         parts = self.brain.reply(turn)
         may_call = settings["tool_choice"] != "none"
         everything = self.profile.call_undeclared_tools
-        return [
+        allowed = [
             part
             for part in parts
             if isinstance(part, Speak) or (may_call and (everything or part.name in turn.tools))
         ]
+        # A model that may not call the tool it wants says so; it does not fall silent.
+        return allowed or ([Speak("I cannot do that.")] if parts else [])
 
     def _resume(self, response: Response, steps: Iterator[int]) -> None:
         while response.active and not self.closed:

@@ -411,6 +411,25 @@ class LiveCall:
             self._error(*error)
         return ended_by
 
+    def _child_callback(self, dial: Verb, child_sid: str, to: str, outcome: str) -> None:
+        """Report the end of a dialled leg to its noun's statusCallback (4.6)."""
+        noun = next(iter(dial.children), None)
+        url = noun.attributes.get("statusCallback") if noun is not None else None
+        if noun is None or not url:
+            return
+        form = self.form() | {
+            "CallSid": child_sid,
+            "ParentCallSid": self.call_sid,
+            "To": to,
+            "Called": to,
+            "Direction": "outbound-dial",
+            "CallStatus": outcome,
+            "CallbackSource": "call-progress-events",
+            "SequenceNumber": "0",
+            "Timestamp": format_datetime(datetime.now(UTC)),
+        }
+        self.call_back(url, noun.attributes.get("statusCallbackMethod", "POST"), form)
+
     async def _dial(self, verb: Verb) -> dict[str, str]:
         target = verb.text or next((child.text for child in verb.children), "")
         callee = self.callees.get(target, Callee())
@@ -420,7 +439,9 @@ class LiveCall:
         if callee.outcome == "completed":
             self.note("bridged", to=target)
             await self._pause(callee.talk_seconds)
-        extra = {"DialCallStatus": callee.outcome, "DialCallSid": "CA" + uuid.uuid4().hex}
+        child_sid = "CA" + uuid.uuid4().hex
+        extra = {"DialCallStatus": callee.outcome, "DialCallSid": child_sid}
+        self._child_callback(verb, child_sid, target, callee.outcome)
         if callee.outcome == "completed":
             extra |= {"DialCallDuration": "1", "DialBridged": "true"}
         self.note("dial_ended", to=target, status=callee.outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 from collections.abc import AsyncIterator
@@ -164,7 +165,9 @@ async def test_unknown_verbs_and_attributes_are_12200_and_ignored() -> None:
 @pytest.mark.parametrize("outcome", ["completed", "busy", "no-answer"])
 async def test_dial_rings_a_callee_and_reports_to_the_action(outcome: str) -> None:
     async with both() as (standins, platform):
-        dial = f'<Dial action="{platform.base_url}/dialled"><Number>+15550100099</Number></Dial>'
+        base = platform.base_url
+        number = f'<Number statusCallback="{base}/leg">+15550100099</Number>'
+        dial = f'<Dial action="{base}/dialled">{number}</Dial>'
         platform.answers["/twilio/voice"] = lambda form: (200, f"<Response>{dial}</Response>")
         platform.answers["/dialled"] = lambda form: (200, "<Response/>")
         standins.carrier.callees["+15550100099"] = Callee(outcome)  # type: ignore[arg-type]
@@ -173,6 +176,9 @@ async def test_dial_rings_a_callee_and_reports_to_the_action(outcome: str) -> No
         form = next(form for path, form in platform.asked if path == "/dialled")
         assert form["DialCallStatus"] == outcome
         assert ("DialCallDuration" in form) is (outcome == "completed")
+        leg = next(form for path, form in platform.asked if path == "/leg")
+        assert (leg["CallStatus"], leg["ParentCallSid"]) == (outcome, report.call_sid)
+        assert leg["CallSid"] == form["DialCallSid"]
 
 
 async def test_redirects_are_followed_and_loops_end() -> None:
@@ -259,6 +265,27 @@ async def test_number_without_answer_and_number_on_a_trunk() -> None:
         standins.carrier.numbers.find(TO)["trunk_sid"] = "TK1"  # type: ignore[index]
         await standins.carrier.place_call(TO, FROM, scenario=SILENT)
         assert platform.paths() == []
+
+
+async def test_simultaneous_callers_hear_their_own_words() -> None:
+    async with both() as (standins, platform):
+        base = platform.base_url
+        platform.answers["/twilio/voice"] = lambda form: (
+            200,
+            connect_twiml(f"{platform.ws_url}/media/{form['CallSid']}", action=base + "/after"),
+        )
+        plans = [
+            Scenario(f"caller {n}", caller=(say(f"This is caller number {n}."), hang_up()))
+            for n in range(6)
+        ]
+        placed = [
+            standins.carrier.place_call(TO, f"+1555010010{n}", scenario=plan)
+            for n, plan in enumerate(plans)
+        ]
+        reports = await asyncio.gather(*placed)
+        for n, report in enumerate(reports):
+            assert report.heard[1:] == [f"You said: This is caller number {n}."]
+            assert report.ok, report
 
 
 async def test_shipped_barge_in_plays_over_sockets() -> None:

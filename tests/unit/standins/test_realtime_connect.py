@@ -64,6 +64,10 @@ def test_an_upgrade_can_be_refused(status: int) -> None:
     assert (session.events, session.other) == ([], [Refuse(status)])
 
 
+def test_o25_attaching_to_an_unknown_call_is_404() -> None:
+    assert Session(configure=False, query={"call_id": "rtc_1"}).other == [Refuse(404)]
+
+
 def test_no_key_is_refused_at_the_upgrade() -> None:
     assert Session(configure=False, headers={}).other == [Refuse(401)]
 

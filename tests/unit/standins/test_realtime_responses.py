@@ -231,6 +231,12 @@ def test_undeclared_tools_are_called_only_by_profile() -> None:
         assert ("response.function_call_arguments.done" in kinds_seen) is allowed
 
 
+def test_a_model_that_may_not_call_its_tool_says_so() -> None:
+    session = Session(brain=RuleBrain([Rule(Step(tools=(CallTool("invented", "{}"),)))]))
+    session.speak("Go")
+    assert words_in(session.run(3000)) == ["I cannot do that."]
+
+
 def test_out_of_band_text_response_stays_outside_the_conversation() -> None:
     session = Session()
     session.send("response.create", response=say_exactly("Talking all the time. " * 5))

@@ -53,6 +53,16 @@ def test_booking_rules_chain_tools_and_speech() -> None:
     assert "which time" in answer.text
 
 
+def test_speech_between_tool_and_output_does_not_forget_what_follows() -> None:
+    brain = load_scenario("booking").brain()
+    brain.reply(Turn("I would like to book a cleaning on Friday."))
+    assert brain.reply(Turn("Are you there?")) == [Speak("You said: Are you there?")]
+    outputs = (ToolOutput("check_availability", "[]"),)
+    [answer] = brain.reply(Turn(None, outputs=outputs))
+    assert isinstance(answer, Speak)
+    assert "which time" in answer.text
+
+
 def parse(text: str) -> Scenario:
     return parse_scenario(yaml.safe_load(text), "x.yaml")
 
