@@ -11,6 +11,8 @@ from typing import Protocol
 
 from calls.standins.peer import Close, Output, Refuse, Send
 
+MAX_STEPS_AT_ONE_TIME = 10_000
+
 
 class Part(Protocol):
     """Anything that lives by time given to it."""
@@ -60,11 +62,13 @@ def run_virtual(
     """Run until `until_ms` (inclusive), `stop_when`, or until nothing is left; return the time.
 
     Outputs are drained after every step, so a part that answers at once is heard at the same
-    instant plus latency. The same inputs give the same run.
+    instant plus latency. The same inputs give the same run. Raises RuntimeError when time stands
+    still: a part keeps asking for a deadline that has passed.
     """
     clock = clock or VirtualClock()
     travelling: list[tuple[int, int, Wire, Output]] = []
     number = 0
+    steps = 0
 
     def collect() -> None:
         nonlocal number
@@ -81,6 +85,10 @@ def run_virtual(
             due.append(travelling[0][0])
         if not due or min(due) > until_ms:
             return clock.now_ms
+        steps = steps + 1 if min(due) <= clock.now_ms else 0
+        if steps > MAX_STEPS_AT_ONE_TIME:
+            stuck = [part for part in parts if (part.next_deadline_ms() or 0) <= clock.now_ms]
+            raise RuntimeError(f"time stands still at {clock.now_ms} ms because of {stuck}")
         clock.advance_to(max(clock.now_ms, min(due)))
         for part in parts:
             part.tick(clock.now_ms)

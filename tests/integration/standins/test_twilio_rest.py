@@ -318,3 +318,28 @@ def test_the_process_serves_and_stops_on_sigterm(inherited: bool) -> None:
         process.kill()
         process.communicate()
         sock.close()
+
+
+def test_the_process_dies_with_its_parent() -> None:
+    parent_code = (
+        "import subprocess, sys, time\n"
+        "child = [sys.executable, '-m', 'calls.standins', '--port', '0', '--die-with-parent']\n"
+        "subprocess.Popen(child)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", parent_code], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert parent.stdout is not None
+        url = parent.stdout.readline().strip()
+        with httpx.Client(base_url=url, timeout=10) as http:
+            assert http.get("/healthz").status_code == 200
+        parent.kill()
+        # The child holds the other end of the pipe: it closes when the child is gone.
+        assert parent.stdout.read() == ""
+        with httpx.Client(base_url=url, timeout=1) as http, pytest.raises(httpx.ConnectError):
+            http.get("/healthz")
+    finally:
+        parent.kill()
+        parent.communicate()

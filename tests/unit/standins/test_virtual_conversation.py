@@ -125,3 +125,18 @@ def test_wires_keep_order_and_latency() -> None:
     wire = Wire(source.drain, lambda frame, at: arrived.append((frame, at)), latency_ms=7)
     assert run_virtual([source], 1000, [wire], clock=clock) == 17
     assert arrived == [("a", 7), ("b", 7), ("c", 17)]
+
+
+def test_a_part_that_never_meets_its_deadline_is_named() -> None:
+    class Stubborn:
+        def tick(self, now_ms: int) -> None:
+            return
+
+        def next_deadline_ms(self) -> int | None:
+            return 5
+
+        def __repr__(self) -> str:
+            return "Stubborn"
+
+    with pytest.raises(RuntimeError, match=r"stands still at 5 ms because of \[Stubborn\]"):
+        run_virtual([Stubborn()], 1000)
