@@ -45,6 +45,13 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": True,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("calls/icon.svg"),
+        }
+    ],
     "STYLES": [lambda request: static("calls/admin.css")],
     "DASHBOARD_CALLBACK": "calls.admin.dashboard.dashboard",
     "BORDER_RADIUS": "8px",

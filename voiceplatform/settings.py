@@ -253,6 +253,7 @@ UNFOLD = admin_look.UNFOLD
 LOGIN_URL = "admin:login"
 # unfold's login form forgets the page that Django proposes.
 LOGIN_REDIRECT_URL = "admin:index"
+FORMAT_MODULE_PATH = "voiceplatform.formats"
 REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["voiceplatform.drf.BearerKey"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

@@ -29,6 +29,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["routes"] = _routes(user)
         context["routes_total"] = sum(row["total"] for row in context["routes"])
     context["cards"] = cards
+    context["title"] = "Overview"
     return context
 
 

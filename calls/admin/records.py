@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.decorators import display
 
 from calls.admin.call_page import PERMISSION, call_outcome, call_page
@@ -65,7 +66,7 @@ class CallAdmin(ReadOnlyAdmin):
 
     change_form_template = "admin/calls/call/change_form.html"
     list_display = (
-        *("created_at", "caller_shown", "number_shown", "assistant", "status_badge"),
+        *("when", "caller_shown", "number_shown", "assistant", "status_badge"),
         *("outcome", "duration", "cost", "first_word"),
     )
     list_filter = (
@@ -93,6 +94,11 @@ class CallAdmin(ReadOnlyAdmin):
             "number", "revision__assistant", "connection", "organisation"
         ).defer(*_SEALED)
 
+    @admin.display(description="When", ordering="created_at")
+    def when(self, obj: Call) -> Any:
+        """Return when it rang."""
+        return obj.created_at
+
     @admin.display(description="From", ordering="caller")
     def caller_shown(self, obj: Call) -> str:
         """Return the caller."""
@@ -113,15 +119,13 @@ class CallAdmin(ReadOnlyAdmin):
         """Return the status as a badge."""
         return obj.status, str(obj.get_status_display()).lower()
 
-    @display(
-        description="Outcome", ordering="ended_reason", label={"broke": "danger", "fine": "info"}
-    )
-    def outcome(self, obj: Call) -> Any:
-        """Return the ended reason in words."""
-        if not obj.ended_reason:
-            return None
+    @admin.display(description="Outcome", ordering="ended_reason")
+    def outcome(self, obj: Call) -> str:
+        """Return the ended reason in words; marked when something broke."""
         words = reason_in_words(obj.ended_reason)
-        return ("broke" if is_failure(obj.ended_reason) else "fine"), words
+        if is_failure(obj.ended_reason):
+            return format_html('<span class="vp-badge vp-badge-danger">{}</span>', words)
+        return words or "–"
 
     @admin.display(description="Duration", ordering="duration_seconds")
     def duration(self, obj: Call) -> str:

@@ -18,6 +18,7 @@ _LANE_HEIGHT = 44
 _LANE_TOP = 14
 _BAR_HEIGHT = 24
 _MINIMUM_BAR = 3.0
+_LABEL_PER_CHARACTER = 6.0
 _TICK_STEPS_MS = (
     *(500, 1000, 2000, 5000, 10_000, 15_000, 30_000),
     *(60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000),
@@ -153,7 +154,7 @@ def _bar(span: Span, ended_ms: int, scale: float, tops: dict[str, int]) -> Bar:
         height=_BAR_HEIGHT,
         css=f"vp-bar-{span.lane}{f' vp-bar-{span.kind}' if span.kind else ''}",
         title="; ".join(part for part in parts if part),
-        label=span.label if width > 9 * len(span.label) else "",
+        label=span.label if width > _LABEL_PER_CHARACTER * len(span.label) + 12 else "",
         anchor=span.anchor,
         cut_x=round(x + width, 1) if span.kind == "interrupted" else None,
     )
