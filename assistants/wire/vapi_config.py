@@ -1,22 +1,38 @@
 """The reader of Vapi's assistant object (vapi.md 2, checked 2026-11-22).
 
-Owns which fields of a document the platform works with and how an edit in the admin is written back
-into the document. Pure and total: whatever JSON arrives, nothing raises; a value of the wrong type
-is read as if it were absent. Everything not read here stays in the raw document.
+Owns which fields of a document the platform works with, where old and hand-written exports keep
+them, and how an edit in the admin is written back. Pure and total: whatever JSON arrives, nothing
+raises; a value of the wrong type is read as if it were absent. Everything not read here stays in
+the raw document.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Voices that a Realtime session accepts (vapi.md 2.4): Vapi's page and its schema note together.
-REALTIME_VOICES: Final = (
-    *("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar"),
-)
-DEFAULT_VOICE: Final = "marin"
+from assistants.legacy import inline_tools
+from assistants.voices import DEFAULT_VOICE, REALTIME_VOICES, StandIn, stand_in
+
+__all__ = [
+    "DEFAULT_VOICE",
+    "DURATION_SECONDS",
+    "FIRST_MESSAGE_MODES",
+    "REALTIME_VOICES",
+    "SPEAKS_FIRST",
+    "AssistantReading",
+    "PromptPlace",
+    "is_any_language",
+    "is_audio_url",
+    "prompt_places",
+    "read_assistant",
+    "voice_of",
+    "write_assistant",
+]
+
 SPEAKS_FIRST: Final = "assistant-speaks-first"
 FIRST_MESSAGE_MODES: Final = (
     SPEAKS_FIRST,
@@ -24,7 +40,20 @@ FIRST_MESSAGE_MODES: Final = (
     "assistant-waits-for-user",
 )
 DEFAULT_DURATION_SECONDS: Final = 600
-_DURATION_SECONDS: Final = (10, 43_200)
+DURATION_SECONDS: Final = (10, 43_200)
+# Where hand-written documents keep the prompt when `model` has none; the first one wins.
+_TOP_PROMPTS: Final = ("systemPrompt", "prompt", "systemMessage", "instructions")
+_MODEL_PROMPTS: Final = ("systemPrompt", "prompt", "systemMessage")
+_AUDIO_URL: Final = re.compile(r"\s*https?://\S+\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlace:
+    """A place of a document that holds a prompt: its JSON path, and whether it is used."""
+
+    path: str
+    text: str
+    is_used: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +82,61 @@ def read_assistant(document: Any) -> AssistantReading:
     model = _object(whole.get("model"))
     server = _object(whole.get("server"))
     mode = _text(whole.get("firstMessageMode"))
+    first_message = _text(whole.get("firstMessage"))
     return AssistantReading(
         name=_text(whole.get("name")),
-        instructions=_instructions(model),
-        first_message=_text(whole.get("firstMessage")),
+        instructions=_instructions(whole),
+        # An address would be read out letter by letter; playing the file comes later.
+        first_message="" if is_audio_url(first_message) else first_message,
         first_message_mode=mode if mode in FIRST_MESSAGE_MODES else SPEAKS_FIRST,
         first_message_interruptible=whole.get("firstMessageInterruptionsEnabled") is True,
         end_call_message=_text(whole.get("endCallMessage")),
-        voice=_voice(_object(whole.get("voice"))),
+        voice=voice_of(whole.get("voice")).voice,
         language=_language(_object(whole.get("transcriber"))),
-        model=_realtime_model(model),
+        model=_realtime_model(model.get("model") or whole.get("model")),
         max_duration_seconds=_whole_number(
-            whole.get("maxDurationSeconds"), _DURATION_SECONDS, DEFAULT_DURATION_SECONDS
+            whole.get("maxDurationSeconds"), DURATION_SECONDS, DEFAULT_DURATION_SECONDS
         ),
         server_url=_text(server.get("url")) or _text(whole.get("serverUrl")),
         server_secret=_text(server.get("secret")) or _text(whole.get("serverUrlSecret")),
-        inline_tools=tuple(tool for tool in _list(model.get("tools")) if isinstance(tool, dict)),
-        tool_ids=tuple(
-            dict.fromkeys(item for item in _list(model.get("toolIds")) if isinstance(item, str))
-        ),
+        inline_tools=tuple(inline_tools(whole, model)),
+        tool_ids=_tool_ids(model),
     )
+
+
+def _tool_ids(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return ``toolIds``, then what only ``toolRefs`` names (vapi.md 2.3)."""
+    refs = (_object(ref).get("toolId") for ref in _list(model.get("toolRefs")))
+    ids = (*_list(model.get("toolIds")), *refs)
+    return tuple(dict.fromkeys(item for item in ids if isinstance(item, str)))
+
+
+def prompt_places(document: Any) -> tuple[PromptPlace, ...]:
+    """Return every place that holds a prompt; the used ones, joined, are the instructions.
+
+    System messages win over ``model.systemPrompt``, which wins over the fields that hand-written
+    documents have at the top. A top-level ``context`` belongs to a top-level prompt.
+    """
+    whole = _object(document)
+    model = _object(whole.get("model"))
+    groups = [
+        [
+            (f"$.model.messages[{index}].content", _text(_object(message).get("content")))
+            for index, message in enumerate(_list(model.get("messages")))
+            if _object(message).get("role") == "system"
+        ],
+        *([(f"$.model.{key}", _text(model.get(key)))] for key in _MODEL_PROMPTS),
+        *([(f"$.{key}", _text(whole.get(key)))] for key in _TOP_PROMPTS),
+        [("$.context", _text(whole.get("context")))],
+    ]
+    places: list[PromptPlace] = []
+    for group in groups:
+        found = [(path, text) for path, text in group if text.strip()]
+        used = not any(place.is_used for place in places)
+        if found and found[0][0] == "$.context":
+            used = all(p.path.count(".") == 1 for p in places if p.is_used)
+        places += [PromptPlace(path, text, used) for path, text in found]
+    return tuple(places)
 
 
 def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,16 +146,20 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
     and leaves inline ones alone; an empty ``model`` keeps what the document says.
     """
     new = dict(_object(document))
-    model = dict(_object(new.get("model")))
+    short = _text(new.get("model"))
+    model = {"model": short} if short else dict(_object(new.get("model")))
+    before = dict(model)
     for key, value in changes.items():
         if key in _PLAIN:
             new[_PLAIN[key]] = value
-        elif key == "instructions":
+        elif key == "instructions" and _instructions(new) != value:
+            new = {k: v for k, v in new.items() if k not in (*_TOP_PROMPTS, "context")}
             model = _with_instructions(model, value)
         elif key == "voice":
-            new["voice"] = _with_voice(_object(new.get("voice")), value)
+            new["voice"] = _with_voice(new.get("voice"), value)
         elif key == "language":
-            new["transcriber"] = {**_object(new.get("transcriber")), "language": value}
+            spoken = value or "multi"
+            new["transcriber"] = {**_object(new.get("transcriber")), "language": spoken}
         elif key == "model" and value:
             model |= {"provider": "openai", "model": value}
         elif key == "tool_ids":
@@ -100,7 +168,7 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
             new = _with_server(new, "url", "serverUrl", value)
         elif key == "server_secret":
             new = _with_server(new, "secret", "serverUrlSecret", value)
-    if model:
+    if model and (model != before or not short):
         new["model"] = {"provider": "openai", **model}
     return new
 
@@ -131,47 +199,54 @@ def _with_server(document: dict[str, Any], key: str, legacy_key: str, value: str
     return new
 
 
-def _with_voice(voice: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _with_voice(voice: Any, name: str) -> Any:
     """Keep another provider's voice whose stand-in was not changed."""
-    if _voice(voice) == name and voice:
+    if voice and voice_of(voice).voice == name:
         return voice
     return {"provider": "openai", "voiceId": name}
 
 
 def _with_instructions(model: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Put ``text`` where the first system message was; later system messages are part of it."""
-    if _instructions(model) == text:
-        return dict(model)
     others = [m for m in _list(model.get("messages")) if _object(m).get("role") != "system"]
     system = [{"role": "system", "content": text}] if text else []
-    return {k: v for k, v in model.items() if k != "systemPrompt"} | {"messages": system + others}
+    kept = {key: value for key, value in model.items() if key not in _MODEL_PROMPTS}
+    return kept | {"messages": system + others}
 
 
-def _instructions(model: Mapping[str, Any]) -> str:
-    """Join the system messages; the legacy ``systemPrompt`` counts as the first (vapi.md 2.3)."""
-    parts = [_text(model.get("systemPrompt"))]
-    for message in _list(model.get("messages")):
-        entry = _object(message)
-        if entry.get("role") == "system":
-            parts.append(_text(entry.get("content")))
-    return "\n\n".join(part for part in parts if part)
+def _instructions(document: Any) -> str:
+    return "\n\n".join(place.text for place in prompt_places(document) if place.is_used)
 
 
-def _voice(voice: Mapping[str, Any]) -> str:
-    name = _text(voice.get("voiceId"))
-    is_realtime = voice.get("provider") == "openai" and name in REALTIME_VOICES
-    return name if is_realtime else DEFAULT_VOICE
+def voice_of(voice: Any) -> StandIn:
+    """Return the Realtime voice for ``voice``, an object or, in short forms, a name."""
+    entry = _object(voice)
+    name = _text(voice) or _text(entry.get("voiceId")) or _text(entry.get("voice"))
+    return stand_in(_text(entry.get("provider")), name)
+
+
+def is_audio_url(text: str) -> bool:
+    """Tell whether a first message is the address of a sound file (vapi.md 2.2)."""
+    return bool(_AUDIO_URL.fullmatch(text))
+
+
+def is_any_language(language: str) -> bool:
+    """Tell whether a transcriber's language leaves it to the model, as ``multi`` does."""
+    return language.strip().lower() in {"multi", "auto", "detect", "multilingual"}
 
 
 def _language(transcriber: Mapping[str, Any]) -> str:
-    """Take ISO 639-1 from ``en``, ``en-US`` or ``en_US``; ``multi`` and the like mean English."""
-    language = _text(transcriber.get("language")).replace("_", "-").split("-")[0].lower()
+    """Take ISO 639-1 from ``en``, ``en-US`` or ``en_US``; '' lets the model recognise it."""
+    spoken = _text(transcriber.get("language"))
+    if is_any_language(spoken):
+        return ""
+    language = spoken.replace("_", "-").split("-")[0].lower()
     is_code = len(language) == 2 and language.isascii() and language.isalpha()
     return language if is_code else "en"
 
 
-def _realtime_model(model: Mapping[str, Any]) -> str:
-    name = _text(model.get("model"))
+def _realtime_model(value: Any) -> str:
+    name = _text(value)
     return name if name.startswith("gpt-realtime") and len(name) <= 80 else ""
 
 
