@@ -26,11 +26,14 @@ from calls.media import live
 from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.models import Call, PhoneNumber, Turn
+from calls.standins.book import StandinBook
+from calls.standins.book import StandinBook
 from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import Scenario
-from calls.standins.server import RunningStandins, running_standins
+from calls.standins.server import StandinApp, make_server
 from calls.standins.twilio_call import CallReport
+from calls.standins.twilio_carrier import Carrier
 from tests import factories
 from voiceplatform.serving import server_config
 
@@ -62,7 +65,8 @@ class Rig:
     """Everything a test of the call path touches."""
 
     port: int
-    standins: RunningStandins
+    standin_origin: str
+    carrier: Carrier
     number: PhoneNumber
     session: aiohttp.ClientSession
     model_frames: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -75,7 +79,7 @@ class Rig:
     @property
     def model_sessions(self) -> list[RealtimePeer]:
         """Every socket that was opened to the model, in order."""
-        return list(self.standins.book.sessions)
+        return list(self.carrier.book.sessions)
 
     def form(self, **fields: str) -> dict[str, str]:
         """Return the fields of a voice webhook of a new call."""
@@ -142,7 +146,7 @@ class Rig:
 
     async def call(self, scenario: str | Scenario = "hello", **options: Any) -> CallReport:
         """Place a call and return Twilio's report of it once our side has stored it."""
-        report = await self.standins.carrier.place_call(
+        report = await self.carrier.place_call(
             self.number.number_e164, CALLER, scenario=scenario, **options
         )
         await self.idle()
@@ -181,21 +185,24 @@ async def until(condition: Callable[[], object], *, what: str, seconds: float = 
 
 def stream_path(twiml: str) -> str:
     """Return the path of the stream in a TwiML document."""
-    return twiml.partition('<Stream ')[2].partition('url="')[2].partition('"')[0].partition(
-        "voice.example.com"
-    )[2]
+    return (
+        twiml.partition("<Stream ")[2]
+        .partition('url="')[2]
+        .partition('"')[0]
+        .partition("voice.example.com")[2]
+    )
 
 
-def _make_line(standins: RunningStandins) -> PhoneNumber:
+def _make_line(origin: str, account_sid: str) -> PhoneNumber:
     account = factories.make_account(
-        account_sid=factories.sid("AC"),
+        account_sid=account_sid,
         auth_token=TOKEN,
         auth_token_secondary=SECONDARY_TOKEN,
-        api_base_url=standins.base_url,
+        api_base_url=origin,
     )
     connection = factories.make_connection(
-        realtime_url=standins.realtime_url,
-        rest_base_url=standins.openai_base_url,
+        realtime_url=f"{origin.replace('http', 'ws')}/v1/realtime",
+        rest_base_url=f"{origin}/v1",
         api_key="sk-standin",
     )
     return factories.make_number(
@@ -205,19 +212,31 @@ def _make_line(standins: RunningStandins) -> PhoneNumber:
     )
 
 
+async def _started(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Start a server without its main loop, which only polls for an end ten times a second."""
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[listener])
+
+
+async def _started(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Start a server without its main loop, which only polls for an end ten times a second."""
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[listener])
+
+
 @asynccontextmanager
-async def serving(application: Any) -> AsyncIterator[int]:
-    """Serve an ASGI application with our server's options on a free loopback port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(server_config(application))
-    # The public wrapper would take over the process's signals, which belong to the test.
-    task = asyncio.create_task(server._serve([listener]))
+async def serving(*servers: uvicorn.Server) -> AsyncIterator[list[int]]:
+    """Serve on free loopback ports; all end together."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in servers]
+    for server, listener in zip(servers, listeners, strict=True):
+        await _started(server, listener)
     try:
-        yield listener.getsockname()[1]
+        yield [listener.getsockname()[1] for listener in listeners]
     finally:
-        server.should_exit = True
-        await task
-        listener.close()
+        ends = zip(servers, listeners, strict=True)
+        await asyncio.gather(*(server.shutdown(sockets=[listener]) for server, listener in ends))
 
 
 @asynccontextmanager
@@ -226,18 +245,22 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
     from voiceplatform.asgi import application
 
     frames: list[list[dict[str, Any]]] = []
+    book = StandinBook(profile)
+    _tap(book, frames)
+    carrier = Carrier(PUBLIC, TOKEN, factories.sid("AC"), book=book)
+    platform = uvicorn.Server(server_config(application))
+    standin = make_server(StandinApp(book, carrier))
     async with (
-        running_standins(platform_url=PUBLIC, auth_token=TOKEN, profile=profile) as standins,
-        serving(application) as port,
+        serving(platform, standin) as (port, standin_port),
         aiohttp.ClientSession() as session,
     ):
-        standins.carrier.webhooks.reach = {PUBLIC: f"http://127.0.0.1:{port}"}
-        _tap(standins, frames)
-        number = await in_database(_make_line, standins)
-        standins.carrier.account_sid = number.twilio_account.account_sid
+        carrier.webhooks.reach = {PUBLIC: f"http://127.0.0.1:{port}"}
+        origin = f"http://127.0.0.1:{standin_port}"
+        number = await in_database(_make_line, origin, carrier.account_sid)
         try:
-            yield Rig(port, standins, number, session, frames)
+            yield Rig(port, origin, carrier, number, session, frames)
         finally:
+            await carrier.close()
             live.end_all_now()
             await live.wait_until_idle()
             for call_id in list(pool._tasks):
@@ -245,9 +268,8 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
             await asyncio.gather(*pool._closing)
 
 
-def _tap(standins: RunningStandins, frames: list[list[dict[str, Any]]]) -> None:
+def _tap(book: StandinBook, frames: list[list[dict[str, Any]]]) -> None:
     """Keep every frame that the model's stand-in receives, per session."""
-    book = standins.book
     make = book.new_session
 
     def new_session(*args: Any, **kwargs: Any) -> RealtimePeer:

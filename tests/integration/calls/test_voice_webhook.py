@@ -299,9 +299,7 @@ async def test_a_body_over_its_limit_is_413(rig: Rig, caplog: pytest.LogCaptureF
     await _assert_nothing_happened(rig, caplog)
 
 
-async def test_ids_of_another_form_are_refused(
-    rig: Rig, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_ids_of_another_form_are_refused(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     for value in ("", "CA", "CA" + "g" * 32, "AC' OR 1=1 --", "\x00"):
         assert (await rig.voice(CallSid=value)).status == 400
         assert (await rig.voice(AccountSid=value)).status == 403
