@@ -8,6 +8,8 @@ say what is wrong.
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -244,6 +246,25 @@ TWILIO_API_BASE_URL = env.text("TWILIO_API_BASE_URL").rstrip("/")
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 600, low=0, high=86_400)
 MAX_CONCURRENT_CALLS = env.integer("MAX_CONCURRENT_CALLS", 200, low=1, high=100_000)
 STANDINS = env.flag("STANDINS")
+
+
+def _egress_allow() -> list[str]:
+    """Return hosts and networks that outgoing requests may reach although they are private."""
+    entries = env.words("EGRESS_ALLOW")
+    for entry in entries:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError:
+            if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]+", entry):
+                raise env.EnvError(
+                    f"EGRESS_ALLOW holds {entry!r}, which is neither a host name nor a network. "
+                    "Fix: e.g. EGRESS_ALLOW=10.1.2.0/24,tools.internal."
+                ) from None
+    # The supervisor binds the stand-ins to loopback; nothing else becomes reachable by them.
+    return [*entries, "127.0.0.0/8"] if STANDINS else entries
+
+
+EGRESS_ALLOW = _egress_allow()
 
 LOGGING_CONFIG = "voiceplatform.logconf.configure"
 LOGGING = {"debug": DEBUG}

@@ -8,9 +8,12 @@ names re-exported here, so that replacing httpx touches one file.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+import asyncio
+import ssl
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
+import httpcore
 import httpx
 from httpx import (
     AsyncBaseTransport,
@@ -48,6 +51,7 @@ __all__ = [
     "TransportError",
     "async_client",
     "client",
+    "pinned_transport",
     "raw_request",
     "unix_transport",
 ]
@@ -134,3 +138,89 @@ def raw_request(
             },
         },
     )
+
+
+class _PinnedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to addresses that somebody has chosen for a host name, and to nothing else.
+
+    The choice happens below the connection pool, so the name stays in the Host header, in SNI and
+    in the certificate's check, and connections are shared by name, never by address.
+    """
+
+    def __init__(self, choose: Callable[[str, int], Awaitable[Sequence[str]]]) -> None:
+        self._choose = choose
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Try the chosen addresses in turn; ``timeout`` (seconds) covers the choice too."""
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                addresses = await self._choose(host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("the name was not resolved in time") from error
+        except OSError as error:
+            raise httpcore.ConnectError("the name does not resolve") from error
+        failure: Exception = httpcore.ConnectError("the name has no address")
+        for index, address in enumerate(addresses):
+            # An address that swallows packets must leave time for the next one.
+            share = None
+            if deadline is not None:
+                share = max(deadline - loop.time(), 0.001) / (len(addresses) - index)
+            try:
+                return await self._inner.connect_tcp(
+                    address, port, share, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Refuse: a chosen address is never a file."""
+        raise httpcore.ConnectError("no unix sockets here")
+
+    async def sleep(self, seconds: float) -> None:
+        """Pause between the pool's own retries."""
+        await asyncio.sleep(seconds)
+
+
+class _PinnedTransport(httpx.AsyncHTTPTransport):
+    def __init__(
+        self, backend: _PinnedBackend, context: ssl.SSLContext, max_connections: int
+    ) -> None:
+        super().__init__(verify=context)
+        # httpx has no argument for the backend; what it has just made holds no connection yet.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=context,
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=5.0,
+            network_backend=backend,
+        )
+
+
+def pinned_transport(
+    choose: Callable[[str, int], Awaitable[Sequence[str]]],
+    *,
+    max_connections: int = 100,
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncBaseTransport:
+    """Return a transport that asks ``choose(host, port)`` which IP addresses to connect to.
+
+    What ``choose`` raises reaches the caller of the client, an OSError as a ConnectError.
+    """
+    context = ssl_context or httpx.create_ssl_context(trust_env=False)
+    return _PinnedTransport(_PinnedBackend(choose), context, max_connections)
