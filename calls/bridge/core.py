@@ -163,7 +163,7 @@ class Core(ABC):
         for payload in clip.payloads:
             size = payload_bytes(payload)
             self.count("clip_bytes", size)
-            self.playback.add(item_id, 0, payload, size, now_ms, interruptible=False)
+            self.playback.add(item_id, payload, size, now_ms, interruptible=False)
         self.playback.complete(item_id, now_ms)
         self._note_first_word(now_ms)
 

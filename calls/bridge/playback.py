@@ -28,7 +28,6 @@ class Item:
     """Audio of one conversation item, or of a clip of ours (``item_id`` starts with ``clip-``)."""
 
     item_id: str
-    content_index: int
     interruptible: bool
     received_bytes: int = 0
     sent_bytes: int = 0
@@ -131,7 +130,6 @@ class Playback:
     def add(
         self,
         item_id: str,
-        content_index: int,
         payload: str,
         size: int,
         now_ms: int,
@@ -141,7 +139,7 @@ class Playback:
         """Send (or hold) a checked payload of ``size`` bytes; False if it had to be dropped."""
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = Item(item_id, content_index, interruptible)
+            item = self._items[item_id] = Item(item_id, interruptible)
             if not item.is_clip:
                 self._open[item_id] = item
         item.received_bytes += size

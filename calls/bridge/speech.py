@@ -98,11 +98,7 @@ class Speech(Core):
                 # Truncating an item at 0 ms is refused (trap O11).
                 self._send(realtime.item_delete(self._id("del"), item.item_id))
             else:
-                self._send(
-                    realtime.item_truncate(
-                        self._id("cut"), item.item_id, item.content_index, heard_ms
-                    )
-                )
+                self._send(realtime.item_truncate(self._id("cut"), item.item_id, heard_ms))
 
     def _cancel_response(self, *, by_server: bool = True) -> None:
         response_id = self.responses.cancel()
@@ -139,10 +135,8 @@ class Speech(Core):
                 turn.latency_ms = max(0, now_ms - self._speech_end_ms)
                 self.latencies_ms.append(turn.latency_ms)
                 self._speech_end_ms = None
-        index = event.get("content_index")
         self.playback.add(
             item_id,
-            index if type(index) is int and 0 <= index < 1_000 else 0,
             str(payload),
             size,
             now_ms,

@@ -242,14 +242,14 @@ def response_cancel(event_id: str, response_id: str) -> str:
     return _dump(event)
 
 
-def item_truncate(event_id: str, item_id: str, content_index: int, audio_end_ms: int) -> str:
-    """Render ``conversation.item.truncate``; ``audio_end_ms`` is inclusive."""
+def item_truncate(event_id: str, item_id: str, audio_end_ms: int) -> str:
+    """Render ``conversation.item.truncate``; ``audio_end_ms`` is inclusive, the part always 0."""
     return _dump(
         {
             "type": "conversation.item.truncate",
             "event_id": event_id,
             "item_id": item_id,
-            "content_index": content_index,
+            "content_index": 0,
             "audio_end_ms": audio_end_ms,
         }
     )

@@ -1,0 +1,189 @@
+"""Strategies for what two peers may put on the wire: valid, out of order, twice, or nonsense.
+
+Ids come from small pools so that messages meet; it must not know what the bridge does with them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+from calls.bridge.plan import CallPlan, Greeting, HistoryItem, Limits, Watchdog
+from tests.virtual_call import ACCOUNT_SID, CALL_SID, STREAM_SID, clip, plan_of
+
+ITEM_IDS = ["item_1", "item_2", "item_3", "item_4"]
+RESPONSE_IDS = ["resp_1", "resp_2", "resp_3", "resp_4"]
+TOOL_CALL_IDS = ["call_1", "call_2", "call_3", "call_4"]
+CODES = [
+    "server_error",
+    "conversation_already_has_active_response",
+    "response_cancel_not_active",
+    "insufficient_quota",
+    "session_expired",
+    "unknown_parameter",
+    "",
+]
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([10**300, -(10**40), 0, 1e308, "\ud800", "\x00", "", "x" * 300]),
+    st.text(max_size=8),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+EVENT_TYPES = [
+    "session.created", "session.updated", "input_audio_buffer.speech_started",
+    "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
+    "conversation.item.input_audio_transcription.completed", "conversation.item.added",
+    "response.created", "response.output_item.added", "response.output_item.done",
+    "response.output_audio.delta", "response.output_audio.done",
+    "response.output_audio_transcript.delta", "response.output_audio_transcript.done",
+    "response.done", "error", "rate_limits.updated", "what.is.this",
+]  # fmt: skip
+KEYS = ["item_id", "response_id", "item", "response", "delta", "transcript", "session", "error"]
+
+
+def mulaw(size: int) -> str:
+    """Return ``size`` bytes of audio in base64."""
+    return base64.b64encode(b"\x55" * size).decode()
+
+
+def nested(depth: int) -> str:
+    """Return JSON that is ``depth`` lists deep."""
+    return '{"type":"error","event":"start","error":' + "[" * depth + "]" * depth + "}"
+
+
+garbage = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        ["", "null", "[]", "{", '"x"', "NaN", nested(100_000), '{"type":3,"event":[]}']
+    ),
+    values.map(json.dumps),
+)
+odd_events = st.builds(
+    lambda kind, body: json.dumps({"type": kind, **body}),
+    st.sampled_from(EVENT_TYPES),
+    st.dictionaries(st.sampled_from(KEYS), values, max_size=4),
+)
+odd_messages = st.builds(
+    lambda event, body: json.dumps({"event": event, "streamSid": STREAM_SID, **body}),
+    st.sampled_from(["connected", "start", "media", "mark", "dtmf", "stop", "else"]),
+    st.dictionaries(
+        st.sampled_from(["start", "media", "mark", "dtmf", "stop"]), values, max_size=2
+    ),
+)
+
+
+def event(kind: str, **fields: Any) -> str:
+    """Return a server event."""
+    return json.dumps({"type": kind, "event_id": "event_1", **fields})
+
+
+def message(kind: str, body: dict[str, Any], stream_sid: str = STREAM_SID) -> str:
+    """Return a message of Twilio's."""
+    return json.dumps({"event": kind, "sequenceNumber": "2", "streamSid": stream_sid, kind: body})
+
+
+def start(call_sid: str = CALL_SID, encoding: str = "audio/x-mulaw") -> str:
+    """Return a ``start`` message."""
+    body = {
+        "streamSid": STREAM_SID,
+        "accountSid": ACCOUNT_SID,
+        "callSid": call_sid,
+        "tracks": ["inbound"],
+        "customParameters": {"tok": "t"},
+        "mediaFormat": {"encoding": encoding, "sampleRate": 8000, "channels": 1},
+    }
+    return message("start", body)
+
+
+def media(size: int) -> str:
+    """Return an inbound ``media`` message."""
+    body = {"track": "inbound", "chunk": "1", "timestamp": "0", "payload": mulaw(size)}
+    return message("media", body)
+
+
+def updated(kind: str = "audio/pcmu") -> str:
+    """Return ``session.updated`` with one format both ways."""
+    shape = {"format": {"type": kind}}
+    return event("session.updated", session={"audio": {"input": shape, "output": shape}})
+
+
+def delta(response_id: str, item_id: str, size: int) -> str:
+    """Return an audio delta."""
+    return event(
+        "response.output_audio.delta",
+        response_id=response_id,
+        item_id=item_id,
+        output_index=0,
+        content_index=0,
+        delta=mulaw(size),
+    )
+
+
+def function_call(tool_call_id: str, name: str, status: str = "completed") -> dict[str, Any]:
+    """Return a function call item."""
+    return {
+        "id": f"fc_{tool_call_id}",
+        "type": "function_call",
+        "status": status,
+        "call_id": tool_call_id,
+        "name": name,
+        "arguments": "{}",
+    }
+
+
+def done(response_id: str, status: str, output: list[dict[str, Any]], tokens: int = 10) -> str:
+    """Return ``response.done``."""
+    details = {"type": status, "error": {"type": "server_error", "code": None}}
+    usage = {"output_token_details": {"audio_tokens": tokens, "text_tokens": tokens}}
+    response = {
+        "id": response_id,
+        "status": status,
+        "status_details": details if status == "failed" else None,
+        "output": output,
+        "usage": usage,
+    }
+    return event("response.done", response=response)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> CallPlan:
+    """Return plans of every kind of opening and ending."""
+    resumed = draw(st.booleans()) and draw(st.booleans())
+    return plan_of(
+        "look",
+        "book",
+        "endCall",
+        policy_line=draw(st.sampled_from([None, clip("Recorded.")])),
+        apology=draw(st.sampled_from([None, clip("Sorry.")])),
+        greeting=draw(
+            st.sampled_from(
+                [
+                    Greeting(),
+                    Greeting("exact", "Hello.", interruptible=True),
+                    Greeting("exact", "Hello."),
+                    Greeting("generated"),
+                ]
+            )
+        ),
+        end_call_message=draw(st.sampled_from(["", "Bye."])),
+        resumed=resumed,
+        history=(HistoryItem("user", "I am Ada."), HistoryItem("assistant", "")) if resumed else (),
+        limits=draw(
+            st.sampled_from([Limits(), Limits(60_000, 2, 2_000), Limits(5_000, 0, 10_000_000)])
+        ),
+        watchdog=draw(
+            st.sampled_from([Watchdog(), Watchdog(tool_ms=3_000, caller_audio_ms=9_000)])
+        ),
+        elapsed_ms=draw(st.sampled_from([0, 4_000])),
+    )
