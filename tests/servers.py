@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from voiceplatform.supervisor import valkey
@@ -34,9 +34,8 @@ POSTGRES_OPTIONS = {
 }
 
 
-def wait_for(condition: object, *, what: str, seconds: float = START_SECONDS) -> None:
-    """Poll ``condition`` (a callable) until it is true; fail naming ``what`` after ``seconds``."""
-    assert callable(condition)
+def wait_for(condition: Callable[[], object], *, what: str, seconds: float = START_SECONDS) -> None:
+    """Poll ``condition`` until it is true; fail naming ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

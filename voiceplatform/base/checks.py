@@ -6,6 +6,7 @@ base.E002   FIELD_ENCRYPTION_KEYS is missing or holds something that is no key
 base.E003   the stored canary does not open under FIELD_ENCRYPTION_KEYS
 base.E004   PUBLIC_BASE_URL is neither https nor a loopback address
 base.E005   PUBLIC_BASE_URL is not a bare origin
+base.E006   a vendor's URL is neither encrypted nor on a loopback address
 base.W001   DEBUG is on although the origin is public
 ==========  ==================================================================
 """
@@ -129,6 +130,31 @@ def check_public_base_url(**_: Any) -> list[CheckMessage]:
                 id="base.W001",
             )
         )
+    return found
+
+
+VENDOR_URLS = ("OPENAI_REALTIME_URL", "OPENAI_BASE_URL", "TWILIO_API_BASE_URL")
+
+
+@register(Tags.security)
+def check_vendor_urls(**_: Any) -> list[CheckMessage]:
+    """Report vendor URLs over which keys and audio would travel in the clear (base.E006)."""
+    found: list[CheckMessage] = []
+    for name in VENDOR_URLS:
+        url: str = getattr(settings, name)
+        parts = urlsplit(url)
+        encrypted = parts.scheme in {"https", "wss"} and parts.hostname
+        local = parts.scheme in {"http", "ws"} and is_loopback(parts.hostname or "")
+        if url and not (encrypted or local):
+            scheme = "wss" if "REALTIME" in name else "https"
+            found.append(
+                Error(
+                    f"{name} is neither encrypted nor on a loopback address: keys and callers' "
+                    "audio would travel in the clear.",
+                    hint=f"Use a {scheme} URL, or leave {name} out for the vendor's own.",
+                    id="base.E006",
+                )
+            )
     return found
 
 

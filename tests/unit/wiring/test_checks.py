@@ -8,7 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.test import override_settings
 
-from voiceplatform.base.checks import check_keys, check_public_base_url
+from voiceplatform.base.checks import check_keys, check_public_base_url, check_vendor_urls
 
 pytestmark = pytest.mark.unit
 
@@ -70,3 +70,22 @@ def test_the_public_origin(url: str, expected: list[str]) -> None:
 def test_debug_on_a_public_origin_warns(url: str, expected: list[str]) -> None:
     with override_settings(PUBLIC_BASE_URL=url, DEBUG=True):
         assert ids(check_public_base_url()) == expected
+
+
+@pytest.mark.parametrize("name", ["OPENAI_REALTIME_URL", "OPENAI_BASE_URL", "TWILIO_API_BASE_URL"])
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", []),
+        ("wss://api.example.com/v1", []),
+        ("https://api.example.com", []),
+        ("ws://127.0.0.1:9100/v1", []),
+        ("http://localhost:9100", []),
+        ("ws://api.example.com/v1", ["base.E006"]),
+        ("http://10.0.0.7", ["base.E006"]),
+        ("api.example.com", ["base.E006"]),
+    ],
+)
+def test_vendor_urls(name: str, url: str, expected: list[str]) -> None:
+    with override_settings(**{name: url}):
+        assert ids(check_vendor_urls()) == expected
