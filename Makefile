@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help serve demo test quick lint check drills bench lock chromium
+.PHONY: screenshots help serve demo test quick lint check drills bench lock chromium
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ serve: $(VENV)/.runtime-stamp ## run everything from the environment (HOST, PORT
 demo: $(VENV)/.runtime-stamp ## sample assistants and three calls without any account (ONCE=1, PORT)
 	@exec $(BIN)/python -m voiceplatform.demo
 
+screenshots: $(VENV)/.dev-stamp chromium ## the pictures of the README, from a running `make demo`
+	$(BIN)/python docs/screenshots.py --password-file var/demo/keys/admin_password
+
 chromium:
 	@command -v chromium >/dev/null && exit 0; \
 	fix="apt-get update && apt-get install --yes --no-install-recommends chromium"; \
@@ -50,7 +53,7 @@ lint: $(VENV)/.dev-stamp ## ruff and mypy
 	$(BIN)/mypy .
 
 test: $(VENV)/.dev-stamp chromium lint ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
-	SECRET_KEY=unused FIELD_ENCRYPTION_KEYS= $(BIN)/python manage.py makemigrations --check --dry-run
+	DATABASE_URL=sqlite:///:memory: $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --database=postgres -m "integration and django_db" tests/integration
 
