@@ -40,6 +40,7 @@ FIRST_MESSAGE_MODES: Final = (
     "assistant-waits-for-user",
 )
 DEFAULT_DURATION_SECONDS: Final = 600
+CONNECTION_MODEL: Final = "connection-default"
 DURATION_SECONDS: Final = (10, 43_200)
 # Where hand-written documents keep the prompt when `model` has none; the first one wins.
 _TOP_PROMPTS: Final = ("systemPrompt", "prompt", "systemMessage", "instructions")
@@ -147,7 +148,7 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
     """
     new = dict(_object(document))
     short = _text(new.get("model"))
-    model = {"model": short} if short else dict(_object(new.get("model")))
+    model: dict[str, Any] = {"model": short} if short else dict(_object(new.get("model")))
     before = dict(model)
     for key, value in changes.items():
         if key in _PLAIN:
@@ -169,7 +170,9 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
         elif key == "server_secret":
             new = _with_server(new, "secret", "serverUrlSecret", value)
     if model and (model != before or not short):
-        new["model"] = {"provider": "openai", **model}
+        # Vapi's type requires both; a name that is no Realtime model leaves the choice to the
+        # connection.
+        new["model"] = {"provider": "openai", "model": CONNECTION_MODEL, **model}
     return new
 
 

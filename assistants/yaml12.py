@@ -1,0 +1,88 @@
+"""YAML by the rules of version 1.2 (core schema), as Vapi's own config-as-code tool reads it.
+
+Owns which plain words are not text: only true, false, null and numbers. `on`, `yes` and dates stay
+text, so the key `on` of a hook is no boolean (corpus, surprise 14). Tags are not obeyed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from typing import Any, ClassVar
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader with the resolver and the constructors of the core schema only."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_constructors: ClassVar[dict[Any, Any]] = {}
+
+
+def _scalar(loader: _Loader, node: Node) -> Any:
+    assert isinstance(node, ScalarNode)
+    text: str = node.value
+    kind = node.tag.rpartition(":")[2]
+    if kind == "null" and text.lower() in ("", "~", "null"):
+        return None
+    if kind == "bool" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind == "int" and re.fullmatch(r"0o[0-7]+|0x[0-9a-fA-F]+|[-+]?[0-9]+", text):
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    if kind == "float" and re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?\d+)?", text):
+        return float(text)
+    return text
+
+
+def _any(loader: _Loader, node: Node) -> Any:
+    if isinstance(node, SequenceNode):
+        return loader.construct_yaml_seq(node)
+    if isinstance(node, MappingNode):
+        return _mapping(loader, node)
+    return _scalar(loader, node)
+
+
+def _mapping(loader: _Loader, node: MappingNode) -> Any:
+    """Build a dict; a key that is no scalar is an error for the reader of the file."""
+    data: dict[Any, Any] = {}
+    yield data
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is a list or a mapping", key_node.start_mark
+            )
+        data[key] = loader.construct_object(value_node, deep=True)
+
+
+_Loader.add_constructor(None, _any)
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}",
+        re.compile(f"^(?:{_pattern})$"),
+        [*_first, ""] if _kind == "null" else list(_first),
+    )
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the document in ``text``, a list when it holds several.
+
+    Raises:
+        ValueError: not YAML; the text names the line and what to do.
+    """
+    try:
+        documents = [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"not YAML: {error.problem or 'cannot be read'}{place}") from error
+    except yaml.YAMLError as error:
+        raise ValueError("not YAML: a character that YAML does not allow") from error
+    return documents[0] if len(documents) == 1 else documents
