@@ -92,7 +92,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
 
     async def _admit(self, scope: Any, send: ASGISendCallable) -> StreamTicket | None:
         if live.is_draining():
-            await _refuse(scope, send, 503)
+            await _refuse(send)
             return None
         headers = dict(scope["headers"])
         raw_path = scope.get("raw_path") or scope["path"].encode()
@@ -107,7 +107,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             )
         except MediaRefused as refusal:
             log.warning("media_refused", call_id=str(arguments["call_id"]), reason=str(refusal))
-            await _refuse(scope, send, 403)
+            await _refuse(send)
             return None
 
     async def _carry(self, ticket: StreamTicket, frames: AsgiFrames) -> None:
@@ -184,16 +184,9 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
         )
 
 
-async def _refuse(scope: Any, send: ASGISendCallable, status: int) -> None:
-    """Refuse a handshake: with the status where the server can, else with its own 403."""
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await send(
-            {
-                "type": "websocket.http.response.start",
-                "status": status,
-                "headers": [(b"content-type", b"text/plain"), (b"content-length", b"0")],
-            }
-        )
-        await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
-    else:
-        await send({"type": "websocket.close", "code": 1000, "reason": ""})
+async def _refuse(send: Any) -> None:
+    """Refuse a handshake; every server answers 403.
+
+    uvicorn could send another status, but then logs an error for each refusal.
+    """
+    await send({"type": "websocket.close", "code": 1008, "reason": ""})

@@ -27,7 +27,6 @@ from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.models import Call, PhoneNumber, Turn
 from calls.standins.book import StandinBook
-from calls.standins.book import StandinBook
 from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import Scenario
