@@ -17,16 +17,8 @@ from calls.standins.caller import hang_up, say, say_over
 from calls.standins.realtime_brain import CallTool, Rule, Step
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.twilio_media import MediaProfile
-from tests.virtual_call import (
-    Latency,
-    PatientBrain,
-    Result,
-    VirtualCall,
-    assert_sound,
-    clip,
-    evenly,
-    plan_of,
-)
+from tests.sound_call import assert_sound
+from tests.virtual_call import Latency, PatientBrain, Result, VirtualCall, clip, evenly, plan_of
 
 pytestmark = pytest.mark.unit
 

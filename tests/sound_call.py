@@ -1,0 +1,98 @@
+"""Whether a call that was run in virtual time is right: contracts kept, words carried, the transcript
+true, the ledgers balanced, the replay equal. It judges a finished ``VirtualCall`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from calls.bridge.effects import RecordTurn
+from calls.bridge.reasons import EndCause
+from tests.virtual_call import VirtualCall
+
+# One character is 20 ms; framing and rounding may cost a heard-estimate two of them.
+CHARACTER_MS = 20
+ESTIMATE_SLACK_CHARACTERS = 3
+BENIGN = frozenset(
+    {
+        "response_cancel_not_active",
+        "conversation_already_has_active_response",
+        "item_delete_invalid_item_id",
+    }
+)
+
+
+def assert_sound(
+    call: VirtualCall, *, words_in: bool = True, words_out: bool = True, errors: Iterable[str] = ()
+) -> None:
+    """Fail on any breach of a contract, a lost word, a lie about what was heard, or a replay diff.
+
+    ``words_in``/``words_out`` False where the scenario itself loses words; ``errors`` are codes
+    that the scenario provokes at the model.
+    """
+    assert call.faults == []
+    assert call.caller.violations == []
+    assert call.caller.stuck_step is None, call.caller.timeline
+    codes = {error["code"] for error in call.model.errors}
+    assert codes <= BENIGN | set(errors), call.model.errors
+    assert call.model.appended_before_configured_bytes == 0
+    assert call.model.undecodable_bytes == 0
+    if words_in:
+        assert [heard.text for heard in call.model.heard] == call.caller.said
+        assert all(heard.complete for heard in call.model.heard)
+    if words_out:
+        _assert_heard_as_told(call)
+    _assert_ledger(call)
+    _assert_outputs_for_calls(call)
+    assert call.part.replayed() == call.part.outputs
+    assert call.effects[-1] == call.end
+
+
+def _assert_heard_as_told(call: VirtualCall) -> None:
+    """Compare the assistant's part of the transcript with what the caller's ear decoded."""
+    told = [turn for turn in call.turns if turn.role == "assistant" and turn.text]
+    heard = [each for each in call.caller.heard if each.text]
+    assert len(told) <= len(heard), (told, heard)
+    slack = ESTIMATE_SLACK_CHARACTERS + 2 * call.latency.twilio_ms // CHARACTER_MS
+    at = 0
+    for turn in told:
+        while at < len(heard) and not _same(turn, heard[at].text, heard[at].complete, slack):
+            assert not heard[at].complete, (turn, heard[at:])  # a fragment nobody claims
+            at += 1
+        assert at < len(heard), (turn, call.caller.heard)
+        at += 1
+    assert all(not each.complete for each in heard[at:]), (told, heard)
+
+
+def _same(turn: RecordTurn, ear: str, complete: bool, slack: int) -> bool:
+    if complete and not turn.interrupted:
+        return turn.text == ear
+    common = min(len(turn.text), len(ear))
+    return turn.text[:common] == ear[:common] and len(turn.text) <= len(ear) + slack
+
+
+def _assert_ledger(call: VirtualCall) -> None:
+    metrics, playback = call.end.metrics, call.part.bridge.playback
+    counters = metrics["counters"]
+    arrived = metrics["caller_bytes"]
+    assert arrived == metrics["caller_bytes_forwarded"] + metrics["caller_bytes_dropped"]
+    if playback is not None:
+        came = counters.get("model_bytes", 0) + counters.get("clip_bytes", 0)
+        gone = playback.sent_bytes + playback.held_bytes + playback.dropped_bytes
+        assert came == gone + counters.get("late_bytes", 0)
+    spoken_ms = sum(
+        item.audio_ms for item in call.model.conversation.items if item.role == "assistant"
+    )
+    slack_ms = 100 + 2 * call.latency.twilio_ms
+    if call.end.ended_reason == EndCause.ASSISTANT_ENDED.ended_reason:
+        assert spoken_ms <= call.caller.played_bytes // 8 + slack_ms
+
+
+def _assert_outputs_for_calls(call: VirtualCall) -> None:
+    """One output per function call that the model made, unless the call closed first."""
+    answered = [
+        event["item"]["call_id"]
+        for event in call.sent("conversation.item.create")
+        if event["item"]["type"] == "function_call_output"
+    ]
+    assert len(answered) == len(set(answered))
