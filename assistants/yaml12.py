@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -17,8 +17,10 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 class _Loader(yaml.SafeLoader):
     """A loader with the resolver and the constructors of the core schema only."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-    yaml_constructors: ClassVar[dict[Any, Any]] = {}
+
+# Emptied before anything is added, because pyyaml would copy the rules of version 1.1.
+_Loader.yaml_implicit_resolvers = {}
+_Loader.yaml_constructors = {}
 
 
 def _scalar(loader: _Loader, node: Node) -> Any:

@@ -1,0 +1,401 @@
+"""What becomes of an assistant document: findings on every field that matters in a call.
+
+Owns what this version does with each field of vapi.md 2 and the words that say so. Pure; reading
+the fields themselves is ``wire.vapi_config``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from assistants.findings import (
+    AUDIBLE,
+    INVALID,
+    KEPT,
+    LOSSY,
+    MAPPED,
+    SECRET_MISSING,
+    UNSUPPORTED,
+    Notes,
+    several,
+    short,
+    summarise_kept,
+    variables,
+)
+from assistants.legacy import forwarding_numbers, tool_today
+from assistants.tool_account import (
+    account_secret,
+    account_secret_text,
+    account_tool,
+    account_url,
+)
+from assistants.voices import provider_name
+from assistants.wire import vapi_config
+from assistants.wire.files import step
+
+_CUT: Final = (
+    "@{"  # how PowerShell prints an object it was told not to follow (corpus, surprise 10)
+)
+
+# Fields without effect yet: state, and what happens instead. A field that is off or empty is kept.
+_NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
+    "silenceTimeoutSeconds": (UNSUPPORTED, "A silent call is ended by the platform's own limit."),
+    "endCallPhrases": (
+        UNSUPPORTED,
+        "Saying such a phrase does not end the call; the endCall tool does.",
+    ),
+    "voicemailDetection": (UNSUPPORTED, "Answering machines are not recognised."),
+    "voicemailDetectionEnabled": (UNSUPPORTED, "Answering machines are not recognised."),
+    "voicemailMessage": (UNSUPPORTED, "No message is left on answering machines."),
+    "hooks": (UNSUPPORTED, "Nothing happens at these events."),
+    "messagePlan": (AUDIBLE, "The assistant does not ask whether the caller is still there."),
+    "keypadInputPlan": (UNSUPPORTED, "Keys that callers press are not given to the model."),
+    "startSpeakingPlan": (AUDIBLE, "The speech model decides itself when the caller has finished."),
+    "stopSpeakingPlan": (AUDIBLE, "Callers interrupt as soon as they speak."),
+    "backgroundSpeechDenoisingPlan": (AUDIBLE, "The caller's sound reaches the model unfiltered."),
+    "backgroundDenoisingEnabled": (AUDIBLE, "The caller's sound reaches the model unfiltered."),
+    "backchannelingEnabled": (AUDIBLE, "The assistant says no 'mhm' while the caller speaks."),
+    "fillersEnabled": (AUDIBLE, "The assistant speaks without added fillers."),
+    "analysisPlan": (UNSUPPORTED, "Calls are not summarised or judged after they end."),
+    "artifactPlan": (
+        LOSSY,
+        "Transcripts are always kept; recording follows the number's call policy, not this plan.",
+    ),
+    "recordingEnabled": (LOSSY, "Recording follows the number's call policy, not this switch."),
+    "compliancePlan": (
+        UNSUPPORTED,
+        "Nothing is held back from storage by this. Fix: set the number's call policy.",
+    ),
+    "hipaaEnabled": (
+        UNSUPPORTED,
+        "Nothing is held back from storage by this. Fix: set the number's call policy.",
+    ),
+    "monitorPlan": (UNSUPPORTED, "Live listening does not follow this plan."),
+    "transportConfigurations": (UNSUPPORTED, "Calls are placed with the platform's own settings."),
+    "observabilityPlan": (UNSUPPORTED, "Nothing is sent to that service."),
+    "credentials": (UNSUPPORTED, "Stored sealed; connections are set up in the admin."),
+    "credentialIds": (UNSUPPORTED, "Credentials are not in an export; set up a connection."),
+    "tools:append": (UNSUPPORTED, "Belongs into overrides; the tools in it are not offered."),
+}
+_MODEL_NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
+    "knowledgeBase": (UNSUPPORTED, "The assistant does not search these documents."),
+    "knowledgeBaseId": (UNSUPPORTED, "The assistant does not search these documents."),
+    "url": (UNSUPPORTED, "This address is not asked; the connection's speech model answers."),
+}
+_KEPT_WHY: Final[Mapping[str, str]] = {
+    "metadata": "Stored and returned, as at Vapi.",
+    "clientMessages": "Stored; only web clients of Vapi read them.",
+    "serverMessages": "Stored; it selects what the webhook is sent.",
+    "orgId": "Replaced by the organisation that imports.",
+    "updatedAt": "Replaced by the time of the import.",
+}
+
+
+def account_assistant(document: Mapping[str, Any], notes: Notes) -> None:
+    """Add the findings on an assistant document; every leaf is spoken of afterwards."""
+    reading = vapi_config.read_assistant(document)
+    for key in ("id", "createdAt", "name"):
+        if document.get(key):
+            notes.add(step("$", key), MAPPED, "Kept.")
+    _account_prompt(document, notes)
+    _account_greeting(document, reading, notes)
+    _account_model(document, reading, notes)
+    _account_voice(document, notes)
+    _account_language(document, notes)
+    _account_duration(document, reading, notes)
+    _account_server(document, reading, notes)
+    _account_tools(document, bool(reading.server_url), notes)
+    _account_noise(document, notes)
+    _account_table(document, "$", _NOT_YET, notes)
+    model = document.get("model")
+    if isinstance(model, Mapping):
+        _account_table(model, "$.model", _MODEL_NOT_YET, notes)
+    _account_cuts(document, "$", notes)
+    summarise_kept(document, notes, _KEPT_WHY)
+
+
+def _account_prompt(document: Mapping[str, Any], notes: Notes) -> None:
+    places = vapi_config.prompt_places(document)
+    for place in places:
+        if not place.is_used:
+            notes.add(
+                place.path,
+                KEPT,
+                "A second prompt. Stored, but not given to the model: the one in "
+                f"{places[0].path} is.",
+            )
+            continue
+        named = variables(place.text)
+        if named:
+            notes.add(
+                place.path,
+                LOSSY,
+                "These are the instructions. Variables in them are not filled in yet; the model "
+                f"reads them as they stand: {several(named)}.",
+            )
+        else:
+            notes.add(place.path, MAPPED, "These are the instructions.")
+    if not places:
+        notes.add(
+            "$.model.messages",
+            INVALID,
+            "No prompt anywhere in the document, so the assistant has no instructions. "
+            "Fix: put it into model.messages as a system message, or write it in the admin.",
+        )
+    model = document.get("model")
+    messages = model.get("messages") if isinstance(model, Mapping) else None
+    for index, message in enumerate(messages if isinstance(messages, list) else ()):
+        role = message.get("role") if isinstance(message, Mapping) else None
+        if role == "system":
+            notes.add(f"$.model.messages[{index}].role", MAPPED, "Tells which text is the prompt.")
+        else:
+            notes.add(
+                f"$.model.messages[{index}]",
+                UNSUPPORTED,
+                "Stored; only system messages are given to the model.",
+            )
+
+
+def _account_greeting(
+    document: Mapping[str, Any], reading: vapi_config.AssistantReading, notes: Notes
+) -> None:
+    mode, message = document.get("firstMessageMode"), document.get("firstMessage")
+    if mode is not None and mode not in vapi_config.FIRST_MESSAGE_MODES:
+        notes.add(
+            "$.firstMessageMode",
+            INVALID,
+            "No mode that Vapi knows; the assistant speaks first, as without the field.",
+        )
+    elif mode is not None:
+        notes.add("$.firstMessageMode", MAPPED, "Tells who speaks first.")
+    speaks = reading.first_message_mode == vapi_config.SPEAKS_FIRST
+    if isinstance(message, str) and vapi_config.is_audio_url(message):
+        notes.add(
+            "$.firstMessage",
+            AUDIBLE,
+            "The address of a sound file. It is not played; the assistant waits for the caller.",
+        )
+    elif isinstance(message, str) and not message.strip():
+        words = "the assistant waits for the caller" if speaks else "the mode does not need one"
+        notes.add("$.firstMessage", MAPPED, f"Empty on purpose: {words}.")
+    elif isinstance(message, str):
+        _account_spoken("$.firstMessage", message, "Spoken word for word as the greeting.", notes)
+    elif message is not None:
+        notes.add("$.firstMessage", INVALID, "Not text; the assistant waits for the caller.")
+    elif speaks:
+        notes.add(
+            "$.firstMessage",
+            AUDIBLE,
+            "No greeting is given, so the assistant waits for the caller.",
+        )
+    if "firstMessageInterruptionsEnabled" in document:
+        notes.add("$.firstMessageInterruptionsEnabled", MAPPED, "Followed during the greeting.")
+    goodbye = document.get("endCallMessage")
+    if isinstance(goodbye, str) and goodbye:
+        _account_spoken("$.endCallMessage", goodbye, "Spoken before the call is ended.", notes)
+
+
+def _account_spoken(path: str, text: str, words: str, notes: Notes) -> None:
+    named = variables(text)
+    if named:
+        notes.add(
+            path,
+            AUDIBLE,
+            f"{words} Its variables are not filled in yet ({several(named)}). "
+            "Fix: write it without them.",
+        )
+    else:
+        notes.add(path, MAPPED, words)
+
+
+def _account_model(
+    document: Mapping[str, Any], reading: vapi_config.AssistantReading, notes: Notes
+) -> None:
+    model = document.get("model")
+    entry = model if isinstance(model, Mapping) else {}
+    name = model if isinstance(model, str) else entry.get("model")
+    path = "$.model" if isinstance(model, str) else "$.model.model"
+    if reading.model:
+        notes.add(path, MAPPED, f"The speech model {reading.model} answers.")
+    elif isinstance(name, str) and name:
+        provider = entry.get("provider")
+        whose = f" of {short(provider)}" if isinstance(provider, str) and provider else ""
+        notes.add(
+            path,
+            LOSSY,
+            f"{short(name)}{whose} is no speech model; the connection's speech model answers "
+            "with the same instructions. Rehearse it before the switch.",
+        )
+    if isinstance(entry.get("provider"), str):
+        notes.add("$.model.provider", MAPPED if reading.model else LOSSY, "Goes with the model.")
+    if model is None:
+        notes.add("$.model", INVALID, "No model is named; the connection's speech model answers.")
+
+
+def _account_voice(document: Mapping[str, Any], notes: Notes) -> None:
+    voice = document.get("voice")
+    found = vapi_config.voice_of(voice)
+    if not voice:
+        notes.add(
+            "$.voice", AUDIBLE, f"No voice is named; callers hear the Realtime voice {found.voice}."
+        )
+        return
+    if found.is_same:
+        notes.add("$.voice", MAPPED, f"Callers hear the same voice, {found.voice}.")
+        return
+    provider = voice.get("provider") if isinstance(voice, Mapping) else ""
+    whose = provider_name(provider) if isinstance(provider, str) else ""
+    old = " ".join(filter(None, (short(whose), short(found.known_as) or "without a name")))
+    notes.add(
+        "$.voice",
+        AUDIBLE,
+        f"Callers hear the Realtime voice {found.voice} instead of {old} ({found.reason}). "
+        "Fix: choose another voice in the admin if it does not fit.",
+    )
+
+
+def _account_language(document: Mapping[str, Any], notes: Notes) -> None:
+    transcriber = document.get("transcriber")
+    if not isinstance(transcriber, Mapping):
+        if transcriber is not None:
+            notes.add("$.transcriber", INVALID, "Not an object; English is assumed.")
+        return
+    language = transcriber.get("language")
+    notes.add(
+        "$.transcriber",
+        LOSSY,
+        "The speech model hears the caller itself; of the transcriber only the language is used.",
+    )
+    if isinstance(language, str) and vapi_config.is_any_language(language):
+        notes.add("$.transcriber.language", MAPPED, "The model recognises the language itself.")
+    elif isinstance(language, str) and language:
+        code = vapi_config.read_assistant(document).language
+        same = language.lower().replace("_", "-").split("-")[0] == code
+        notes.add(
+            "$.transcriber.language",
+            (MAPPED if language.lower() == code else LOSSY) if same else INVALID,
+            f"Callers are expected to speak {code}."
+            if same
+            else f"{short(language)!r} is no language of two letters; English is assumed.",
+        )
+
+
+def _account_duration(
+    document: Mapping[str, Any], reading: vapi_config.AssistantReading, notes: Notes
+) -> None:
+    value = document.get("maxDurationSeconds")
+    if value is None:
+        return
+    used = reading.max_duration_seconds
+    if value == used and not isinstance(value, bool):
+        notes.add("$.maxDurationSeconds", MAPPED, f"A call is ended after {used} seconds.")
+    else:
+        low, high = vapi_config.DURATION_SECONDS
+        notes.add(
+            "$.maxDurationSeconds",
+            LOSSY,
+            f"Not a whole number from {low} to {high}; a call is ended after {used} seconds.",
+        )
+
+
+def _account_server(
+    document: Mapping[str, Any], reading: vapi_config.AssistantReading, notes: Notes
+) -> None:
+    server = document.get("server")
+    entry = server if isinstance(server, Mapping) else {}
+    if reading.server_url:
+        path = "$.server.url" if entry.get("url") else "$.serverUrl"
+        before = len(notes.findings)
+        account_url(reading.server_url, notes, path)
+        if len(notes.findings) == before:
+            notes.add(path, MAPPED, "Events and calls of tools without a server go there.")
+    if entry:
+        account_secret(entry, notes, "$.server")
+    secret = document.get("serverUrlSecret")
+    if isinstance(secret, str) and secret:
+        account_secret_text(secret, notes, "$.serverUrlSecret")
+    elif document.get("isServerUrlSecretSet") is True and not reading.server_secret:
+        notes.add(
+            "$.isServerUrlSecretSet",
+            SECRET_MISSING,
+            "A webhook secret is set at Vapi, but exports leave it out. Fix: enter it in the admin "
+            "as 'Webhook secret', or your server refuses our requests.",
+        )
+
+
+def _account_tools(document: Mapping[str, Any], has_server: bool, notes: Notes) -> None:
+    model = document.get("model")
+    entry = model if isinstance(model, Mapping) else {}
+    places = (
+        *(("$.model", key, entry.get(key)) for key in ("tools", "functions")),
+        *(("$", key, document.get(key)) for key in ("tools", "functions")),
+    )
+    for parent, key, tools in places:
+        path = step(parent, key)
+        for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+            each = step(path, index)
+            if not isinstance(tool, Mapping):
+                notes.add(each, INVALID, "No tool object; it is left out.")
+                continue
+            today = tool_today(tool)
+            if today != tool:
+                notes.add(each, MAPPED, f"An old form of a tool, read as type {today['type']}.")
+            account_tool(today, notes, each, assistant_has_server=has_server)
+    for key, words in (
+        ("endCallFunctionEnabled", "The assistant can end the call."),
+        ("forwardingPhoneNumber", "Callers can be transferred there."),
+        ("forwardingPhoneNumbers", "Callers can be transferred there."),
+    ):
+        if document.get(key) is True or (key[0] == "f" and forwarding_numbers(document)):
+            if key in document:
+                notes.add(step("$", key), MAPPED, words)
+    if document.get("dialKeypadFunctionEnabled") is True:
+        notes.add(
+            "$.dialKeypadFunctionEnabled",
+            UNSUPPORTED,
+            "The assistant cannot press keys yet; when it tries, it is told that it failed.",
+        )
+
+
+def _account_noise(document: Mapping[str, Any], notes: Notes) -> None:
+    sound = document.get("backgroundSound")
+    if sound == "off":
+        notes.add("$.backgroundSound", MAPPED, "Nothing plays behind the assistant.")
+    elif sound is None:
+        notes.add(
+            "$.backgroundSound",
+            AUDIBLE,
+            "Vapi plays office noise on phone calls unless told not to; here it is quiet.",
+        )
+    else:
+        notes.add("$.backgroundSound", AUDIBLE, "No sound plays behind the assistant.")
+
+
+def _account_table(
+    place: Mapping[str, Any], path: str, table: Mapping[str, tuple[str, str]], notes: Notes
+) -> None:
+    for key, (state, words) in table.items():
+        value = place.get(key)
+        if value and value != "off":
+            notes.add(step(path, key), state, words)
+
+
+def _account_cuts(value: Any, path: str, notes: Notes) -> None:
+    """Report objects that an export cut off, at most a few: the fix is the same."""
+    cuts = list(_cuts(value, path))
+    for place in cuts[:5]:
+        notes.add(
+            place,
+            INVALID,
+            "The export was cut off here. Fix: export again, with a larger -Depth in PowerShell.",
+        )
+
+
+def _cuts(value: Any, path: str) -> list[str]:
+    if isinstance(value, Mapping):
+        return [cut for key, child in value.items() for cut in _cuts(child, step(path, key))]
+    if isinstance(value, list):
+        return [cut for index, child in enumerate(value) for cut in _cuts(child, step(path, index))]
+    is_cut = isinstance(value, str) and value.startswith(_CUT) and value.endswith("}")
+    return [path] if is_cut else []

@@ -1,0 +1,151 @@
+"""What an import says about one place of a document, and the account of every leaf.
+
+Owns the vocabulary (design.md 3) and the arithmetic of JSON paths. Pure. A finding's words never
+hold a value that may be secret: names, ids, models and voices only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from assistants.wire.files import step
+
+MAPPED: Final = "mapped"
+LOSSY: Final = "mapped-lossy"
+AUDIBLE: Final = "caller-audible"
+KEPT: Final = "kept"
+UNSUPPORTED: Final = "unsupported"
+SECRET_MISSING: Final = "secret-missing"  # noqa: S105 - the name of a state
+INVALID: Final = "invalid"
+STATES: Final = (MAPPED, LOSSY, AUDIBLE, KEPT, UNSUPPORTED, SECRET_MISSING, INVALID)
+
+_VARIABLE: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}|\{%-?\s*(.*?)\s*-?%\}", re.DOTALL)
+_PLACEHOLDER: Final = re.compile(
+    r"\$\{[^}]*\}|<<[^>]*>>|<[A-Z][A-Z0-9_ -]+>|\{\{[^}]*\}\}|\bYOUR_[A-Z_]+|\bREPLACE_[A-Z_]+"
+)
+_WORDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a person should know: where, how far it works, and what happens in a call."""
+
+    path: str
+    state: str
+    message: str
+
+
+@dataclass(slots=True)
+class Notes:
+    """Collects findings of one object in the order they are made."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, path: str, state: str, message: str) -> None:
+        """Add a finding; of two on the same path both stay."""
+        self.findings.append(Finding(path, state, message))
+
+    def covers(self, path: str) -> bool:
+        """Tell whether some finding speaks of ``path`` or of what it lies in."""
+        return any(is_within(path, finding.path) for finding in self.findings)
+
+
+def is_within(path: str, outer: str) -> bool:
+    """Tell whether ``path`` is ``outer`` or lies in it."""
+    return path == outer or (path.startswith(outer) and path[len(outer)] in ".[")
+
+
+def leaves(value: Any, path: str = "$") -> Iterator[str]:
+    """Yield the path of every scalar and of every empty container."""
+    if isinstance(value, Mapping) and value:
+        for key, child in value.items():
+            yield from leaves(child, step(path, key))
+    elif isinstance(value, list) and value:
+        for index, child in enumerate(value):
+            yield from leaves(child, step(path, index))
+    else:
+        yield path
+
+
+def account(document: Mapping[str, Any], findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    """Return (path, state) of every leaf: the state of the finding that speaks of it most closely.
+
+    What no finding speaks of is ``kept``; of two on one path the first counts.
+    """
+    known: dict[str, str] = {}
+    for finding in findings:
+        known.setdefault(finding.path, finding.state)
+    return [(path, _state_of(path, known)) for path in leaves(document)]
+
+
+def _state_of(path: str, known: Mapping[str, str]) -> str:
+    cut = len(path)
+    while cut > 1:
+        if path[:cut] in known:
+            return known[path[:cut]]
+        cut = max(path.rfind(".", 0, cut), path.rfind("[", 0, cut))
+    return known.get("$", KEPT)
+
+
+def summarise_kept(document: Mapping[str, Any], notes: Notes, known: Mapping[str, str]) -> None:
+    """Add one ``kept`` finding for each top-level field with leaves that no finding speaks of.
+
+    Args:
+        known: fields, e.g. ``metadata``, with the sentence that says why nothing is lost.
+    """
+    spoken = {finding.path for finding in notes.findings}
+    for key, value in document.items():
+        path = step("$", key)
+        rest = [leaf for leaf in leaves(value, path) if not _is_spoken(leaf, spoken)]
+        if not rest:
+            continue
+        if key in known:
+            notes.add(path, KEPT, known[key])
+        elif key.startswith("_"):
+            notes.add(path, KEPT, "A comment. Stored and returned; it never reaches the model.")
+        elif rest == [path]:
+            notes.add(path, KEPT, "Stored and returned as it is; it changes nothing in a call.")
+        else:
+            names = ", ".join(leaf[len(path) :].lstrip(".") for leaf in rest[:4])
+            more = f" and {len(rest) - 4} more" if len(rest) > 4 else ""
+            notes.add(
+                path,
+                KEPT,
+                f"Stored and returned as it is, without effect in a call: {names}{more}."[:400],
+            )
+
+
+def _is_spoken(path: str, spoken: set[str]) -> bool:
+    cut = len(path)
+    while cut > 1:
+        if path[:cut] in spoken:
+            return True
+        cut = max(path.rfind(".", 0, cut), path.rfind("[", 0, cut))
+    return "$" in spoken
+
+
+def variables(text: str) -> list[str]:
+    """Return the names of Liquid variables and tags in ``text``, each once."""
+    found = (one or two for one, two in _VARIABLE.findall(text))
+    return list(dict.fromkeys(short(name) for name in found if name))
+
+
+def has_placeholder(text: str) -> bool:
+    """Tell whether ``text`` holds something that was to be filled in before use."""
+    return bool(_PLACEHOLDER.search(text))
+
+
+def short(text: str) -> str:
+    """Return ``text`` in one line of at most 60 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= _WORDS else line[: _WORDS - 1] + "…"
+
+
+def several(names: Iterable[str], most: int = 4) -> str:
+    """Return ``a, b, c and 2 more``."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

@@ -1,0 +1,281 @@
+"""What becomes of one tool: findings on its type, server, secret, schema and destinations.
+
+Owns which tool types run in this version and what to do about the others (vapi.md 3). Pure; the
+tool comes in today's form (``assistants.legacy``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from assistants.findings import (
+    AUDIBLE,
+    INVALID,
+    LOSSY,
+    MAPPED,
+    SECRET_MISSING,
+    UNSUPPORTED,
+    Notes,
+    has_placeholder,
+    short,
+    variables,
+)
+from assistants.legacy import tool_name
+from assistants.wire.files import step
+
+LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_E164: Final = re.compile(r"\+[1-9]\d{6,14}")
+_EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
+_INSTEAD: Final[Mapping[str, str]] = {
+    "apiRequest": "put a small tool server in front of the address and make it a function tool",
+    "code": "run the code behind an address of yours and make it a function tool",
+    "dtmf": "ask a person to press the keys, or transfer the call",
+    "handoff": "transfer to a phone number, or write both roles into one assistant's prompt",
+    "mcp": "offer the functions of the MCP server as function tools",
+    "query": "answer questions through a function tool that searches your documents",
+    "sms": "send the message from a function tool of yours",
+    "voicemail": "leave it out: outbound calls come with a later version",
+    "sipRequest": "no SIP leg exists on a Twilio stream; do it from a function tool",
+}
+_FAMILIES: Final = ("google.", "slack.", "gohighlevel.")
+
+
+def account_tool(
+    tool: Mapping[str, Any], notes: Notes, path: str, *, assistant_has_server: bool | None
+) -> None:
+    """Add the findings on ``tool``.
+
+    Args:
+        path: its JSON path; ``$`` for a saved tool.
+        assistant_has_server: whether the assistant around it has a server; None for a saved tool.
+    """
+    kind = tool.get("type")
+    if kind == "function":
+        _account_function(tool, notes, path, assistant_has_server)
+    elif kind == "endCall":
+        notes.add(step(path, "type"), MAPPED, "The assistant can end the call.")
+    elif kind == "transferCall":
+        _account_transfer(tool, notes, path)
+    else:
+        _account_other(str(kind), notes, path)
+    _account_parts(tool, notes, path, str(kind))
+
+
+def _account_function(
+    tool: Mapping[str, Any], notes: Notes, path: str, assistant_has_server: bool | None
+) -> None:
+    name = tool_name(tool)
+    at = step(path, "function")
+    if not name:
+        notes.add(at, INVALID, "No function name, so no model can call it. Fix: give it one.")
+    elif not LEGAL_NAME.fullmatch(name):
+        notes.add(
+            step(at, "name"),
+            LOSSY,
+            f"{short(name)!r} is no name that a model accepts (letters, digits, _ and -, at most "
+            "64). The model sees a legal form of it; the tool server is told the old one.",
+        )
+    server = tool.get("server")
+    url = server.get("url") if isinstance(server, dict) else None
+    if isinstance(url, str) and url:
+        notes.add(at, MAPPED, "The model can call it; each call goes to its own server.")
+        account_url(url, notes, step(step(path, "server"), "url"))
+        account_secret(server if isinstance(server, dict) else {}, notes, step(path, "server"))
+    elif assistant_has_server is False:
+        notes.add(
+            at,
+            INVALID,
+            "Neither the tool nor the assistant has a server, so its calls go nowhere. "
+            "Fix: set server.url.",
+        )
+    else:
+        notes.add(at, MAPPED, "The model can call it; its calls go to the assistant's server.")
+    _account_schema(tool, notes, at)
+
+
+def _account_schema(tool: Mapping[str, Any], notes: Notes, at: str) -> None:
+    function = tool.get("function")
+    parameters = function.get("parameters") if isinstance(function, dict) else None
+    if parameters is not None and not isinstance(parameters, dict):
+        notes.add(
+            step(at, "parameters"),
+            INVALID,
+            "No JSON Schema, so the model is told that there are no arguments. Fix: write one.",
+        )
+        return
+    for path, key, text in _texts(parameters or {}, step(at, "parameters")):
+        if key in ("default", "value", "const") and variables(text):
+            notes.add(
+                path,
+                UNSUPPORTED,
+                f"The template {variables(text)[0]} is not filled in; the model may say it "
+                "literally. Fix: take the value from the call on your tool server.",
+            )
+
+
+def account_url(url: str, notes: Notes, path: str) -> None:
+    """Add a finding when nothing can be sent to ``url``."""
+    if has_placeholder(url):
+        notes.add(
+            path,
+            INVALID,
+            "The address holds a placeholder, so nothing can be sent there. "
+            "Fix: put the real address into the file and import again.",
+        )
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        notes.add(path, INVALID, "No http or https address. Fix: correct it and import again.")
+
+
+def account_secret(server: Mapping[str, Any], notes: Notes, path: str) -> None:
+    """Say whether the tool server will recognise us (vapi.md trap 16)."""
+    secret, headers = server.get("secret"), server.get("headers")
+    if isinstance(secret, str) and secret:
+        account_secret_text(secret, notes, step(path, "secret"))
+    elif isinstance(server.get("credentialId"), str):
+        notes.add(
+            step(path, "credentialId"),
+            SECRET_MISSING,
+            "The credential itself is not in an export. Fix: enter its secret or header here.",
+        )
+    elif not (isinstance(headers, dict) and headers):
+        notes.add(
+            path,
+            SECRET_MISSING,
+            "Exports leave secrets out. If this server checks X-Vapi-Secret it will refuse our "
+            "calls. Fix: enter the secret in the admin; ignore this when it checks none.",
+        )
+
+
+def account_secret_text(secret: str, notes: Notes, path: str) -> None:
+    """Say what becomes of a secret that the document holds."""
+    if has_placeholder(secret):
+        notes.add(
+            path,
+            SECRET_MISSING,
+            "A placeholder stands where the secret belongs. Fix: enter the secret in the admin or "
+            "in the file.",
+        )
+    else:
+        notes.add(path, MAPPED, "Stored sealed, sent as X-Vapi-Secret and never shown again.")
+
+
+def _account_transfer(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
+    destinations = tool.get("destinations")
+    at = step(path, "destinations")
+    if not isinstance(destinations, list) or not destinations:
+        notes.add(
+            at,
+            UNSUPPORTED,
+            "No destination. Vapi asks your server for one (transfer-destination-request); here "
+            "the transfer fails and the call goes on. Fix: name the numbers in destinations.",
+        )
+        return
+    for index, entry in enumerate(destinations):
+        each = step(at, index)
+        if isinstance(entry, dict):
+            _account_destination(entry, notes, each)
+        else:
+            notes.add(each, INVALID, "No destination object; it is left out.")
+
+
+def _account_destination(entry: Mapping[str, Any], notes: Notes, path: str) -> None:
+    kind, number = entry.get("type"), entry.get("number")
+    if kind not in ("number", None) or not isinstance(number, str):
+        words = kind if isinstance(kind, str) else "unknown"
+        notes.add(
+            path,
+            UNSUPPORTED,
+            f"A destination of type {short(words)} cannot be reached. Fix: use a phone number.",
+        )
+        return
+    at = step(path, "number")
+    digits = re.sub(r"\D", "", number)
+    if digits in _EMERGENCY:
+        notes.add(
+            at,
+            INVALID,
+            "An emergency number. Calls are never transferred there; the assistant has to tell "
+            "callers to dial it themselves.",
+        )
+    elif variables(number) or has_placeholder(number):
+        notes.add(at, UNSUPPORTED, "A template; it is not filled in. Fix: write the number.")
+    elif not _E164.fullmatch(number):
+        notes.add(at, INVALID, "Not in the form +15550100001, so Twilio cannot dial it.")
+    else:
+        notes.add(at, MAPPED, "Callers can be transferred there.")
+    plan = entry.get("transferPlan")
+    mode = plan.get("mode") if isinstance(plan, dict) else None
+    if plan and mode != "blind-transfer":
+        notes.add(
+            step(path, "transferPlan"),
+            LOSSY,
+            "The person is not briefed before the caller comes through: a plain transfer.",
+        )
+    for key in ("message", "extension", "callerId"):
+        if entry.get(key):
+            notes.add(step(path, key), UNSUPPORTED, "Stored; the transfer is made without it.")
+
+
+def _account_other(kind: str, notes: Notes, path: str) -> None:
+    instead = _INSTEAD.get(kind)
+    if instead is None and kind.startswith(_FAMILIES):
+        instead = "reach that service from a function tool of yours"
+    notes.add(
+        step(path, "type"),
+        UNSUPPORTED,
+        f"Tools of type {short(kind)} do not run yet: when the model calls it, it is told that it "
+        f"failed. Instead: {instead or 'make it a function tool with a server'}.",
+    )
+
+
+def _account_parts(tool: Mapping[str, Any], notes: Notes, path: str, kind: str) -> None:
+    """Speak of what stands beside the function: spoken messages, static parameters, plans."""
+    messages = tool.get("messages")
+    if isinstance(messages, list) and any(
+        isinstance(m, dict) and (m.get("content") or m.get("contents")) for m in messages
+    ):
+        notes.add(
+            step(path, "messages"),
+            AUDIBLE,
+            "These sentences are not spoken while the tool runs; the assistant says something of "
+            "its own or nothing.",
+        )
+    if isinstance(tool.get("parameters"), list) and tool["parameters"]:
+        notes.add(
+            step(path, "parameters"),
+            UNSUPPORTED,
+            "Static parameters are not added to the call. Fix: add them on your tool server.",
+        )
+    for key, words in (
+        ("rejectionPlan", "Calls are not rejected by these conditions; the tool always runs."),
+        ("variableExtractionPlan", "Nothing is taken from the result into variables."),
+    ):
+        if tool.get(key):
+            notes.add(step(path, key), UNSUPPORTED, words)
+    if kind != "transferCall" and isinstance(tool.get("destinations"), list):
+        if tool["destinations"]:
+            notes.add(step(path, "destinations"), UNSUPPORTED, "Stored; nothing leads there yet.")
+    server = tool.get("server")
+    if isinstance(server, dict) and server.get("backoffPlan"):
+        at = step(step(path, "server"), "backoffPlan")
+        notes.add(at, UNSUPPORTED, "A failed request is not repeated; the model hears of it.")
+
+
+def _texts(value: Any, path: str, key: str = "") -> Iterator[tuple[str, str, str]]:
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from _texts(child, step(path, name), name)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _texts(child, step(path, index), key)
+    elif isinstance(value, str):
+        yield path, key, value
