@@ -144,7 +144,7 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
     """Return ``document`` with ``changes`` written into it, the rest untouched.
 
     Keys of ``changes`` are fields of ``AssistantReading``; ``tool_ids`` replaces the saved tools
-    and leaves inline ones alone; an empty ``model`` keeps what the document says.
+    and leaves inline ones alone; an empty ``model`` means the connection's.
     """
     new = dict(_object(document))
     short = _text(new.get("model"))
@@ -161,8 +161,8 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
         elif key == "language":
             spoken = value or "multi"
             new["transcriber"] = {**_object(new.get("transcriber")), "language": spoken}
-        elif key == "model" and value:
-            model |= {"provider": "openai", "model": value}
+        elif key == "model" and value != _realtime_model(model):
+            model |= {"provider": "openai", "model": value or CONNECTION_MODEL}
         elif key == "tool_ids":
             model["toolIds"] = list(value)
         elif key == "server_url":
