@@ -236,5 +236,5 @@ def egress_client(
         ),
     )
     # One client serves many tenants: what one server sets must not be shown to another's request.
-    made.cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # type: ignore[assignment]  # httpx takes a jar, its property's type does not say so
+    made.cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return made

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import httpcore
@@ -51,6 +52,7 @@ __all__ = [
     "TransportError",
     "async_client",
     "client",
+    "default_ssl_context",
     "pinned_transport",
     "raw_request",
     "unix_transport",
@@ -207,9 +209,19 @@ class _PinnedTransport(httpx.AsyncHTTPTransport):
             ssl_context=context,
             max_connections=max_connections,
             max_keepalive_connections=max_connections,
-            keepalive_expiry=5.0,
+            # Below the 5 s after which Node's servers close: a request lost to that race is lost.
+            keepalive_expiry=3.0,
             network_backend=backend,
         )
+
+
+@lru_cache(maxsize=1)
+def default_ssl_context() -> ssl.SSLContext:
+    """Return the context that checks certificates against the usual authorities; made once.
+
+    Making it reads files for tens of milliseconds: on a loop that carries audio, use a thread.
+    """
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def pinned_transport(
@@ -222,5 +234,5 @@ def pinned_transport(
 
     What ``choose`` raises reaches the caller of the client, an OSError as a ConnectError.
     """
-    context = ssl_context or httpx.create_ssl_context(trust_env=False)
+    context = ssl_context or default_ssl_context()
     return _PinnedTransport(_PinnedBackend(choose), context, max_connections)
