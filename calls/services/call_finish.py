@@ -48,6 +48,9 @@ def stream_finish(
         call.turn_latency_p95_ms = _worst(streams, "turn_latency_p95_ms")
         if call_over:
             _close(call, ended_reason, timezone.now())
+        elif call.ended_reason == EndCause.STREAM_LOST.ended_reason:
+            # The action URL gave up before this report came; the stream knows why it was lost.
+            call.ended_reason = ended_reason
         call.save()
 
 
@@ -81,18 +84,26 @@ def call_close(*, call_id: str, reason: str) -> bool:
         return True
 
 
-def status_apply(*, report: StatusReport) -> bool:
+def lost_reason(call: Call) -> str:
+    """Return why a call that is given up was lost, as far as its last stream has reported."""
+    streams = call.metrics.get("streams", [])
+    if len(streams) < call.stream_count:
+        return EndCause.STREAM_LOST.ended_reason
+    return str(streams[-1]["ended"])
+
+
+def status_apply(*, report: StatusReport) -> Call | None:
     """Apply a status callback: terminal wins, older ones are ignored, nothing reopens (T24).
 
-    Returns False when the call is unknown.
+    Returns the call as it stands, None when it is unknown.
     """
     with transaction.atomic():
         call = Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
         if call is None:
-            return False
+            return None
         if report.sequence_number >= 0:
             if report.sequence_number <= call.twilio_sequence:
-                return True
+                return call
             call.twilio_sequence = report.sequence_number
         if report.error_code:
             call.metrics = {**call.metrics, "twilio_error": report.error_code}
@@ -101,7 +112,7 @@ def status_apply(*, report: StatusReport) -> bool:
             if report.duration_seconds:
                 call.duration_seconds = report.duration_seconds
         call.save()
-        return True
+        return call
 
 
 def stream_report_apply(*, report: StreamReport) -> bool:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import structlog
 from django.db import transaction
 
-from calls.bridge.reasons import EndCause
 from calls.models import Call
-from calls.services.call_finish import call_close
+from calls.services.call_finish import call_close, lost_reason
 from calls.services.call_start import token_expiry
 from calls.telephony.next_step import Step, next_step
 from calls.wire.twilio_voice import TERMINAL_STATUSES
@@ -50,5 +49,5 @@ def call_next(*, call_id: str, call_sid: str, call_status: str) -> CallNext | No
             )
     log.info("next_step", call_sid=call_sid, step=step, stream_count=call.stream_count)
     if step == "apologise":
-        call_close(call_id=call_id, reason=EndCause.STREAM_LOST.ended_reason)
+        call_close(call_id=call_id, reason=lost_reason(call))
     return CallNext(step, call)

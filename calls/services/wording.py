@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import audioop
+import warnings
 from array import array
 
 import structlog
@@ -11,6 +11,11 @@ from django.utils import timezone
 from calls.models import PolicyWording, ProviderConnection
 from calls.services.call_plan import connection_for
 from voiceplatform.base import http
+
+with warnings.catch_warnings():
+    # Python 3.13 drops it from the standard library; audioop-lts takes its place there.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
 
 RATE_RATIO = 3  # the speech endpoint answers 24 kHz PCM16, the telephone carries 8 kHz
 VOICE = "marin"

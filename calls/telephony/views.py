@@ -165,8 +165,12 @@ async def after_stream(form: Form, account: TwilioAccount, call_id: UUID) -> Htt
 async def status(form: Form, account: TwilioAccount) -> HttpResponse:
     """Take a call status callback."""
     report = twilio_voice.status_report(form)
-    known = await in_database(status_apply, report=report)
-    return HttpResponse(status=204 if known else 404)
+    call = await in_database(status_apply, report=report)
+    if call is None:
+        return HttpResponse(status=404)
+    if call.status == Call.Status.ENDED:
+        pool.discard(str(call.pk))  # prepared for a stream that will never come (trap T23)
+    return HttpResponse(status=204)
 
 
 @signed
