@@ -1,0 +1,304 @@
+"""Rows as Vapi's objects (vapi.md 4.1, 6.3, 6.5, 7.1): what REST answers and what webhooks carry.
+
+Owns the shapes of call, phone number, customer, assistant, tool and artifact, once for both. Reads
+rows, and nothing here may contain a secret: documents are taken in their redacted form.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assistants.models import AssistantRevision
+from assistants.selectors import revision_tools
+from assistants.serializers import assistant_json
+from calls.models import Call, PhoneNumber, ToolInvocation, Turn
+from calls.selectors.records import Spoken, conversation
+from tools.models import Tool
+from tools.serializers import tool_json
+from tools.services import tool_document
+from tools.wire.vapi_server import Envelope
+from voiceplatform.base.redaction import redact, redact_url
+from voiceplatform.base.rest import iso
+
+_ROLES = {Turn.Role.CALLER: "user", Turn.Role.ASSISTANT: "bot", Turn.Role.SYSTEM: "system"}
+_OPENAI_ROLES = {
+    Turn.Role.CALLER: "user",
+    Turn.Role.ASSISTANT: "assistant",
+    Turn.Role.SYSTEM: "system",
+}
+_SPEAKERS = {Turn.Role.CALLER: "User", Turn.Role.ASSISTANT: "AI"}
+_CALL_TYPES = {"inbound": "inboundPhoneCall", "outbound": "outboundPhoneCall", "web": "webCall"}
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCall:
+    """A function call on its way, which the journal may not have stored yet."""
+
+    tool_call_id: str
+    name: str
+    arguments_json: str
+
+
+def phone_number_object(number: PhoneNumber) -> dict[str, Any]:
+    """Return the number as Vapi shows it; the account's token is never part of it."""
+    document: dict[str, Any] = {
+        "id": str(number.pk),
+        "orgId": str(number.organisation_id),
+        "createdAt": iso(number.created_at),
+        "updatedAt": iso(number.updated_at),
+        "provider": "twilio",
+        "status": "active",
+        "number": number.number_e164,
+        "twilioAccountSid": number.twilio_account.account_sid,
+    }
+    if number.name:
+        document["name"] = number.name
+    if number.assistant_id:
+        document["assistantId"] = str(number.assistant_id)
+    return document
+
+
+def customer_object(call: Call) -> dict[str, Any] | None:
+    """Return the person at the other end, None when nothing is known of them."""
+    number = call.callee if call.direction == "outbound" else call.caller
+    return {"number": number} if number else None
+
+
+def call_object(call: Call) -> dict[str, Any]:
+    """Return the call as Vapi shows it, without what was said."""
+    revision = call.revision
+    optional = {
+        "startedAt": iso(call.started_at),
+        "endedAt": iso(call.ended_at),
+        "endedReason": call.ended_reason or None,
+        "assistantId": str(revision.assistant_id) if revision else None,
+        "phoneNumberId": str(call.number_id) if call.number_id else None,
+        "customer": customer_object(call),
+    }
+    return {
+        "id": str(call.pk),
+        "orgId": str(call.organisation_id),
+        "createdAt": iso(call.created_at),
+        "updatedAt": iso(max(filter(None, (call.created_at, call.started_at, call.ended_at)))),
+        "type": _CALL_TYPES.get(call.direction, "inboundPhoneCall"),
+        "status": call.status,
+        "phoneCallProvider": "twilio",
+        "phoneCallTransport": "pstn",
+        "phoneCallProviderId": call.call_sid,
+        **{name: value for name, value in optional.items() if value is not None},
+        "cost": float(call.cost_usd),
+        "costs": costs(call),
+    }
+
+
+def transport_object(call: Call) -> dict[str, Any]:
+    """Return ``call.transport``, which webhooks carry beside the legacy names."""
+    return {
+        "provider": "twilio",
+        "conversationType": "voice",
+        "accountSid": call.twilio_account.account_sid,
+        "callSid": call.call_sid,
+    }
+
+
+def costs(call: Call) -> list[dict[str, Any]]:
+    """Book everything on the model, as Vapi does for speech-to-speech (vapi.md 6.5)."""
+    usage = call.metrics if isinstance(call.metrics, dict) else {}
+    name = call.connection.model if call.connection else ""
+    if not call.cost_usd:
+        return []
+    return [
+        {
+            "type": "model",
+            "model": {"provider": "openai", "model": name},
+            "promptTokens": _count(usage.get("input_tokens")),
+            "completionTokens": _count(usage.get("output_tokens")),
+            "cost": float(call.cost_usd),
+        }
+    ]
+
+
+def cost_breakdown(call: Call) -> dict[str, Any]:
+    """Return the same sum by part, the other parts zero (vapi.md 6.5)."""
+    total = float(call.cost_usd)
+    parts = dict.fromkeys(("transport", "stt", "tts", "vapi", "chat"), 0)
+    return {**parts, "llm": total, "total": total}
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def assistant_object(revision: AssistantRevision) -> dict[str, Any]:
+    """Return the assistant as it was for a call, with its saved tools in ``model.tools``."""
+    shown = copy.copy(revision.assistant)
+    shown.current_revision = revision
+    document = assistant_json(shown)
+    saved = [tool_json(tool) for tool in revision_tools(revision) if not tool.is_inline]
+    if saved:
+        model = document.get("model")
+        model = dict(model) if isinstance(model, dict) else {}
+        inline = model.get("tools")
+        model["tools"] = [*(inline if isinstance(inline, list) else ()), *saved]
+        document["model"] = model
+    return document
+
+
+def tool_object(tool: Tool, *, url: str, timeout_seconds: float) -> dict[str, Any]:
+    """Return the tool as it stands in ``toolWithToolCallList``, answered at ``url``.
+
+    Vapi once echoed the server's secret there; this does not (vapi.md 4.1).
+    """
+    document = dict(tool.document_redacted or redact(tool_document(tool)))
+    server = document.get("server")
+    server = dict(server) if isinstance(server, dict) else {}
+    headers = server.get("headers")
+    document["server"] = {
+        **server,
+        "url": redact_url(url),
+        "timeoutSeconds": timeout_seconds,
+        "headers": {
+            "Content-Type": "application/json",
+            **(headers if isinstance(headers, dict) else {}),
+        },
+    }
+    if not isinstance(document.get("messages"), list):
+        document["messages"] = []
+    return {"type": tool.type, "async": tool.is_async, **document}
+
+
+def artifact_object(call: Call, pending: Sequence[PendingCall] = ()) -> dict[str, Any]:
+    """Return what was said and what tools answered; text that was not heard is left out.
+
+    ``pending`` calls are put at the end unless they are stored already.
+    """
+    began = call.started_at or call.created_at
+    messages: list[dict[str, Any]] = []
+    formatted: list[dict[str, Any]] = []
+    lines: list[str] = []
+    if call.revision is not None and call.revision.instructions:
+        prompt = call.revision.instructions
+        messages.append(
+            {
+                "role": "system",
+                "message": prompt,
+                "time": _epoch_ms(began, 0),
+                "secondsFromStart": 0,
+            }
+        )
+        formatted.append({"role": "system", "content": prompt})
+    tools = list(call.tool_invocations.all())
+    for entry in conversation(call.turns.all(), tools):
+        if entry.turn is not None:
+            turn = entry.turn
+            messages.append(_turn_message(turn, began))
+            formatted.append({"role": _OPENAI_ROLES[Turn.Role(turn.role)], "content": turn.text})
+            speaker = _SPEAKERS.get(Turn.Role(turn.role))
+            if speaker and turn.text:
+                lines.append(f"{speaker}: {turn.text}")
+        elif entry.tool is not None:
+            messages += _tool_messages(entry.tool, began)
+            formatted += _tool_formatted(entry.tool)
+    known = {tool.tool_call_id for tool in tools}
+    new = [each for each in pending if each.tool_call_id not in known]
+    if new:
+        calls = [_posted(each.tool_call_id, each.name, each.arguments_json) for each in new]
+        seconds = max((dt.datetime.now(dt.UTC) - began).total_seconds(), 0.0)
+        messages.append(_tool_calls(calls, began, round(seconds * 1000)))
+        formatted.append({"role": "assistant", "content": "", "tool_calls": calls})
+    return {
+        "messages": messages,
+        "messagesOpenAIFormatted": formatted,
+        "transcript": "\n".join(lines),
+    }
+
+
+def preceded_by_text(call: Call) -> bool:
+    """Tell whether the assistant has spoken since the caller last did."""
+    spoken: list[Spoken] = conversation(call.turns.all(), ())
+    return bool(
+        spoken
+        and spoken[-1].turn is not None
+        and spoken[-1].turn.role == Turn.Role.ASSISTANT
+        and spoken[-1].turn.text
+    )
+
+
+def envelope_for(call: Call, *, timestamp_ms: int, pending: Sequence[PendingCall] = ()) -> Envelope:
+    """Return what every server message about ``call`` carries, as the rows are now."""
+    return Envelope(
+        timestamp_ms=timestamp_ms,
+        call=call_object(call) | {"transport": transport_object(call)},
+        artifact=artifact_object(call, pending),
+        assistant=assistant_object(call.revision) if call.revision else None,
+        phone_number=phone_number_object(call.number) if call.number else None,
+        customer=customer_object(call),
+    )
+
+
+def _turn_message(turn: Turn, began: dt.datetime) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": _ROLES[Turn.Role(turn.role)],
+        "message": turn.text,
+        "time": _epoch_ms(began, turn.started_ms),
+        "secondsFromStart": turn.started_ms / 1000,
+    }
+    if turn.role != Turn.Role.SYSTEM:
+        ended_ms = turn.started_ms if turn.ended_ms is None else turn.ended_ms
+        message["endTime"] = _epoch_ms(began, ended_ms)
+        message["duration"] = max(ended_ms - turn.started_ms, 0)
+    if turn.role == Turn.Role.ASSISTANT:
+        message["source"] = ""
+    return message
+
+
+def _posted(tool_call_id: str, name: str, arguments_json: str) -> dict[str, Any]:
+    """Return a call as messages hold it: arguments as JSON text (vapi.md 0, rule 7)."""
+    return {
+        "id": tool_call_id,
+        "type": "function",
+        "function": {"name": name, "arguments": arguments_json or "{}"},
+    }
+
+
+def _tool_calls(calls: list[dict[str, Any]], began: dt.datetime, at_ms: int) -> dict[str, Any]:
+    return {
+        "role": "tool_calls",
+        "message": "",
+        "time": _epoch_ms(began, at_ms),
+        "secondsFromStart": at_ms / 1000,
+        "toolCalls": calls,
+    }
+
+
+def _tool_messages(tool: ToolInvocation, began: dt.datetime) -> list[dict[str, Any]]:
+    calls = [_posted(tool.tool_call_id, tool.name, tool.arguments_json)]
+    call_message = _tool_calls(calls, began, tool.started_ms)
+    if tool.state == ToolInvocation.State.RUNNING:
+        return [call_message]
+    ended_ms = tool.started_ms + (tool.duration_ms or 0)
+    result = {
+        "role": "tool_call_result",
+        "toolCallId": tool.tool_call_id,
+        "name": tool.name,
+        "result": tool.output,
+        "time": _epoch_ms(began, ended_ms),
+        "secondsFromStart": ended_ms / 1000,
+    }
+    return [call_message, result]
+
+
+def _tool_formatted(tool: ToolInvocation) -> list[dict[str, Any]]:
+    calls = [_posted(tool.tool_call_id, tool.name, tool.arguments_json)]
+    asked = {"role": "assistant", "content": "", "tool_calls": calls}
+    if tool.state == ToolInvocation.State.RUNNING:
+        return [asked]
+    return [asked, {"role": "tool", "content": tool.output, "tool_call_id": tool.tool_call_id}]
+
+
+def _epoch_ms(began: dt.datetime, offset_ms: int) -> int:
+    return round(began.timestamp() * 1000) + offset_ms
