@@ -50,6 +50,10 @@ class ToolServer:
     timeout_seconds: float = 20.0
 
 
+class ArgumentsRefused(Exception):
+    """The model has to write the arguments again; nothing was posted. Its text tells it why."""
+
+
 class _TooLarge(Exception):
     """The answer exceeds MAX_ANSWER_BYTES; give up on it."""
 
@@ -60,10 +64,10 @@ def checked_arguments(
     """Return the arguments to post: the model's, checked, with ``static`` ones over them.
 
     Raises:
-        ValueError: the model has to write them again; the text tells it why.
+        ArgumentsRefused: they are not what the tool takes.
     """
     if len(arguments_json) > MAX_ARGUMENTS_CHARACTERS:
-        raise ValueError("The arguments are too long. Call the tool again with shorter ones.")
+        raise ArgumentsRefused("The arguments are too long. Call it again with shorter ones.")
     try:
         arguments = vapi_server.read_arguments(arguments_json)
     except ValueError as error:
@@ -73,7 +77,7 @@ def checked_arguments(
     problems = argument_problems(spec.parameters, arguments)
     if problems:
         found = "; ".join(problems)
-        raise ValueError(f"The tool was not called: {found}. Correct this and call it again.")
+        raise ArgumentsRefused(f"The tool was not called: {found}. Correct this and call it again.")
     return arguments | dict(static)
 
 

@@ -1,17 +1,127 @@
-"""Runs one function call of the model. No tool server can be called in this version."""
+"""Runs one function call of the model: rows to an envelope, the envelope to the tool's server.
+
+Owns which server a tool is answered by and what is posted to it. Never raises into the call: what
+goes wrong is a text the model can act on. Ending and transferring a call are the bridge's.
+"""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+
+import structlog
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import Error as AnyDatabaseError
+
+from assistants.models import AssistantRevision
+from assistants.services import revision_document
 from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
+from calls.media.database import in_database
 from calls.models import Call
+from calls.services.vapi_objects import PendingCall, envelope_for, preceded_by_text, tool_object
 from calls.telephony.twilio_client import TwilioAccess
-from tools.spec import ToolResult
+from tools.dispatch import ArgumentsRefused, ToolServer, checked_arguments, dispatch
+from tools.models import Tool
+from tools.services import tool_document
+from tools.spec import ToolResult, ToolSpec
+from tools.wire import vapi_server, vapi_tool
+from voiceplatform.base.fields import DecryptionError
+
+# Types whose calls Vapi posts to a server; the others act elsewhere (vapi.md 3.5).
+POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
+UNAVAILABLE = "This tool cannot be reached at the moment."
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """What is to be sent, made from rows in one go."""
+
+    server: ToolServer | None
+    body: bytes
 
 
 async def tool_run(*, plan: CallPlan, effect: DispatchTool) -> ToolResult:
     """Answer a function call; never raises."""
-    return ToolResult("This tool cannot be reached at the moment.", outcome="error")
+    spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
+    if spec is None:
+        return ToolResult(f"There is no tool {effect.name!r}.", outcome="error")
+    if spec.kind not in POSTED_KINDS:
+        log.warning("tool_kind_not_supported", call_id=plan.call_id, kind=spec.kind)
+        return ToolResult("This tool is not available on this line.", outcome="error")
+    try:
+        post = await in_database(_post_for, plan.call_id, spec, effect)
+    except ArgumentsRefused as error:
+        return ToolResult(str(error), outcome="error")
+    except (AnyDatabaseError, ObjectDoesNotExist, ValidationError, DecryptionError) as error:
+        log.error("tool_not_prepared", call_id=plan.call_id, error=type(error).__name__)
+        return ToolResult(UNAVAILABLE, outcome="error")
+    results = await dispatch(
+        {effect.tool_call_id: spec}, post.server, post.body, call_id=plan.call_id
+    )
+    return results[effect.tool_call_id]
+
+
+def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Post:
+    """Read the rows and build the body.
+
+    Raises:
+        ArgumentsRefused: the model's arguments cannot be posted.
+    """
+    call = Call.objects.select_related(
+        "organisation",
+        "twilio_account",
+        "number__twilio_account",
+        "revision__assistant",
+        "connection",
+    ).get(pk=call_id)
+    tool = Tool.objects.for_organisation(call.organisation).get(pk=spec.handle)
+    document = tool_document(tool)
+    arguments = checked_arguments(
+        # The schema as its author wrote it; a session may have been given a simpler one.
+        ToolSpec(name=spec.name, parameters=tool.parameters),
+        effect.arguments_json,
+        static=vapi_server.static_parameters(document),
+    )
+    server = server_for(tool, call.revision)
+    if server is None:
+        return _Post(None, b"")
+    name = spec.posted_name or tool.name
+    pending = PendingCall(effect.tool_call_id, name, effect.arguments_json)
+    posted = vapi_server.PostedCall(
+        tool_call_id=effect.tool_call_id,
+        name=name,
+        arguments=arguments,
+        tool=tool_object(tool, url=server.url, timeout_seconds=server.timeout_seconds),
+        preceded_by_text=preceded_by_text(call),
+    )
+    envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000, pending=[pending])
+    return _Post(server, vapi_server.encode(vapi_server.tool_calls_message(envelope, [posted])))
+
+
+def server_for(tool: Tool, revision: AssistantRevision | None) -> ToolServer | None:
+    """Return who answers a tool: its own server, else its assistant's (vapi.md 2.5).
+
+    Each server has its own secret and headers; they never travel to another one.
+    """
+    if tool.server_url:
+        return ToolServer(
+            url=tool.server_url,
+            secret=tool.server_secret,
+            headers=tool.server_headers or {},
+            timeout_seconds=tool.timeout_seconds,
+        )
+    if revision is None or not revision.server_url:
+        return None
+    reading = vapi_tool.read_tool({"server": revision_document(revision).get("server")})
+    return ToolServer(
+        url=revision.server_url,
+        secret=revision.server_secret,
+        headers=reading.server_headers or {},
+        timeout_seconds=reading.timeout_seconds,
+    )
 
 
 def twilio_access_for(*, call_id: str) -> TwilioAccess:
