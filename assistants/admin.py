@@ -89,9 +89,10 @@ class AssistantForm(ScopedForm):
     )
     language = forms.RegexField(
         regex=r"^[a-z]{2}$",
+        required=False,
         initial="en",
         widget=UnfoldAdminTextInputWidget,
-        help_text="Two letters of ISO 639-1, e.g. en, de, es. Helps to understand the caller.",
+        help_text="Two letters, e.g. en, de, es; helps to understand the caller. Empty: any language.",
     )
     model = forms.RegexField(
         regex=r"^gpt-realtime[a-zA-Z0-9._-]{0,68}$",

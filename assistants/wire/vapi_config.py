@@ -161,7 +161,7 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
         elif key == "language":
             spoken = value or "multi"
             new["transcriber"] = {**_object(new.get("transcriber")), "language": spoken}
-        elif key == "model" and value != _realtime_model(model):
+        elif key == "model" and value != _realtime_model(model.get("model")):
             model |= {"provider": "openai", "model": value or CONNECTION_MODEL}
         elif key == "tool_ids":
             model["toolIds"] = list(value)

@@ -121,7 +121,7 @@ def draw(spans: Sequence[Span], total_ms: int = 0) -> Timeline | None:
     if not spans:
         return None
     ends = [s.ended_ms if s.ended_ms is not None else s.started_ms + 400 for s in spans]
-    total = max(total_ms, *ends, 1000)
+    total = max(total_ms, *ends, *(span.started_ms for span in spans), 1000)
     scale = (WIDTH - _LEFT - _RIGHT) / total
     tops = {key: _LANE_TOP + index * _LANE_HEIGHT for index, (key, _) in enumerate(LANES)}
     bars = tuple(_bar(span, end, scale, tops) for span, end in zip(spans, ends, strict=True))
@@ -142,8 +142,8 @@ def draw(spans: Sequence[Span], total_ms: int = 0) -> Timeline | None:
 
 
 def _bar(span: Span, ended_ms: int, scale: float, tops: dict[str, int]) -> Bar:
-    x = _LEFT + span.started_ms * scale
     width = max((ended_ms - span.started_ms) * scale, _MINIMUM_BAR)
+    x = min(_LEFT + span.started_ms * scale, WIDTH - _RIGHT - width)
     took = ms_in_words(max(ended_ms - span.started_ms, 0))
     parts = [span.label, f"{clock(span.started_ms)}, {took}", span.note]
     lane = span.lane if span.lane in tops else "assistant"
