@@ -246,6 +246,7 @@ TWILIO_API_BASE_URL = env.text("TWILIO_API_BASE_URL").rstrip("/")
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 600, low=0, high=86_400)
 MAX_CONCURRENT_CALLS = env.integer("MAX_CONCURRENT_CALLS", 200, low=1, high=100_000)
 STANDINS = env.flag("STANDINS")
+DEMO_ONCE = env.flag("ONCE")
 
 
 def _egress_allow() -> list[str]:

@@ -65,7 +65,9 @@ WRITES = frozenset(
 )
 SETTINGS_READERS = ("voiceplatform.settings", "voiceplatform.env")
 # Where a process begins: these name the settings module for Django and read nothing.
-ENTRY_POINTS = re.compile(r"manage|voiceplatform\.(asgi\w*|celery|serving|supervisor(\.\w+)*)")
+ENTRY_POINTS = re.compile(r"manage|voiceplatform\.(asgi\w*|celery|serving|(supervisor|demo)(\.\w+)*)")
+# These start children and hand them an environment; they read none.
+PARENTS_OF_PROCESSES = ("voiceplatform.supervisor", "voiceplatform.demo")
 SUPERVISOR_MAY_USE = frozenset({"child_environment", "run_dir", "EnvError"})
 FAKE = re.compile(r"^_*(Fake|Stub|Mock|Dummy)")
 
@@ -199,9 +201,9 @@ def rule_7_environment(tree: SourceTree) -> Iterator[str]:
             target = tree.owner(found.target)
             if target != "voiceplatform.env" or module in SETTINGS_READERS:
                 continue
-            if not is_in(module, "voiceplatform.supervisor"):
+            if not is_in(module, *PARENTS_OF_PROCESSES):
                 yield _say(source, found, f"{module} imports env; read django.conf.settings")
-        if is_in(module, "voiceplatform.supervisor"):
+        if is_in(module, *PARENTS_OF_PROCESSES):
             yield from _env_calls(source)
 
 

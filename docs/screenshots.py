@@ -1,0 +1,49 @@
+"""Makes the README's screenshots from a running instance: ``make screenshots``.
+
+Signs in with the generated password of the instance in VAR_DIR and photographs what an operator
+sees. Needs Chromium, as the browser tests do.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def main() -> None:
+    """Photograph the newest call's page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--password-file", type=Path, required=True)
+    parser.add_argument("--to", type=Path, default=Path(__file__).parent / "images")
+    options = parser.parse_args()
+    options.to.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1360, "height": 940})
+        page.goto(f"{options.url}/admin/login/")
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", options.password_file.read_text().strip())
+        page.click("button[type=submit]")
+        page.goto(f"{options.url}/admin/calls/call/")
+        link = page.locator('a[href*="/change/"]').first.get_attribute("href")
+        page.goto(f"{options.url}{link}")
+        page.screenshot(path=options.to / "call.png", full_page=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
