@@ -1,5 +1,5 @@
-"""One port for all stand-ins: a uvicorn server that routes to the Realtime and the Twilio
-application, for a process of its own or inside a test. It must not contain vendor behaviour.
+"""One port for all stand-ins: a uvicorn server that routes to the Realtime, the tool server's and
+the Twilio application, for a process of its own or inside a test. It must not contain vendor behaviour.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from calls.standins.asgi import Receive, Scope, Send, respond_json
 from calls.standins.book import StandinBook
 from calls.standins.realtime_app import RealtimeApp
 from calls.standins.realtime_profile import RealtimeProfile
+from calls.standins.tool_server import ToolServerApp
 from calls.standins.twilio_carrier import Carrier
 from calls.standins.twilio_rest import TwilioApp
 
@@ -25,11 +26,12 @@ DEFAULT_AUTH_TOKEN = "standin-auth-token"  # noqa: S105 - the stand-in's own, wo
 
 
 class StandinApp:
-    """Routes by path: Realtime, Twilio REST and `/standin/`, `/healthz`."""
+    """Routes by path: Realtime, `/tools/`, Twilio REST and `/standin/`, `/healthz`."""
 
     def __init__(self, book: StandinBook, carrier: Carrier) -> None:
         self.book, self.carrier = book, carrier
         self.realtime = RealtimeApp(book)
+        self.tools = ToolServerApp()
         self.twilio = TwilioApp(carrier)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,6 +41,8 @@ class StandinApp:
             await self.realtime(scope, receive, send)
         elif scope["type"] == "http" and path == "/healthz":
             await respond_json(send, 200, {"status": "ok"})
+        elif scope["type"] == "http" and self.tools.serves(path):
+            await self.tools(scope, receive, send)
         elif scope["type"] == "http":
             await self.twilio(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -90,6 +94,11 @@ class RunningStandins:
     def carrier(self) -> Carrier:
         """Return the telephone company."""
         return self.app.carrier
+
+    @property
+    def tools(self) -> ToolServerApp:
+        """Return the tool server, at `base_url` + `/tools/<anything>`."""
+        return self.app.tools
 
     @property
     def realtime_url(self) -> str:
