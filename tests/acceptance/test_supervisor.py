@@ -188,9 +188,11 @@ def _blocked_clients(path: str) -> int:
             return 0
 
 
-def test_a_kill_during_the_start_never_leaves_half_a_key(start_platform: Start) -> None:
+def test_a_kill_during_the_start_never_leaves_half_a_key(
+    start_platform: Start, drill_scale: float
+) -> None:
     chance = random.Random(7)
-    for _ in range(6):
+    for _ in range(max(4, round(100 * drill_scale))):
         platform = start_platform(wait=False)
         keys = platform.var_dir / "keys"
         platform.pids()
