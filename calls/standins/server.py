@@ -1,5 +1,6 @@
-"""One port for all stand-ins: a uvicorn server that routes to the Realtime, the tool server's and
-the Twilio application, for a process of its own or inside a test. It must not contain vendor behaviour.
+"""One port for all stand-ins: a uvicorn server that routes to the Realtime, the Twilio and the tool
+server's application, for a process of its own or inside a test. It must not contain vendor
+behaviour.
 """
 
 from __future__ import annotations
