@@ -18,6 +18,7 @@ NO_RESULT: Final = "No result returned."
 # An answer to an asynchronous tool: it is resolved at once (vapi.md 4.6).
 ASYNC_RESULT: Final = "Success."
 
+_MAX_DIGITS: Final = 1000  # Python refuses to convert more than a few thousand
 _LINE_BREAKS: Final = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
 
 
@@ -209,7 +210,7 @@ def read_arguments(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        value = json.loads(text, parse_constant=_not_json, parse_float=_finite)
+        value = json.loads(text, parse_constant=_not_json, parse_float=_finite, parse_int=_whole)
     except RecursionError:
         raise ValueError("the arguments are nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -228,6 +229,12 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError("the arguments hold a number out of range")
     return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError("the arguments hold a number out of range")
+    return int(text)
 
 
 def static_parameters(document: Mapping[str, Any]) -> dict[str, Any]:
