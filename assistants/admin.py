@@ -12,7 +12,6 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectMultipleWidget,
@@ -35,6 +34,7 @@ from voiceplatform.base.scoped_admin import (
     ReadOnlyInline,
     ScopedAdmin,
     ScopedForm,
+    badge,
     visible_choices,
 )
 from voiceplatform.base.secret_form import SecretFormField
@@ -92,7 +92,7 @@ class AssistantForm(ScopedForm):
         required=False,
         initial="en",
         widget=UnfoldAdminTextInputWidget,
-        help_text="Two letters, e.g. en, de, es; helps to understand the caller. Empty: any language.",
+        help_text="Two letters, e.g. en, de, es; helps to understand callers. Empty: any language.",
     )
     model = forms.RegexField(
         regex=r"^gpt-realtime[a-zA-Z0-9._-]{0,68}$",
@@ -133,7 +133,7 @@ class AssistantForm(ScopedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         instance = kwargs.get("instance")
         revision = instance.current_revision if instance else None
-        if revision is not None:
+        if instance is not None and revision is not None:
             shown = [name for name in _FIELDS if not name.startswith("server_")]
             initial = {name: getattr(revision, name) for name in shown if name != "name"}
             initial |= {"name": instance.name}
@@ -173,14 +173,17 @@ class AssistantAdmin(ScopedAdmin):
         """Keep deleted assistants out of the pickers of other pages."""
         if request.path.endswith("/autocomplete/"):
             queryset = queryset.filter(deleted_at__isnull=True)
-        return super().get_search_results(request, queryset, search_term)
+        found: tuple[QuerySet[Any], bool] = super().get_search_results(
+            request, queryset, search_term
+        )
+        return found
 
     @admin.display(description="Name", ordering="name")
     def name_shown(self, obj: Assistant) -> str:
         """Return the name, or the id where there is none."""
         return str(obj)
 
-    @display(description="Revision", ordering="current_revision__number", label="info")
+    @badge(description="Revision", ordering="current_revision__number", label="info")
     def revision(self, obj: Assistant) -> str:
         """Return the current revision's number."""
         return f"r{obj.current_revision.number}" if obj.current_revision else ""
@@ -195,7 +198,7 @@ class AssistantAdmin(ScopedAdmin):
         """Return the current language."""
         return obj.current_revision.language if obj.current_revision else ""
 
-    @display(description="State", label={"live": "success", "deleted": "danger"})
+    @badge(description="State", label={"live": "success", "deleted": "danger"})
     def state(self, obj: Assistant) -> str:
         """Say whether it can still answer."""
         return "deleted" if obj.deleted_at else "live"
@@ -300,7 +303,8 @@ class RevisionToolInline(ReadOnlyInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Fetch the tools along."""
-        return super().get_queryset(request).select_related("tool").defer("tool__document")
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("tool")
+        return rows.defer("tool__document")
 
 
 @admin.register(AssistantRevision)
@@ -331,7 +335,7 @@ class AssistantRevisionAdmin(ReadOnlyAdmin):
         """Leave sealed documents in the database."""
         return super().get_queryset(request).defer("document")
 
-    @display(description="Came from", ordering="source", label=True)
+    @badge(description="Came from", ordering="source", label=True)
     def source_badge(self, obj: AssistantRevision) -> str:
         """Return the source as a badge."""
         return obj.source

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -72,9 +72,7 @@ def assistant_publish(
     else:
         assistant = _locked(assistant)
     previous = assistant.current_revision
-    kept = {name: value for name, value in document.items() if name not in _COMPUTED}
-    if previous is not None:
-        kept = keep_secrets(kept, revision_document(previous))
+    kept = document_to_store(document, assistant)
     reading = vapi_config.read_assistant(kept)
     newest = assistant.revisions.order_by("-number").values_list("number", flat=True).first()
     revision = AssistantRevision.objects.create(
@@ -112,7 +110,7 @@ def assistant_publish(
 
 
 def _locked(assistant: Assistant) -> Assistant:
-    row = Assistant.objects.select_for_update().get(pk=assistant.pk)
+    row: Assistant = Assistant.objects.select_for_update().get(pk=assistant.pk)
     if row.current_revision_id:
         row.current_revision = AssistantRevision.objects.get(pk=row.current_revision_id)
     return row
@@ -127,7 +125,11 @@ def _link_tools(
     """Link inline tools first, then saved ones (vapi.md 2.3); unknown ids are left out."""
     earlier = [tool for tool in revision_tools(previous) if tool.is_inline] if previous else []
     tools: list[Tool] = []
+    known = tools_by_id(organisation, reading.tool_ids)
+    saved_types = {tool.type for tool in known.values()}
     for document in reading.inline_tools:
+        if document.keys() == {"type"} and document["type"] in saved_types:
+            continue  # a switch such as endCallFunctionEnabled beside the saved tool it stands for
         same = next((tool for tool in earlier if tool.document == document), None)
         if same is not None:
             earlier.remove(same)
@@ -135,13 +137,36 @@ def _link_tools(
             same
             or tool_store(organisation=organisation, document=document, actor=None, is_inline=True)
         )
-    known = tools_by_id(organisation, reading.tool_ids)
     tools += [known[key] for key in (_canonical(i) for i in reading.tool_ids) if key in known]
     unique = dict.fromkeys(tool.pk for tool in tools)
     RevisionTool.objects.bulk_create(
         RevisionTool(revision=revision, tool_id=tool_id, position=position)
         for position, tool_id in enumerate(unique)
     )
+
+
+def document_to_store(document: Mapping[str, Any], assistant: Assistant | None) -> dict[str, Any]:
+    """Return what publishing ``document`` would store: no computed fields, kept secrets."""
+    kept = {name: value for name, value in document.items() if name not in _COMPUTED}
+    previous = assistant.current_revision if assistant else None
+    merged: dict[str, Any] = keep_secrets(kept, revision_document(previous)) if previous else kept
+    return merged
+
+
+def assistant_is_current(
+    assistant: Assistant, document: Mapping[str, Any], tool_ids: Sequence[str]
+) -> bool:
+    """Tell whether publishing ``document`` would change nothing.
+
+    Args:
+        tool_ids: the saved tools that would be linked, in order.
+    """
+    revision = assistant.current_revision
+    if revision is None or assistant.deleted_at is not None:
+        return False
+    linked = [str(tool.pk) for tool in revision_tools(revision) if not tool.is_inline]
+    same = document_to_store(document, assistant) == revision_document(revision)
+    return same and linked == list(tool_ids)
 
 
 def _canonical(text: str) -> str:

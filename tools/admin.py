@@ -9,13 +9,12 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 
 from tools import services
 from tools.exceptions import ToolInUse
 from tools.models import Tool
 from voiceplatform.base.admin import pretty_json
-from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm
+from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, badge
 
 _EDITED = (
     *("name", "description", "parameters", "server_url", "server_secret"),
@@ -79,7 +78,7 @@ class ToolAdmin(ScopedAdmin):
     readonly_fields = ("id", "server_url_host", "created_at", "updated_at", "document_shown")
     hidden_lookups = ("document", "server_url", "server_secret", "server_headers")
 
-    @display(description="Kind", ordering="type", label=True)
+    @badge(description="Kind", ordering="type", label=True)
     def kind(self, obj: Tool) -> str:
         """Return the type as a badge."""
         return obj.type
@@ -89,7 +88,7 @@ class ToolAdmin(ScopedAdmin):
         """Return the timeout with its unit."""
         return f"{obj.timeout_seconds} s"
 
-    @display(description="Place", label={"saved": "success", "inline": "info", "deleted": "danger"})
+    @badge(description="Place", label={"saved": "success", "inline": "info", "deleted": "danger"})
     def place(self, obj: Tool) -> str:
         """Say whether the tool is shared, written inside one assistant, or gone."""
         return "deleted" if obj.deleted_at else "inline" if obj.is_inline else "saved"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from unfold.decorators import display
 
 from calls.models import ProviderConnection, TwilioAccount
-from voiceplatform.base.scoped_admin import ScopedAdmin
+from voiceplatform.base.scoped_admin import ScopedAdmin, badge
 
 
 @admin.register(TwilioAccount)
@@ -37,7 +36,7 @@ class TwilioAccountAdmin(ScopedAdmin):
         ("Technical", {"fields": ("api_base_url", "created_at"), "classes": ("collapse",)}),
     )
 
-    @display(description="Rotation", label={"two tokens": "warning", "one token": "success"})
+    @badge(description="Rotation", label={"two tokens": "warning", "one token": "success"})
     def second_token(self, obj: TwilioAccount) -> str:
         """Say whether a rotation is under way."""
         return "two tokens" if obj.auth_token_secondary else "one token"
@@ -76,12 +75,12 @@ class ProviderConnectionAdmin(ScopedAdmin):
         ("Technical", {"fields": ("created_at",), "classes": ("collapse",)}),
     )
 
-    @display(description="Default", label={"default": "success"})
+    @badge(description="Default", label={"default": "success"})
     def default_badge(self, obj: ProviderConnection) -> str:
         """Mark the organisation's default."""
         return "default" if obj.is_default else ""
 
-    @display(description="Contract", label=True)
+    @badge(description="Contract", label=True)
     def contracts(self, obj: ProviderConnection) -> list[str]:
         """List the flags that are set."""
         flags = (

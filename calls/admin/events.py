@@ -11,11 +11,10 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.decorators import display
 
 from calls.models import DeliveryAttempt, OutboxEvent
 from calls.services.redelivery import event_redeliver
-from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ReadOnlyInline
+from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ReadOnlyInline, badge
 
 _STATE_COLOURS = {"pending": "warning", "delivered": "success", "given up": "danger"}
 
@@ -54,7 +53,7 @@ class OutboxEventAdmin(ReadOnlyAdmin):
         """Leave sealed payloads in the database."""
         return super().get_queryset(request).defer("payload", "destination")
 
-    @display(description="State", ordering="state", label=_STATE_COLOURS)
+    @badge(description="State", ordering="state", label=_STATE_COLOURS)
     def state_badge(self, obj: OutboxEvent) -> str:
         """Return the state as a badge."""
         return str(obj.get_state_display()).lower()
@@ -103,7 +102,7 @@ class DeliveryAttemptAdmin(ReadOnlyAdmin):
             self.audit(request, "transcript.view", obj, through="delivery attempt")
         return super().render_change_form(request, *args, **kwargs)
 
-    @display(description="Outcome", label={"accepted": "success", "refused": "danger"})
+    @badge(description="Outcome", label={"accepted": "success", "refused": "danger"})
     def outcome(self, obj: DeliveryAttempt) -> str:
         """Say whether the receiver took it."""
         taken = obj.status_code is not None and 200 <= obj.status_code < 300

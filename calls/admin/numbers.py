@@ -11,12 +11,11 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, PhoneNumber
-from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter
+from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
 
 _OPEN_ROUTES = frozenset({PhoneNumber.Route.DIRECT, PhoneNumber.Route.CANARY})
 
@@ -101,7 +100,7 @@ class PhoneNumberAdmin(ScopedAdmin):
         ).order_by("-created_at")
         today = calls.filter(created_at__gte=midnight()).order_by()
         counted = today.values("number").annotate(total=Count("pk")).values("total")
-        return (
+        rows: QuerySet[Any] = (
             super()
             .get_queryset(request)
             .annotate(
@@ -109,15 +108,16 @@ class PhoneNumberAdmin(ScopedAdmin):
                 today_total=Coalesce(Subquery(counted, output_field=IntegerField()), 0),
             )
         )
+        return rows
 
-    @display(description="Route", ordering="route", label=ROUTE_COLOURS)
+    @badge(description="Route", ordering="route", label=ROUTE_COLOURS)
     def route_badge(self, obj: PhoneNumber) -> Any:
         """Return the route as a badge; a canary with its share."""
         if obj.route == PhoneNumber.Route.CANARY:
             return obj.route, f"canary {obj.canary_percent}%"
         return obj.route
 
-    @display(
+    @badge(
         description="Policy",
         ordering="policy__name",
         label={"reviewed": "success", "not reviewed": "danger", "none": "warning"},

@@ -11,7 +11,6 @@ from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import StackedInline
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from calls.models import CallPolicy, PolicyWording
@@ -22,6 +21,7 @@ from voiceplatform.base.scoped_admin import (
     ScopedForm,
     ScopedRelatedFilter,
     WordsField,
+    badge,
 )
 
 _CAUTION = (
@@ -113,14 +113,16 @@ class CallPolicyAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Count the wordings along."""
-        return super().get_queryset(request).annotate(wordings_total=Count("wordings"))
+        rows: QuerySet[Any] = super().get_queryset(request)
+        counted: QuerySet[Any] = rows.annotate(wordings_total=Count("wordings"))
+        return counted
 
-    @display(description="Reviewed", label={"reviewed": "success", "not reviewed": "danger"})
+    @badge(description="Reviewed", label={"reviewed": "success", "not reviewed": "danger"})
     def review(self, obj: CallPolicy) -> str:
         """Say whether counsel agreed."""
         return "reviewed" if obj.reviewed_at else "not reviewed"
 
-    @display(description="Default", label={"default": "success"})
+    @badge(description="Default", label={"default": "success"})
     def default_badge(self, obj: CallPolicy) -> str:
         """Mark the organisation's default."""
         return "default" if obj.is_default else ""
@@ -167,15 +169,17 @@ class PolicyWordingAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the audio in the database."""
-        rows = super().get_queryset(request).defer("audio_mulaw")
-        return rows.annotate(has_audio=Count("pk", filter=Q(audio_mulaw__isnull=False)))
+        rows: QuerySet[Any] = super().get_queryset(request).defer("audio_mulaw")
+        ready = Count("pk", filter=Q(audio_mulaw__isnull=False))
+        counted: QuerySet[Any] = rows.annotate(has_audio=ready)
+        return counted
 
     @admin.display(description="Line")
     def excerpt(self, obj: PolicyWording) -> str:
         """Return the beginning of the text."""
         return obj.text if len(obj.text) <= 80 else f"{obj.text[:79]}…"
 
-    @display(
+    @badge(
         description="Audio", label={"ready": "success", "not rendered": "info", "failed": "danger"}
     )
     def audio_state(self, obj: Any) -> str:

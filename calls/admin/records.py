@@ -12,7 +12,6 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
-from unfold.decorators import display
 
 from calls.admin.call_page import PERMISSION, call_outcome, call_page
 from calls.admin.words import (
@@ -25,7 +24,7 @@ from calls.admin.words import (
     seconds_in_words,
 )
 from calls.models import Call, CallInputChunk, ToolInvocation, Turn
-from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter
+from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
 
 _SEALED = (
     *("revision__document", "revision__server_url", "revision__server_secret"),
@@ -114,7 +113,7 @@ class CallAdmin(ReadOnlyAdmin):
         """Return who answered."""
         return f"{obj.revision.assistant} r{obj.revision.number}" if obj.revision else "–"
 
-    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    @badge(description="Status", ordering="status", label=STATUS_COLOURS)
     def status_badge(self, obj: Call) -> Any:
         """Return the status as a badge."""
         return obj.status, str(obj.get_status_display()).lower()
@@ -182,7 +181,7 @@ class TurnAdmin(ReadOnlyAdmin):
         """Do not even fetch what was said."""
         return super().get_queryset(request).defer("text", "text_unheard")
 
-    @display(
+    @badge(
         description="Speaker",
         ordering="role",
         label={"user": "info", "assistant": "primary", "system": "warning"},
@@ -225,7 +224,7 @@ class ToolInvocationAdmin(ReadOnlyAdmin):
         """Do not even fetch what was passed and answered."""
         return super().get_queryset(request).defer("arguments_json", "output")
 
-    @display(
+    @badge(
         description="Result",
         ordering="state",
         label={

@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import display
+from unfold.admin import TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -37,7 +37,7 @@ from voiceplatform.base.scoped_admin import (
     ReadOnlyAdmin,
     ScopedAdmin,
     ScopedForm,
-    TabularInline,
+    badge,
     visible_choices,
 )
 from voiceplatform.base.selectors import organisations_visible_to, users_visible_to
@@ -138,12 +138,12 @@ class ApiKeyAdmin(ScopedAdmin):
         """Return the characters to recognise it by."""
         return f"{obj.prefix}…"
 
-    @display(description="Scopes", label=True)
+    @badge(description="Scopes", label=True)
     def scope_names(self, obj: ApiKey) -> list[str]:
         """Return the scopes as badges."""
         return [str(scope) for scope in obj.scopes]
 
-    @display(description="State", label={"live": "success", "revoked": "danger"})
+    @badge(description="State", label={"live": "success", "revoked": "danger"})
     def state(self, obj: ApiKey) -> str:
         """Say whether it still opens anything."""
         return "revoked" if obj.revoked_at else "live"
@@ -223,7 +223,7 @@ class JobAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("state_badge", "progress", "parameters_shown", "result_shown")
 
-    @display(
+    @badge(
         description="State",
         ordering="state",
         label={
@@ -293,7 +293,7 @@ class MembershipInline(OrganisationScoped, TabularInline):  # type: ignore[misc]
 
     model = Membership
     extra = 0
-    form = forms.ModelForm
+    form = forms.ModelForm  # type: ignore[assignment]  # no organisation of its own to compare
 
 
 @admin.register(User)
@@ -323,7 +323,7 @@ class UserAdmin(DjangoUserAdmin, ScopedAdmin):  # type: ignore[misc, type-arg]
         """Return first and last name."""
         return obj.get_full_name()
 
-    @display(
+    @badge(
         description="Role", label={"superuser": "danger", "staff": "success", "no admin": "info"}
     )
     def role(self, obj: User) -> str:
@@ -381,11 +381,11 @@ class UserAdmin(DjangoUserAdmin, ScopedAdmin):  # type: ignore[misc, type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ScopedAdmin):  # type: ignore[misc, type-arg]
+class GroupAdmin(DjangoGroupAdmin, ScopedAdmin):  # type: ignore[misc]
     """Bundles of permissions, shared by all organisations; superusers only."""
 
     organisation_path = ""
-    form = forms.ModelForm
+    form = forms.ModelForm  # type: ignore[assignment]  # no organisation of its own to compare
 
     def _only_superusers(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -107,7 +107,7 @@ class SecretFormField(forms.Field):
         return bool(data)
 
 
-class SecretKeepingForm(forms.ModelForm):
+class SecretKeepingForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
     """A model form that resolves its secret fields against the stored row."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

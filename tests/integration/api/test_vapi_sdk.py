@@ -133,7 +133,7 @@ def test_calls_and_numbers_read_as_the_sdk_decodes_them(sdk: Vapi, key: tuple[An
     assert seen.phone_number_id == str(number.pk)
     assert seen.cost == pytest.approx(0.042)
     assert [message.role for message in seen.artifact.messages] == [
-        *("bot", "tool_calls", "tool_call_result", "user"),
+        *("system", "bot", "tool_calls", "tool_call_result", "user"),
     ]
     assert seen.artifact.transcript == "AI: Hello\nUser: Hi there"
     assert [row.id for row in sdk.calls.list(assistant_id=str(number.assistant_id))] == [seen.id]
