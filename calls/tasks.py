@@ -6,16 +6,22 @@ import asyncio
 
 from celery import shared_task
 
+from calls.events.delivery import drain
 from calls.services.call_finish import stale_calls_close
+from calls.services.reports import overdue_reports_enqueue
 from calls.services.wording import wordings_render_missing
 
 
 @shared_task(name="calls.tasks.drain_outbox")
 def drain_outbox() -> int:
     """Deliver what is due."""
-    from calls.events.delivery import drain
-
     return asyncio.run(drain())
+
+
+@shared_task(name="calls.tasks.send_overdue_reports")
+def send_overdue_reports() -> int:
+    """Send reports whose media process never said its last word."""
+    return overdue_reports_enqueue()
 
 
 @shared_task(name="calls.tasks.sweep_stale_calls")

@@ -15,8 +15,7 @@ from typing import Any
 from calls.events.outbox import Attempt, Destination, claim, due_ids, settle
 from calls.media.database import in_database
 from calls.models import OutboxEvent
-from voiceplatform.base import http
-from voiceplatform.base.egress import EgressRefused, guarded_client
+from voiceplatform.base import egress, http
 
 AT_ONCE = 20
 BUDGET_SECONDS = 35.0
@@ -53,24 +52,26 @@ async def deliver(client: http.AsyncClient, event: OutboxEvent) -> Attempt:
         return Attempt(duration_ms=round((time.monotonic() - begun) * 1000), **result)
 
     try:
-        async with asyncio.timeout(destination.timeout_seconds):
-            async with client.stream(
-                "POST",
-                destination.url,
-                content=body,
-                headers=headers_of(event, destination, body),
-            ) as response:
-                said = b""
-                async for part in response.aiter_bytes():
-                    said += part
-                    if len(said) >= MAX_RESPONSE_BYTES:
-                        break
+        target = egress.destination(destination.url)
+        headers = headers_of(event, destination, body)
+        if target.authorization:
+            headers.setdefault("Authorization", target.authorization)
+        async with (
+            asyncio.timeout(destination.timeout_seconds),
+            client.stream("POST", target.url, content=body, headers=headers) as response,
+        ):
+            said = b""
+            async for part in response.aiter_bytes():
+                said += part
+                if len(said) >= MAX_RESPONSE_BYTES:
+                    break
     except TimeoutError:
         return attempt(error=f"no answer within {destination.timeout_seconds:.0f} s")
-    except EgressRefused as error:
+    except egress.EgressRefused as error:
         return attempt(error=str(error))
     except (http.HTTPError, http.InvalidURL, UnicodeError, ValueError) as error:
-        return attempt(error=f"{type(error).__name__}: {error}")
+        # The name alone: httpx may quote the URL, and a URL may carry a token.
+        return attempt(error=type(error).__name__)
     return attempt(
         status_code=response.status_code, response_excerpt=said.decode("utf-8", "replace")
     )
@@ -80,7 +81,7 @@ async def drain() -> int:
     """Deliver what is due until nothing is or the time budget is spent; return the attempts."""
     deadline = time.monotonic() + BUDGET_SECONDS
     attempts = 0
-    async with guarded_client() as client:
+    async with egress.egress_client(read_seconds=30.0) as client:
         while time.monotonic() < deadline:
             ids = await in_database(due_ids, AT_ONCE)
             if not ids:

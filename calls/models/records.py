@@ -78,6 +78,9 @@ class Call(OrganisationOwned):
     turn_latency_p95_ms = models.PositiveIntegerField(null=True, blank=True)
     cost_usd = models.DecimalField(max_digits=10, decimal_places=6, default=0)
     metrics = models.JSONField(default=dict, blank=True)
+    report_due_at = models.DateTimeField(
+        null=True, blank=True, help_text="Send the report then, even without the last word"
+    )
     twilio_sequence = models.IntegerField(default=-1, help_text="Newest status callback seen")
 
     class Meta:
@@ -90,6 +93,11 @@ class Call(OrganisationOwned):
             models.Index(fields=("organisation", "caller", "-created_at"), name="call_by_caller"),
             models.Index(
                 fields=("organisation", "ended_reason", "-created_at"), name="call_by_reason"
+            ),
+            models.Index(
+                fields=("report_due_at",),
+                name="call_report_due",
+                condition=Q(report_due_at__isnull=False),
             ),
             models.Index(fields=("created_at",), name="call_open", condition=~Q(status="ended")),
         )

@@ -18,6 +18,8 @@ from django.utils import timezone
 
 from calls.bridge.reasons import EndCause
 from calls.models import Call
+from calls.money.carrier import carrier_microusd
+from calls.services.reports import call_ended_enqueue
 from calls.wire.twilio_voice import TERMINAL_STATUSES, StatusReport, StreamReport
 
 log = structlog.get_logger(__name__)
@@ -41,7 +43,6 @@ def stream_finish(
         call = Call.objects.select_for_update().get(pk=call_id)
         streams = [*call.metrics.get("streams", []), {**metrics, "ended": ended_reason}]
         call.metrics = {**call.metrics, "streams": streams}
-        call.cost_usd += _usd(metrics)
         if call.first_word_ms is None:
             call.first_word_ms = metrics.get("first_word_ms")
         call.turn_latency_p50_ms = _worst(streams, "turn_latency_p50_ms")
@@ -51,11 +52,26 @@ def stream_finish(
         elif call.ended_reason == EndCause.STREAM_LOST.ended_reason:
             # The action URL gave up before this report came; the stream knows why it was lost.
             call.ended_reason = ended_reason
+        _price(call)
+        if call.status == Call.Status.ENDED:
+            call_ended_enqueue(call)
         call.save()
 
 
-def _usd(metrics: Mapping[str, Any]) -> Decimal:
-    return Decimal(metrics.get("spend_microusd", 0)) / 1_000_000
+def _price(call: Call) -> None:
+    """Price what is known so far; the prices are those of today and are never applied again."""
+    streams = call.metrics.get("streams", [])
+    model = sum(stream.get("spend_microusd", 0) for stream in streams)
+    carrier = carrier_microusd(
+        call_seconds=call.duration_seconds,
+        stream_seconds=[stream.get("stream_ms", 0) / 1000 for stream in streams],
+    )
+    parts = {"model": model, "carrier": carrier}
+    call.metrics = {
+        **call.metrics,
+        "cost_usd": {name: value / 1_000_000 for name, value in parts.items()},
+    }
+    call.cost_usd = Decimal(model + carrier) / 1_000_000
 
 
 def _worst(streams: list[dict[str, Any]], key: str) -> int | None:
@@ -80,6 +96,7 @@ def call_close(*, call_id: str, reason: str) -> bool:
         if call.status == Call.Status.ENDED:
             return False
         _close(call, reason, timezone.now())
+        call_ended_enqueue(call)
         call.save()
         return True
 
@@ -98,7 +115,9 @@ def status_apply(*, report: StatusReport) -> Call | None:
     Returns the call as it stands, None when it is unknown.
     """
     with transaction.atomic():
-        call = Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+        call: Call | None = (
+            Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+        )
         if call is None:
             return None
         if report.sequence_number >= 0:
@@ -111,6 +130,8 @@ def status_apply(*, report: StatusReport) -> Call | None:
             _close(call, _REASON_BY_STATUS[report.call_status], timezone.now())
             if report.duration_seconds:
                 call.duration_seconds = report.duration_seconds
+                _price(call)
+            call_ended_enqueue(call)
         call.save()
         return call
 
@@ -118,7 +139,9 @@ def status_apply(*, report: StatusReport) -> Call | None:
 def stream_report_apply(*, report: StreamReport) -> bool:
     """Keep what Twilio says of a stream: the only record of a failed handshake (2.4)."""
     with transaction.atomic():
-        call = Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+        call: Call | None = (
+            Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+        )
         if call is None:
             return False
         if report.event == "stream-started" and not call.stream_sid:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 
+from django.db import transaction
 from django.utils import timezone
 
 from calls.models import Call
 from calls.services.call_plan import StreamTicket, ticket_for
 from calls.services.call_start import media_token
+from calls.services.reports import call_began_enqueue
 from calls.telephony.security import stream_signature_valid
 
 
@@ -55,8 +57,12 @@ def media_open(*, call_id: str, token: str, url: str, signature: str) -> StreamT
 
 def stream_began(*, call_id: str) -> None:
     """Note that the stream is up: the call is in progress."""
-    now = timezone.now()
-    Call.objects.filter(pk=call_id, started_at__isnull=True).update(started_at=now)
-    Call.objects.filter(pk=call_id, status=Call.Status.RINGING).update(
-        status=Call.Status.IN_PROGRESS
-    )
+    with transaction.atomic():
+        call = Call.objects.select_for_update().get(pk=call_id)
+        if call.started_at is not None:
+            return
+        call.started_at = timezone.now()
+        if call.status == Call.Status.RINGING:
+            call.status = Call.Status.IN_PROGRESS
+            call_began_enqueue(call)
+        call.save(update_fields=["started_at", "status"])

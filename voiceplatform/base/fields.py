@@ -16,7 +16,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
-
 if TYPE_CHECKING:
     _Text = models.TextField[str, str]
     _AnyText = models.TextField[Any, Any]
@@ -76,6 +75,10 @@ class EncryptedTextField(_Text):
 
 class EncryptedJSONField(_AnyText):
     """Any JSON value, sealed at rest. Null is stored as SQL NULL."""
+
+    if TYPE_CHECKING:  # django-stubs reads a field's Python types from these
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
 
     def get_prep_value(self, value: Any) -> Any:
         """Seal the compact JSON text."""

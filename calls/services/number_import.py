@@ -1,0 +1,111 @@
+"""Phone numbers of a Vapi export: they start on route ``vapi``, whatever the export says.
+
+Owns how Vapi's phone number object becomes a row (vapi.md 7.1). It changes nothing at Twilio; the
+credentials in an export are not stored, because the account here has its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from assistants.models import Assistant
+from calls.models import PhoneNumber, TwilioAccount
+from voiceplatform.base.models import Organisation
+from voiceplatform.base.services import audit_write
+
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+
+
+def number_import(
+    *,
+    organisation: Organisation,
+    document: Mapping[str, Any],
+    number_id: uuid.UUID,
+    created_at: dt.datetime | None,
+    actor: Any,
+    dry_run: bool,
+    arriving: frozenset[str],
+) -> tuple[str, str]:
+    """Create or update one number and return (outcome, reason).
+
+    Route, policy and ceilings of a known number are never changed by an import.
+    """
+    number_e164 = _text(document, "number") or _text(document, "twilioPhoneNumber")
+    if not _E164.fullmatch(number_e164):
+        return "refused", "its number is not in the form +15550100001. Fix: correct `number`"
+    if document.get("provider") not in (None, "twilio"):
+        return "refused", (
+            "only numbers of Twilio can be served. Fix: port it to your Twilio account, then export"
+        )
+    sid = _text(document, "twilioAccountSid")
+    account = TwilioAccount.objects.filter(organisation=organisation, account_sid=sid).first()
+    if account is None:
+        return "refused", (
+            "its Twilio account is not known here. Fix: add the account under Twilio accounts in "
+            "the admin, then import again"
+        )
+    row = PhoneNumber.objects.filter(number_e164=number_e164).first()
+    owner = row or PhoneNumber.objects.filter(pk=number_id).first()
+    if owner is not None and (owner.organisation_id != organisation.pk or row is None):
+        return "refused", "this number or its id is in use elsewhere. Fix: remove `id` or that one"
+    wanted = _assistant_id(document)
+    columns = {
+        "name": _text(document, "name")[:100],
+        "twilio_account_id": account.pk,
+        "assistant_id": wanted if _is_here(organisation, wanted, arriving) else None,
+    }
+    if row is None:
+        if not dry_run:
+            row = PhoneNumber.objects.create(
+                id=number_id,
+                organisation=organisation,
+                number_e164=number_e164,
+                route=PhoneNumber.Route.VAPI,
+                **columns,
+            )
+            if created_at is not None:
+                PhoneNumber.objects.filter(pk=row.pk).update(created_at=created_at)
+            _audit(row, actor, "create")
+        return "created", ""
+    if columns["assistant_id"] is None:
+        del columns["assistant_id"]  # what was chosen here stays
+    changed = [name for name, value in columns.items() if getattr(row, name) != value]
+    if not changed:
+        return "unchanged", ""
+    if not dry_run:
+        for name in changed:
+            setattr(row, name, columns[name])
+        row.save(update_fields=[*changed, "updated_at"])
+        _audit(row, actor, "update")
+    return "updated", ""
+
+
+def _audit(row: PhoneNumber, actor: Any, verb: str) -> None:
+    audit_write(
+        actor=actor, action=f"phonenumber.{verb}", organisation=row.organisation, target=row
+    )
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _assistant_id(document: Mapping[str, Any]) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(_text(document, "assistantId"))
+    except ValueError:
+        return None
+
+
+def _is_here(
+    organisation: Organisation, wanted: uuid.UUID | None, arriving: frozenset[str]
+) -> bool:
+    if wanted is None:
+        return False
+    rows = Assistant.objects.filter(pk=wanted, organisation=organisation, deleted_at__isnull=True)
+    return str(wanted) in arriving or rows.exists()

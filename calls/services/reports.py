@@ -1,0 +1,190 @@
+"""What the outside is told of a call: Vapi's server messages and our ``call.ended`` log.
+
+Rows are written in the transaction of their cause; who delivers them, and when, is the outbox's.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from assistants.models import AssistantRevision
+from assistants.services import revision_document
+from calls.events.outbox import Destination, event_enqueue, event_id
+from calls.models import Call
+from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
+from calls.wire import call_events
+from tools.wire import vapi_server, vapi_tool
+from voiceplatform.base.rest import iso
+
+# What Vapi posts when an assistant names nothing (vapi.md 5.1), of what this version can post.
+DEFAULT_MESSAGES = frozenset({"status-update", "end-of-call-report"})
+# The media process reports within seconds of the end; if it died, this is how long we wait.
+REPORT_GRACE = timedelta(seconds=20)
+
+
+def _messages_wanted(document: dict[str, Any]) -> frozenset[str]:
+    named = document.get("serverMessages")
+    if not isinstance(named, list):
+        return DEFAULT_MESSAGES
+    return frozenset(name for name in named if isinstance(name, str))
+
+
+def _server_of(revision: AssistantRevision, document: dict[str, Any]) -> Destination:
+    """Return the assistant's server as a destination, its secret in the header Vapi uses."""
+    reading = vapi_tool.read_tool({"server": document.get("server")})
+    headers = dict(reading.server_headers or {})
+    if revision.server_secret:
+        headers = {"X-Vapi-Secret": revision.server_secret, **headers}
+    return Destination(
+        url=revision.server_url, headers=headers, timeout_seconds=reading.timeout_seconds
+    )
+
+
+def _tell_server(call: Call, kind: str, key: str, render: Any) -> None:
+    """Enqueue one server message if the assistant has a server that wants it."""
+    revision = call.revision
+    if revision is None or not revision.server_url:
+        return
+    document = revision_document(revision)
+    if kind not in _messages_wanted(document):
+        return
+    envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000)
+    event_enqueue(
+        call=call,
+        kind=kind,
+        dedupe_key=f"{key}:{call.pk}",
+        destination=_server_of(revision, document),
+        payload=render(envelope),
+    )
+
+
+def call_began_enqueue(call: Call) -> None:
+    """Tell that a call is in progress; in the caller's transaction."""
+    _tell_server(
+        call,
+        "status-update",
+        "status-update:in-progress",
+        lambda envelope: vapi_server.status_update_message(envelope, status="in-progress"),
+    )
+
+
+def call_ended_enqueue(call: Call) -> None:
+    """Tell that a call has ended; in the transaction that closes it.
+
+    The report waits for the media process's last word when a stream may still be reporting, so
+    that it holds every turn; the sweep sends it without that word when none comes.
+    """
+    _tell_server(
+        call,
+        "status-update",
+        "status-update:ended",
+        lambda envelope: vapi_server.status_update_message(
+            envelope, status="ended", ended_reason=call.ended_reason
+        ),
+    )
+    if _stream_reports_outstanding(call):
+        call.report_due_at = timezone.now() + REPORT_GRACE
+    else:
+        reports_enqueue(call)
+
+
+def _stream_reports_outstanding(call: Call) -> bool:
+    opened = call.stream_count if call.media_token_used_at else call.stream_count - 1
+    return len(call.metrics.get("streams", [])) < opened
+
+
+def reports_enqueue(call: Call) -> None:
+    """Enqueue end-of-call report and ``call.ended`` log; repeats change nothing."""
+    call.report_due_at = None
+
+    def report(envelope: vapi_server.Envelope) -> dict[str, Any]:
+        return vapi_server.end_of_call_report_message(
+            envelope,
+            ended_reason=call.ended_reason,
+            started_at=iso(call.started_at),
+            ended_at=iso(call.ended_at),
+            duration_ms=_duration_ms(call),
+            cost=float(call.cost_usd),
+            costs=costs(call),
+            cost_breakdown=cost_breakdown(call),
+        )
+
+    _tell_server(call, "end-of-call-report", "end-of-call-report", report)
+    organisation = call.organisation
+    if organisation.call_log_url:
+        key = f"call.ended:{call.pk}"
+        event_enqueue(
+            call=call,
+            kind=call_events.CALL_ENDED,
+            dedupe_key=key,
+            destination=Destination(
+                organisation.call_log_url, {}, signing_secret=organisation.call_log_secret
+            ),
+            payload=call_events.call_ended(str(event_id(key)), _facts(call)),
+        )
+
+
+def _duration_ms(call: Call) -> int:
+    if call.started_at is None or call.ended_at is None:
+        return 0
+    return max(0, round((call.ended_at - call.started_at).total_seconds() * 1000))
+
+
+def _money(value: Any) -> str:
+    return f"{Decimal(str(value)):.6f}"
+
+
+def _facts(call: Call) -> call_events.CallEnded:
+    revision = call.revision
+    return call_events.CallEnded(
+        call_id=str(call.pk),
+        call_sid=call.call_sid,
+        organisation_id=str(call.organisation_id),
+        assistant_id=str(revision.assistant_id) if revision else None,
+        assistant_revision=revision.number if revision else None,
+        direction=call.direction,
+        stack=call.stack,
+        number=call.callee,
+        caller=call.caller,
+        started_at=iso(call.started_at),
+        ended_at=iso(call.ended_at),
+        duration_seconds=call.duration_seconds,
+        ended_reason=call.ended_reason,
+        turns=call.turns.count(),
+        tool_calls=[
+            call_events.ToolCallEntry(
+                tool_call_id=tool.tool_call_id,
+                name=tool.name,
+                arguments_json=tool.arguments_json,
+                state=tool.state,
+                started_ms=tool.started_ms,
+                duration_ms=tool.duration_ms,
+            )
+            for tool in call.tool_invocations.order_by("started_ms", "pk")
+        ],
+        first_word_ms=call.first_word_ms,
+        turn_latency_p50_ms=call.turn_latency_p50_ms,
+        turn_latency_p95_ms=call.turn_latency_p95_ms,
+        cost_usd=_money(call.cost_usd),
+        cost={name: _money(value) for name, value in call.metrics.get("cost_usd", {}).items()},
+    )
+
+
+def overdue_reports_enqueue(now: datetime | None = None) -> int:
+    """Send the reports whose last word never came; return how many."""
+    due = Call.objects.filter(report_due_at__lte=now or timezone.now())
+    count = 0
+    for call_id in list(due.values_list("pk", flat=True)[:100]):
+        with transaction.atomic():
+            call = Call.objects.select_for_update().get(pk=call_id)
+            if call.report_due_at is not None:
+                reports_enqueue(call)
+                call.save(update_fields=["report_due_at"])
+                count += 1
+    return count
