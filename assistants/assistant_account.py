@@ -95,9 +95,9 @@ _KEPT_WHY: Final[Mapping[str, str]] = {
 def account_assistant(document: Mapping[str, Any], notes: Notes) -> None:
     """Add the findings on an assistant document; every leaf is spoken of afterwards."""
     reading = vapi_config.read_assistant(document)
-    for key in ("id", "createdAt", "name"):
-        if document.get(key):
-            notes.add(step("$", key), MAPPED, "Kept.")
+    notes.mark("$.id", "$.createdAt", "$.name", "$.isServerUrlSecretSet", "$.endCallMessage")
+    # What is said of these depends on the other files of the import.
+    notes.mark("$.model.toolIds", "$.model.toolRefs")
     _account_prompt(document, notes)
     _account_greeting(document, reading, notes)
     _account_model(document, reading, notes)
@@ -148,7 +148,7 @@ def _account_prompt(document: Mapping[str, Any], notes: Notes) -> None:
     for index, message in enumerate(messages if isinstance(messages, list) else ()):
         role = message.get("role") if isinstance(message, Mapping) else None
         if role == "system":
-            notes.add(f"$.model.messages[{index}].role", MAPPED, "Tells which text is the prompt.")
+            notes.mark(f"$.model.messages[{index}].role")
         else:
             notes.add(
                 f"$.model.messages[{index}]",
@@ -168,7 +168,7 @@ def _account_greeting(
             "No mode that Vapi knows; the assistant speaks first, as without the field.",
         )
     elif mode is not None:
-        notes.add("$.firstMessageMode", MAPPED, "Tells who speaks first.")
+        notes.mark("$.firstMessageMode")
     speaks = reading.first_message_mode == vapi_config.SPEAKS_FIRST
     if isinstance(message, str) and vapi_config.is_audio_url(message):
         notes.add(
@@ -189,8 +189,7 @@ def _account_greeting(
             AUDIBLE,
             "No greeting is given, so the assistant waits for the caller.",
         )
-    if "firstMessageInterruptionsEnabled" in document:
-        notes.add("$.firstMessageInterruptionsEnabled", MAPPED, "Followed during the greeting.")
+    notes.mark("$.firstMessageInterruptionsEnabled")
     goodbye = document.get("endCallMessage")
     if isinstance(goodbye, str) and goodbye:
         _account_spoken("$.endCallMessage", goodbye, "Spoken before the call is ended.", notes)
@@ -227,8 +226,7 @@ def _account_model(
             f"{short(name)}{whose} is no speech model; the connection's speech model answers "
             "with the same instructions. Rehearse it before the switch.",
         )
-    if isinstance(entry.get("provider"), str):
-        notes.add("$.model.provider", MAPPED if reading.model else LOSSY, "Goes with the model.")
+    notes.mark("$.model.provider", state=MAPPED if reading.model else LOSSY)
     if model is None:
         notes.add("$.model", INVALID, "No model is named; the connection's speech model answers.")
 

@@ -40,22 +40,21 @@ class Finding:
 
 @dataclass(slots=True)
 class Notes:
-    """Collects findings of one object in the order they are made."""
+    """Collects findings of one object in the order they are made.
+
+    ``marks`` are places whose state needs no words, e.g. an id that is kept as it is.
+    """
 
     findings: list[Finding] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)
 
     def add(self, path: str, state: str, message: str) -> None:
         """Add a finding; of two on the same path both stay."""
         self.findings.append(Finding(path, state, message))
 
-    def covers(self, path: str) -> bool:
-        """Tell whether some finding speaks of ``path`` or of what it lies in."""
-        return any(is_within(path, finding.path) for finding in self.findings)
-
-
-def is_within(path: str, outer: str) -> bool:
-    """Tell whether ``path`` is ``outer`` or lies in it."""
-    return path == outer or (path.startswith(outer) and path[len(outer)] in ".[")
+    def mark(self, *paths: str, state: str = MAPPED) -> None:
+        """Give places a state without saying anything about them."""
+        self.marks |= dict.fromkeys(paths, state)
 
 
 def leaves(value: Any, path: str = "$") -> Iterator[str]:
@@ -70,14 +69,18 @@ def leaves(value: Any, path: str = "$") -> Iterator[str]:
         yield path
 
 
-def account(document: Mapping[str, Any], findings: Iterable[Finding]) -> list[tuple[str, str]]:
-    """Return (path, state) of every leaf: the state of the finding that speaks of it most closely.
+def account(
+    document: Mapping[str, Any], findings: Iterable[Finding], marks: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Return (path, state) of every leaf: the state of what speaks of it most closely.
 
-    What no finding speaks of is ``kept``; of two on one path the first counts.
+    What nothing speaks of is ``kept``; of two findings on one path the first counts. A finding on
+    the whole document speaks of no leaf.
     """
     known: dict[str, str] = {}
     for finding in findings:
         known.setdefault(finding.path, finding.state)
+    known = {**marks, **known}
     return [(path, _state_of(path, known)) for path in leaves(document)]
 
 
@@ -87,7 +90,7 @@ def _state_of(path: str, known: Mapping[str, str]) -> str:
         if path[:cut] in known:
             return known[path[:cut]]
         cut = max(path.rfind(".", 0, cut), path.rfind("[", 0, cut))
-    return known.get("$", KEPT)
+    return KEPT
 
 
 def summarise_kept(document: Mapping[str, Any], notes: Notes, known: Mapping[str, str]) -> None:
@@ -96,7 +99,7 @@ def summarise_kept(document: Mapping[str, Any], notes: Notes, known: Mapping[str
     Args:
         known: fields, e.g. ``metadata``, with the sentence that says why nothing is lost.
     """
-    spoken = {finding.path for finding in notes.findings}
+    spoken = {finding.path for finding in notes.findings} | notes.marks.keys()
     for key, value in document.items():
         path = step("$", key)
         rest = [leaf for leaf in leaves(value, path) if not _is_spoken(leaf, spoken)]
@@ -124,7 +127,7 @@ def _is_spoken(path: str, spoken: set[str]) -> bool:
         if path[:cut] in spoken:
             return True
         cut = max(path.rfind(".", 0, cut), path.rfind("[", 0, cut))
-    return "$" in spoken
+    return False
 
 
 def variables(text: str) -> list[str]:

@@ -40,6 +40,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "voicemail": "leave it out: outbound calls come with a later version",
     "sipRequest": "no SIP leg exists on a Twilio stream; do it from a function tool",
 }
+_ABOUT: Final = frozenset({"id", "orgId", "createdAt", "updatedAt"})
 _FAMILIES: Final = ("google.", "slack.", "gohighlevel.")
 
 
@@ -53,6 +54,11 @@ def account_tool(
         assistant_has_server: whether the assistant around it has a server; None for a saved tool.
     """
     kind = tool.get("type")
+    at = step(path, "server")
+    notes.mark(
+        *(step(path, key) for key in ("type", "name", "description", "async", "function")),
+        *(step(at, key) for key in ("url", "timeoutSeconds", "headers")),
+    )
     if kind == "function":
         _account_function(tool, notes, path, assistant_has_server)
     elif kind == "endCall":
@@ -60,6 +66,8 @@ def account_tool(
     elif kind == "transferCall":
         _account_transfer(tool, notes, path)
     else:
+        others = (step(path, key) for key in tool if key not in _ABOUT)
+        notes.mark(*others, state=UNSUPPORTED)
         _account_other(str(kind), notes, path)
     _account_parts(tool, notes, path, str(kind))
 
@@ -181,6 +189,7 @@ def _account_transfer(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
         return
     for index, entry in enumerate(destinations):
         each = step(at, index)
+        notes.mark(step(each, "type"), step(each, "description"))
         if isinstance(entry, dict):
             _account_destination(entry, notes, each)
         else:

@@ -73,15 +73,16 @@ def _fill(tool: Tool, document: dict[str, Any]) -> None:
     tool.type = reading.type[:60]
     tool.name = reading.name[:200]
     tool.description = reading.description
-    tool.parameters = dict(reading.parameters)
+    # Columns that are not sealed hold no secret; the sealed document has them all.
+    tool.parameters = redact(dict(reading.parameters))
     tool.server_url = reading.server_url
     tool.server_url_host = url_host(reading.server_url)
     tool.server_secret = reading.server_secret
     tool.server_headers = reading.server_headers and dict(reading.server_headers)
     tool.timeout_seconds = reading.timeout_seconds
     tool.is_async = reading.is_async
-    tool.messages = list(reading.messages)
-    tool.destinations = list(reading.destinations)
+    tool.messages = redact(list(reading.messages))
+    tool.destinations = redact(list(reading.destinations))
     tool.document = document
     tool.document_redacted = redact(document)
 
@@ -105,6 +106,13 @@ def tool_document(tool: Tool) -> dict[str, Any]:
     return vapi_tool.write_tool(
         {}, changes | {"server_url": tool.server_url, "server_secret": tool.server_secret}
     )
+
+
+def tool_is_current(tool: Tool, document: Mapping[str, Any]) -> bool:
+    """Tell whether storing ``document`` over ``tool`` would change nothing."""
+    stored = tool_document(tool)
+    new = {"type": tool.type} | keep_secrets(dict(document), stored)
+    return {name: value for name, value in new.items() if name not in _COMPUTED} == stored
 
 
 @transaction.atomic

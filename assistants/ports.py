@@ -1,0 +1,46 @@
+"""What a layer above offers to an import: storing phone numbers.
+
+Assistants know nothing of numbers, so the calls layer registers its service here when it starts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from voiceplatform.base.models import Organisation
+
+
+class NumberImporter(Protocol):
+    """Stores one of Vapi's phone number objects, or says what it would do."""
+
+    def __call__(
+        self,
+        *,
+        organisation: Organisation,
+        document: Mapping[str, Any],
+        number_id: uuid.UUID,
+        created_at: dt.datetime | None,
+        actor: Any,
+        dry_run: bool,
+        arriving: frozenset[str],
+    ) -> tuple[str, str]:
+        """Return (outcome, reason); outcomes are those of ``import_services``.
+
+        ``arriving`` holds the ids of assistants that come in the same import.
+        """
+
+
+_importers: list[NumberImporter] = []
+
+
+def register_number_importer(importer: NumberImporter) -> None:
+    """Make ``importer`` the one that imports use; the last one wins."""
+    _importers[:] = [importer]
+
+
+def number_importer() -> NumberImporter | None:
+    """Return the registered importer."""
+    return _importers[0] if _importers else None
