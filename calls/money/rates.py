@@ -5,6 +5,7 @@ Prices: openai_realtime.md 9.2, read 2026-11-22. A price is never recomputed for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,14 +37,16 @@ PRICES: Mapping[str, ModelPrice] = {
     "gpt-realtime-mini": _MINI,
 }
 
+_SNAPSHOT_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
 
 def price_for(model: str) -> ModelPrice:
-    """Return the price of a model by its longest known prefix; unknown ones cost the most.
+    """Return the price of a model, whatever its snapshot date; unknown ones cost the most.
 
-    A ceiling on spend must hold for models that are newer than this list.
+    A ceiling on spend must hold for models that are newer than this list. A prefix is no family:
+    ``gpt-realtime-2025-08-28`` is a ``gpt-realtime``, not a ``gpt-realtime-2``.
     """
-    known = [name for name in PRICES if model.startswith(name)]
-    return PRICES[max(known, key=len)] if known else _FLAGSHIP
+    return PRICES.get(_SNAPSHOT_DATE.sub("", model), _FLAGSHIP)
 
 
 def _count(value: object, key: str) -> int:
