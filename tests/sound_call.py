@@ -1,4 +1,4 @@
-"""Whether a call that was run in virtual time is right: contracts kept, words carried, the transcript
+"""Whether a call that was run in virtual time is right: contracts kept, words carried, transcript
 true, the ledgers balanced, the replay equal. It judges a finished ``VirtualCall`` only.
 """
 

@@ -57,9 +57,8 @@ class Cut:
     @property
     def heard_all(self) -> bool:
         """Tell whether so little is missing that the item counts as heard."""
-        return (
-            self.item.complete and self.item.received_bytes - self.heard_bytes <= NEARLY_ALL_BYTES
-        )
+        missing = self.item.received_bytes - self.heard_bytes
+        return self.item.complete and self.heard_bytes > 0 and missing <= NEARLY_ALL_BYTES
 
 
 @dataclass(slots=True)
@@ -139,6 +138,8 @@ class Playback:
         """Send (or hold) a checked payload of ``size`` bytes; False if it had to be dropped."""
         item = self._items.get(item_id)
         if item is None:
+            for earlier in list(self._open):  # audio comes in the order of speech (4.1)
+                self.complete(earlier, now_ms)
             item = self._items[item_id] = Item(item_id, interruptible)
             if not item.is_clip:
                 self._open[item_id] = item
