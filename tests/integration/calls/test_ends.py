@@ -203,7 +203,10 @@ def test_after_the_last_try_the_streams_own_reason_is_kept_in_either_order(
 ) -> None:
     reason = EndCause.MODEL_SERVER.ended_reason
     for stream_first in (True, False):
-        call = factories.make_call(stream_count=MAX_STREAMS, next_step={"kind": "resume"})
+        earlier = [{"ended": EndCause.SHUTDOWN.ended_reason}] * (MAX_STREAMS - 1)
+        call = factories.make_call(
+            stream_count=MAX_STREAMS, next_step={"kind": "resume"}, metrics={"streams": earlier}
+        )
         if stream_first:
             _end_stream(call, reason, call_over=False)
         assert _next(call) == "apologise"
