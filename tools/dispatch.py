@@ -71,9 +71,7 @@ def checked_arguments(
     try:
         arguments = vapi_server.read_arguments(arguments_json)
     except ValueError as error:
-        raise ValueError(
-            f"The tool was not called: {error}. Correct them and call again."
-        ) from None
+        raise ArgumentsRefused(f"The tool was not called: {error}. Call it again.") from None
     problems = argument_problems(spec.parameters, arguments)
     if problems:
         found = "; ".join(problems)

@@ -32,8 +32,11 @@ Resolve = Callable[[str, int], Iterable[str]]
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
-# Azure's host agent answers on a public address.
-_METADATA: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
+# Oracle's and Azure's metadata services answer where ``is_global`` sees the public internet.
+_METADATA: Final = (
+    ipaddress.IPv4Network("192.0.0.0/24"),
+    ipaddress.IPv4Network("168.63.129.16/32"),
+)
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 # A name server that hangs must not hold up other work of the process, so it has its own threads.
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="egress-dns")
@@ -138,7 +141,7 @@ def _not_public(address: Address) -> str:
         return "a loopback address"
     if address.is_link_local:
         return "a link-local address, where clouds keep their metadata"
-    if address in _METADATA:
+    if any(address in network for network in _METADATA):
         return "a cloud's metadata address"
     if address.is_multicast:
         return "a multicast address"
