@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from calls.events.outbox import poke
+from calls.events import outbox
 from calls.models import OutboxEvent
 
 
@@ -21,5 +21,5 @@ def event_redeliver(*, event: OutboxEvent) -> bool:
         state=OutboxEvent.State.PENDING, next_attempt_at=now, lease_until=None, settled_at=None
     )
     if changed:
-        transaction.on_commit(poke)
+        transaction.on_commit(outbox.poke)
     return bool(changed)
