@@ -7,9 +7,9 @@ the model or for a third party.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
 import structlog
@@ -37,7 +37,7 @@ LINE_LOST = "We are sorry. We have lost the connection. Please call again. Goodb
 P = ParamSpec("P")
 Form = dict[str, str]
 SignedView = Callable[Concatenate[Form, TwilioAccount, P], Awaitable[HttpResponse]]
-View = Callable[Concatenate[HttpRequest, P], Awaitable[HttpResponse]]
+View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponse]]
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +66,8 @@ def _form_of(request: HttpRequest) -> Form | None:
 
 
 def _account(account_sid: str) -> TwilioAccount | None:
+    if not twilio_voice.is_sid(account_sid, "AC"):
+        return None
     return TwilioAccount.objects.filter(account_sid=account_sid).first()
 
 

@@ -65,7 +65,9 @@ WRITES = frozenset(
 )
 SETTINGS_READERS = ("voiceplatform.settings", "voiceplatform.env")
 # Where a process begins: these name the settings module for Django and read nothing.
-ENTRY_POINTS = re.compile(r"manage|voiceplatform\.(asgi\w*|celery|serving|(supervisor|demo)(\.\w+)*)")
+ENTRY_POINTS = re.compile(
+    r"manage|voiceplatform\.(asgi\w*|celery|serving|(supervisor|demo)(\.\w+)*)"
+)
 # These start children and hand them an environment; they read none.
 PARENTS_OF_PROCESSES = ("voiceplatform.supervisor", "voiceplatform.demo")
 SUPERVISOR_MAY_USE = frozenset({"child_environment", "run_dir", "EnvError"})
