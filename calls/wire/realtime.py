@@ -89,7 +89,8 @@ def decode(text: str, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     """
     try:
         event = json.loads(text)
-        if _UNSAFE(text) is not None:
+        # Audio has no backslash: the search is for the few other events.
+        if ("\\" in text or not text.isascii()) and _UNSAFE(text) is not None:
             event = _cleaned(event)
     except (ValueError, RecursionError) as error:
         raise RealtimeWireError("not JSON") from error
