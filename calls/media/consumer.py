@@ -91,9 +91,6 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             structlog.contextvars.unbind_contextvars("call_sid")
 
     async def _admit(self, scope: Any, send: ASGISendCallable) -> StreamTicket | None:
-        if live.is_draining():
-            await _refuse(send)
-            return None
         headers = dict(scope["headers"])
         raw_path = scope.get("raw_path") or scope["path"].encode()
         arguments = scope["url_route"]["kwargs"]
@@ -104,6 +101,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
                 token=arguments["token"],
                 url=stream_url(raw_path.decode("latin-1").split("?")[0]),
                 signature=headers.get(b"x-twilio-signature", b"").decode("latin-1"),
+                draining=live.is_draining(),
             )
         except MediaRefused as refusal:
             log.warning("media_refused", call_id=str(arguments["call_id"]), reason=str(refusal))

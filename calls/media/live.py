@@ -35,6 +35,7 @@ class LiveCalls:
         self._calls: set[LiveCall] = set()
         self._waiters: set[asyncio.Future[None]] = set()
         self._draining = False
+        self._ending = False
 
     def enter(self, end_now: Callable[[], None] | None = None) -> LiveCall:
         """Count one more live call and return its entry.
@@ -66,6 +67,10 @@ class LiveCalls:
         """Tell whether new calls are to be refused."""
         return self._draining
 
+    def is_ending(self) -> bool:
+        """Tell whether every call has been asked to end, so that this process is about to exit."""
+        return self._ending
+
     async def wait_until_idle(self) -> None:
         """Return once no call is live, at once when none is. Cancel it to stop waiting."""
         while self._calls:
@@ -78,6 +83,7 @@ class LiveCalls:
 
     def end_all_now(self) -> None:
         """Ask every live call to end at once; they leave by themselves when they have."""
+        self._ending = True
         for call in tuple(self._calls):
             call.end_now()
 
@@ -89,5 +95,6 @@ leave = _process.leave
 active_count = _process.active_count
 begin_drain = _process.begin_drain
 is_draining = _process.is_draining
+is_ending = _process.is_ending
 wait_until_idle = _process.wait_until_idle
 end_all_now = _process.end_all_now

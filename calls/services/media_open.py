@@ -18,11 +18,15 @@ class MediaRefused(Exception):
     """The handshake proves nothing; answer 403. The message is for our log only."""
 
 
-def media_open(*, call_id: str, token: str, url: str, signature: str) -> StreamTicket:
+def media_open(
+    *, call_id: str, token: str, url: str, signature: str, draining: bool = False
+) -> StreamTicket:
     """Return the ticket of a stream and mark its token used, in one conditional UPDATE.
 
+    While ``draining`` only a call that had a stream before may have its next one: it is on.
+
     Raises:
-        MediaRefused: wrong signature, unknown call, wrong, used or expired token.
+        MediaRefused: wrong signature, unknown call, wrong, used or expired token, draining.
     """
     call = (
         Call.objects.select_related(
@@ -39,6 +43,8 @@ def media_open(*, call_id: str, token: str, url: str, signature: str) -> StreamT
         raise MediaRefused("wrong signature")
     if not hmac.compare_digest(media_token(call).encode(), token.encode()):
         raise MediaRefused("wrong token")
+    if draining and call.stream_count < 2:
+        raise MediaRefused("this process is shutting down")
     now = timezone.now()
     taken = (
         Call.objects.filter(

@@ -6,6 +6,7 @@ the model or for a third party.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
@@ -31,6 +32,7 @@ from calls.telephony.security import form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
 
 MAX_BODY_BYTES = 65_536
+HAND_OVER_SECONDS = 0.4  # the server looks ten times a second whether it is to exit
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
 LINE_LOST = "We are sorry. We have lost the connection. Please call again. Goodbye."
 
@@ -148,6 +150,11 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
 async def after_stream(form: Form, account: TwilioAccount, call_id: UUID) -> HttpResponse:
     """Answer what comes after a stream, for whatever reason it ended (twilio.md 2.3)."""
     request = twilio_voice.voice_request(form)
+    if live.is_ending():
+        # This process still listens for a moment; the stream we hand out must not find it but its
+        # successor. A request under way is answered after the listening socket is closed.
+        await live.wait_until_idle()
+        await asyncio.sleep(HAND_OVER_SECONDS)
     outcome = await in_database(
         call_next,
         call_id=str(call_id),

@@ -261,6 +261,7 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
         finally:
             await carrier.close()
             live.end_all_now()
+            live._process._ending = False
             await live.wait_until_idle()
             for call_id in list(pool._tasks):
                 pool.discard(call_id)

@@ -171,14 +171,19 @@ async def test_an_expired_token_and_an_ended_call_are_403(
     _assert_quiet(rig, caplog)
 
 
-async def test_t30_a_draining_process_takes_no_stream_and_keeps_the_token(
+async def test_t30_a_draining_process_takes_no_first_stream_but_the_next_one_of_a_live_call(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call, path = await _ringing(rig)
+    _, first_path = await _ringing(rig)
+    call, _ = await _ringing(rig)
+    call.stream_count = 2
+    await in_database(call.save)
     with monkeypatch.context() as draining:
         draining.setattr(live._process, "_draining", True)
-        assert await _refused(rig, path) == 403
-    await (await rig.media(path)).close()
+        assert await _refused(rig, first_path) == 403
+        # This call is on already; refusing its next stream would end it.
+        await (await rig.media(f"/twilio/media/{call.pk}/{media_token(call)}")).close()
+    await (await rig.media(first_path)).close()
 
 
 # ---- what closes it ---------------------------------------------------------------------------
