@@ -90,6 +90,7 @@ UNFOLD: dict[str, Any] = {
                 "Assistants",
                 _item("Assistants", "support_agent", "assistants", "assistant"),
                 _item("Revisions", "history", "assistants", "assistantrevision"),
+                _item("Imports", "upload_file", "assistants", "importrun"),
             ),
             _group("Tools", _item("Tools", "build", "tools", "tool")),
             _group(

@@ -12,10 +12,15 @@ from voiceplatform.base.scoped_admin import ScopedAdmin, badge
 class TwilioAccountAdmin(ScopedAdmin):
     """Accounts at the carrier."""
 
-    list_display = ("name", "account_sid", "region", "second_token", "created_at")
+    list_display = ("name", "sid", "region", "second_token", "created_at")
     search_fields = ("name", "account_sid")
     list_filter = ("region",)
     hidden_lookups = ("auth_token", "auth_token_secondary")
+    field_labels = {  # noqa: RUF012 - never changed in place
+        "account_sid": "Account SID",
+        "auth_token_secondary": "Secondary auth token",
+        "api_base_url": "Address of Twilio's API",
+    }
     readonly_fields = ("created_at",)
     fieldsets = (
         (
@@ -36,6 +41,11 @@ class TwilioAccountAdmin(ScopedAdmin):
         ("Technical", {"fields": ("api_base_url", "created_at"), "classes": ("collapse",)}),
     )
 
+    @admin.display(description="Account SID", ordering="account_sid")
+    def sid(self, obj: TwilioAccount) -> str:
+        """Return Twilio's name of the account."""
+        return obj.account_sid
+
     @badge(description="Rotation", label={"two tokens": "warning", "one token": "success"})
     def second_token(self, obj: TwilioAccount) -> str:
         """Say whether a rotation is under way."""
@@ -50,6 +60,15 @@ class ProviderConnectionAdmin(ScopedAdmin):
     list_filter = ("dialect", "region", "is_default")
     search_fields = ("name", "model")
     hidden_lookups = ("api_key",)
+    field_labels = {  # noqa: RUF012 - never changed in place
+        "is_default": "Use it where a number names no other",
+        "api_key": "API key",
+        "realtime_url": "Realtime address",
+        "rest_base_url": "REST address",
+        "baa_signed_by": "BAA signed by",
+        "baa_signed_on": "BAA signed on",
+        "dpa_signed_on": "DPA signed on",
+    }
     readonly_fields = ("created_at",)
     fieldsets = (
         (None, {"fields": ("organisation", "name", "is_default", "api_key")}),

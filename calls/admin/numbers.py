@@ -60,13 +60,22 @@ class PhoneNumberAdmin(ScopedAdmin):
 
     form = PhoneNumberForm
     list_display = (
-        *("number_e164", "name", "route_badge", "assistant", "policy_state"),
+        *("number", "name", "route_badge", "assistant", "policy_state"),
         *("last_call", "calls_today"),
     )
     list_filter = ("route", ("assistant", ScopedRelatedFilter), ("policy", ScopedRelatedFilter))
     list_select_related = ("assistant", "policy")
     search_fields = ("number_e164", "name")
     autocomplete_fields = ("twilio_account", "assistant", "connection", "policy")
+    field_labels = {  # noqa: RUF012 - never changed in place
+        "canary_percent": "Share of callers in a canary (percent)",
+        "connection": "Model connection",
+        "policy": "Call policy",
+        "max_call_seconds": "Longest call (seconds)",
+        "max_tool_calls": "Most tool calls",
+        "max_spend_usd": "Most money spent (USD)",
+        "twilio_sid": "Twilio's id of the number",
+    }
     readonly_fields = ("id", "previous_voice_url", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("organisation", "number_e164", "name")}),
@@ -123,11 +132,15 @@ class PhoneNumberAdmin(ScopedAdmin):
         label={"reviewed": "success", "not reviewed": "danger", "none": "warning"},
     )
     def policy_state(self, obj: PhoneNumber) -> Any:
-        """Name the policy and say whether counsel agreed."""
+        """Say whether counsel agreed to the number's policy."""
         if obj.policy is None:
             return "none", "no policy"
-        state = "reviewed" if obj.policy.reviewed_at else "not reviewed"
-        return state, f"{obj.policy.name}: {state}"
+        return "reviewed" if obj.policy.reviewed_at else "not reviewed"
+
+    @admin.display(description="Number", ordering="number_e164")
+    def number(self, obj: PhoneNumber) -> str:
+        """Return the number."""
+        return obj.number_e164
 
     @admin.display(description="Last call", ordering="last_call_at")
     def last_call(self, obj: Any) -> Any:

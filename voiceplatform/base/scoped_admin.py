@@ -6,7 +6,7 @@ Owns the one mixin between a signed-in person and rows of other organisations. K
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar, cast
 
 from django import forms
@@ -94,6 +94,7 @@ class OrganisationScoped:
     organisation_path = "organisation"
     form = ScopedForm
     hidden_lookups: tuple[str, ...] = ()
+    field_labels: Mapping[str, str] = {}
     formfield_overrides = _FORM_FIELDS
 
     def choices_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -105,6 +106,12 @@ class OrganisationScoped:
         """Narrow every list, page, action and autocomplete."""
         queryset = super().get_queryset(request)  # type: ignore[misc]
         return rows_visible_to(queryset, request.user, self.organisation_path)
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Name fields in the words of ``field_labels``."""
+        if db_field.name in self.field_labels:
+            kwargs["label"] = self.field_labels[db_field.name]
+        return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         """Offer only rows the person may see."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 
+from assistants.models import Finding, ImportRun
 from calls.models import CallInputChunk
 from tests import factories
 from voiceplatform.base.models import EncryptionCanary, Membership, Organisation
@@ -46,6 +47,10 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     attempt = factories.make_attempt(event, response_excerpt=SPOKEN)
     chunk = CallInputChunk.objects.create(call=call, ordinal=0, data=b"x")
     canary, _ = EncryptionCanary.objects.get_or_create(id=1, defaults={"token": "canary"})
+    run = ImportRun.objects.create(organisation=organisation, source="command")
+    finding = Finding.objects.create(
+        run=run, object_number=0, path="name", state="mapped", message="Works."
+    )
     group, _ = Group.objects.get_or_create(name="Everybody")
     return {
         "base.organisation": organisation,
@@ -60,6 +65,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "assistants.assistant": assistant,
         "assistants.assistantrevision": assistant.current_revision,
         "assistants.revisiontool": assistant.current_revision.revisiontool_set.get(),
+        "assistants.importrun": run,
+        "assistants.finding": finding,
         "calls.twilioaccount": number.twilio_account,
         "calls.providerconnection": number.connection,
         "calls.callpolicy": policy,

@@ -84,6 +84,11 @@ def make_fifty(world: dict[str, Any], label: str) -> None:
                 factories.make_assistant(organisation)
             case "assistants.revisiontool":
                 factories.make_assistant(organisation, tools=[factories.make_tool(organisation)])
+            case "assistants.importrun" | "assistants.finding":
+                run = type(world["assistants.importrun"]).objects.create(
+                    organisation=organisation, source="command", created_by=factories.make_user()
+                )
+                run.findings.create(object_number=0, path="name", state="kept", message="x")
             case "calls.twilioaccount":
                 factories.make_account(organisation)
             case "calls.providerconnection":
@@ -169,6 +174,7 @@ def test_dashboard_of_staff_without_permissions_says_so(client: Client) -> None:
         *("base.job", "base.auditentry", "base.encryptioncanary", "calls.call", "calls.turn"),
         *("calls.toolinvocation", "calls.callinputchunk", "calls.outboxevent"),
         *("calls.deliveryattempt", "assistants.assistantrevision", "assistants.revisiontool"),
+        *("assistants.importrun", "assistants.finding"),
     ],
 )
 def test_machine_written_rows_cannot_be_changed(superuser_client: Client, label: str) -> None:
