@@ -22,6 +22,7 @@ from unfold.widgets import (
 )
 
 from assistants import services
+from assistants.admin.imports import ImportUploadMixin
 from assistants.exceptions import AssistantInUse
 from assistants.models import Assistant, AssistantRevision, RevisionTool
 from assistants.selectors import revision_tools
@@ -148,7 +149,7 @@ class AssistantForm(ScopedForm):
 
 
 @admin.register(Assistant)
-class AssistantAdmin(ScopedAdmin):
+class AssistantAdmin(ImportUploadMixin, ScopedAdmin):
     """Assistants with their current revision."""
 
     form = AssistantForm

@@ -1,0 +1,7 @@
+"""Admin of assistants, their revisions and imports; importing it registers every page."""
+
+from __future__ import annotations
+
+from assistants.admin import assistants, imports
+
+__all__ = ["assistants", "imports"]
