@@ -165,3 +165,21 @@ def _standin_assistant(organisation: Organisation) -> Assistant:
     return known or assistant_publish(
         organisation=organisation, document=STANDIN_ASSISTANT, source="seed", actor=None
     )
+
+
+def number_like(model: str, *, number: str, assistant: Assistant) -> PhoneNumber:
+    """Return ``number`` with the account, connection and policy of another, and this assistant."""
+    pattern = PhoneNumber.objects.get(number_e164=model)
+    row, _ = PhoneNumber.objects.update_or_create(
+        number_e164=number,
+        defaults={
+            "organisation": pattern.organisation,
+            "name": assistant.name,
+            "twilio_account": pattern.twilio_account,
+            "route": PhoneNumber.Route.DIRECT,
+            "assistant": assistant,
+            "connection": pattern.connection,
+            "policy": pattern.policy,
+        },
+    )
+    return row

@@ -65,14 +65,14 @@ class Demo:
 
     def _start_platform(self) -> int | None:
         """Start the supervisor; return an exit code if it did not get ready."""
-        self.platform = subprocess.Popen(  # noqa: S603 - our own module
+        self.platform = subprocess.Popen(
             [sys.executable, "-m", "voiceplatform.supervisor"],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=before_exec(),  # noqa: PLW1509 - no other thread runs yet
+            preexec_fn=before_exec(),
         )
         assert self.platform.stdout is not None
         reader = threading.Thread(
@@ -107,11 +107,11 @@ class Demo:
                     self._complaints.append(line)
 
     def _tell(self) -> int:
-        self.story = subprocess.Popen(  # noqa: S603 - our own module
+        self.story = subprocess.Popen(
             [sys.executable, "-m", "voiceplatform.demo.story"],
             env=self.environment,
             start_new_session=True,
-            preexec_fn=before_exec(),  # noqa: PLW1509 - the reader thread holds no lock we need
+            preexec_fn=before_exec(),
         )
         return self.story.wait()
 
