@@ -19,6 +19,9 @@ TIMEOUT_SECONDS = 4
 # The call is over already: 20404 not found, 21220 not in progress (trap T16).
 GONE_CODES = frozenset({20404, 21220})
 
+# Not empty: the SDK takes an empty mapping for none and reads TWILIO_REGION and TWILIO_EDGE.
+NO_ENVIRONMENT = {"": ""}
+
 log = structlog.get_logger(__name__)
 
 
@@ -37,7 +40,7 @@ def client_for(access: TwilioAccess) -> Client:
         access.account_sid,
         access.auth_token,
         http_client=TwilioHttpClient(timeout=TIMEOUT_SECONDS, max_retries=1),
-        environment={},
+        environment=NO_ENVIRONMENT,
     )
     if access.api_base_url:
         client.api.base_url = access.api_base_url
