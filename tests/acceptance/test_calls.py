@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -124,6 +125,11 @@ def _process(environment: dict[str, str], log: Path, *arguments: str) -> Iterato
         process.wait(20)
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
 def daphne(tmp_path: Path) -> Iterator[tuple[CallsRig, Path]]:
     """The whole application in one daphne process, with stand-ins, without a worker."""
@@ -146,7 +152,7 @@ def daphne(tmp_path: Path) -> Iterator[tuple[CallsRig, Path]]:
             assert done.returncode == 0, done.stderr
         application = ("daphne", "-p", str(port), "voiceplatform.asgi:application")
         with _process(environment, log, *application):
-            wait_until(lambda: "Listening on" in log.read_text(), what="daphne", seconds=60)
+            wait_until(lambda: _listens(port), what=f"daphne: {log.read_text()}", seconds=60)
             yield CallsRig(base_url, tmp_path / "db.sqlite3"), log
 
 
