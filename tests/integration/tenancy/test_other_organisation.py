@@ -104,8 +104,9 @@ def test_admin_pages_of_another_organisation_are_404(
             status = getattr(client, method)(url).status_code
             if status in (301, 302):  # Django's shortcut from /<id>/ to /<id>/change/
                 status = client.get(url, follow=True).status_code
-            # Pages that only a superuser or nobody may open refuse before they look.
-            forbidden = {403, 404} if method == "post" or "/delete/" in url else {404}
+            # Pages that only a superuser or nobody may open, and pages that only take the other
+            # method, refuse before they look.
+            forbidden = {403, 404} if method == "post" or "/delete/" in url else {404, 405}
             assert status in forbidden, f"{method} {url}: {status}"
         seen += 1
     assert seen >= 4 * len(LABELS)
