@@ -304,6 +304,9 @@ def _metrics(call: Call) -> list[tuple[str, str]]:
         if isinstance(node, dict):
             for key in sorted(node):
                 walk(node[key], f"{name} {key}".strip().replace("_", " "))
+        elif isinstance(node, list) and all(isinstance(each, dict) for each in node):
+            for number, each in enumerate(node, start=1):
+                walk(each, f"{name[:-1]} {number}" if len(node) > 1 else "")
         elif isinstance(node, bool):
             found.append((name, "yes" if node else "no"))
         elif isinstance(node, int | float):
