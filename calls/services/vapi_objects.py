@@ -286,6 +286,7 @@ def _tool_messages(tool: ToolInvocation, began: dt.datetime) -> list[dict[str, A
         "toolCallId": tool.tool_call_id,
         "name": tool.name,
         "result": tool.output,
+        "metadata": {},
         "time": _epoch_ms(began, ended_ms),
         "secondsFromStart": ended_ms / 1000,
     }
