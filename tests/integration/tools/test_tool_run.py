@@ -426,3 +426,34 @@ def test_calls_without_number_or_speech_have_an_envelope() -> None:
     }
     outbound = make_call(number=make_number(), direction="outbound")
     assert envelope_for(outbound, timestamp_ms=1).customer == {"number": outbound.callee}
+
+
+def test_v2_the_end_of_a_call_passes_the_sdk_s_models() -> None:
+    from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
+    from tools.wire.vapi_server import end_of_call_report_message, status_update_message
+    from voiceplatform.base.rest import iso
+
+    call = make_call(
+        status="ended", turns=TURNS, tool_invocations=[{}, {"state": "running"}, {"state": "error"}]
+    )
+    envelope = envelope_for(call, timestamp_ms=1_763_805_600_000)
+    report = check(
+        end_of_call_report_message(
+            envelope,
+            ended_reason=call.ended_reason,
+            started_at=iso(call.started_at),
+            ended_at=iso(call.ended_at),
+            duration_ms=call.duration_seconds * 1000,
+            cost=float(call.cost_usd),
+            costs=costs(call),
+            cost_breakdown=cost_breakdown(call),
+        )
+    )
+    assert report.ended_reason == "customer-ended-call"
+    assert report.call.cost_breakdown is None
+    assert report.costs[0].prompt_tokens == 0
+    assert [type(message).__name__ for message in report.artifact.messages].count(
+        "ToolCallResultMessage"
+    ) == 2
+    ended = check(status_update_message(envelope, status="ended", ended_reason=call.ended_reason))
+    assert ended.call.status == "ended"

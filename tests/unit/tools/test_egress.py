@@ -172,3 +172,31 @@ def test_the_policy_is_the_settings(settings: object) -> None:
     settings.EGRESS_ALLOW = []  # type: ignore[attr-defined]
     with pytest.raises(EgressRefused):
         egress.policy().allowed("x", ["10.9.9.9"])
+
+
+@pytest.mark.parametrize("entries", ["", "10.0.0.0/8, tools.internal ,fd00::/8,localhost,::1"])
+def test_egress_allow_is_read_from_the_environment(
+    entries: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voiceplatform import settings as module
+
+    monkeypatch.setenv("EGRESS_ALLOW", entries)
+    monkeypatch.setattr(module, "STANDINS", False)
+    wanted = [part.strip() for part in entries.split(",") if part]
+    assert module._egress_allow() == wanted
+    monkeypatch.setattr(module, "STANDINS", True)
+    assert module._egress_allow() == [*wanted, "127.0.0.0/8"]
+
+
+@pytest.mark.parametrize(
+    "entry", ["10.0.0.1/8", "10.0.0.0/33", "http://tools.internal", "a:80", "*", "300.1.1.1"]
+)
+def test_egress_allow_refuses_what_it_cannot_read(
+    entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voiceplatform import env
+    from voiceplatform import settings as module
+
+    monkeypatch.setenv("EGRESS_ALLOW", f"tools.internal,{entry}")
+    with pytest.raises(env.EnvError, match="EGRESS_ALLOW.*Fix: "):
+        module._egress_allow()

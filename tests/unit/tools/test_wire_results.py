@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tools.wire.vapi_server import NO_RESULT, ToolAnswer, tool_results
 
@@ -181,3 +183,32 @@ def test_messages_are_an_object_several_or_a_sentence() -> None:
 def test_metadata_is_kept() -> None:
     assert one(entry(result="x", metadata={"id": 1})).metadata == {"id": 1}
     assert one(entry(result="x", metadata="no")).metadata is None
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda children: (
+        st.lists(children, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["results", "result", "error", "toolCallId", "message", "metadata", "x"]
+            ),
+            children | st.sampled_from(["a", "b"]),
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.integers(100, 599), st.text() | _JSON.map(json.dumps), st.lists(st.text(), max_size=3))
+def test_every_call_has_one_line_of_text_whatever_came_back(
+    status: int, body: str, others: list[str]
+) -> None:
+    asked = ["a", *others]
+    found = tool_results(status, body, asked)
+    assert set(found) == set(asked)
+    for answer in found.values():
+        assert answer.text.strip()
+        assert not set(answer.text) & set("\r\n\u2028\u2029")
+        answer.text.encode()
