@@ -36,6 +36,7 @@ class CallJournal:
         self._next_piece = 0
         self._news = asyncio.Event()
         self._storing = asyncio.Lock()
+        self._batch: asyncio.Task[bool] | None = None
         self.dropped_pieces = 0
 
     def write(self, effect: Effect) -> None:
@@ -70,7 +71,9 @@ class CallJournal:
         while True:
             await self._news.wait()
             await asyncio.sleep(BATCH_SECONDS)
-            if not await self._store():
+            # Being cancelled must not lose the batch in hand: `close` waits for it by the lock.
+            self._batch = asyncio.create_task(self._store())
+            if not await asyncio.shield(self._batch):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> bool:
