@@ -5,7 +5,7 @@ a peer: it must not import the platform.
 Paths: ``POST /tools/<anything>`` is the webhook, ``GET /tools/ledger`` what arrived,
 ``DELETE /tools/ledger`` forgets it, ``PUT /tools/answers`` sets answers, e.g.
 ``{"book": {"result": "Booked", "delay_seconds": 5, "status": 201, "form": "results"}}``;
-``"*"`` answers every tool that has no entry.
+``"*"`` answers every tool that has no entry. Other server messages are recorded and get ``{}``.
 """
 
 from __future__ import annotations

@@ -112,10 +112,21 @@ async def test_every_fault_is_the_one_that_was_asked_for() -> None:
     assert (status, headers["location"]) == (302, "http://127.0.0.1/")
 
 
-async def test_what_is_no_tool_call_is_refused() -> None:
+async def test_what_is_no_server_message_is_refused() -> None:
     app = ToolServerApp()
     assert (await ask(app, "POST", "/tools/x", b"no json"))[0] == 400
+    assert (await ask(app, "POST", "/tools/x", [1]))[0] == 400
     assert (await ask(app, "POST", "/tools/x", b" " * 2_000_000))[0] == 413
     assert (await ask(app, "GET", "/tools/x"))[0] == 405
     assert app.serves("/tools/x")
     assert not app.serves("/standin/tools/")
+
+
+async def test_other_server_messages_arrive_too() -> None:
+    app = ToolServerApp()
+    app.replies["*"] = ToolReply(status=500)
+    body = {"message": {"type": "status-update", "status": "ended"}}
+    status, _, raw = await ask(app, "POST", "/tools/x", body, x_event="1")
+    assert (status, json.loads(raw)) == (200, {})
+    assert app.ledger[0].body == body
+    assert app.ledger[0].headers["x-event"] == "1"
