@@ -297,6 +297,7 @@ def _objects(
 def kind_of(value: Mapping[str, Any], hint: Kind | None = None) -> Kind | None:
     """Return what ``value`` is by its own fields, None when it looks like an envelope."""
     kind = value.get("type")
+    kind = kind if isinstance(kind, str) else None
     message = value.get("message")
     if isinstance(message, dict) and isinstance(message.get("type"), str):
         return "payload"
