@@ -72,7 +72,7 @@ class FilesField(forms.FileField):
         Raises:
             ValidationError: no file, or more than 20 MiB together.
         """
-        uploads = data if isinstance(data, list) else [data]
+        uploads = data if isinstance(data, list) and data else [data or None]
         uploads = [super(FilesField, self).clean(upload, initial) for upload in uploads]
         if sum(upload.size for upload in uploads) > MOST_BYTES:
             raise ValidationError(
