@@ -109,9 +109,13 @@ def _public_url() -> Iterator[Result]:
 
 
 def _clock(date: str, begun: float) -> Iterator[Result]:
-    if not date:
+    try:
+        told = parsedate_to_datetime(date)
+    except ValueError:  # no date, or one that a proxy wrote its own way
         return
-    off = abs((parsedate_to_datetime(date) - datetime.fromtimestamp(begun, UTC)).total_seconds())
+    if told.tzinfo is None:
+        told = told.replace(tzinfo=UTC)
+    off = abs((told - datetime.fromtimestamp(begun, UTC)).total_seconds())
     good = off <= CLOCK_SECONDS
     yield Result(
         "clock",
