@@ -63,7 +63,8 @@ class Answers(Speech):
             # A greeting says nothing about what the caller has said meanwhile.
             self._unanswered_ms = None
         ending = self._ending
-        closing = ending is not None and not ending.abortable
+        goodbye = current is not None and current.purpose == "goodbye"
+        closing = ending is not None and not ending.abortable and not goodbye
         if (self._caller_speaking and self._opening_over()) or closing:
             # It began after the speech, so the server's own interruption has missed it.
             self._cancel_response(by_server=False)

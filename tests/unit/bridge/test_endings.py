@@ -241,3 +241,11 @@ def test_every_deadline_is_met_by_one_tick() -> None:
     due_ms = line.bridge.next_deadline_ms()
     assert due_ms is not None
     assert due_ms > line.now_ms
+
+
+def test_the_last_words_of_an_ending_that_is_final_are_still_said() -> None:
+    line = Line(bye_plan(end_call_message="So long.")).ready().created().calls("endCall").done()
+    line.bridge._ending_is_final()
+    line.look()
+    line.created("r2").audio(300, "a2", "r2")
+    assert_sent(line, twilio=["media 300", "mark g1:1"], realtime=[])
