@@ -72,8 +72,8 @@ class FilesField(forms.FileField):
         Raises:
             ValidationError: no file, or more than 20 MiB together.
         """
-        uploads = data if isinstance(data, list) and data else [data or None]
-        uploads = [super(FilesField, self).clean(upload, initial) for upload in uploads]
+        given: list[Any] = data if isinstance(data, list) and data else [data or None]
+        uploads: list[Any] = [super(FilesField, self).clean(each, initial) for each in given]
         if sum(upload.size for upload in uploads) > MOST_BYTES:
             raise ValidationError(
                 "More than 20 MiB together. Import them in parts, or with the command import_vapi."

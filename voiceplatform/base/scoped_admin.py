@@ -25,6 +25,7 @@ from voiceplatform.base.secret_form import SecretFormField, SecretInput, SecretK
 from voiceplatform.base.selectors import organisations_visible_to, rows_visible_to
 from voiceplatform.base.services import audit_write
 
+_HIDDEN = "set, not shown"
 _FORM_FIELDS = {
     EncryptedTextField: {"form_class": SecretFormField, "widget": SecretInput},
     models.URLField: {"assume_scheme": "https"},
@@ -140,6 +141,19 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
     ) -> NoReturn:
         """Answer 404 where Django would redirect with a message that confirms the id's form."""
         raise Http404(f"{opts.verbose_name} was not found.")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Hide secrets of a row that can only be looked at.
+
+        Django shows the fields of such a row as plain text, past every widget, so the value itself
+        has to go; nothing saves this instance.
+        """
+        obj: Any = super().get_object(request, object_id, from_field)
+        if obj is not None and not self.has_change_permission(request, obj):
+            for field in obj._meta.concrete_fields:
+                if isinstance(field, EncryptedTextField) and field.attname in obj.__dict__:
+                    obj.__dict__[field.attname] = _HIDDEN if obj.__dict__[field.attname] else ""
+        return obj
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Refuse filters on columns that must not be guessed at through the address bar."""
