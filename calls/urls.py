@@ -10,5 +10,6 @@ urlpatterns = [
     path("twilio/voice", views.voice, name="twilio-voice"),
     path("twilio/status", views.status, name="twilio-status"),
     path("twilio/after-stream/<uuid:call_id>", views.after_stream, name="twilio-after-stream"),
+    path("twilio/after-dial/<uuid:call_id>", views.after_dial, name="twilio-after-dial"),
     path("twilio/stream-status", views.stream_status, name="twilio-stream-status"),
 ]

@@ -15,6 +15,8 @@ class ToolSpec:
 
     ``name`` is what the model calls; ``posted_name`` is what the tool server knows, when legal
     names differ. ``kind`` is Vapi's tool type. ``handle`` names the row to the dispatcher.
+    ``transfer_to`` is the number (E.164) that a ``transferCall`` dials, empty where it has none
+    that may be dialled.
     """
 
     name: str
@@ -25,6 +27,8 @@ class ToolSpec:
     handle: str = ""
     timeout_seconds: float = 20.0
     is_async: bool = False
+    transfer_to: str = ""
+    transfer_message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from calls.bridge.speech import Speech
 from calls.bridge.states import Realtime
 from calls.money.rates import response_microusd
 from calls.wire import realtime
-from tools.spec import Outcome
+from tools.spec import Outcome, ToolSpec
 
 CEILING_ANSWER = "This tool is not available any more in this call. Go on without it."
 
@@ -161,6 +161,9 @@ class Answers(Speech):
         elif spec.kind == "endCall":
             self.toolbox.running(invocation)
             self._end_call(tool_call_id, response_id, now_ms)
+        elif spec.kind == "transferCall":
+            self.toolbox.running(invocation)
+            self._transfer(tool_call_id, response_id, spec, now_ms)
         else:
             self.toolbox.running(invocation)
             self.effects.append(DispatchTool(tool_call_id, name, invocation.arguments_json))
@@ -182,6 +185,25 @@ class Answers(Speech):
             self.responses.ask(
                 Request("goodbye", instructions=realtime.verbatim(message), tools_allowed=False)
             )
+
+    def _transfer(self, tool_call_id: str, response_id: str, spec: ToolSpec, now_ms: int) -> None:
+        """Hand the caller to another number once what is being said has been heard."""
+        if not spec.transfer_to:
+            answer = "There is nobody to transfer this call to. Offer the caller another way."
+            self._tool_result(tool_call_id, "error", answer, now_ms)
+            return
+        if self._ending is not None:
+            self._tool_result(tool_call_id, "refused", "The call is being ended.", now_ms)
+            return
+        current = self.responses.current
+        said = current is not None and current.response_id == response_id and current.has_audio
+        self._end_when_heard(
+            EndCause.TRANSFERRED, now_ms, abortable=False, dial_to=spec.transfer_to
+        )
+        self._tool_result(tool_call_id, "ok", "The call is being transferred.", now_ms)
+        if spec.transfer_message and not said:
+            words = realtime.verbatim(spec.transfer_message)
+            self.responses.ask(Request("goodbye", instructions=words, tools_allowed=False))
 
     def _end_taken_back(self, now_ms: int) -> None:
         """Go on with the call because the caller has spoken again."""

@@ -43,11 +43,15 @@ def _check_clip(clip: Clip | None) -> None:
 
 @dataclass(slots=True)
 class Ending:
-    """A hang-up that waits until what is being said has been heard."""
+    """A hang-up that waits until what is being said has been heard.
+
+    With ``dial_to`` the call goes on to that number instead.
+    """
 
     cause: EndCause
     deadline_ms: int
     abortable: bool
+    dial_to: str = ""
 
 
 class Core(ABC):
@@ -148,11 +152,13 @@ class Core(ABC):
         if self._ending is not None:
             self._ending.abortable = False
 
-    def _end_when_heard(self, cause: EndCause, now_ms: int, *, abortable: bool) -> None:
+    def _end_when_heard(
+        self, cause: EndCause, now_ms: int, *, abortable: bool, dial_to: str = ""
+    ) -> None:
         ahead_ms = self.playback.ahead_ms if self.playback is not None else 0
         deadline_ms = now_ms + ahead_ms + self.plan.watchdog.goodbye_ms
         if self._ending is None or self._ending.abortable:
-            self._ending = Ending(cause, deadline_ms, abortable)
+            self._ending = Ending(cause, deadline_ms, abortable, dial_to)
         self.responses.forget()
 
     def _play_clip(self, item_id: str, clip: Clip | None, now_ms: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["user", "assistant", "system"]
-NextStep = Literal["hangup", "resume"]
+NextStep = Literal["hangup", "resume", "dial"]
 ToolState = Literal["running", "ok", "error", "timeout", "refused"]
 
 
@@ -63,10 +63,14 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class CloseStream:
-    """Store the next step, then close Twilio's socket: Twilio then asks the action URL."""
+    """Store the next step, then close Twilio's socket: Twilio then asks the action URL.
+
+    ``dial_to`` is the number of the step ``dial``.
+    """
 
     next_step: NextStep
     code: int = 1000
+    dial_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

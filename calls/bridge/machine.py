@@ -353,7 +353,10 @@ class CallBridge(ModelSocket):
         heard = self.responses.idle and self.playback.silent
         if not heard and now_ms < ending.deadline_ms:
             return False
-        self._hang_up(ending.cause, now_ms)
+        if ending.dial_to:
+            self._close_stream("dial", now_ms, cause=ending.cause, dial_to=ending.dial_to)
+        else:
+            self._hang_up(ending.cause, now_ms)
         return True
 
     # ---- ending -------------------------------------------------------------------------------
@@ -368,18 +371,24 @@ class CallBridge(ModelSocket):
             self._send_close("hangup", now_ms, 1000)
 
     def _close_stream(
-        self, next_step: NextStep, now_ms: int, *, cause: EndCause, code: int = 1000
+        self,
+        next_step: NextStep,
+        now_ms: int,
+        *,
+        cause: EndCause,
+        code: int = 1000,
+        dial_to: str = "",
     ) -> None:
         if self.phase.now is not Phase.OPEN:
             return
         self.phase.to(Phase.CLOSING)
         self._end_cause, self._call_over = cause, next_step == "hangup"
-        self._send_close(next_step, now_ms, code)
+        self._send_close(next_step, now_ms, code, dial_to)
 
-    def _send_close(self, next_step: NextStep, now_ms: int, code: int) -> None:
+    def _send_close(self, next_step: NextStep, now_ms: int, code: int, dial_to: str = "") -> None:
         self._close_sent = True
         self._closing_deadline_ms = now_ms + self.plan.watchdog.hang_up_ms
-        self.effects.append(CloseStream(next_step, code))
+        self.effects.append(CloseStream(next_step, code, dial_to))
 
     def _finish(self, now_ms: int) -> None:
         """Close everything, once: late answers, open turns, counters."""

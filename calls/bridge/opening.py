@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from calls.bridge.plan import CallPlan
+from calls.bridge.plan import CallPlan, ResumeReason
 from calls.bridge.responses import Request
 from calls.wire.realtime import verbatim
 
-_RESUME = (
-    "The line was interrupted for a moment and the caller has just come back. In one short "
-    "sentence apologise for the interruption, then go on where the conversation stopped. "
-    "Keep to the language spoken so far."
-)
+_RESUME: dict[ResumeReason, str] = {
+    "lost": "The line was interrupted for a moment and the caller has just come back. In one "
+    "short sentence apologise for the interruption, then go on where the conversation stopped. "
+    "Keep to the language spoken so far.",
+    "transfer-failed": "You tried to transfer the caller, but nobody answered there and the caller "
+    "is back with you. Say so in one short sentence and offer another way. Do not transfer again. "
+    "Keep to the language spoken so far.",
+}
 
 
 class Opening:
@@ -54,4 +57,5 @@ class Opening:
 
     def _resume_instructions(self) -> str:
         # Instructions of a response replace the session's for that response (5.6).
-        return f"{self._plan.session.instructions}\n\n{_RESUME}".strip()
+        note = _RESUME[self._plan.resume_reason]
+        return f"{self._plan.session.instructions}\n\n{note}".strip()

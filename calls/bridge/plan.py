@@ -15,6 +15,7 @@ from calls.wire.realtime import Dialect, FunctionTool, SessionConfig, TurnDetect
 from tools.spec import ToolSpec
 
 GreetingMode = Literal["exact", "generated", "wait"]
+ResumeReason = Literal["lost", "transfer-failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class CallPlan:
     watchdog: Watchdog = Watchdog()
     price: ModelPrice = field(default_factory=lambda: price_for(""))
     resumed: bool = False
+    resume_reason: ResumeReason = "lost"
     history: tuple[HistoryItem, ...] = ()
     first_ordinal: int = 0
     elapsed_ms: int = 0

@@ -11,6 +11,7 @@ class EndCause(Enum):
     CALLER_HUNG_UP = "customer-ended-call"
     ASSISTANT_ENDED = "assistant-ended-call"
     ASSISTANT_SAID_GOODBYE = "assistant-ended-call-after-message-spoken"
+    TRANSFERRED = "assistant-forwarded-call"
     OPERATOR_ENDED = "manually-canceled"
     MAX_DURATION = "exceeded-max-duration"
     # Vapi has no word for a spend or tool ceiling; the metrics say which one it was.

@@ -58,7 +58,7 @@ class Journal(Protocol):
     def write_inputs(self, text: str) -> None:
         """Take a piece of the replay record."""
 
-    async def set_next_step(self, step: NextStep) -> None:
+    async def set_next_step(self, step: NextStep, dial_to: str = "") -> None:
         """Store what the action URL will answer; returns when it is stored."""
 
 
@@ -323,6 +323,6 @@ class CallDriver:
         await self._ports.hang_up()
 
     async def _close_stream(self, effect: CloseStream) -> None:
-        await self._ports.journal.set_next_step(effect.next_step)
+        await self._ports.journal.set_next_step(effect.next_step, effect.dial_to)
         await self._frames.close(effect.code)
         self._input(recording.TWILIO_CLOSED, "", self._bridge.twilio_closed)

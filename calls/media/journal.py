@@ -58,10 +58,12 @@ class CallJournal:
         self._next_piece += 1
         self._news.set()
 
-    async def set_next_step(self, step: NextStep) -> None:
+    async def set_next_step(self, step: NextStep, dial_to: str = "") -> None:
         """Store what the action URL will answer."""
         try:
-            await in_database(store.next_step_store, call_id=self._call_id, step=step)
+            await in_database(
+                store.next_step_store, call_id=self._call_id, step=step, dial_to=dial_to
+            )
         except DatabaseError as error:
             # Without a stored step the action URL resumes, which keeps the caller.
             log.error("next_step_not_stored", call_id=self._call_id, error=str(error))

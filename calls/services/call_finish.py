@@ -127,7 +127,11 @@ def status_apply(*, report: StatusReport) -> Call | None:
         if report.error_code:
             call.metrics = {**call.metrics, "twilio_error": report.error_code}
         if report.call_status in TERMINAL_STATUSES and call.status != Call.Status.ENDED:
-            _close(call, _REASON_BY_STATUS[report.call_status], timezone.now())
+            reason = _REASON_BY_STATUS[report.call_status]
+            if call.status == Call.Status.FORWARDING:
+                # The leg ended while, or after, somebody else had the caller.
+                reason = EndCause.TRANSFERRED.ended_reason
+            _close(call, reason, timezone.now())
             if report.duration_seconds:
                 call.duration_seconds = report.duration_seconds
                 _price(call)

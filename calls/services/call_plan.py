@@ -15,7 +15,9 @@ from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
 from calls.money.rates import price_for
 from calls.wire.realtime import FunctionTool, SessionConfig
+from tools.models import Tool
 from tools.spec import ToolSpec
+from voiceplatform.base.phones import dialable
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
 HISTORY_TURNS = 40
@@ -102,9 +104,24 @@ def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
             handle=str(tool.pk),
             timeout_seconds=tool.timeout_seconds,
             is_async=tool.is_async,
+            **_transfer(tool),
         )
         for tool in rows
     )
+
+
+def _transfer(tool: Tool) -> dict[str, str]:
+    """Return where a transferCall goes: its one number, if it is one that may be dialled."""
+    if tool.type != "transferCall":
+        return {}
+    for place in tool.destinations:
+        if isinstance(place, dict) and place.get("type", "number") == "number":
+            message = place.get("message")
+            return {
+                "transfer_to": dialable(str(place.get("number", ""))),
+                "transfer_message": message if isinstance(message, str) else "",
+            }
+    return {}
 
 
 def plan_for(call: Call) -> CallPlan:
@@ -145,12 +162,13 @@ def plan_for(call: Call) -> CallPlan:
         greeting=Greeting(mode, revision.first_message, revision.first_message_interruptible),
         end_call_message=revision.end_call_message,
         limits=Limits(
-            max_duration_ms=max(max_seconds * 1000 - elapsed_ms, 5_000),
+            max_duration_ms=max_seconds * 1000,  # counted over all streams by elapsed_ms
             max_tool_calls=max(number.max_tool_calls - call.tool_invocations.count(), 0),
             max_spend_microusd=max(int((number.max_spend_usd - call.cost_usd) * 1_000_000), 0),
         ),
         price=price_for(model),
         resumed=resumed,
+        resume_reason="transfer-failed" if call.next_step.get("why") else "lost",
         history=history,
         first_ordinal=first_ordinal,
         elapsed_ms=elapsed_ms,

@@ -95,11 +95,10 @@ def batch_store(
             )
 
 
-def next_step_store(*, call_id: str, step: NextStep) -> None:
+def next_step_store(*, call_id: str, step: NextStep, dial_to: str = "") -> None:
     """Store what the action URL answers; a call that has been told to hang up stays told."""
-    Call.objects.filter(pk=call_id).exclude(next_step={"kind": "hangup"}).update(
-        next_step={"kind": step}
-    )
+    stored = {"kind": step, "to": dial_to} if dial_to else {"kind": step}
+    Call.objects.filter(pk=call_id).exclude(next_step={"kind": "hangup"}).update(next_step=stored)
 
 
 def record_text(call_id: str, stream_number: int) -> str:

@@ -74,6 +74,20 @@ def call_began_enqueue(call: Call) -> None:
     )
 
 
+def call_forwarding_enqueue(call: Call, number_e164: str) -> None:
+    """Tell that a call is being transferred; in the caller's transaction."""
+    _tell_server(
+        call,
+        "status-update",
+        f"status-update:forwarding:{call.stream_count}",
+        lambda envelope: vapi_server.status_update_message(
+            envelope,
+            status="forwarding",
+            destination={"type": "number", "number": number_e164},
+        ),
+    )
+
+
 def call_ended_enqueue(call: Call) -> None:
     """Tell that a call has ended; in the transaction that closes it.
 

@@ -20,6 +20,11 @@ def media_path(call_id: object, token: str) -> str:
     return f"/twilio/media/{call_id}/{token}"
 
 
+def after_dial_path(call_id: object) -> str:
+    """Return the path that answers what comes after a transfer."""
+    return f"/twilio/after-dial/{call_id}"
+
+
 def after_stream_path(call_id: object) -> str:
     """Return the path that answers what comes after a stream."""
     return f"/twilio/after-stream/{call_id}"

@@ -10,17 +10,43 @@ from typing import Literal
 
 MAX_STREAMS = 3
 
-Step = Literal["hangup", "resume", "apologise"]
+Step = Literal["hangup", "resume", "dial", "apologise"]
+
+
+_REASONS = {
+    "busy": "call.forwarding.operator-busy",
+    "no-answer": "call.forwarding.no-answer",
+}
+TRANSFER_FAILED = "call.in-progress.error-transfer-failed"
+FORWARDED = "assistant-forwarded-call"
+
+
+def after_dial(*, dial_status: str, stream_count: int) -> tuple[Step, str]:
+    """Decide what follows a dialled transfer, with the ended reason if the call is over.
+
+    Args:
+        dial_status: Twilio's ``DialCallStatus`` (twilio.md 4.4).
+        stream_count: streams handed out so far; a caller whom nobody took comes back to the
+            assistant while there may be another one.
+    """
+    if dial_status in {"completed", "answered"}:
+        return "hangup", FORWARDED
+    if stream_count < MAX_STREAMS:
+        return "resume", ""
+    return "apologise", _REASONS.get(dial_status, TRANSFER_FAILED)
 
 
 def next_step(*, stored: str, ended: bool, stream_count: int) -> Step:
     """Decide the next step of a call.
 
     Args:
-        stored: the kind in ``Call.next_step``; anything but "hangup" means the call was live.
+        stored: the kind in ``Call.next_step``; anything but "hangup" and "dial" means that the
+            call was live.
         ended: the call has been finished.
         stream_count: streams handed out so far, those that never connected included.
     """
     if ended or stored == "hangup":
         return "hangup"
+    if stored == "dial":
+        return "dial"
     return "apologise" if stream_count >= MAX_STREAMS else "resume"

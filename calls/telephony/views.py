@@ -25,9 +25,15 @@ from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.models import Call, TwilioAccount
 from calls.services.call_finish import status_apply, stream_report_apply
-from calls.services.call_next import call_next
+from calls.services.call_next import CallNext, call_after_dial, call_next
 from calls.services.call_start import CallStart, call_start, media_token
-from calls.telephony.addresses import after_stream_path, media_path, public_url, stream_url
+from calls.telephony.addresses import (
+    after_dial_path,
+    after_stream_path,
+    media_path,
+    public_url,
+    stream_url,
+)
 from calls.telephony.security import form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
 
@@ -163,8 +169,36 @@ async def after_stream(form: Form, account: TwilioAccount, call_id: UUID) -> Htt
     )
     if outcome is None:
         return _refusal(404, "no such call")
+    return _next_twiml(outcome)
+
+
+@signed
+async def after_dial(form: Form, account: TwilioAccount, call_id: UUID) -> HttpResponse:
+    """Answer what comes after a transfer (twilio.md 4.4)."""
+    request = twilio_voice.voice_request(form)
+    outcome = await in_database(
+        call_after_dial,
+        call_id=str(call_id),
+        call_sid=request.call_sid,
+        dial_status=form.get("DialCallStatus", ""),
+    )
+    if outcome is None:
+        return _refusal(404, "no such call")
+    return _next_twiml(outcome)
+
+
+def _next_twiml(outcome: CallNext) -> HttpResponse:
+    call = outcome.call
     if outcome.step == "resume":
-        return _bridge_twiml(outcome.call)
+        return _bridge_twiml(call)
+    if outcome.step == "dial":
+        return _twiml(
+            twilio_voice.dial(
+                number_e164=str(call.next_step["to"]),
+                caller_id=call.callee,
+                action_url=public_url(after_dial_path(call.pk)),
+            )
+        )
     if outcome.step == "apologise":
         return _twiml(twilio_voice.say_and_hang_up(LINE_LOST))
     return _twiml(twilio_voice.hang_up())

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from twilio.twiml.voice_response import Connect, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
 
+DIAL_SECONDS = 30
 TERMINAL_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 
@@ -134,6 +135,15 @@ def connect_stream(
     connect = Connect(action=action_url, method="POST")
     connect.stream(url=stream_url, status_callback=status_url, status_callback_method="POST")
     response.append(connect)
+    return str(response)
+
+
+def dial(*, number_e164: str, caller_id: str, action_url: str) -> str:
+    """Return TwiML that connects the caller to a number and asks ``action_url`` afterwards."""
+    response = VoiceResponse()
+    made = Dial(action=action_url, method="POST", timeout=DIAL_SECONDS, caller_id=caller_id)
+    made.number(number_e164)
+    response.append(made)
     return str(response)
 
 

@@ -15,3 +15,24 @@ def normalised(text: str) -> str:
     except phonenumbers.NumberParseException:
         return text
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def dialable(text: str) -> str:
+    """Return a number as E.164 if the platform may dial it, else ''.
+
+    Emergency and other short numbers have no international form, and premium-rate numbers are
+    known by their type; neither is ever dialled (design.md 10).
+    """
+    if not text.strip().startswith("+"):
+        return ""
+    try:
+        number = phonenumbers.parse(text, None)
+    except phonenumbers.NumberParseException:
+        return ""
+    kind = phonenumbers.number_type(number)
+    if not phonenumbers.is_possible_number(number) or kind in {
+        phonenumbers.PhoneNumberType.PREMIUM_RATE,
+        phonenumbers.PhoneNumberType.SHARED_COST,
+    }:
+        return ""
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

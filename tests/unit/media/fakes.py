@@ -100,7 +100,7 @@ class FakeJournal:
     def write_inputs(self, text: str) -> None:
         self.pieces.append(text)
 
-    async def set_next_step(self, step: NextStep) -> None:
+    async def set_next_step(self, step: NextStep, dial_to: str = "") -> None:
         await asyncio.sleep(0)
         self.log.append(f"next step {step}")
 
