@@ -35,9 +35,12 @@ log = structlog.get_logger(__name__)
 class AsgiFrames:
     """Twilio's socket as ASGI gives it; after the disconnect it swallows what is sent."""
 
-    def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    def __init__(
+        self, receive: ASGIReceiveCallable, send: ASGISendCallable, *, any_code: bool
+    ) -> None:
         self._receive = receive
         self._send = send
+        self._any_code = any_code
         self._open = True
 
     async def receive(self) -> str | bytes | None:
@@ -64,6 +67,8 @@ class AsgiFrames:
         """Close the socket."""
         if self._open:
             self._open = False
+            if code != 1000 and not self._any_code:
+                code += 3000
             try:
                 await self._send({"type": "websocket.close", "code": code, "reason": ""})
             except OSError:
@@ -86,7 +91,10 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
         await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
         structlog.contextvars.bind_contextvars(call_sid=ticket.plan.call_sid)
         try:
-            await self._carry(ticket, AsgiFrames(receive, send))
+            # daphne's library raises for codes below 3000 but 1000 and leaves the socket open, so
+            # 4008 and 4009 stand for 1008 and 1009 there. It is the one server without extensions.
+            any_code = bool(scope.get("extensions"))
+            await self._carry(ticket, AsgiFrames(receive, send, any_code=any_code))
         finally:
             structlog.contextvars.unbind_contextvars("call_sid")
 

@@ -22,14 +22,15 @@ from tests.platform import wait_until
 
 POLICY_LINE = "You are talking to an automated assistant. This call may be recorded."
 CALLER = "+15550107777"
-# Long enough to be killed in the middle of: four exchanges, then the caller hangs up.
+# Long enough to be killed in the middle of: four exchanges, then the caller hangs up. The caller
+# goes on after whatever the agent says, because a model that resumes may take up an old answer.
 LONG: dict[str, Any] = {
     "name": "long",
     "caller": [
         {"say": "First question.", "after": "greeting"},
-        {"say": "Second question.", "after": {"heard": "first answer"}},
-        {"say": "Third question.", "after": {"heard": "second answer"}},
-        {"say": "Thank you.", "after": {"heard": "third answer"}},
+        {"say": "Second question.", "after": "greeting"},
+        {"say": "Third question.", "after": "greeting"},
+        {"say": "Thank you.", "after": "greeting"},
         {"hang_up": {"heard": "Goodbye then"}},
     ],
     "brain": {
