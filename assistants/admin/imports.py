@@ -16,7 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget
 
 from assistants import import_services
 from assistants.findings import KEPT, MAPPED
@@ -63,7 +63,11 @@ class FilesField(forms.FileField):
     """Several uploaded files, read."""
 
     widget = FilesInput(
-        attrs={"accept": ".json,.jsonl,.yaml,.yml,.md", "multiple": True, "class": "vp-files"}
+        attrs={
+            "accept": ".json,.jsonl,.yaml,.yml,.md",
+            "multiple": True,
+            "class": " ".join(INPUT_CLASSES),
+        }
     )
 
     def clean(self, data: Any, initial: Any = None) -> Any:
