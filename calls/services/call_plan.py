@@ -16,6 +16,7 @@ from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderC
 from calls.money.rates import price_for
 from calls.wire.realtime import FunctionTool, SessionConfig
 from tools.models import Tool
+from tools.names import legal_name
 from tools.spec import ToolSpec
 from voiceplatform.base.phones import dialable
 
@@ -95,9 +96,12 @@ def _history(call: Call) -> tuple[tuple[HistoryItem, ...], int, int]:
 
 def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
     rows = revision.tools.filter(deleted_at__isnull=True).order_by("revisiontool__position")
-    return tuple(
-        ToolSpec(
-            name=tool.name,
+    specs: dict[str, ToolSpec] = {}
+    for tool in rows:
+        name = legal_name(tool.name, specs)
+        specs[name] = ToolSpec(
+            name=name,
+            posted_name=tool.name if name != tool.name else "",
             kind=tool.type,
             description=tool.description,
             parameters=tool.parameters or {"type": "object", "properties": {}},
@@ -106,8 +110,7 @@ def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
             is_async=tool.is_async,
             **_transfer(tool),
         )
-        for tool in rows
-    )
+    return tuple(specs.values())
 
 
 def _transfer(tool: Tool) -> dict[str, str]:
