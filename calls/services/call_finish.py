@@ -87,6 +87,7 @@ def _close(call: Call, reason: str, at: datetime) -> None:
         call.duration_seconds = max(0, round((at - begun).total_seconds()))
     call.ended_reason = reason
     call.next_step = {"kind": "hangup"}
+    _price(call)
 
 
 def call_close(*, call_id: str, reason: str) -> bool:

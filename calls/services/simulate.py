@@ -124,10 +124,14 @@ def _in_process(
 
 
 def call_stored(call_sid: str) -> Call | None:
-    """Wait until the platform has stored the call's end, and return it; None if there is no row."""
+    """Wait until the call's end and its last stream are stored; None if there is no row."""
     deadline = time.monotonic() + SETTLE_SECONDS
     call = Call.objects.filter(call_sid=call_sid).first()
-    while call is not None and call.status != Call.Status.ENDED and time.monotonic() < deadline:
+    while (
+        call is not None
+        and (call.status != Call.Status.ENDED or call.report_due_at is not None)
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.2)
         call.refresh_from_db()
     return call

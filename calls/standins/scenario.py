@@ -25,7 +25,7 @@ _STEP = frozenset({*_ACTIONS, "after", "barge_in", "timeout_ms"})
 _AFTER_WAITS: dict[str, Wait] = {"ms": "ms", "silence_ms": "silence_ms"}
 _BRAIN = frozenset({"rules", "default_say", "greeting"})
 _RULE = frozenset({"when", "once", "say", "tool", "after_tool", "then"})
-_EXPECT = frozenset({"agent_says", "tools", "ended_by"})
+_EXPECT = frozenset({"agent_says", "tools", "ended_by", "codes"})
 
 
 class ScenarioError(ValueError):
@@ -36,12 +36,14 @@ class ScenarioError(ValueError):
 class Expectations:
     """What must come out: patterns in the order of turns, tool names in order, who ended it.
 
-    `tools` is for whoever sees tool calls; a caller does not.
+    `tools` is for whoever sees tool calls; a caller does not. `codes` are Twilio's codes that
+    belong to the scenario, such as 31921 where the platform ends the stream on purpose.
     """
 
     agent_says: tuple[re.Pattern[str], ...] = ()
     tools: tuple[str, ...] = ()
     ended_by: str | None = None
+    codes: tuple[int, ...] = ()
 
     def failures(self, agent_said: list[str], ended_by: str | None) -> list[str]:
         """Return what is missing in what the caller heard and in how the call ended."""
@@ -269,4 +271,8 @@ class _Reader:
             tuple(self.pattern(e, f"{path}.agent_says[{i}]") for i, e in enumerate(says)),
             tuple(self.text(e, f"{path}.tools[{i}]") for i, e in enumerate(tools)),
             None if ended_by is None else self.text(ended_by, f"{path}.ended_by"),
+            tuple(
+                self.whole(code, f"{path}.codes[{i}]")
+                for i, code in enumerate(self.sequence(given.get("codes", []), f"{path}.codes"))
+            ),
         )

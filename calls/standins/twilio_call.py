@@ -154,6 +154,7 @@ class LiveCall:
         warnings = [
             {"code": warned.code, "text": warned.text} for peer in peers for warned in peer.warnings
         ]
+        expected = self.scenario.expect.codes
         end = self.ended_at or datetime.now(UTC)
         return CallReport(
             call_sid=self.call_sid,
@@ -163,8 +164,8 @@ class LiveCall:
             said=[text for peer in peers for text in peer.said],
             heard=texts,
             cut=[h.text for h in heard if not h.complete],
-            errors=list(self.errors),
-            warnings=warnings,
+            errors=[each for each in self.errors if each["code"] not in expected],
+            warnings=[each for each in warnings if each["code"] not in expected],
             failures=failures,
             duration_ms=int((end - self.started_at).total_seconds() * 1000),
             played_ms=sum(peer.played_bytes for peer in peers) // 8,

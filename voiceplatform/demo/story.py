@@ -23,7 +23,7 @@ from django.conf import settings  # noqa: E402 - Django must be set up first
 
 from assistants.import_services import ImportFile, import_files  # noqa: E402 - as above
 from assistants.models import Assistant  # noqa: E402 - as above
-from calls.models import Call, OutboxEvent, PhoneNumber  # noqa: E402 - as above
+from calls.models import Call, OutboxEvent, PhoneNumber, ToolInvocation  # noqa: E402 - as above
 from calls.services.seed import STANDIN_NUMBER, number_like  # noqa: E402 - as above
 from calls.services.simulate import (  # noqa: E402 - as above
     call_simulate,
@@ -42,11 +42,13 @@ ANSWERS: dict[str, Any] = {
         "result": "Booked for {name} on {date} at {time}. Booking GB-20261127-001."
     },
 }
-# (number, sample assistant, scenario, caller, what the caller does)
+RECEPTION, DESK = "harbour-dental.json", "transfer-desk.json"
+NUMBERS = {RECEPTION: "+15550100002", DESK: "+15550100003"}
+# (sample, scenario, what the caller does)
 CALLS = (
-    ("+15550100002", "Harbour Dental", "booking", "books an appointment: two tool calls"),
-    ("+15550100002", "Harbour Dental", "barge_in", "talks over the agent"),
-    ("+15550100003", "Transfer desk", "transfer", "asks for a person"),
+    (RECEPTION, "booking", "books an appointment: two tool calls"),
+    (RECEPTION, "barge_in", "talks over the agent"),
+    (DESK, "transfer", "asks for a person"),
 )
 
 
@@ -61,14 +63,15 @@ class Story:
         )
         self.standin_url = account.twilio_account.api_base_url
         self.results: list[dict[str, Any]] = []
+        self._call_sid = ""
 
     def tell(self) -> bool:
         """Import, call, check; True if everything went as scripted."""
         self._import_samples()
         rendered = wordings_render_missing()
         self._step(f"policy line rendered to mu-law ({rendered} wording)")
-        for number, assistant, scenario, what in CALLS:
-            self._call(number, assistant, scenario, what)
+        for sample, scenario, what in CALLS:
+            self._call(NUMBERS[sample], scenario, what)
         arrived = self._ledger_ids()
         for result in self.results:
             missing = [event for event in result.pop("event_ids") if event not in arrived]
@@ -78,9 +81,9 @@ class Story:
         return all(result["ok"] for result in self.results)
 
     def _import_samples(self) -> None:
-        place = f"{self.standin_url}/tools"
+        place = self.standin_url.encode()
         files = [
-            ImportFile(path.name, path.read_bytes().replace(b"${TOOL_SERVER}", place.encode()))
+            ImportFile(path.name, path.read_bytes().replace(b"${TOOL_SERVER}", place))
             for path in sorted(SAMPLES.glob("*.json"))
         ]
         report = import_files(
@@ -92,15 +95,15 @@ class Story:
         with http.client() as client:
             client.put(f"{self.standin_url}/tools/answers", json=ANSWERS)
             client.delete(f"{self.standin_url}/tools/ledger")
-        for number, name, _, _ in CALLS:
-            assistant = Assistant.objects.filter(
-                organisation=self.organisation, name__startswith=name
-            ).latest("created_at")
+        for sample, number in NUMBERS.items():
+            export = json.loads((SAMPLES / sample).read_text(encoding="utf-8"))
+            assistant = Assistant.objects.get(pk=export["id"])
             number_like(STANDIN_NUMBER, number=number, assistant=assistant)
 
-    def _call(self, number: str, assistant: str, scenario: str, what: str) -> None:
-        self._step(f"\ncall to {number} ({assistant}): the caller {what}")
+    def _call(self, number: str, scenario: str, what: str) -> None:
+        self._step(f"\ncall to {number}: the caller {what}")
         report: Mapping[str, Any] = {}
+        shown: set[str] = set()
         for event in call_simulate(
             to=number,
             caller="+15550100099",
@@ -111,6 +114,7 @@ class Story:
                 report = event
             else:
                 self._show(event)
+            self._show_tools(str(event.get("call_sid", "")) or self._call_sid, shown)
         problems = [*report["failures"], *map(str, report["errors"]), *map(str, report["warnings"])]
         call = call_stored(report["call_sid"])
         if call is None or call.status != Call.Status.ENDED:
@@ -120,8 +124,6 @@ class Story:
             return
         events = self._deliveries(call)
         summary = call_summary(call)
-        for tool in summary["tool_calls"]:
-            self._line(f"tool {tool['name']} {tool['arguments']} -> {tool['output']}")
         undelivered = [event for event in events if event.state != OutboxEvent.State.DELIVERED]
         if undelivered or not events:
             problems.append(f"{len(undelivered)} of {len(events)} events were not delivered")
@@ -169,6 +171,21 @@ class Story:
             for entry in ledger
             if "x-voiceplatform-event-id" in entry["headers"]
         }
+
+    def _show_tools(self, call_sid: str, shown: set[str]) -> None:
+        """Show the tool calls that have come back since the last look."""
+        self._call_sid = call_sid
+        rows = ToolInvocation.objects.filter(call__call_sid=call_sid).exclude(
+            state=ToolInvocation.State.RUNNING
+        )
+        for tool in rows.order_by("started_ms", "pk"):
+            if tool.tool_call_id not in shown:
+                shown.add(tool.tool_call_id)
+                at = f"{tool.started_ms / 1000:6.2f} s"
+                took = f"{tool.duration_ms} ms"
+                self._line(
+                    f"{at}  tool          {tool.name} {tool.arguments_json} -> {tool.output} ({took})"
+                )
 
     def _show(self, event: Mapping[str, Any]) -> None:
         words = {"said": "caller says ", "heard": "caller hears", "cut": "cut off     "}
