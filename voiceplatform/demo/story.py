@@ -183,9 +183,8 @@ class Story:
                 shown.add(tool.tool_call_id)
                 at = f"{tool.started_ms / 1000:6.2f} s"
                 took = f"{tool.duration_ms} ms"
-                self._line(
-                    f"{at}  tool          {tool.name} {tool.arguments_json} -> {tool.output} ({took})"
-                )
+                said = f"{tool.name} {tool.arguments_json} -> {tool.output}"
+                self._line(f"{at}  tool          {said} ({took})")
 
     def _show(self, event: Mapping[str, Any]) -> None:
         words = {"said": "caller says ", "heard": "caller hears", "cut": "cut off     "}
