@@ -27,6 +27,8 @@ from assistants.legacy import tool_name
 from assistants.wire.files import step
 
 LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+# Plain webhooks: the last three differ only in the models they were made for (vapi.md 3.5).
+POSTED: Final = frozenset({"function", "bash", "computer", "textEditor"})
 _E164: Final = re.compile(r"\+[1-9]\d{6,14}")
 _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
 _INSTEAD: Final[Mapping[str, str]] = {
@@ -59,7 +61,7 @@ def account_tool(
         *(step(path, key) for key in ("type", "name", "description", "async", "function")),
         *(step(at, key) for key in ("url", "timeoutSeconds", "headers")),
     )
-    if kind == "function":
+    if kind in POSTED:
         _account_function(tool, notes, path, assistant_has_server)
     elif kind == "endCall":
         notes.add(step(path, "type"), MAPPED, "The assistant can end the call.")
@@ -187,18 +189,25 @@ def _account_transfer(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
             "the transfer fails and the call goes on. Fix: name the numbers in destinations.",
         )
         return
+    used = next((i for i, entry in enumerate(destinations) if _is_number(entry)), None)
     for index, entry in enumerate(destinations):
         each = step(at, index)
         notes.mark(step(each, "type"), step(each, "description"))
         if isinstance(entry, dict):
-            _account_destination(entry, notes, each)
+            _account_destination(entry, notes, each, is_used=index == used)
         else:
             notes.add(each, INVALID, "No destination object; it is left out.")
 
 
-def _account_destination(entry: Mapping[str, Any], notes: Notes, path: str) -> None:
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("type", "number") == "number"
+
+
+def _account_destination(
+    entry: Mapping[str, Any], notes: Notes, path: str, *, is_used: bool
+) -> None:
     kind, number = entry.get("type"), entry.get("number")
-    if kind not in ("number", None) or not isinstance(number, str):
+    if not _is_number(entry) or not isinstance(number, str):
         words = kind if isinstance(kind, str) else "unknown"
         notes.add(
             path,
@@ -219,8 +228,14 @@ def _account_destination(entry: Mapping[str, Any], notes: Notes, path: str) -> N
         notes.add(at, UNSUPPORTED, "A template; it is not filled in. Fix: write the number.")
     elif not _E164.fullmatch(number):
         notes.add(at, INVALID, "Not in the form +15550100001, so Twilio cannot dial it.")
-    else:
+    elif is_used:
         notes.add(at, MAPPED, "Callers can be transferred there.")
+    else:
+        notes.add(
+            at,
+            UNSUPPORTED,
+            "Only the first number of a tool is dialled. Fix: make a tool of its own for this one.",
+        )
     plan = entry.get("transferPlan")
     mode = plan.get("mode") if isinstance(plan, dict) else None
     if plan and mode != "blind-transfer":
@@ -229,7 +244,18 @@ def _account_destination(entry: Mapping[str, Any], notes: Notes, path: str) -> N
             LOSSY,
             "The person is not briefed before the caller comes through: a plain transfer.",
         )
-    for key in ("message", "extension", "callerId"):
+    message = entry.get("message")
+    if isinstance(message, str) and message:
+        filled = not variables(message)
+        words = "Spoken before the transfer."
+        notes.add(
+            step(path, "message"),
+            MAPPED if filled else AUDIBLE,
+            words if filled else f"{words} Its variables are not filled in yet.",
+        )
+    elif message:
+        notes.add(step(path, "message"), UNSUPPORTED, "Only a plain sentence is spoken; this not.")
+    for key in ("extension", "callerId"):
         if entry.get(key):
             notes.add(step(path, key), UNSUPPORTED, "Stored; the transfer is made without it.")
 
@@ -259,10 +285,13 @@ def _account_parts(tool: Mapping[str, Any], notes: Notes, path: str, kind: str) 
             "its own or nothing.",
         )
     if isinstance(tool.get("parameters"), list) and tool["parameters"]:
+        at = step(path, "parameters")
+        filled = not any(variables(text) for _, _, text in _texts(tool["parameters"], at))
+        words = "Added to every call, over what the model gives."
         notes.add(
-            step(path, "parameters"),
-            UNSUPPORTED,
-            "Static parameters are not added to the call. Fix: add them on your tool server.",
+            at,
+            MAPPED if filled else UNSUPPORTED,
+            words if filled else f"{words} Templates in them are not filled in yet.",
         )
     for key, words in (
         ("rejectionPlan", "Calls are not rejected by these conditions; the tool always runs."),

@@ -224,6 +224,22 @@ def test_tools_in_every_old_place_become_tools() -> None:
             "mapped",
         ),
         (
+            {"type": "transferCall", "destinations": [{"number": "+15550100001"}] * 2},
+            "$.destinations[1].number",
+            "unsupported",
+        ),
+        (
+            {"type": "transferCall", "destinations": [{"message": "A {{b}}", "number": "1"}]},
+            "$.destinations[0].message",
+            "caller-audible",
+        ),
+        (
+            {"type": "function", "parameters": [{"key": "a", "value": "{{b}}"}]},
+            "$.parameters",
+            "unsupported",
+        ),
+        ({"type": "bash", "name": "bash"}, "$.function", "mapped"),
+        (
             {
                 "type": "function",
                 "function": {"name": "a"},
