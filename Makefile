@@ -34,7 +34,7 @@ demo: $(VENV)/.runtime-stamp ## sample assistants and three calls without any ac
 	@exec $(BIN)/python -m voiceplatform.demo
 
 screenshots: $(VENV)/.dev-stamp chromium ## the pictures of the README, from a running `make demo`
-	$(BIN)/python docs/screenshots.py --password-file var/demo/keys/admin_password
+	$(BIN)/python docs/screenshots.py --call $(CALL) --password-file var/demo/keys/admin_password
 
 chromium:
 	@command -v chromium >/dev/null && exit 0; \

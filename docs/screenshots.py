@@ -1,4 +1,4 @@
-"""Makes the README's screenshots from a running instance: ``make screenshots``.
+"""Makes the README's screenshot from a running `make demo`: ``make screenshots CALL=<call_id>``.
 
 Signs in with the generated password of the instance in VAR_DIR and photographs what an operator
 sees. Needs Chromium, as the browser tests do.
@@ -24,24 +24,23 @@ FLAGS = [
 
 
 def main() -> None:
-    """Photograph the newest call's page."""
+    """Photograph the page of one call."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--call", required=True, help="call_id, as the demo's last line has it")
     parser.add_argument("--password-file", type=Path, required=True)
     parser.add_argument("--to", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args()
     options.to.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1360, "height": 940})
+        page = browser.new_page(viewport={"width": 1360, "height": 1240})
         page.goto(f"{options.url}/admin/login/")
         page.fill("input[name=username]", "admin")
         page.fill("input[name=password]", options.password_file.read_text().strip())
         page.click("button[type=submit]")
-        page.goto(f"{options.url}/admin/calls/call/")
-        link = page.locator('a[href*="/change/"]').first.get_attribute("href")
-        page.goto(f"{options.url}{link}")
-        page.screenshot(path=options.to / "call.png", full_page=True)
+        page.goto(f"{options.url}/admin/calls/call/{options.call}/change/")
+        page.screenshot(path=options.to / "call.png")
         browser.close()
 
 
