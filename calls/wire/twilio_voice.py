@@ -72,6 +72,12 @@ def _required_sid(form: Mapping[str, str], field: str, prefix: str) -> str:
     return value
 
 
+def _text(form: Mapping[str, str], field: str, limit: int) -> str:
+    """Return a field that every database takes: no NUL, no lone surrogate, at most ``limit``."""
+    value = form.get(field, "").replace("\x00", "")
+    return value.encode("utf-8", "replace").decode()[:limit]
+
+
 def _integer(text: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
 
@@ -85,8 +91,8 @@ def voice_request(form: Mapping[str, str]) -> VoiceRequest:
     return VoiceRequest(
         call_sid=_required_sid(form, "CallSid", "CA"),
         account_sid=_required_sid(form, "AccountSid", "AC"),
-        caller=form.get("From", "")[:80],
-        callee=form.get("To", "")[:80],
+        caller=_text(form, "From", 80),
+        callee=_text(form, "To", 80),
         call_status=form.get("CallStatus", ""),
         direction=form.get("Direction", "inbound"),
     )
@@ -103,7 +109,7 @@ def status_report(form: Mapping[str, str]) -> StatusReport:
         call_status=form.get("CallStatus", ""),
         duration_seconds=_integer(form.get("CallDuration", ""), 0),
         sequence_number=_integer(form.get("SequenceNumber", ""), -1),
-        error_code=form.get("ErrorCode", "")[:10],
+        error_code=_text(form, "ErrorCode", 10),
     )
 
 
@@ -115,9 +121,9 @@ def stream_report(form: Mapping[str, str]) -> StreamReport:
     """
     return StreamReport(
         call_sid=_required_sid(form, "CallSid", "CA"),
-        stream_sid=form.get("StreamSid", "")[:34],
-        event=form.get("StreamEvent", "")[:30],
-        error=form.get("StreamError", "")[:200],
+        stream_sid=_text(form, "StreamSid", 34),
+        event=_text(form, "StreamEvent", 30),
+        error=_text(form, "StreamError", 200),
     )
 
 

@@ -18,7 +18,7 @@ from calls.media.database import in_database
 from calls.models import Call
 from calls.services.call_start import media_token, token_expiry
 from tests import factories
-from tests.integration.calls.rig import PUBLIC, SECONDARY_TOKEN, Rig, sign, until
+from tests.integration.calls.rig import PUBLIC, SECONDARY_TOKEN, Rig, sign, silent_server, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -250,20 +250,14 @@ async def test_nothing_is_sent_before_start(rig: Rig) -> None:
 
 
 async def test_t3_the_socket_is_accepted_before_the_model_is_dialled(rig: Rig) -> None:
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    connection = rig.number.connection
-    connection.realtime_url = f"ws://127.0.0.1:{port}/v1/realtime"
-    await in_database(connection.save)
-    call, path = await _ringing(rig)
-    socket = await rig.media(path)
-    for text in _start(rig, call):
-        await socket.send(text)
-    await socket.close()
-    await rig.idle()  # and a dial in the air does not keep the call
-    server.close()
+    async with silent_server() as url:
+        connection = rig.number.connection
+        connection.realtime_url = url
+        await in_database(connection.save)
+        call, path = await _ringing(rig)
+        socket = await rig.media(path)
+        for text in _start(rig, call):
+            await socket.send(text)
+        await socket.close()
+        await rig.idle()  # and a dial in the air does not keep the call
     assert (await rig.only_call()).metrics["streams"][0]["ended"]

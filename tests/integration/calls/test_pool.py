@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from calls.media.realtime_client import Endpoint, RealtimeUnreachable, dial
 from calls.models import Call
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import parse_scenario
-from tests.integration.calls.rig import Rig, running_rig, stream_path, until
+from tests.integration.calls.rig import Rig, running_rig, silent_server, stream_path, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -34,26 +32,13 @@ def _types(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["type"] for frame in frames]
 
 
-@asynccontextmanager
-async def _silent_server() -> AsyncIterator[str]:
-    """A server that takes connections and never answers the upgrade."""
-
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
-    async with server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime"
-
-
 async def _point_to(rig: Rig, url: str) -> None:
     rig.number.connection.realtime_url = url
     await in_database(rig.number.connection.save)
 
 
 async def test_the_webhook_does_not_wait_for_the_models_socket(rig: Rig) -> None:
-    async with _silent_server() as url:
+    async with silent_server() as url:
         await _point_to(rig, url)
         answer = await rig.voice()
         assert answer.status == 200
@@ -132,7 +117,7 @@ async def test_an_unclaimed_socket_is_closed_after_its_time(rig: Rig) -> None:
 
 
 async def test_a_discard_while_it_dials_leaves_nothing_open(rig: Rig) -> None:
-    async with _silent_server() as url:
+    async with silent_server() as url:
         short = ModelSocketPool()
         short.open("a", Endpoint(url, "openai_ga", "m", "k"), CONFIG)
         await asyncio.sleep(0)
@@ -142,7 +127,7 @@ async def test_a_discard_while_it_dials_leaves_nothing_open(rig: Rig) -> None:
 
 
 async def test_a_claim_that_is_given_up_cancels_the_dial(rig: Rig) -> None:
-    async with _silent_server() as url:
+    async with silent_server() as url:
         short = ModelSocketPool()
         short.open("a", Endpoint(url, "openai_ga", "m", "k"), CONFIG)
         dialling = short._tasks["a"]
@@ -164,7 +149,7 @@ async def test_a_dial_that_is_not_answered_ends_in_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("calls.media.realtime_client.DIAL_TIMEOUT_SECONDS", 0.1)
-    async with _silent_server() as url:
+    async with silent_server() as url:
         with pytest.raises(RealtimeUnreachable) as failure:
             await dial(Endpoint(url, "openai_ga", "m", "k"))
     assert failure.value.code == 1006

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from calls.media.pool import pool
@@ -48,6 +48,15 @@ def number(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> PhoneNumb
     path=PATHS,
     signed=st.sampled_from([True, True, True, False]),
     known=st.booleans(),
+)
+@example({"From": "a\x00b"}, "/twilio/voice", True, False)
+@example({"To": "\x00"}, "/twilio/voice", True, False)
+@example({"ErrorCode": "\x00"}, "/twilio/status", True, True)
+@example(
+    {"StreamEvent": "stream-error", "StreamError": "\x00"}, "/twilio/stream-status", True, True
+)
+@example(
+    {"StreamEvent": "stream-started", "StreamSid": "\x00"}, "/twilio/stream-status", True, True
 )
 def test_no_form_is_a_server_error(
     number: PhoneNumber,

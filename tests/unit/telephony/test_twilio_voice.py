@@ -45,6 +45,11 @@ def test_numbers_that_are_none_are_the_default(text: str) -> None:
     assert (report.sequence_number, report.duration_seconds) == (-1, 0)
 
 
+def test_what_no_database_takes_is_left_out() -> None:
+    form = {"CallSid": CALL_SID, "AccountSid": ACCOUNT_SID, "From": "a\x00b\ud800c"}
+    assert voice_request(form).caller == "ab?c"
+
+
 def test_long_values_are_cut_to_their_columns() -> None:
     form = {"CallSid": CALL_SID, "StreamError": "x" * 500, "StreamSid": "M" * 50}
     report = stream_report(form | {"StreamEvent": "y" * 50})
