@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from voiceplatform import env, settings
 from voiceplatform.supervisor.parent_death import before_exec
@@ -46,6 +46,7 @@ class Demo:
         self.story: subprocess.Popen[bytes] | None = None
         self.ready = threading.Event()
         self._complaints: list[str] = []
+        self._stopped_by = 0
 
     def run(self) -> int:
         """Run the demo and return the exit code."""
@@ -59,8 +60,9 @@ class Demo:
             return code
         _say(f"the platform is up after {time.monotonic() - begun:.1f} s")
         story = self._tell()
-        if settings.DEMO_ONCE or story != 0:
-            return story or self._stop_platform()
+        if self._stopped_by or settings.DEMO_ONCE or story != 0:
+            stopped = self._stop_platform()
+            return 128 + self._stopped_by if self._stopped_by else story or stopped
         return self._serve()
 
     def _start_platform(self) -> int | None:
@@ -83,6 +85,8 @@ class Demo:
         deadline = time.monotonic() + READY_SECONDS
         while not self.ready.wait(0.1):
             if self.platform.poll() is not None:
+                if self._stopped_by:
+                    return 128 + self._stopped_by
                 reader.join(2)
                 sys.stderr.write("".join(self._complaints) or "the platform did not start\n")
                 return 1
@@ -113,14 +117,15 @@ class Demo:
             start_new_session=True,
             preexec_fn=before_exec(),
         )
-        return self.story.wait()
+        return _ended(self.story)
 
     def _serve(self) -> int:
         assert self.platform is not None
-        password = self.var_dir / "keys" / "admin_password"
-        _say(f"still serving {self.url}/admin/ - sign in as admin, password {password.read_text()}")
+        password = (self.var_dir / "keys" / "admin_password").read_text().strip()
+        _say(f"still serving {self.url}/admin/ - sign in as admin, password {password}")
         _say("Ctrl-C stops everything.")
-        return self.platform.wait()
+        code = _ended(self.platform)
+        return 0 if self._stopped_by else code
 
     def _stop_platform(self) -> int:
         if self.platform is None or self.platform.poll() is not None:
@@ -133,10 +138,19 @@ class Demo:
             return 1
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.story is not None and self.story.poll() is None:
+        """Only pass it on: the main flow, which may be waiting right now, does the rest."""
+        self._stopped_by = number
+        if self.story is not None and self.story.returncode is None:
             self.story.kill()
-        self._stop_platform()
-        sys.exit(0 if settings.DEMO_ONCE is False and self.ready.is_set() else 128 + number)
+        if self.platform is not None and self.platform.returncode is None:
+            self.platform.terminate()
+
+
+def _ended(process: subprocess.Popen[Any]) -> int:
+    """Wait for a process; unlike ``Popen.wait`` a signal handler may look at it meanwhile."""
+    while (code := process.poll()) is None:
+        time.sleep(0.1)
+    return code
 
 
 def _shown(path: Path) -> str:
