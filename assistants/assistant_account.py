@@ -86,7 +86,6 @@ _MODEL_NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
 _KEPT_WHY: Final[Mapping[str, str]] = {
     "metadata": "Stored and returned, as at Vapi.",
     "clientMessages": "Stored; only web clients of Vapi read them.",
-    "serverMessages": "Stored; it selects what the webhook is sent.",
     "orgId": "Replaced by the organisation that imports.",
     "updatedAt": "Replaced by the time of the import.",
 }
@@ -308,6 +307,9 @@ def _account_server(
         account_url(reading.server_url, notes, path)
         if len(notes.findings) == before:
             notes.add(path, MAPPED, "Events and calls of tools without a server go there.")
+    if isinstance(document.get("serverMessages"), list):
+        words = "Selects what the webhook is sent; kinds that are not sent yet stay away."
+        notes.add("$.serverMessages", LOSSY, words)
     if entry:
         account_secret(entry, notes, "$.server")
     secret = document.get("serverUrlSecret")
