@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,38 @@ def _assert_barge_in(rig: CallsRig, placed: PlacedCall) -> None:
     assert ("assistant", "A cleaning costs eighty dollars.") in rig.spoken(placed)
 
 
+@contextlib.contextmanager
+def _busy_web(platform: Platform) -> Iterator[None]:
+    """Keep two threads of the web process at work, rendering pages, for the length of the block."""
+    over = threading.Event()
+    answers: list[int] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            answers.append(platform.get("/admin/login/")[0])
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(30)
+    assert set(answers) == {200}
+    assert len(answers) > 10
+
+
 def test_calls_through_the_supervisor_and_the_commands_that_look_at_them(
     start_platform: Callable[..., Platform],
 ) -> None:
     platform = start_platform(standins=True)
     rig = CallsRig(platform.base_url, platform.var_dir / "db.sqlite3")
     hello, barge_in = rig.place("hello"), rig.place("barge_in")  # T32: two at once
-    _assert_hello(rig, hello)
-    _assert_barge_in(rig, barge_in)
+    with _busy_web(platform):
+        _assert_hello(rig, hello)
+        _assert_barge_in(rig, barge_in)
     environment = _environment(VAR_DIR=str(platform.var_dir), PORT=str(platform.port))
     for placed in (hello, barge_in):
         call_id = rig.call(placed.call_sid)["id"]
