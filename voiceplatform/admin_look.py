@@ -83,6 +83,12 @@ UNFOLD: dict[str, Any] = {
                         "link": reverse_lazy("admin:index"),
                     },
                     _item("Calls", "call", "calls", "call"),
+                    {
+                        "title": "Doctor",
+                        "icon": "stethoscope",
+                        "link": reverse_lazy("doctor"),
+                        "permission": lambda request: request.user.is_superuser,
+                    },
                 ],
             },
             _group("Numbers", _item("Phone numbers", "dialpad", "calls", "phonenumber")),

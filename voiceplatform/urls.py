@@ -5,7 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from calls.admin.doctor import doctor
+
 urlpatterns = [
+    path("admin/doctor", admin.site.admin_view(doctor), name="doctor"),
     path("admin/", admin.site.urls),
     path("", include("assistants.urls")),
     path("", include("tools.urls")),
