@@ -14,7 +14,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from calls.admin.words import ROUTE_COLOURS
-from calls.models import Call, PhoneNumber
+from calls.models import Call, CallPolicy, PhoneNumber
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
 
 _OPEN_ROUTES = frozenset({PhoneNumber.Route.DIRECT, PhoneNumber.Route.CANARY})
@@ -41,6 +41,17 @@ class PhoneNumberForm(ScopedForm):
                 self.add_error("policy", "Choose a call policy before calls come to us.")
             elif policy.reviewed_at is None:
                 self.add_error("policy", "This policy is not marked as reviewed by counsel yet.")
+            elif policy.recording_consent == CallPolicy.Consent.ASK:
+                self.add_error(
+                    "policy",
+                    "This policy asks callers for consent, which this version cannot do yet. "
+                    "Choose one that gives notice.",
+                )
+        if cleaned.get("route") == PhoneNumber.Route.CANARY:
+            # Until calls can be handed back to Vapi, a canary would take every caller.
+            self.add_error(
+                "route", "A canary needs the hand-over to Vapi, which comes with a later version."
+            )
         for name, low, high, words in (
             ("canary_percent", 0, 100, "From 0 to 100."),
             ("max_call_seconds", 10, 14_400, "From 10 seconds to 14400 (4 hours)."),

@@ -48,4 +48,7 @@ def decide(facts: NumberFacts | None, *, live_calls: int, max_calls: int) -> Dec
             return Decision("decline", reason)
     if live_calls >= max_calls:
         return Decision("busy", f"{live_calls} calls are live, the ceiling is {max_calls}")
+    if facts.route == "canary":
+        # Forms refuse this route until calls can be handed back; a caller is never turned away.
+        return Decision("direct", "route canary, without a hand-over to Vapi: every call is ours")
     return Decision("direct", f"route {facts.route}")

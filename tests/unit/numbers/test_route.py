@@ -22,7 +22,8 @@ GOOD = NumberFacts(
 def test_a_complete_number_is_answered() -> None:
     for route in ("direct", "canary"):
         decision = decide(replace(GOOD, route=route), live_calls=9, max_calls=10)
-        assert (decision.answer, decision.reason) == ("direct", f"route {route}")
+        assert decision.answer == "direct"
+        assert decision.reason.startswith(f"route {route}")
 
 
 @pytest.mark.parametrize(

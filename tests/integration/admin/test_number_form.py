@@ -1,0 +1,51 @@
+"""What a number's form refuses, each with what to do instead."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from calls.models import CallPolicy, PhoneNumber
+from tests import factories
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+
+def _save(client: Client, number: PhoneNumber, **changes: object) -> str:
+    page = reverse("admin:calls_phonenumber_change", args=[number.pk])
+    form = {
+        "organisation": number.organisation_id,
+        "number_e164": number.number_e164,
+        "route": number.route,
+        "canary_percent": 5,
+        "assistant": number.assistant_id or "",
+        "policy": number.policy_id or "",
+        "max_call_seconds": 600,
+        "max_tool_calls": 10,
+        "max_spend_usd": "1.00",
+        "twilio_account": number.twilio_account_id,
+        **changes,
+    }
+    return client.post(page, form).content.decode()
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(factories.make_superuser())
+    return client
+
+
+def test_a_canary_waits_for_the_hand_over(staff: Client) -> None:
+    number = factories.make_number()
+    assert "hand-over to Vapi" in _save(staff, number, route="canary")
+    number.refresh_from_db()
+    assert number.route != "canary"
+
+
+def test_a_policy_that_asks_cannot_be_served_yet(staff: Client) -> None:
+    policy = factories.make_policy(recording_consent=CallPolicy.Consent.ASK)
+    number = factories.make_number(route="vapi", policy=policy)
+    assert "asks callers for consent" in _save(staff, number, route="direct")
+    number.refresh_from_db()
+    assert number.route == "vapi"
