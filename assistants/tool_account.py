@@ -25,10 +25,9 @@ from assistants.findings import (
 )
 from assistants.legacy import tool_name
 from assistants.wire.files import step
+from tools.spec import POSTED_KINDS
 
 LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-# Plain webhooks: the last three differ only in the models they were made for (vapi.md 3.5).
-POSTED: Final = frozenset({"function", "bash", "computer", "textEditor"})
 _E164: Final = re.compile(r"\+[1-9]\d{6,14}")
 _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
 _INSTEAD: Final[Mapping[str, str]] = {
@@ -61,7 +60,7 @@ def account_tool(
         *(step(path, key) for key in ("type", "name", "description", "async", "function")),
         *(step(at, key) for key in ("url", "timeoutSeconds", "headers")),
     )
-    if kind in POSTED:
+    if kind in POSTED_KINDS:
         _account_function(tool, notes, path, assistant_has_server)
     elif kind == "endCall":
         notes.add(step(path, "type"), MAPPED, "The assistant can end the call.")
@@ -267,8 +266,8 @@ def _account_other(kind: str, notes: Notes, path: str) -> None:
     notes.add(
         step(path, "type"),
         UNSUPPORTED,
-        f"Tools of type {short(kind)} do not run yet: when the model calls it, it is told that it "
-        f"failed. Instead: {instead or 'make it a function tool with a server'}.",
+        f"Tools of type {short(kind)} do not run yet: the model is not offered it, so what "
+        f"it did does not happen. Instead: {instead or 'make it a function tool with a server'}.",
     )
 
 

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+# Vapi's tool types whose calls are posted to a server; the others act elsewhere (vapi.md 3.5).
+POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
+# What a call can do in this version; other tools are not offered to the model.
+RUNNABLE_KINDS = POSTED_KINDS | {"endCall", "transferCall"}
+
 Outcome = Literal["ok", "error", "timeout", "refused"]
 
 

@@ -17,7 +17,7 @@ from calls.money.rates import price_for
 from calls.wire.realtime import FunctionTool, SessionConfig
 from tools.models import Tool
 from tools.names import legal_name
-from tools.spec import ToolSpec
+from tools.spec import RUNNABLE_KINDS, ToolSpec
 from voiceplatform.base.phones import dialable
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
@@ -98,6 +98,9 @@ def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
     rows = revision.tools.filter(deleted_at__isnull=True).order_by("revisiontool__position")
     specs: dict[str, ToolSpec] = {}
     for tool in rows:
+        if tool.type not in RUNNABLE_KINDS:
+            # The import has said so; a model that is offered it would promise what cannot be.
+            continue
         name = legal_name(tool.name, specs)
         specs[name] = ToolSpec(
             name=name,

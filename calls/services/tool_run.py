@@ -24,12 +24,10 @@ from calls.telephony.twilio_client import TwilioAccess
 from tools.dispatch import ArgumentsRefused, ToolServer, checked_arguments, dispatch
 from tools.models import Tool
 from tools.services import tool_document
-from tools.spec import ToolResult, ToolSpec
+from tools.spec import POSTED_KINDS, ToolResult, ToolSpec
 from tools.wire import vapi_server, vapi_tool
 from voiceplatform.base.fields import DecryptionError
 
-# Types whose calls Vapi posts to a server; the others act elsewhere (vapi.md 3.5).
-POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
 UNAVAILABLE = "This tool cannot be reached at the moment."
 
 log = structlog.get_logger(__name__)
