@@ -12,19 +12,24 @@ import json
 import time
 from typing import Any
 
-from calls.events.outbox import Attempt, Destination, claim, due_ids, settle
+from calls.events.outbox import Attempt, Destination, claim, claimed_sealed, due_ids, settle
 from calls.media.database import in_database
 from calls.models import OutboxEvent
 from voiceplatform.base import egress, http
+from voiceplatform.base.fields import DecryptionError
 
 AT_ONCE = 20
-BUDGET_SECONDS = 35.0
+# A POST that begins when the budget ends is over before Celery's soft limit of 60 s and before the
+# lease: a receiver may want 300 s (Vapi's limit), but an attempt must always be recorded.
+BUDGET_SECONDS = 25.0
+LONGEST_SECONDS = 30.0
 MAX_RESPONSE_BYTES = 4_096
 
 
 def body_of(event: OutboxEvent) -> bytes:
     """Return the bytes that are posted, the same for every attempt."""
-    return json.dumps(event.payload, ensure_ascii=False, separators=(",", ":")).encode()
+    # ASCII: a transcript may hold half of a surrogate pair, which UTF-8 cannot.
+    return json.dumps(event.payload, separators=(",", ":")).encode("ascii")
 
 
 def headers_of(event: OutboxEvent, destination: Destination, body: bytes) -> dict[str, str]:
@@ -46,6 +51,7 @@ async def deliver(client: http.AsyncClient, event: OutboxEvent) -> Attempt:
     """Post one event and return what came of it; raises nothing the receiver could cause."""
     destination = Destination.from_json(event.destination)
     body = body_of(event)
+    patience = min(destination.timeout_seconds, LONGEST_SECONDS)
     begun = time.monotonic()
 
     def attempt(**result: Any) -> Attempt:
@@ -57,7 +63,7 @@ async def deliver(client: http.AsyncClient, event: OutboxEvent) -> Attempt:
         if target.authorization:
             headers.setdefault("Authorization", target.authorization)
         async with (
-            asyncio.timeout(destination.timeout_seconds),
+            asyncio.timeout(patience),
             client.stream("POST", target.url, content=body, headers=headers) as response,
         ):
             said = b""
@@ -66,7 +72,7 @@ async def deliver(client: http.AsyncClient, event: OutboxEvent) -> Attempt:
                 if len(said) >= MAX_RESPONSE_BYTES:
                     break
     except TimeoutError:
-        return attempt(error=f"no answer within {destination.timeout_seconds:.0f} s")
+        return attempt(error=f"no answer within {patience:g} s")
     except egress.EgressRefused as error:
         return attempt(error=str(error))
     except (http.HTTPError, http.InvalidURL, UnicodeError, ValueError) as error:
@@ -81,20 +87,37 @@ async def drain() -> int:
     """Deliver what is due until nothing is or the time budget is spent; return the attempts."""
     deadline = time.monotonic() + BUDGET_SECONDS
     attempts = 0
-    async with egress.egress_client(read_seconds=30.0) as client:
-        while time.monotonic() < deadline:
-            ids = await in_database(due_ids, AT_ONCE)
-            if not ids:
-                break
-            tried = await asyncio.gather(*(_deliver_one(client, event_id) for event_id in ids))
-            attempts += sum(tried)
-            if not any(tried):
-                break
+    running: dict[asyncio.Task[bool], Any] = {}
+    async with egress.egress_client(read_seconds=LONGEST_SECONDS) as client:
+        try:
+            while True:
+                # A silent receiver keeps one place of many, not everybody waiting.
+                if time.monotonic() < deadline and len(running) < AT_ONCE:
+                    held = set(running.values())
+                    due = await in_database(due_ids, AT_ONCE + len(held))
+                    for due_id in [each for each in due if each not in held]:
+                        if len(running) < AT_ONCE:
+                            running[asyncio.create_task(_deliver_one(client, due_id))] = due_id
+                if not running:
+                    break
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    del running[task]
+                    attempts += task.result()
+        finally:
+            # An error of ours in one must not cut the POSTs of the others short.
+            await asyncio.gather(*running, return_exceptions=True)
     return attempts
 
 
 async def _deliver_one(client: http.AsyncClient, event_id: Any) -> bool:
-    event = await in_database(claim, event_id)
+    try:
+        event = await in_database(claim, event_id)
+    except DecryptionError as error:
+        # The claim counts; people see why, and it goes out when the key is back.
+        sealed = await in_database(claimed_sealed, event_id)
+        await in_database(settle, sealed, Attempt(0, error=str(error)))
+        return True
     if event is None:
         return False
     result = await deliver(client, event)

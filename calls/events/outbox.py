@@ -7,10 +7,11 @@ fail, the beat comes round every few seconds.
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,8 +29,10 @@ LEASE_SECONDS = 60
 SCHEMA_VERSION = 1
 
 log = structlog.get_logger(__name__)
-# One thread: pokes of many calls at once fold into a queue, and none waits for the broker.
+# One thread, and at most one poke waiting: pokes of many calls fold into one, and nobody waits for
+# the broker.
 _doorbell = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox-poke")
+_poke_waits = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Destination:
     """Where an event goes. ``secret_header`` carries the secret as Vapi's clients expect it."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float = 20.0
     signing_secret: str = ""
 
@@ -52,8 +55,9 @@ class Destination:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Destination:
-        """Read the stored form."""
-        return cls(**value)
+        """Read the stored form, also one that another version wrote."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: each for name, each in value.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,15 @@ def event_enqueue(
 
 def poke() -> None:
     """Ask a worker to look now, from a thread; a lost poke costs seconds, never an event."""
-    _doorbell.submit(_ring)
+    if not _poke_waits.is_set():
+        _poke_waits.set()
+        _doorbell.submit(_ring)
 
 
 def _ring() -> None:
     from calls.tasks import drain_outbox
 
+    _poke_waits.clear()  # what is committed from now on needs a ring of its own
     try:
         drain_outbox.apply_async(retry=False)
     except (OperationalError, OSError) as error:
@@ -133,7 +140,11 @@ def due_ids(limit: int) -> list[Any]:
 
 
 def claim(event_id: Any) -> OutboxEvent | None:
-    """Take an event for one attempt by a conditional UPDATE; None if somebody else was first."""
+    """Take an event for one attempt by a conditional UPDATE; None if somebody else was first.
+
+    Raises:
+        DecryptionError: it is taken, but no key opens it; ``claimed_sealed`` returns it.
+    """
     now = timezone.now()
     taken = OutboxEvent.objects.filter(
         Q(lease_until__isnull=True) | Q(lease_until__lt=now),
@@ -144,6 +155,11 @@ def claim(event_id: Any) -> OutboxEvent | None:
         lease_until=now + timedelta(seconds=LEASE_SECONDS), attempt_count=F("attempt_count") + 1
     )
     return OutboxEvent.objects.get(pk=event_id) if taken else None
+
+
+def claimed_sealed(event_id: Any) -> OutboxEvent:
+    """Return an event that was taken, without what is sealed in it: enough to settle it."""
+    return OutboxEvent.objects.defer("destination", "payload").get(pk=event_id)
 
 
 def settle(event: OutboxEvent, attempt: Attempt) -> None:
