@@ -335,7 +335,6 @@ class VirtualCall:
     ended_at_ms: int = 0
     faults: list[str] = field(default_factory=list)
     _close_codes: list[int] = field(default_factory=list)
-    _model_gone: bool = False
 
     def run(self) -> VirtualCall:
         """Run until nothing is left to do or time is up."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
-import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -283,5 +282,3 @@ REST_FRAMEWORK: dict[str, object] = {
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
 }
-
-TESTING = "pytest" in sys.modules

@@ -27,7 +27,6 @@ class EndCause(Enum):
     MODEL_SERVER = "pipeline-error-openai-500-server-error"
     MODEL_FAILED = "pipeline-error-openai-llm-failed"
     CONFIG_REJECTED = "assistant-not-valid"
-    NO_ASSISTANT = "assistant-not-found"
 
     @property
     def ended_reason(self) -> str:

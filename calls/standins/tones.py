@@ -16,7 +16,6 @@ from dataclasses import dataclass
 BYTES_PER_MS = 8  # G.711 at 8 kHz (openai_realtime.md 2.3)
 BLOCK_BYTES = 160  # 20 ms, the frame size Twilio is seen to use (twilio.md 3.1)
 SILENCE = 0xFF  # mu-law zero (twilio.md trap T20)
-SILENCE_BLOCK = bytes([SILENCE]) * BLOCK_BYTES
 _SAMPLE_RATE_HZ = 8000
 _AMPLITUDE = 7000  # two tones of this stay under full scale
 _LOW_HZ = tuple(range(300, 1100, 50))

@@ -152,12 +152,3 @@ def _identity(node: dict[str, Any]) -> tuple[Any, ...]:
     function = node.get("function")
     name = function.get("name") if isinstance(function, dict) else None
     return (*(repr(node.get(key)) for key in _IDENTITIES), repr(name))
-
-
-def carries_secret(document: Any, *path: str) -> bool:
-    """Tell whether the leaf at ``path`` is text that is not empty."""
-    for name in path:
-        if not isinstance(document, dict):
-            return False
-        document = document.get(name)
-    return isinstance(document, str) and document != ""
