@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: screenshots help serve demo test quick lint check drills bench lock chromium
+.PHONY: help serve demo test quick lint check drills screenshots lock chromium
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,7 +33,7 @@ serve: $(VENV)/.runtime-stamp ## run everything from the environment (HOST, PORT
 demo: $(VENV)/.runtime-stamp ## sample assistants and three calls without any account (ONCE=1, PORT)
 	@exec $(BIN)/python -m voiceplatform.demo
 
-screenshots: $(VENV)/.dev-stamp chromium ## the pictures of the README, from a running `make demo`
+screenshots: $(VENV)/.dev-stamp chromium ## the picture in the README, from a running `make demo` (CALL=its id)
 	$(BIN)/python docs/screenshots.py --call $(CALL) --password-file var/demo/keys/admin_password
 
 chromium:
@@ -63,9 +63,6 @@ quick: $(VENV)/.dev-stamp ## the unit tier
 drills: $(VENV)/.dev-stamp ## the big repetitions with full counts; may take an hour, writes docs/reliability.md
 	@echo "running tests/drills with full counts (kills, faults, barge-ins, ledgers); this may take an hour"
 	DRILL_SCALE=full $(BIN)/pytest tests/drills --timeout=3600 -p no:randomly
-
-bench: $(VENV)/.dev-stamp ## the budgets of the hot path, as ratios
-	$(BIN)/pytest tests/bench --timeout=3600 -p no:randomly
 
 # Production-like settings with throw-away keys: what is wrong then is wrong in the code.
 check: $(VENV)/.dev-stamp ## manage.py check --deploy with production settings
