@@ -159,14 +159,6 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_IS_EMBEDDED = not env.text("REDIS_URL")
 REDIS_SOCKET = RUN_DIR / "valkey.sock"
 REDIS_URL = env.text("REDIS_URL") or f"unix://{REDIS_SOCKET}"
-CHANNEL_LAYERS = {
-    "default": {
-        # Recovers by itself when Redis restarts; RedisChannelLayer raises inside consumers.
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL]},
-    }
-}
-
 CELERY_BROKER_URL = f"redis+socket://{REDIS_SOCKET}" if REDIS_IS_EMBEDDED else REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
