@@ -159,7 +159,8 @@ def claim(event_id: Any) -> OutboxEvent | None:
 
 def claimed_sealed(event_id: Any) -> OutboxEvent:
     """Return an event that was taken, without what is sealed in it: enough to settle it."""
-    return OutboxEvent.objects.defer("destination", "payload").get(pk=event_id)
+    event: OutboxEvent = OutboxEvent.objects.defer("destination", "payload").get(pk=event_id)
+    return event
 
 
 def settle(event: OutboxEvent, attempt: Attempt) -> None:
