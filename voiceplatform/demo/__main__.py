@@ -7,6 +7,7 @@ they do is what production does. Everything dies with this process, however it e
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -14,13 +15,18 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 from voiceplatform import env, settings
 from voiceplatform.supervisor.parent_death import before_exec
 
 READY_SECONDS = 90.0
 STOP_SECONDS = 20.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _StopRequested(Exception):
+    """A signal asked for the end; ``args[0]`` is its number."""
 
 
 class Demo:
@@ -31,6 +37,8 @@ class Demo:
         self.url = f"http://127.0.0.1:{settings.PORT}"
         self.environment = env.child_environment(
             {
+                # Whatever project the person's shell was set up for before.
+                "DJANGO_SETTINGS_MODULE": "voiceplatform.settings",
                 "VAR_DIR": str(self.var_dir),
                 "PORT": str(settings.PORT),
                 "HOST": "127.0.0.1",
@@ -45,28 +53,36 @@ class Demo:
         self.platform: subprocess.Popen[str] | None = None
         self.story: subprocess.Popen[bytes] | None = None
         self.ready = threading.Event()
+        self._serving = False
         self._complaints: list[str] = []
-        self._stopped_by = 0
 
     def run(self) -> int:
         """Run the demo and return the exit code."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._told)
+        try:
+            try:
+                code = self._run()
+            finally:
+                stopped = self._end()
+        except _StopRequested as request:
+            return 0 if self._serving else 128 + int(request.args[0])
+        return code or stopped
+
+    def _run(self) -> int:
         self.var_dir.mkdir(parents=True, exist_ok=True)
         begun = time.monotonic()
         _say(f"starting on {self.url} (everything it owns is in {_shown(self.var_dir)})")
-        code = self._start_platform()
-        if code is not None:
-            return code
+        if not self._start_platform():
+            return 1
         _say(f"the platform is up after {time.monotonic() - begun:.1f} s")
         story = self._tell()
-        if self._stopped_by or settings.DEMO_ONCE or story != 0:
-            stopped = self._stop_platform()
-            return 128 + self._stopped_by if self._stopped_by else story or stopped
+        if settings.DEMO_ONCE or story != 0:
+            return story
         return self._serve()
 
-    def _start_platform(self) -> int | None:
-        """Start the supervisor; return an exit code if it did not get ready."""
+    def _start_platform(self) -> bool:
+        """Start the supervisor and wait; tell whether it got ready, having said why not."""
         self.platform = subprocess.Popen(
             [sys.executable, "-m", "voiceplatform.supervisor"],
             env=self.environment,
@@ -85,16 +101,15 @@ class Demo:
         deadline = time.monotonic() + READY_SECONDS
         while not self.ready.wait(0.1):
             if self.platform.poll() is not None:
-                if self._stopped_by:
-                    return 128 + self._stopped_by
                 reader.join(2)
-                sys.stderr.write("".join(self._complaints) or "the platform did not start\n")
-                return 1
+                said = "".join(self._complaints) or "the platform did not start\n"
+                # The supervisor's advice names the command that people start it with.
+                sys.stderr.write(said.replace("make serve", "make demo"))
+                return False
             if time.monotonic() > deadline:
                 sys.stderr.write(f"not ready after {READY_SECONDS:.0f} s; see platform.log\n")
-                self._stop_platform()
-                return 1
-        return None
+                return False
+        return True
 
     def _read(self, stream: IO[str], log: Path) -> None:
         with log.open("w", encoding="utf-8") as file:
@@ -117,40 +132,37 @@ class Demo:
             start_new_session=True,
             preexec_fn=before_exec(),
         )
-        return _ended(self.story)
+        return self.story.wait()
 
     def _serve(self) -> int:
         assert self.platform is not None
-        password = (self.var_dir / "keys" / "admin_password").read_text().strip()
-        _say(f"still serving {self.url}/admin/ - sign in as admin, password {password}")
+        self._serving = True
+        password = self.var_dir / "keys" / "admin_password"
+        _say(f"still serving {self.url}/admin/ - sign in as admin, password {password.read_text()}")
         _say("Ctrl-C stops everything.")
-        code = _ended(self.platform)
-        return 0 if self._stopped_by else code
+        return self.platform.wait()
 
-    def _stop_platform(self) -> int:
+    def _end(self) -> int:
+        """End both processes in order; return 1 if the platform had to be killed."""
+        if self.story is not None and self.story.poll() is None:
+            self.story.kill()
+            self.story.wait()
         if self.platform is None or self.platform.poll() is not None:
             return 0
         self.platform.terminate()
         try:
-            return self.platform.wait(STOP_SECONDS)
+            self.platform.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.platform.kill()
             return 1
+        return 0
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Only pass it on: the main flow, which may be waiting right now, does the rest."""
-        self._stopped_by = number
-        if self.story is not None and self.story.returncode is None:
-            self.story.kill()
-        if self.platform is not None and self.platform.returncode is None:
-            self.platform.terminate()
-
-
-def _ended(process: subprocess.Popen[Any]) -> int:
-    """Wait for a process; unlike ``Popen.wait`` a signal handler may look at it meanwhile."""
-    while (code := process.poll()) is None:
-        time.sleep(0.1)
-    return code
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        # It leaves what waits for a process, because `Popen` cannot be waited for twice at a time.
+        # A second signal ends this process at once, and the kernel ends the others with it.
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise _StopRequested(number)
 
 
 def _shown(path: Path) -> str:
@@ -158,8 +170,10 @@ def _shown(path: Path) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Print one line for a person; a reader who left is no reason to end."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
