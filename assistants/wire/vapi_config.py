@@ -8,14 +8,14 @@ the raw document.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from assistants.legacy import inline_tools
 from assistants.voices import DEFAULT_VOICE, REALTIME_VOICES, StandIn, stand_in
+from tools.loose_json import as_list, as_object, as_text, as_whole_number
 
 __all__ = [
     "DEFAULT_VOICE",
@@ -79,27 +79,27 @@ class AssistantReading:
 
 def read_assistant(document: Any) -> AssistantReading:
     """Read an assistant document."""
-    whole = _object(document)
-    model = _object(whole.get("model"))
-    server = _object(whole.get("server"))
-    mode = _text(whole.get("firstMessageMode"))
-    first_message = _text(whole.get("firstMessage"))
+    whole = as_object(document)
+    model = as_object(whole.get("model"))
+    server = as_object(whole.get("server"))
+    mode = as_text(whole.get("firstMessageMode"))
+    first_message = as_text(whole.get("firstMessage"))
     return AssistantReading(
-        name=_text(whole.get("name")),
+        name=as_text(whole.get("name")),
         instructions=_instructions(whole),
         # An address would be read out letter by letter; playing the file comes later.
         first_message="" if is_audio_url(first_message) else first_message,
         first_message_mode=mode if mode in FIRST_MESSAGE_MODES else SPEAKS_FIRST,
         first_message_interruptible=whole.get("firstMessageInterruptionsEnabled") is True,
-        end_call_message=_text(whole.get("endCallMessage")),
+        end_call_message=as_text(whole.get("endCallMessage")),
         voice=voice_of(whole.get("voice")).voice,
-        language=_language(_object(whole.get("transcriber"))),
+        language=_language(as_object(whole.get("transcriber"))),
         model=_realtime_model(model.get("model") or whole.get("model")),
-        max_duration_seconds=_whole_number(
+        max_duration_seconds=as_whole_number(
             whole.get("maxDurationSeconds"), DURATION_SECONDS, DEFAULT_DURATION_SECONDS
         ),
-        server_url=_text(server.get("url")) or _text(whole.get("serverUrl")),
-        server_secret=_text(server.get("secret")) or _text(whole.get("serverUrlSecret")),
+        server_url=as_text(server.get("url")) or as_text(whole.get("serverUrl")),
+        server_secret=as_text(server.get("secret")) or as_text(whole.get("serverUrlSecret")),
         inline_tools=tuple(inline_tools(whole, model)),
         tool_ids=_tool_ids(model),
     )
@@ -107,8 +107,8 @@ def read_assistant(document: Any) -> AssistantReading:
 
 def _tool_ids(model: Mapping[str, Any]) -> tuple[str, ...]:
     """Return ``toolIds``, then what only ``toolRefs`` names (vapi.md 2.3)."""
-    refs = (_object(ref).get("toolId") for ref in _list(model.get("toolRefs")))
-    ids = (*_list(model.get("toolIds")), *refs)
+    refs = (as_object(ref).get("toolId") for ref in as_list(model.get("toolRefs")))
+    ids = (*as_list(model.get("toolIds")), *refs)
     return tuple(dict.fromkeys(item for item in ids if isinstance(item, str)))
 
 
@@ -118,17 +118,17 @@ def prompt_places(document: Any) -> tuple[PromptPlace, ...]:
     System messages win over ``model.systemPrompt``, which wins over the fields that hand-written
     documents have at the top. A top-level ``context`` belongs to a top-level prompt.
     """
-    whole = _object(document)
-    model = _object(whole.get("model"))
+    whole = as_object(document)
+    model = as_object(whole.get("model"))
     groups = [
         [
-            (f"$.model.messages[{index}].content", _text(_object(message).get("content")))
-            for index, message in enumerate(_list(model.get("messages")))
-            if _object(message).get("role") == "system"
+            (f"$.model.messages[{index}].content", as_text(as_object(message).get("content")))
+            for index, message in enumerate(as_list(model.get("messages")))
+            if as_object(message).get("role") == "system"
         ],
-        *([(f"$.model.{key}", _text(model.get(key)))] for key in _MODEL_PROMPTS),
-        *([(f"$.{key}", _text(whole.get(key)))] for key in _TOP_PROMPTS),
-        [("$.context", _text(whole.get("context")))],
+        *([(f"$.model.{key}", as_text(model.get(key)))] for key in _MODEL_PROMPTS),
+        *([(f"$.{key}", as_text(whole.get(key)))] for key in _TOP_PROMPTS),
+        [("$.context", as_text(whole.get("context")))],
     ]
     places: list[PromptPlace] = []
     for group in groups:
@@ -146,9 +146,9 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
     Keys of ``changes`` are fields of ``AssistantReading``; ``tool_ids`` replaces the saved tools
     and leaves inline ones alone; an empty ``model`` means the connection's.
     """
-    new = dict(_object(document))
-    short = _text(new.get("model"))
-    model: dict[str, Any] = {"model": short} if short else dict(_object(new.get("model")))
+    new = dict(as_object(document))
+    short = as_text(new.get("model"))
+    model: dict[str, Any] = {"model": short} if short else dict(as_object(new.get("model")))
     before = dict(model)
     for key, value in changes.items():
         if key in _PLAIN:
@@ -160,7 +160,7 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
             new["voice"] = _with_voice(new.get("voice"), value)
         elif key == "language":
             spoken = value or "multi"
-            new["transcriber"] = {**_object(new.get("transcriber")), "language": spoken}
+            new["transcriber"] = {**as_object(new.get("transcriber")), "language": spoken}
         elif key == "model" and value != _realtime_model(model.get("model")):
             model |= {"provider": "openai", "model": value or CONNECTION_MODEL}
         elif key == "tool_ids":
@@ -195,7 +195,7 @@ def _set_or_drop(target: dict[str, Any], key: str, value: Any) -> None:
 
 def _with_server(document: dict[str, Any], key: str, legacy_key: str, value: str) -> dict[str, Any]:
     new = {name: item for name, item in document.items() if name != legacy_key}
-    server = dict(_object(new.get("server")))
+    server = dict(as_object(new.get("server")))
     _set_or_drop(server, key, value)
     if server or "server" in new:
         new["server"] = server
@@ -211,7 +211,7 @@ def _with_voice(voice: Any, name: str) -> Any:
 
 def _with_instructions(model: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Put ``text`` where the first system message was; later system messages are part of it."""
-    others = [m for m in _list(model.get("messages")) if _object(m).get("role") != "system"]
+    others = [m for m in as_list(model.get("messages")) if as_object(m).get("role") != "system"]
     system = [{"role": "system", "content": text}] if text else []
     kept = {key: value for key, value in model.items() if key not in _MODEL_PROMPTS}
     return kept | {"messages": system + others}
@@ -223,9 +223,9 @@ def _instructions(document: Any) -> str:
 
 def voice_of(voice: Any) -> StandIn:
     """Return the Realtime voice for ``voice``, an object or, in short forms, a name."""
-    entry = _object(voice)
-    name = _text(voice) or _text(entry.get("voiceId")) or _text(entry.get("voice"))
-    return stand_in(_text(entry.get("provider")), name)
+    entry = as_object(voice)
+    name = as_text(voice) or as_text(entry.get("voiceId")) or as_text(entry.get("voice"))
+    return stand_in(as_text(entry.get("provider")), name)
 
 
 def is_audio_url(text: str) -> bool:
@@ -240,7 +240,7 @@ def is_any_language(language: str) -> bool:
 
 def _language(transcriber: Mapping[str, Any]) -> str:
     """Take ISO 639-1 from ``en``, ``en-US`` or ``en_US``; '' lets the model recognise it."""
-    spoken = _text(transcriber.get("language"))
+    spoken = as_text(transcriber.get("language"))
     if is_any_language(spoken):
         return ""
     language = spoken.replace("_", "-").split("-")[0].lower()
@@ -249,26 +249,5 @@ def _language(transcriber: Mapping[str, Any]) -> str:
 
 
 def _realtime_model(value: Any) -> str:
-    name = _text(value)
+    name = as_text(value)
     return name if name.startswith("gpt-realtime") and len(name) <= 80 else ""
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _whole_number(value: Any, bounds: tuple[int, int], default: int) -> int:
-    """Return a number within ``bounds`` (inclusive), the nearest bound when it is outside."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return default
-    if isinstance(value, float) and not math.isfinite(value):
-        return default
-    return int(min(max(value, bounds[0]), bounds[1]))

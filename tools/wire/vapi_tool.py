@@ -7,10 +7,11 @@ read as if it were absent.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from tools.loose_json import as_list, as_object, as_text, as_whole_number
 
 _TIMEOUT_SECONDS: Final = (1, 300)
 _DEFAULT_TIMEOUT_SECONDS: Final = 20
@@ -35,35 +36,35 @@ class ToolReading:
 
 def read_tool(document: Any) -> ToolReading:
     """Read a tool document; a tool without a function name is called by its type."""
-    whole = _object(document)
-    function = _object(whole.get("function"))
-    server = _object(whole.get("server"))
-    kind = _text(whole.get("type")) or "function"
+    whole = as_object(document)
+    function = as_object(whole.get("function"))
+    server = as_object(whole.get("server"))
+    kind = as_text(whole.get("type")) or "function"
     headers = {
-        name: value for name, value in _object(server.get("headers")).items() if _text(value)
+        name: value for name, value in as_object(server.get("headers")).items() if as_text(value)
     }
     # An apiRequest has its address and timeout at the top level (vapi.md trap 14).
     timeout = server.get("timeoutSeconds", whole.get("timeoutSeconds"))
     return ToolReading(
         type=kind,
-        name=_text(function.get("name")) or _text(whole.get("name")) or kind,
-        description=_text(function.get("description")) or _text(whole.get("description")),
-        parameters=_object(function.get("parameters")),
-        server_url=_text(server.get("url")) or _text(whole.get("url")),
-        server_secret=_text(server.get("secret")),
+        name=as_text(function.get("name")) or as_text(whole.get("name")) or kind,
+        description=as_text(function.get("description")) or as_text(whole.get("description")),
+        parameters=as_object(function.get("parameters")),
+        server_url=as_text(server.get("url")) or as_text(whole.get("url")),
+        server_secret=as_text(server.get("secret")),
         server_headers=headers or None,
-        timeout_seconds=_whole_number(timeout, _TIMEOUT_SECONDS, _DEFAULT_TIMEOUT_SECONDS),
+        timeout_seconds=as_whole_number(timeout, _TIMEOUT_SECONDS, _DEFAULT_TIMEOUT_SECONDS),
         is_async=whole.get("async") is True,
-        messages=tuple(_list(whole.get("messages"))),
-        destinations=tuple(_list(whole.get("destinations"))),
+        messages=tuple(as_list(whole.get("messages"))),
+        destinations=tuple(as_list(whole.get("destinations"))),
     )
 
 
 def write_tool(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tool document with ``changes`` (fields of ``ToolReading``) written into it."""
-    new = dict(_object(document))
-    function = dict(_object(new.get("function")))
-    server = dict(_object(new.get("server")))
+    new = dict(as_object(document))
+    function = dict(as_object(new.get("function")))
+    server = dict(as_object(new.get("server")))
     for key, value in changes.items():
         if key in {"name", "description", "parameters"}:
             function[key] = value
@@ -92,24 +93,3 @@ def _set_or_drop(target: dict[str, Any], key: str, value: Any) -> None:
         target.pop(key, None)
     else:
         target[key] = value
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _whole_number(value: Any, bounds: tuple[int, int], default: int) -> int:
-    """Return a number within ``bounds`` (inclusive), the nearest bound when it is outside."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return default
-    if isinstance(value, float) and not math.isfinite(value):
-        return default
-    return int(min(max(value, bounds[0]), bounds[1]))

@@ -20,6 +20,7 @@ PURE = (
     "calls.bridge",
     "tools.spec",
     "tools.schema",
+    "tools.loose_json",
     "assistants.prompt",
     "assistants.translate",
     "assistants.importing",
