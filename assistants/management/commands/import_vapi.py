@@ -7,12 +7,16 @@ import json
 import textwrap
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from assistants.findings import KEPT
 from assistants.import_paths import PathProblem, read_paths
 from assistants.import_services import REFUSED, ImportReport, ObjectResult, import_files
-from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation
+from voiceplatform.base.commands import (
+    ExampleCommand,
+    add_organisation_argument,
+    organisation_named,
+)
 
 EXAMPLES = """examples:
   manage.py import_vapi exports/                      a folder with everything below it
@@ -30,29 +34,18 @@ exit codes: 0 done, findings or not; 1 something was refused; 2 bad usage
 """
 
 
-class Command(BaseCommand):
+class Command(ExampleCommand):
     """Import Vapi exports and print every object with its findings."""
 
     help = "Import exported Vapi assistants, tools and phone numbers."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Keep the line breaks of the examples."""
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **kwargs,
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("paths", nargs="+", metavar="PATH", help="a file or a folder")
         parser.add_argument("--dry-run", action="store_true", help="write nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
-        parser.add_argument(
-            "--organisation", default="", help="its name (default: the first organisation)"
-        )
+        add_organisation_argument(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Import.
@@ -61,7 +54,7 @@ class Command(BaseCommand):
             CommandError: something was refused or there is no such organisation (exit 1), or a
                 path does not exist (exit 2).
         """
-        organisation = self._organisation(options["organisation"])
+        organisation = organisation_named(options["organisation"])
         try:
             files, is_folder = read_paths(options["paths"])
         except PathProblem as error:
@@ -103,19 +96,6 @@ class Command(BaseCommand):
         for finding in sorted(result.findings, key=lambda each: each.state == KEPT):
             self.stdout.write(f"  {finding.state:<14} {_printable(finding.path)}")
             self.stdout.write(_wrapped(finding.message, " " * 17))
-
-    def _organisation(self, name: str) -> Organisation:
-        if name:
-            found = Organisation.objects.filter(name=name).first()
-        else:
-            found = (
-                Organisation.objects.filter(pk=DEFAULT_ORGANISATION_ID).first()
-                or Organisation.objects.order_by("created_at").first()
-            )
-        if found is None:
-            known = ", ".join(repr(n) for n in Organisation.objects.values_list("name", flat=True))
-            raise CommandError(f"no organisation {name!r}. Known: {known or 'none'}.", returncode=1)
-        return found
 
 
 def _wrapped(text: str, indent: str) -> str:

@@ -7,22 +7,29 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from calls.doctor import run_checks
+from voiceplatform.base.commands import ExampleCommand
 
+EXAMPLES = """examples:
+  manage.py doctor            every check, each failure with its fix
+  manage.py doctor --json     for programs
+
+exit codes: 0 nothing failed (warnings are printed), 1 something failed, 2 bad usage
+"""
 SIGNS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
 
 
-class Command(BaseCommand):
+class Command(ExampleCommand):
     """Print every check; exit 1 if one failed."""
 
     help = "Check public URL, signatures, sockets, keys and models; each failure comes with a fix."
+    examples = EXAMPLES
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.epilog = "examples: manage.py doctor · manage.py doctor --json"
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:

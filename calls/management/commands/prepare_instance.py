@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from calls.services.seed import instance_seed, standins_seed
+from voiceplatform.base.commands import ExampleCommand
+
+EXAMPLES = """examples:
+  manage.py prepare_instance
+  manage.py prepare_instance --standins-url http://127.0.0.1:9100
+
+The supervisor runs it at every start.
+"""
 
 
-class Command(BaseCommand):
+class Command(ExampleCommand):
     """Seed default rows from the environment, and those of the stand-ins if they run."""
 
     help = "Seed the rows an instance needs. Harmless when repeated."
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""

@@ -8,20 +8,28 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from calls.models import Call
 from calls.services.replay import call_replay
+from voiceplatform.base.commands import ExampleCommand
+
+EXAMPLES = """examples:
+  manage.py replay_call 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
+  manage.py replay_call 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --json
+
+exit codes: 0 the same outputs in every stream, 1 not so or nothing was recorded, 2 bad usage
+"""
 
 
-class Command(BaseCommand):
+class Command(ExampleCommand):
     """Print, per stream, whether the bridge of today does what it did; exit 1 if not."""
 
     help = "Replay a recorded call through the bridge and show every difference."
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
-        parser.epilog = "example: manage.py replay_call 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
         parser.add_argument("call_id", type=UUID, help="our call_id, as the call's page shows it")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 

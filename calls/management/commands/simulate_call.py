@@ -7,24 +7,31 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from calls.services.simulate import SimulationError, call_simulate, call_stored, call_summary
+from voiceplatform.base.commands import ExampleCommand
+
+EXAMPLES = """examples:
+  manage.py simulate_call --to +15550100001
+  manage.py simulate_call --to +15550100001 --scenario barge_in
+  manage.py simulate_call --to +15550100001 --scenario own.yaml --url https://voice.example.com
+
+shipped scenarios: hello, booking, barge_in, transfer
+exit codes: 0 the call went as planned, 1 it did not, 2 bad usage
+"""
 
 SPEAKERS = {"user": "caller", "assistant": "agent", "system": "system"}
 
 
-class Command(BaseCommand):
+class Command(ExampleCommand):
     """Print the call as it happens, then what was stored; exit 1 if it did not go as planned."""
 
     help = "Place a call against a running server as Twilio would, with words in the audio."
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.epilog = (
-            "example: manage.py simulate_call --to +15550100001 --scenario barge_in · shipped "
-            "scenarios: hello, booking, barge_in, transfer"
-        )
         parser.add_argument("--to", required=True, help="the number to call, E.164")
         parser.add_argument("--from", dest="caller", default="+15550100099", help="who calls")
         parser.add_argument(

@@ -7,10 +7,14 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from voiceplatform.base import services
-from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation
+from voiceplatform.base.commands import (
+    ExampleCommand,
+    add_organisation_argument,
+    organisation_named,
+)
 
 EXAMPLES = """examples:
   manage.py create_api_key --name "CI deploy"
@@ -21,20 +25,11 @@ exit codes: 0 made, 1 failed (no such organisation), 2 bad usage
 """
 
 
-class Command(BaseCommand):
+class Command(ExampleCommand):
     """Make an API key; the key alone goes to stdout and is stored nowhere."""
 
     help = "Make an API key for the REST surface. Prints the key alone on stdout; it is shown once."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Keep the line breaks of the examples."""
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **kwargs,
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
@@ -44,9 +39,7 @@ class Command(BaseCommand):
             default=",".join(services.DEFAULT_SCOPES),
             help=f"comma-separated: {', '.join(services.SCOPES)} (default: %(default)s)",
         )
-        parser.add_argument(
-            "--organisation", default="", help="its name (default: the first organisation)"
-        )
+        add_organisation_argument(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -63,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"--scopes is empty. Fix: use some of {', '.join(services.SCOPES)}.", returncode=2
             )
-        organisation = self._organisation(options["organisation"])
+        organisation = organisation_named(options["organisation"])
         try:
             key, clear = services.api_key_create(
                 organisation=organisation, name=name, scopes=scopes
@@ -87,16 +80,3 @@ class Command(BaseCommand):
             self.stdout.write(clear)
             if sys.stdout.isatty():
                 self.stderr.write("Keep it now: it cannot be shown again.")
-
-    def _organisation(self, name: str) -> Organisation:
-        if name:
-            found = Organisation.objects.filter(name=name).first()
-        else:
-            found = (
-                Organisation.objects.filter(pk=DEFAULT_ORGANISATION_ID).first()
-                or Organisation.objects.order_by("created_at").first()
-            )
-        if found is None:
-            known = ", ".join(repr(n) for n in Organisation.objects.values_list("name", flat=True))
-            raise CommandError(f"no organisation {name!r}. Known: {known or 'none'}.", returncode=1)
-        return found
