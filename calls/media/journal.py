@@ -66,7 +66,7 @@ class CallJournal:
             )
         except DatabaseError as error:
             # Without a stored step the action URL resumes, which keeps the caller.
-            log.error("next_step_not_stored", call_id=self._call_id, error=str(error))
+            log.error("next_step_not_stored", call_id=self._call_id, error=type(error).__name__)
 
     async def run(self) -> None:
         """Store news until cancelled."""
@@ -111,6 +111,7 @@ class CallJournal:
                 self._policy = self._policy or policy
                 self._pieces = pieces + self._pieces
                 self._news.set()
-                log.error("journal_not_stored", call_id=self._call_id, error=str(error))
+                # The name alone: PostgreSQL quotes the row, and the row is what was said.
+                log.error("journal_not_stored", call_id=self._call_id, error=type(error).__name__)
                 return False
             return True

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from calls.bridge.reasons import EndCause
@@ -36,12 +37,24 @@ LONGEST_CALL = timedelta(hours=4, minutes=15)
 
 
 def stream_finish(
-    *, call_id: str, ended_reason: str, call_over: bool, metrics: Mapping[str, Any]
+    *,
+    call_id: str,
+    ended_reason: str,
+    call_over: bool,
+    metrics: Mapping[str, Any],
+    stream_number: int = 0,
 ) -> None:
-    """Add what one stream measured; close the call if it is over."""
+    """Add what one stream measured; close the call if it is over.
+
+    With a ``stream_number`` (from 1) a repeat changes nothing, so that it may be tried again.
+    """
     with transaction.atomic():
         call = Call.objects.select_for_update().get(pk=call_id)
-        streams = [*call.metrics.get("streams", []), {**metrics, "ended": ended_reason}]
+        streams = list(call.metrics.get("streams", []))
+        if stream_number and any(each.get("number") == stream_number for each in streams):
+            return
+        number = {"number": stream_number} if stream_number else {}
+        streams.append({**metrics, **number, "ended": ended_reason})
         call.metrics = {**call.metrics, "streams": streams}
         if call.first_word_ms is None:
             call.first_word_ms = metrics.get("first_word_ms")
@@ -163,8 +176,16 @@ def stale_calls() -> list[Call]:
     """Return open calls that cannot be alive any more."""
     now = timezone.now()
     open_calls = Call.objects.exclude(status=Call.Status.ENDED)
-    never = open_calls.filter(started_at__isnull=True, created_at__lt=now - NEVER_CONNECTED_AFTER)
-    endless = open_calls.filter(started_at__lt=now - LONGEST_CALL)
+    # A used token is a stream that was let in: that call is on, even if its start was not stored.
+    never = open_calls.filter(
+        started_at__isnull=True,
+        media_token_used_at__isnull=True,
+        created_at__lt=now - NEVER_CONNECTED_AFTER,
+    )
+    endless = open_calls.filter(
+        Q(started_at__lt=now - LONGEST_CALL)
+        | Q(media_token_used_at__lt=now - LONGEST_CALL, started_at__isnull=True)
+    )
     return [*never[:100], *endless[:100]]
 
 
@@ -172,7 +193,8 @@ def stale_calls_close() -> int:
     """Close calls that nobody closed; return how many."""
     closed = 0
     for call in stale_calls():
-        cause = EndCause.CRASHED if call.started_at else EndCause.STREAM_NEVER_STARTED
+        was_on = call.started_at or call.media_token_used_at
+        cause = EndCause.CRASHED if was_on else EndCause.STREAM_NEVER_STARTED
         if call_close(call_id=str(call.pk), reason=cause.ended_reason):
             log.warning("stale_call_closed", call_sid=call.call_sid, reason=cause.ended_reason)
             closed += 1

@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -56,6 +57,12 @@ def _twiml(text: str) -> HttpResponse:
 
 def _refusal(status: int, reason: str) -> HttpResponse:
     return HttpResponse(reason, status=status, content_type="text/plain")
+
+
+def _try_again(reason: str) -> HttpResponse:
+    response = _refusal(503, reason)
+    response["Retry-After"] = "1"
+    return response
 
 
 def _form_of(request: HttpRequest) -> Form | None:
@@ -105,14 +112,18 @@ def signed(view: SignedView[P]) -> View[P]:
             return _refusal(413, "the request is over its limit")
         if form is None:
             return _refusal(400, "the body is neither a form nor a JSON object")
-        account = await in_database(_account, form.get("AccountSid", ""))
-        if account is None or not _is_signed(request, account):
-            log.warning("signature_refused", path=request.path.split("/")[2])
-            return _refusal(403, "the request is not signed by Twilio")
         try:
+            account = await in_database(_account, form.get("AccountSid", ""))
+            if account is None or not _is_signed(request, account):
+                log.warning("signature_refused", path=request.path.split("/")[2])
+                return _refusal(403, "the request is not signed by Twilio")
             return await view(form, account, *args, **kwargs)
         except twilio_voice.VoiceFormError as error:
             return _refusal(400, str(error))
+        except DatabaseError as error:
+            # Twilio asks again, or the number's fallback. The name alone: texts quote rows.
+            log.error("webhook_not_stored", error=type(error).__name__)
+            return _try_again("the database does not answer")
 
     return checked
 
@@ -135,9 +146,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
     request = twilio_voice.voice_request(form)
     if live.is_draining():
         # Twilio tries again, then asks the number's fallback: another instance or the old stack.
-        response = _refusal(503, "this instance is shutting down")
-        response["Retry-After"] = "1"
-        return response
+        return _try_again("this instance is shutting down")
     start = await in_database(
         call_start, request=request, account=account, live_calls=live.active_count()
     )
