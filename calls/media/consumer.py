@@ -12,11 +12,13 @@ from typing import Any
 import structlog
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 from channels.consumer import AsyncConsumer
+from django.db import DatabaseError
 
 from calls.bridge.effects import DispatchTool, StreamEnded
+from calls.bridge.model import configuration
 from calls.bridge.reasons import EndCause
 from calls.media import live
-from calls.media.database import in_database
+from calls.media.database import in_database, in_database_at_last
 from calls.media.driver import CallDriver, Ports
 from calls.media.journal import CallJournal
 from calls.media.pool import Prepared, pool
@@ -112,16 +114,20 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
                 draining=live.is_draining(),
             )
         except MediaRefused as refusal:
-            log.warning("media_refused", call_id=str(arguments["call_id"]), reason=str(refusal))
-            await _refuse(send)
-            return None
+            reason = str(refusal)
+        except DatabaseError as error:
+            # Twilio asks the action URL what is next, which hands out another stream.
+            reason = f"the database does not answer ({type(error).__name__})"
+        log.warning("media_refused", call_id=str(arguments["call_id"]), reason=reason)
+        await _refuse(send)
+        return None
 
     async def _carry(self, ticket: StreamTicket, frames: AsgiFrames) -> None:
         plan = ticket.plan
         journal = CallJournal(plan.call_id, ticket.stream_number)
 
         async def connect() -> Prepared:
-            prepared = await pool.claim(plan.call_id)
+            prepared = await pool.claim(plan.call_id, ticket.endpoint, configuration(plan))
             return prepared or Prepared(await dial(ticket.endpoint))
 
         async def run_tool(effect: DispatchTool) -> ToolResult:
@@ -139,7 +145,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
         )
         entry = live.enter(end_now=driver.shut_down)
         writer = asyncio.create_task(journal.run(), name="journal")
-        began = asyncio.create_task(in_database(stream_began, call_id=plan.call_id))
+        began = asyncio.create_task(in_database_at_last(stream_began, call_id=plan.call_id))
         log.info("stream_accepted", stream_number=ticket.stream_number)
         ended = StreamEnded(EndCause.CRASHED.ended_reason, call_over=False)
         try:
@@ -151,15 +157,21 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
         finally:
             pool.discard(plan.call_id)
             writer.cancel()
-            await asyncio.gather(writer, began, return_exceptions=True)
-            await self._store_end(plan.call_id, ended, journal)
-            live.leave(entry)
+            try:
+                await asyncio.gather(writer, began, return_exceptions=True)
+                await self._store_end(ticket, ended, journal)
+            finally:
+                # Whatever the database did: a call that is over must not count as live.
+                live.leave(entry)
 
-    async def _store_end(self, call_id: str, ended: StreamEnded, journal: CallJournal) -> None:
+    async def _store_end(
+        self, ticket: StreamTicket, ended: StreamEnded, journal: CallJournal
+    ) -> None:
         stored = await journal.close()
-        await in_database(
+        await in_database_at_last(
             stream_finish,
-            call_id=call_id,
+            call_id=ticket.plan.call_id,
+            stream_number=ticket.stream_number,
             ended_reason=ended.ended_reason,
             call_over=ended.call_over,
             metrics=ended.metrics,

@@ -35,17 +35,22 @@ async def prepare(endpoint: Endpoint, config_text: str) -> Prepared:
         RealtimeUnreachable: the socket did not open.
     """
     prepared = Prepared(await dial(endpoint))
-    while True:
-        text = await prepared.socket.receive()
-        if text is None:
-            return prepared
-        prepared.said.append(text)
-        kind = _kind(text, endpoint)
-        if kind == "session.created" and not prepared.config_sent:
-            prepared.config_sent = True
-            await prepared.socket.send(config_text)
-        elif kind in {"session.updated", "error"}:
-            return prepared
+    try:
+        while True:
+            text = await prepared.socket.receive()
+            if text is None:
+                return prepared
+            prepared.said.append(text)
+            kind = _kind(text, endpoint)
+            if kind == "session.created" and not prepared.config_sent:
+                prepared.config_sent = True
+                await prepared.socket.send(config_text)
+            elif kind in {"session.updated", "error"}:
+                return prepared
+    except asyncio.CancelledError:
+        # Nobody else knows of this socket, and it is billed until somebody closes it (O20).
+        prepared.socket.abort()
+        raise
 
 
 def _kind(text: str, endpoint: Endpoint) -> str:
@@ -60,6 +65,7 @@ class ModelSocketPool:
 
     def __init__(self, unclaimed_seconds: float = UNCLAIMED_SECONDS) -> None:
         self._tasks: dict[str, asyncio.Task[Prepared]] = {}
+        self._purposes: dict[str, tuple[Endpoint, str]] = {}
         self._closers: dict[str, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._unclaimed_seconds = unclaimed_seconds
@@ -68,23 +74,30 @@ class ModelSocketPool:
         """Start preparing a socket for a call; returns at once, repeats are ignored."""
         if call_id in self._tasks:
             return
+        self._purposes[call_id] = (endpoint, config_text)
         self._tasks[call_id] = asyncio.create_task(
             prepare(endpoint, config_text), name=f"prepare-{call_id}"
         )
         self._closers[call_id] = asyncio.create_task(self._expire(call_id))
 
-    async def claim(self, call_id: str) -> Prepared | None:
-        """Return the call's socket, waiting until it is prepared; None if there is none."""
-        task = self._tasks.pop(call_id, None)
-        if task is None:
+    async def claim(self, call_id: str, endpoint: Endpoint, config_text: str) -> Prepared | None:
+        """Return the call's socket, waiting until it is prepared; None if there is none.
+
+        One that was prepared for something else (an earlier stream, a connection that has been
+        edited since) is closed: the bridge would believe in a configuration that was never sent.
+        """
+        if self._purposes.get(call_id) != (endpoint, config_text):
+            self.discard(call_id)
             return None
+        task = self._tasks.pop(call_id)
+        del self._purposes[call_id]
         self._closers.pop(call_id).cancel()
         try:
             return await task
         except RealtimeUnreachable:
             return None
         except asyncio.CancelledError:
-            task.cancel()
+            self._spawn_close(task)  # it may have been prepared in this very moment
             raise
 
     def discard(self, call_id: str) -> None:
@@ -92,9 +105,13 @@ class ModelSocketPool:
         task = self._tasks.pop(call_id, None)
         if task is None:
             return
+        del self._purposes[call_id]
         closer = self._closers.pop(call_id, None)
         if closer is not None and closer is not asyncio.current_task():
             closer.cancel()
+        self._spawn_close(task)
+
+    def _spawn_close(self, task: asyncio.Task[Prepared]) -> None:
         closing = asyncio.create_task(self._close(task))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

@@ -13,6 +13,7 @@ from calls.media.realtime_client import Endpoint, RealtimeUnreachable, dial
 from calls.models import Call
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import parse_scenario
+from tests import factories
 from tests.integration.calls.rig import Rig, running_rig, silent_server, stream_path, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
@@ -112,7 +113,7 @@ async def test_an_unclaimed_socket_is_closed_after_its_time(rig: Rig) -> None:
     assert len(short) == 1
     await until(lambda: len(short) == 0, what="the expiry")
     await until(lambda: rig.model_sessions[0].closed, what="the close")
-    assert await short.claim("a") is None
+    assert await short.claim("a", _endpoint(rig), CONFIG) is None
     assert len(rig.model_sessions) == 1
 
 
@@ -129,9 +130,10 @@ async def test_a_discard_while_it_dials_leaves_nothing_open(rig: Rig) -> None:
 async def test_a_claim_that_is_given_up_cancels_the_dial(rig: Rig) -> None:
     async with silent_server() as url:
         short = ModelSocketPool()
-        short.open("a", Endpoint(url, "openai_ga", "m", "k"), CONFIG)
+        endpoint = Endpoint(url, "openai_ga", "m", "k")
+        short.open("a", endpoint, CONFIG)
         dialling = short._tasks["a"]
-        claim = asyncio.create_task(short.claim("a"))
+        claim = asyncio.create_task(short.claim("a", endpoint, CONFIG))
         await asyncio.sleep(0)
         claim.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -141,8 +143,86 @@ async def test_a_claim_that_is_given_up_cancels_the_dial(rig: Rig) -> None:
 
 async def test_a_dial_that_fails_is_a_miss(rig: Rig) -> None:
     short = ModelSocketPool()
-    short.open("a", Endpoint("ws://127.0.0.1:1/x", "openai_ga", "m", "k"), CONFIG)
-    assert await short.claim("a") is None
+    endpoint = Endpoint("ws://127.0.0.1:1/x", "openai_ga", "m", "k")
+    short.open("a", endpoint, CONFIG)
+    assert await short.claim("a", endpoint, CONFIG) is None
+
+
+class _MuteSocket:
+    """A model that opens and then says nothing."""
+
+    def __init__(self) -> None:
+        self.listening, self.dropped = asyncio.Event(), asyncio.Event()
+
+    async def receive(self) -> str:
+        self.listening.set()
+        await asyncio.Event().wait()
+        raise AssertionError("it says nothing")
+
+    def abort(self) -> None:
+        self.dropped.set()
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+async def test_o20_giving_up_before_the_configuration_is_confirmed_drops_the_socket(
+    monkeypatch: pytest.MonkeyPatch, claimed: bool
+) -> None:
+    socket = _MuteSocket()
+
+    async def dialled(_: Endpoint) -> _MuteSocket:
+        return socket
+
+    monkeypatch.setattr("calls.media.pool.dial", dialled)
+    short, endpoint = ModelSocketPool(), Endpoint("ws://x/", "openai_ga", "m", "k")
+    short.open("a", endpoint, CONFIG)
+    await socket.listening.wait()
+    if claimed:
+        claim = asyncio.create_task(short.claim("a", endpoint, CONFIG))
+        await asyncio.sleep(0)
+        claim.cancel()
+    else:
+        short.discard("a")
+    async with asyncio.timeout(2):
+        await socket.dropped.wait()
+    await asyncio.gather(*short._closing)
+
+
+async def test_t23_a_claim_given_up_as_the_socket_is_ready_closes_it(rig: Rig) -> None:
+    short = ModelSocketPool()
+    short.open("a", _endpoint(rig), CONFIG)
+    task = short._tasks["a"]
+    claim = asyncio.create_task(short.claim("a", _endpoint(rig), CONFIG))
+    task.add_done_callback(lambda _: claim.cancel())
+    await asyncio.wait({claim})
+    await asyncio.gather(*short._closing)
+    await until(lambda: rig.model_sessions[0].closed, what="a closed model socket", seconds=2)
+
+
+async def test_a_socket_prepared_for_another_configuration_is_not_handed_out(rig: Rig) -> None:
+    short = ModelSocketPool()
+    short.open("a", _endpoint(rig), CONFIG)
+    await until(lambda: rig.model_frames and rig.model_frames[0], what="the configuration")
+    assert await short.claim("a", _endpoint(rig), CONFIG.replace('"x"', '"y"')) is None
+    await until(lambda: rig.model_sessions[0].closed, what="a closed model socket")
+    assert len(short) == 0
+
+
+async def test_the_second_stream_configures_a_socket_of_its_own(rig: Rig) -> None:
+    """The first stream never came: what was prepared for it held the caller's turns back."""
+    await rig.voice()
+    call = await rig.only_call()
+    await until(lambda: rig.model_frames and rig.model_frames[0], what="the configuration")
+    await in_database(lambda: factories.make_turn(call, ordinal=0, text="Good day."))
+    form = rig.form(CallSid=call.call_sid, CallStatus="in-progress")
+    again = await rig.post(f"/twilio/after-stream/{call.pk}", form)
+    socket = await rig.media(stream_path(again.body))
+    await until(lambda: len(rig.model_frames) == 2 and rig.model_frames[1], what="a socket")
+    held, free = (
+        frames[0]["session"]["audio"]["input"]["turn_detection"]["create_response"]
+        for frames in rig.model_frames
+    )
+    assert (held, free) == (False, True)
+    await socket.close()
 
 
 async def test_a_dial_that_is_not_answered_ends_in_its_time(
