@@ -121,6 +121,14 @@ class DemoRun:
             seconds=seconds,
         )
 
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        assert self.reader is not None
+        self.reader.join(10)
+
     def result(self) -> dict[str, Any]:
         """Return the object of the last line."""
         wait_until(lambda: self.output.rstrip().endswith("}"), what="the last line", seconds=5)
@@ -157,11 +165,7 @@ def demo() -> Iterator[tuple[Path, Start]]:
         yield folder, start
     finally:
         for run in runs:
-            if run.process.poll() is None:
-                run.process.kill()
-            run.process.wait(10)
-            assert run.reader is not None
-            run.reader.join(10)
+            run.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 

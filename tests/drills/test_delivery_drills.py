@@ -1,0 +1,105 @@
+"""kill -9 of the worker, of Valkey and of the web process while events are on their way; the demo
+killed at many places; a demo's seconds.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.test_delivery_kills import delivery_rig
+from tests.acceptance.test_demo import FIRST_CALL_ENDED, DemoRun, assert_told
+from tests.drills.conftest import Tell
+from tests.integration.events.receiver import running_receiver
+from tests.platform import Platform
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
+Count = Callable[[int, int], int]
+
+# "media" is the process that commits: Twilio's webhooks are served by it (design.md 2.11).
+PARTS = ("media", "worker", "valkey")
+LEASE_SECONDS = 60
+
+
+def test_kills_while_events_are_on_their_way(
+    start_platform: Callable[..., Platform], count: Count, tell: Tell
+) -> None:
+    chance = random.Random(17)
+    kills = count(60, 1)
+    with running_receiver() as receiver:
+        rig = delivery_rig(start_platform, receiver)
+        for number in range(kills):
+            # A receiver that takes its time makes the moment of the POST long enough to be met.
+            receiver.delay_seconds = chance.choice([0.0, 0.05, 0.5])
+            rig.kill(PARTS[number % len(PARTS)], chance.uniform(0.0, 1.5))
+        receiver.delay_seconds = 0.0
+        # The last kill's lease, and the start of a worker that the supervisor makes wait.
+        rig.settled(LEASE_SECONDS + 60)
+        rig.ledger.assert_whole()
+        causes = receiver.ids_by_cause()
+        assert len(causes) == 3 * rig.placed
+        sent, repeats = len(receiver.got), receiver.repeats()
+    each = ", ".join(
+        f"{sum(PARTS[n % len(PARTS)] == part for n in range(kills))} of {part}" for part in PARTS
+    )
+    tell(
+        "kill -9 between commit, claim, POST and settling",
+        f"{kills} kills ({each}) while {rig.placed} calls ended: {len(causes)} causes, all "
+        f"{len(causes)} in the receiver's ledger, each under one id; {sent} requests, {repeats} "
+        "of them repeats of an event already delivered, equal to the letter; nothing pending",
+    )
+
+
+PLACES = ("starting on", "valkey     ready", "database   ready", "web        ready",
+          "the platform is up", "sample Vapi exports", "caller hears", "caller says",
+          "check_availability")  # fmt: skip
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def test_demos_killed_anywhere_and_the_seconds_of_the_next(count: Count, tell: Tell) -> None:
+    chance = random.Random(23)
+    kills = count(36, 1)
+    folder = Path(tempfile.mkdtemp(prefix="vpd-"))
+    fresh = Path(tempfile.mkdtemp(prefix="vpd-"))
+    runs: list[DemoRun] = []
+
+    def start(where: Path) -> DemoRun:
+        runs.append(DemoRun.start(where))
+        return runs[-1]
+
+    try:
+        for number in range(kills):
+            run = start(folder)
+            run.wait_line(PLACES[number % len(PLACES)])
+            run.signal(chance.choice(SIGNALS))
+            run.wait(seconds=15)
+            run.assert_nothing_left(folder)
+        seconds = []
+        for where in (fresh, fresh, folder) if kills > 1 else ():
+            run = start(where)
+            seconds.append(run.wait_line(FIRST_CALL_ENDED))
+            assert run.wait() == 0, run.output
+            assert_told(run.result())
+            run.assert_nothing_left(where)
+    finally:
+        for run in runs:
+            run.end()
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+    if seconds:
+        tell(
+            "make demo killed half-way",
+            f"{kills} kills by {len(SIGNALS)} signals at {len(PLACES)} places: no process left, "
+            "and the next run in the folder told its three calls as scripted",
+        )
+        tell(
+            "make demo, seconds to the first finished call",
+            f"{seconds[0]:.0f} s in a fresh folder, {seconds[1]:.0f} s the second time "
+            "(of which the call itself takes 11 s; .venv is made before)",
+        )
