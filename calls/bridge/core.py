@@ -22,6 +22,8 @@ from calls.bridge.toolbox import Toolbox
 from calls.bridge.transcript import Spoken, Transcript
 from calls.wire.twilio_media import StreamWriter, TwilioWireError, payload_bytes
 
+POLICY_ITEM_ID = "clip-policy"
+
 
 def text_of(event: Mapping[str, Any], *path: str) -> str:
     """Return the text at a path, '' where anything else is found."""

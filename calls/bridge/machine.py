@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from calls.bridge.caller_audio import CallerAudio
+from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.effects import (
     CloseStream,
     HangUp,
@@ -291,7 +292,7 @@ class CallBridge(ModelSocket):
         if not opening.line_due or self._failed:
             return False
         opening.line_due = False
-        self._play_clip("clip-policy", self.plan.policy_line, now_ms)
+        self._play_clip(POLICY_ITEM_ID, self.plan.policy_line, now_ms)
         return True
 
     def _begin_conversation(self, now_ms: int) -> bool:
@@ -337,9 +338,9 @@ class CallBridge(ModelSocket):
             return
         for item in self.playback.finished:
             self._retries = 0
-            if item.item_id == "clip-policy":
+            if item.item_id == POLICY_ITEM_ID:
                 self._opening.line_playing = False
-            if item.item_id == "clip-policy" and not item.assumed:
+            if item.item_id == POLICY_ITEM_ID and not item.assumed:
                 self.effects.append(PolicyLinePlayed(at_ms=self._record_ms(now_ms)))
             turn = self.transcript.get(item.item_id)
             if turn is not None:

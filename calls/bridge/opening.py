@@ -27,7 +27,7 @@ class Opening:
 
     def __init__(self, plan: CallPlan) -> None:
         self._plan = plan
-        self.line_due = plan.policy_line is not None and not plan.resumed
+        self.line_due = plan.policy_line is not None
         self.line_playing = self.line_due
         self.begun = False
         self.ears_open = False
@@ -39,7 +39,7 @@ class Opening:
     def seeds(self) -> list[tuple[Literal["user", "assistant"], str]]:
         """Return the text items that the model must know before it speaks."""
         seeds: list[tuple[Literal["user", "assistant"], str]] = []
-        if self._plan.policy_line is not None and not self._plan.resumed:
+        if self._plan.policy_line is not None:
             seeds.append(("assistant", self._plan.policy_line.text))
         seeds.extend((item.role, item.text) for item in self._plan.history if item.text)
         return seeds

@@ -133,8 +133,10 @@ class CallPlan:
 
     @property
     def holds_the_floor(self) -> bool:
-        """Tell whether the opening must not be interrupted (ADR 0015)."""
-        return not self.resumed and (
-            self.policy_line is not None
-            or (self.greeting.mode != "wait" and not self.greeting.interruptible)
+        """Tell whether the opening must not be interrupted (ADR 0015).
+
+        A resumed stream has a policy line when no earlier one has played it to its end.
+        """
+        return self.policy_line is not None or (
+            not self.resumed and self.greeting.mode != "wait" and not self.greeting.interruptible
         )

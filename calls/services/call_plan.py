@@ -8,8 +8,10 @@ import hmac
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.utils import timezone
 
 from assistants.models import AssistantRevision
+from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.plan import CallPlan, Clip, Greeting, GreetingMode, HistoryItem, Limits
 from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
@@ -83,15 +85,22 @@ def endpoint_for(call: Call) -> Endpoint:
 
 
 def _history(call: Call) -> tuple[tuple[HistoryItem, ...], int, int]:
-    """Return (what was heard, next free ordinal, ms so far)."""
+    """Return (what was heard, next free ordinal, ms so far) of a call's earlier streams."""
     turns = list(Turn.objects.filter(call=call).order_by("ordinal"))
     items = tuple(
         HistoryItem("user" if turn.role == Turn.Role.CALLER else "assistant", turn.text)
         for turn in turns[-HISTORY_TURNS:]
-        if turn.text and turn.role != Turn.Role.SYSTEM
+        if turn.text
+        and turn.role != Turn.Role.SYSTEM
+        # A line that was cut off is played again, from its beginning.
+        and not (turn.item_id == POLICY_ITEM_ID and call.policy_played_at is None)
     )
-    last_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
-    return items, turns[-1].ordinal + 1 if turns else 0, last_ms
+    elapsed_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
+    if call.started_at is not None:
+        # Silence and the gap between two streams count too, for the ceiling and in the times told.
+        gone_ms = round((timezone.now() - call.started_at).total_seconds() * 1000)
+        elapsed_ms = max(elapsed_ms, gone_ms)
+    return items, turns[-1].ordinal + 1 if turns else 0, elapsed_ms
 
 
 def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
@@ -138,8 +147,11 @@ def plan_for(call: Call) -> CallPlan:
     revision, connection, number = call.revision, call.connection, call.number
     if revision is None or connection is None or number is None:
         raise ValueError("a direct call has a number, a connection and a revision")
-    resumed = call.stream_count > 1
-    history, first_ordinal, elapsed_ms = _history(call) if resumed else ((), 0, 0)
+    again = call.stream_count > 1
+    history, first_ordinal, elapsed_ms = _history(call) if again else ((), 0, 0)
+    transfer_failed = bool(call.next_step.get("why"))
+    # A stream that nobody has said a word on is no interruption: the caller is greeted.
+    resumed = again and (bool(history) or transfer_failed)
     tools = _tools(revision)
     wording = call.policy_wording
     line = None
@@ -174,7 +186,7 @@ def plan_for(call: Call) -> CallPlan:
         ),
         price=price_for(model),
         resumed=resumed,
-        resume_reason="transfer-failed" if call.next_step.get("why") else "lost",
+        resume_reason="transfer-failed" if transfer_failed else "lost",
         history=history,
         first_ordinal=first_ordinal,
         elapsed_ms=elapsed_ms,

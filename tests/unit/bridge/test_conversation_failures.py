@@ -116,13 +116,11 @@ def test_a_resumed_call_goes_on_where_it_stopped(latency: Latency) -> None:
         history=history,
         first_ordinal=4,
         elapsed_ms=9000,
-        policy_line=clip("Recorded."),
         greeting=Greeting("exact", GREETING),
     )
     call = VirtualCall(plan, [say("Are you there?"), hang_up()], latency=latency).run()
     assert_sound(call)
     assert GREETING not in call.caller.heard_texts
-    assert "Recorded." not in call.caller.heard_texts
     seeds = [event["item"] for event in call.sent("conversation.item.create")]
     assert [(seed["role"], seed["content"][0]["text"]) for seed in seeds] == [
         ("assistant", "Good"), ("user", "My name is Ada."),
@@ -133,6 +131,22 @@ def test_a_resumed_call_goes_on_where_it_stopped(latency: Latency) -> None:
     assert call.turns[0].ordinal == 4
     assert call.turns[0].started_ms >= 9000
     assert call.end.ended_reason == "customer-ended-call"
+
+
+@slow_and_fast
+def test_a_policy_line_that_was_cut_off_is_played_again_before_the_model_speaks(
+    latency: Latency,
+) -> None:
+    plan = plan_of(
+        resumed=True, history=(HistoryItem("user", "Hello?"),), policy_line=clip("Recorded.")
+    )
+    call = VirtualCall(plan, [say("Are you there?"), hang_up()], latency=latency).run()
+    assert_sound(call)
+    assert call.policy_line_heard
+    assert call.caller.heard_texts[0] == "Recorded."
+    assert len(call.caller.heard_texts) > 1
+    first = call.sent("response.create")[0]["response"]
+    assert first["metadata"] == {"purpose": "resume"}
 
 
 @pytest.mark.parametrize(

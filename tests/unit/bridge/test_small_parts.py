@@ -212,6 +212,7 @@ def test_a_plan_of_another_version_is_refused() -> None:
         ({"greeting": Greeting("exact", "Hi")}, True),
         ({"greeting": Greeting("wait"), "policy_line": clip("x")}, True),
         ({"greeting": Greeting("exact", "Hi"), "resumed": True}, False),
+        ({"policy_line": clip("x"), "resumed": True}, True),
     ],
 )
 def test_who_holds_the_floor(fields: dict[str, Any], held: bool) -> None:

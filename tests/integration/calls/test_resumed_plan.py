@@ -1,0 +1,50 @@
+"""What the next stream of a call is told: what was heard, what is left, what was never played."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from calls.models import Call
+from calls.services.call_plan import plan_for
+from tests import factories
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+
+def _second_stream(**columns: Any) -> Call:
+    wording = factories.make_wording(audio_mulaw=b"\xff" * 800)
+    return factories.make_call(stream_count=2, policy_wording=wording, **columns)
+
+
+def test_a_policy_line_that_was_not_heard_to_its_end_is_played_on_the_next_stream(
+    db: None,
+) -> None:
+    call = _second_stream()
+    factories.make_turn(call, ordinal=0, text="You are speak", item_id="clip-policy")
+    factories.make_turn(call, ordinal=1, text="Hello?")
+    plan = plan_for(call)
+    assert plan.policy_line is not None
+    assert (plan.resumed, plan.holds_the_floor) == (True, True)
+    assert [item.text for item in plan.history] == ["Hello?"]
+    assert plan.first_ordinal == 2
+    call.policy_played_at = timezone.now()
+    assert plan_for(call).policy_line is None
+
+
+def test_a_caller_who_has_heard_nothing_is_greeted_and_not_told_of_an_interruption(
+    db: None,
+) -> None:
+    plan = plan_for(_second_stream())
+    assert (plan.resumed, plan.greeting.mode, plan.history) == (False, "exact", ())
+    failed = plan_for(_second_stream(next_step={"kind": "resume", "why": "transfer-failed"}))
+    assert (failed.resumed, failed.resume_reason) == (True, "transfer-failed")
+
+
+def test_silence_and_the_gap_between_streams_count_against_the_ceiling(db: None) -> None:
+    call = _second_stream(started_at=timezone.now() - timedelta(minutes=9))
+    factories.make_turn(call, ordinal=0, text="Hello", started_ms=1_000, ended_ms=2_000)
+    assert 9 * 60_000 <= plan_for(call).elapsed_ms < 10 * 60_000
