@@ -218,7 +218,7 @@ class AssistantAdmin(ImportUploadMixin, ScopedAdmin):
         if obj is not None:
             tools = tools.filter(organisation=obj.organisation_id)
 
-        class OfferedForm(base):  # type: ignore[misc]
+        class OfferedForm(base):  # type: ignore[misc]  # made at run time
             """The form with this person's tools."""
 
             def __init__(self, *args: Any, **inner: Any) -> None:

@@ -56,7 +56,7 @@ class CallPolicyForm(ScopedForm):
         return cleaned
 
 
-class WordingInline(OrganisationScoped, StackedInline):  # type: ignore[misc]
+class WordingInline(OrganisationScoped, StackedInline):  # type: ignore[misc]  # unfold has no types
     """Lines of a policy."""
 
     model = PolicyWording

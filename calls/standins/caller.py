@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Action = Literal["say", "dtmf", "hang_up"]
 Wait = Literal["turn", "heard", "ms", "silence_ms", "agent_audio_ms", "mark_pending"]
@@ -30,9 +30,9 @@ class CallerStep:
     timeout_ms: int = 30_000
 
 
-def say(text: str, **wait: object) -> CallerStep:
+def say(text: str, **wait: Any) -> CallerStep:
     """Return a step that says `text`; keywords are CallerStep's."""
-    return CallerStep("say", text, **wait)  # type: ignore[arg-type]
+    return CallerStep("say", text, **wait)
 
 
 def say_over(text: str, after_ms_of_agent_audio: int) -> CallerStep:
@@ -40,9 +40,9 @@ def say_over(text: str, after_ms_of_agent_audio: int) -> CallerStep:
     return CallerStep("say", text, wait="agent_audio_ms", wait_ms=after_ms_of_agent_audio)
 
 
-def hang_up(**wait: object) -> CallerStep:
+def hang_up(**wait: Any) -> CallerStep:
     """Return a step that hangs up; keywords are CallerStep's."""
-    return CallerStep("hang_up", **wait)  # type: ignore[arg-type]
+    return CallerStep("hang_up", **wait)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,18 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from calls.standins.caller import CallerStep, Wait
+from calls.standins.caller import Action, CallerStep, Wait
 from calls.standins.realtime_brain import CallTool, Rule, RuleBrain, Step
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.twilio_media import MediaProfile
 
 FOLDER = Path(__file__).parent / "scenarios"
 _TOP = frozenset({"name", "description", "caller", "brain", "profile", "expect"})
-_ACTIONS = ("say", "dtmf", "hang_up")
+_ACTIONS: tuple[Action, ...] = get_args(Action)
 _STEP = frozenset({*_ACTIONS, "after", "barge_in", "timeout_ms"})
 _AFTER_WAITS: dict[str, Wait] = {"ms": "ms", "silence_ms": "silence_ms"}
 _BRAIN = frozenset({"rules", "default_say", "greeting"})
@@ -190,7 +190,7 @@ class _Reader:
             text = self.text(step[action], f"{path}.{action}")
         if "timeout_ms" in step:
             wait["timeout_ms"] = self.whole(step["timeout_ms"], f"{path}.timeout_ms")
-        return CallerStep(action, text, **wait)  # type: ignore[arg-type]
+        return CallerStep(action, text, **wait)
 
     def wait(self, step: dict[str, Any], path: str) -> dict[str, Any]:
         if "barge_in" in step:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -102,7 +102,7 @@ class StreamRun:
     async def _connect(self, url: str) -> ClientConnection:
         profile = self.peer.profile
         signature = self.call.webhooks.sign(url, {}, stale=profile.stale_signature)
-        options = {
+        options: dict[str, Any] = {
             "additional_headers": {"x-twilio-signature": signature},
             "user_agent_header": "Twilio.TmeWs/1.0",
             "origin": profile.origin,
@@ -113,10 +113,10 @@ class StreamRun:
             "proxy": None,
         }
         target = self.call.webhooks.reachable(url)
-        socket = await connect(target, **options)  # type: ignore[arg-type]
+        socket = await connect(target, **options)
         if profile.second_connection:
             try:
-                second = await connect(target, **options)  # type: ignore[arg-type]
+                second = await connect(target, **options)
             except InvalidStatus as error:
                 self.second_status = error.response.status_code
             else:
@@ -137,9 +137,9 @@ class StreamRun:
                     incoming = asyncio.ensure_future(socket.recv())
                 deadline = self.peer.next_deadline_ms()
                 wait = 0.0 if deadline is None else max(0, deadline - now_ms) / 1000
-                waiting: set[asyncio.Future[object]] = {woken}  # type: ignore[arg-type]
+                waiting: set[asyncio.Future[Any]] = {woken}
                 if incoming is not None:
-                    waiting.add(incoming)  # type: ignore[arg-type]
+                    waiting.add(incoming)
                 await asyncio.wait(waiting, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
                 if incoming is not None and incoming.done():
                     self.peer.receive(incoming.result(), _now_ms())

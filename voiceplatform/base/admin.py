@@ -182,7 +182,7 @@ class ApiKeyAdmin(ScopedAdmin):
             actor=request.user,
         )
         obj.__dict__.update(made.__dict__)
-        request.made_api_key = clear  # type: ignore[attr-defined]
+        request.made_api_key = clear  # type: ignore[attr-defined]  # for `response_add`
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
@@ -193,7 +193,7 @@ class ApiKeyAdmin(ScopedAdmin):
             "title": "API key made",
             "opts": self.opts,
             "key": obj,
-            "clear": request.made_api_key,  # type: ignore[attr-defined]
+            "clear": request.made_api_key,  # type: ignore[attr-defined]  # by `save_model`
         }
         response = TemplateResponse(request, "admin/base/apikey/made.html", context)
         response["Cache-Control"] = "no-store"
@@ -288,7 +288,7 @@ class EncryptionCanaryAdmin(ReadOnlyAdmin):
     fields = ("id",)
 
 
-class MembershipInline(OrganisationScoped, TabularInline):  # type: ignore[misc]
+class MembershipInline(OrganisationScoped, TabularInline):  # type: ignore[misc]  # unfold has no types
     """Organisations of a person."""
 
     model = Membership
@@ -297,7 +297,7 @@ class MembershipInline(OrganisationScoped, TabularInline):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ScopedAdmin):  # type: ignore[misc, type-arg]
+class UserAdmin(DjangoUserAdmin, ScopedAdmin):  # type: ignore[misc, type-arg]  # as above
     """People. Staff manage those who belong to no organisation but theirs."""
 
     organisation_path = ""
@@ -381,7 +381,7 @@ class UserAdmin(DjangoUserAdmin, ScopedAdmin):  # type: ignore[misc, type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ScopedAdmin):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, ScopedAdmin):  # type: ignore[misc]  # as above
     """Bundles of permissions, shared by all organisations; superusers only."""
 
     organisation_path = ""

@@ -89,6 +89,8 @@ def visible_choices(
     return registered.get_queryset(request)
 
 
+# A mixin's ``super()`` is whatever admin or inline it is mixed into, and unfold ships no types:
+# that is the reason of each ignore below.
 class OrganisationScoped:
     """Mixin of admins and inlines: every queryset, choice and page is narrowed to the person."""
 
