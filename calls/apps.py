@@ -12,9 +12,8 @@ class CallsConfig(AppConfig):
     verbose_name = "Calls"
 
     def ready(self) -> None:
-        """Register the system checks, and who stores the numbers of an import."""
+        """Register who stores the numbers of an import."""
         from assistants.ports import register_number_importer
-        from calls import checks  # noqa: F401 - importing registers them
         from calls.services.number_import import number_import
 
         register_number_importer(number_import)

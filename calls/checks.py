@@ -1,3 +1,0 @@
-"""System checks of the calls layer."""
-
-from __future__ import annotations
