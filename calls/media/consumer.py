@@ -143,7 +143,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             Ports(connect=connect, run_tool=run_tool, hang_up=end_at_carrier, journal=journal),
             keep_audio=ticket.keep_audio,
         )
-        entry = live.enter(end_now=driver.shut_down)
+        entry = live.enter(end_now=driver.shut_down, name=plan.call_id)
         writer = asyncio.create_task(journal.run(), name="journal")
         began = asyncio.create_task(in_database_at_last(stream_began, call_id=plan.call_id))
         log.info("stream_accepted", stream_number=ticket.stream_number)

@@ -14,10 +14,11 @@ from collections.abc import Callable
 class LiveCall:
     """One entry of the registry; compare by identity, hold it until ``leave``."""
 
-    __slots__ = ("_end_now",)
+    __slots__ = ("_end_now", "name")
 
-    def __init__(self, end_now: Callable[[], None] | None) -> None:
+    def __init__(self, end_now: Callable[[], None] | None, name: str) -> None:
         self._end_now = end_now
+        self.name = name
 
     def end_now(self) -> None:
         """Ask this call to end at once; nothing happens when it gave no way to."""
@@ -37,23 +38,22 @@ class LiveCalls:
         self._draining = False
         self._ending = False
 
-    def enter(self, end_now: Callable[[], None] | None = None) -> LiveCall:
-        """Count one more live call and return its entry.
+    def enter(self, end_now: Callable[[], None] | None = None, name: str = "") -> LiveCall:
+        """Count one more live call and return its entry; ``name`` is for ``wait_until_left``.
 
         ``end_now`` is called at most once per ``end_all_now``, from the event loop, must not block
         and must not raise. Entering while draining is allowed: refusing is the consumer's choice.
         """
-        call = LiveCall(end_now)
+        call = LiveCall(end_now, name)
         self._calls.add(call)
         return call
 
     def leave(self, call: LiveCall) -> None:
         """Count one less; a second call for the same entry does nothing."""
         self._calls.discard(call)
-        if not self._calls:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def active_count(self) -> int:
         """Return how many calls are live now."""
@@ -74,12 +74,20 @@ class LiveCalls:
     async def wait_until_idle(self) -> None:
         """Return once no call is live, at once when none is. Cancel it to stop waiting."""
         while self._calls:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.discard(waiter)
+            await self._next_leave()
+
+    async def wait_until_left(self, name: str) -> None:
+        """Return once no entry of this name is live. Cancel it to stop waiting."""
+        while any(call.name == name for call in self._calls):
+            await self._next_leave()
+
+    async def _next_leave(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
 
     def end_all_now(self) -> None:
         """Ask every live call to end at once; they leave by themselves when they have."""
@@ -97,4 +105,5 @@ begin_drain = _process.begin_drain
 is_draining = _process.is_draining
 is_ending = _process.is_ending
 wait_until_idle = _process.wait_until_idle
+wait_until_left = _process.wait_until_left
 end_all_now = _process.end_all_now

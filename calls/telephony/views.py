@@ -7,6 +7,7 @@ the model or for a third party.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
@@ -39,6 +40,7 @@ from calls.telephony.security import form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
 
 MAX_BODY_BYTES = 65_536
+STREAM_END_SECONDS = 2.0  # of silence for the caller at most
 HAND_OVER_SECONDS = 0.4  # the server looks ten times a second whether it is to exit
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
 LINE_LOST = "We are sorry. We have lost the connection. Please call again. Goodbye."
@@ -170,6 +172,10 @@ async def after_stream(form: Form, account: TwilioAccount, call_id: UUID) -> Htt
         # successor. A request under way is answered after the listening socket is closed.
         await live.wait_until_idle()
         await asyncio.sleep(HAND_OVER_SECONDS)
+    # The next stream begins with what this one leaves behind: its last turns and what it cost.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STREAM_END_SECONDS):
+            await live.wait_until_left(str(call_id))
     outcome = await in_database(
         call_next,
         call_id=str(call_id),

@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from calls.bridge.reasons import EndCause
+from calls.media.consumer import MediaConsumer
 from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.models import Call
@@ -258,6 +260,31 @@ async def test_a_resumed_streams_token_replaces_the_earlier_one(rig: Rig) -> Non
     with pytest.raises(Exception, match="403"):
         await rig.media(stream_path(answer.body))
     await (await rig.media(stream_path(again.body))).close()
+
+
+async def test_the_next_stream_is_handed_out_after_the_last_one_is_stored(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise both would number their turns alike, and the later write would win."""
+    stored = asyncio.Event()
+
+    async def slowly(self: MediaConsumer, *args: Any) -> None:
+        await stored.wait()
+        await store_end(self, *args)
+
+    store_end = MediaConsumer._store_end
+    monkeypatch.setattr(MediaConsumer, "_store_end", slowly)
+    answer = await rig.voice()
+    call = await rig.only_call()
+    await (await rig.media(stream_path(answer.body))).close()
+    form = rig.form(CallSid=call.call_sid, CallStatus="in-progress")
+    asking = asyncio.create_task(rig.post(f"/twilio/after-stream/{call.pk}", form))
+    done, _ = await asyncio.wait({asking}, timeout=0.3)
+    assert not done
+    stored.set()
+    assert "<Stream" in (await asking).body
+    await in_database(call.refresh_from_db)
+    assert len(call.metrics["streams"]) == 1
 
 
 # ---- calls nobody closed ----------------------------------------------------------------------
