@@ -32,6 +32,12 @@ _COMPUTED = frozenset(
         *("isServerUrlSecretSet", "workflowIds", "latestVersion", "modelDeprecations"),
     }
 )
+# Columns of a revision that are read from its document under the same name.
+_READ_COLUMNS = (
+    *("instructions", "first_message", "first_message_mode", "first_message_interruptible"),
+    *("end_call_message", "voice", "language", "model", "max_duration_seconds"),
+    *("server_url", "server_secret"),
+)
 
 
 @transaction.atomic
@@ -80,17 +86,7 @@ def assistant_publish(
         number=(newest or 0) + 1,
         created_by=actor if isinstance(actor, get_user_model()) else None,
         source=source,
-        instructions=reading.instructions,
-        first_message=reading.first_message,
-        first_message_mode=reading.first_message_mode,
-        first_message_interruptible=reading.first_message_interruptible,
-        end_call_message=reading.end_call_message,
-        voice=reading.voice,
-        language=reading.language,
-        model=reading.model,
-        max_duration_seconds=reading.max_duration_seconds,
-        server_url=reading.server_url,
-        server_secret=reading.server_secret,
+        **{column: getattr(reading, column) for column in _READ_COLUMNS},
         document=kept,
         document_redacted=redact(kept),
     )

@@ -51,39 +51,13 @@ def batch_store(
     ]
     with transaction.atomic():
         Turn.objects.bulk_create(
-            [
-                Turn(
-                    call_id=call_id,
-                    ordinal=turn.ordinal,
-                    role=turn.role,
-                    text=_storable(turn.text),
-                    text_unheard=_storable(turn.text_unheard),
-                    item_id=turn.item_id[:64],
-                    started_ms=turn.started_ms,
-                    ended_ms=turn.ended_ms,
-                    interrupted=turn.interrupted,
-                    latency_ms=turn.latency_ms,
-                )
-                for turn in turns
-            ],
+            [_turn_row(call_id, turn) for turn in turns],
             update_conflicts=True,
             unique_fields=["call", "ordinal"],
             update_fields=TURN_FIELDS,
         )
         ToolInvocation.objects.bulk_create(
-            [
-                ToolInvocation(
-                    call_id=call_id,
-                    tool_call_id=tool.tool_call_id[:64],
-                    name=_storable(tool.name)[:200],
-                    arguments_json=_storable(tool.arguments_json),
-                    state=tool.state,
-                    output=_storable(tool.output),
-                    started_ms=tool.started_ms,
-                    duration_ms=tool.duration_ms,
-                )
-                for tool in tools
-            ],
+            [_tool_row(call_id, tool) for tool in tools],
             update_conflicts=True,
             unique_fields=["call", "tool_call_id"],
             update_fields=TOOL_FIELDS,
@@ -93,6 +67,34 @@ def batch_store(
             Call.objects.filter(pk=call_id, policy_played_at__isnull=True).update(
                 policy_played_at=timezone.now()
             )
+
+
+def _turn_row(call_id: str, turn: RecordTurn) -> Turn:
+    return Turn(
+        call_id=call_id,
+        ordinal=turn.ordinal,
+        role=turn.role,
+        text=_storable(turn.text),
+        text_unheard=_storable(turn.text_unheard),
+        item_id=turn.item_id[:64],
+        started_ms=turn.started_ms,
+        ended_ms=turn.ended_ms,
+        interrupted=turn.interrupted,
+        latency_ms=turn.latency_ms,
+    )
+
+
+def _tool_row(call_id: str, tool: RecordTool) -> ToolInvocation:
+    return ToolInvocation(
+        call_id=call_id,
+        tool_call_id=tool.tool_call_id[:64],
+        name=_storable(tool.name)[:200],
+        arguments_json=_storable(tool.arguments_json),
+        state=tool.state,
+        output=_storable(tool.output),
+        started_ms=tool.started_ms,
+        duration_ms=tool.duration_ms,
+    )
 
 
 def next_step_store(*, call_id: str, step: NextStep, dial_to: str = "") -> None:

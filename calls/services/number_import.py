@@ -35,19 +35,9 @@ def number_import(
     Route, policy and ceilings of a known number are never changed by an import.
     """
     number_e164 = _text(document, "number") or _text(document, "twilioPhoneNumber")
-    if not _E164.fullmatch(number_e164):
-        return "refused", "its number is not in the form +15550100001. Fix: correct `number`"
-    if document.get("provider") not in (None, "twilio"):
-        return "refused", (
-            "only numbers of Twilio can be served. Fix: port it to your Twilio account, then export"
-        )
-    sid = _text(document, "twilioAccountSid")
-    account = TwilioAccount.objects.filter(organisation=organisation, account_sid=sid).first()
+    account, refusal = _account(organisation, document, number_e164)
     if account is None:
-        return "refused", (
-            "its Twilio account is not known here. Fix: add the account under Twilio accounts in "
-            "the admin, then import again"
-        )
+        return "refused", refusal
     row = PhoneNumber.objects.filter(number_e164=number_e164).first()
     owner = row or PhoneNumber.objects.filter(pk=number_id).first()
     if owner is not None and (owner.organisation_id != organisation.pk or row is None):
@@ -82,6 +72,26 @@ def number_import(
         row.save(update_fields=[*changed, "updated_at"])
         _audit(row, actor, "update")
     return "updated", ""
+
+
+def _account(
+    organisation: Organisation, document: Mapping[str, Any], number_e164: str
+) -> tuple[TwilioAccount | None, str]:
+    """Return the account that the number belongs to, or None and why it is refused."""
+    if not _E164.fullmatch(number_e164):
+        return None, "its number is not in the form +15550100001. Fix: correct `number`"
+    if document.get("provider") not in (None, "twilio"):
+        return None, (
+            "only numbers of Twilio can be served. Fix: port it to your Twilio account, then export"
+        )
+    sid = _text(document, "twilioAccountSid")
+    account = TwilioAccount.objects.filter(organisation=organisation, account_sid=sid).first()
+    if account is None:
+        return None, (
+            "its Twilio account is not known here. Fix: add the account under Twilio accounts in "
+            "the admin, then import again"
+        )
+    return account, ""
 
 
 def _audit(row: PhoneNumber, actor: Any, verb: str) -> None:
