@@ -28,9 +28,17 @@ def started_minutes(seconds: float) -> int:
 
 
 def carrier_microusd(
-    *, call_seconds: float, stream_seconds: list[float], price: CarrierPrice = US_LIST
+    *,
+    call_seconds: float,
+    stream_seconds: list[float],
+    transfer_seconds: float = 0,
+    price: CarrierPrice = US_LIST,
 ) -> int:
-    """Return the price of an inbound leg with its streams."""
+    """Return the price of an inbound leg, its streams and the leg it was transferred to."""
     streams = sum(started_minutes(seconds) for seconds in stream_seconds)
-    usd = started_minutes(call_seconds) * price.inbound + streams * price.stream
+    usd = (
+        started_minutes(call_seconds) * price.inbound
+        + streams * price.stream
+        + started_minutes(transfer_seconds) * price.outbound
+    )
     return round(usd * 1_000_000)

@@ -14,11 +14,11 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from calls.bridge.reasons import EndCause
-from calls.models import Call
+from calls.models import Call, TwilioAccount
 from calls.money.carrier import carrier_microusd
 from calls.services.reports import call_ended_enqueue
 from calls.wire.twilio_voice import TERMINAL_STATUSES, StatusReport, StreamReport
@@ -65,19 +65,20 @@ def stream_finish(
         elif call.ended_reason == EndCause.STREAM_LOST.ended_reason:
             # The action URL gave up before this report came; the stream knows why it was lost.
             call.ended_reason = ended_reason
-        _price(call)
+        call_price(call)
         if call.status == Call.Status.ENDED:
             call_ended_enqueue(call)
         call.save()
 
 
-def _price(call: Call) -> None:
+def call_price(call: Call) -> None:
     """Price what is known so far; the prices are those of today and are never applied again."""
     streams = call.metrics.get("streams", [])
     model = sum(stream.get("spend_microusd", 0) for stream in streams)
     carrier = carrier_microusd(
         call_seconds=call.duration_seconds,
         stream_seconds=[stream.get("stream_ms", 0) / 1000 for stream in streams],
+        transfer_seconds=call.metrics.get("transfer_seconds", 0),
     )
     parts = {"model": model, "carrier": carrier}
     call.metrics = {
@@ -100,7 +101,7 @@ def _close(call: Call, reason: str, at: datetime) -> None:
         call.duration_seconds = max(0, round((at - begun).total_seconds()))
     call.ended_reason = reason
     call.next_step = {"kind": "hangup"}
-    _price(call)
+    call_price(call)
 
 
 def call_close(*, call_id: str, reason: str) -> bool:
@@ -123,14 +124,28 @@ def lost_reason(call: Call) -> str:
     return str(streams[-1]["ended"])
 
 
-def status_apply(*, report: StatusReport) -> Call | None:
+def calls_of(account: TwilioAccount | None) -> QuerySet[Call]:
+    """Return the calls that a webhook signed for ``account`` may speak of; None: every call."""
+    calls: QuerySet[Call] = Call.objects.all()
+    return calls if account is None else calls.filter(twilio_account=account)
+
+
+def reason_of_status(call: Call, call_status: str) -> str:
+    """Return why a call ended of which only Twilio's terminal status is known."""
+    if call.status == Call.Status.FORWARDING:
+        # The leg ended while, or after, somebody else had the caller.
+        return EndCause.TRANSFERRED.ended_reason
+    return _REASON_BY_STATUS[call_status]
+
+
+def status_apply(*, report: StatusReport, account: TwilioAccount | None = None) -> Call | None:
     """Apply a status callback: terminal wins, older ones are ignored, nothing reopens (T24).
 
-    Returns the call as it stands, None when it is unknown.
+    Returns the call as it stands, None when ``account`` has no such call.
     """
     with transaction.atomic():
         call: Call | None = (
-            Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+            calls_of(account).select_for_update().filter(call_sid=report.call_sid).first()
         )
         if call is None:
             return None
@@ -141,24 +156,20 @@ def status_apply(*, report: StatusReport) -> Call | None:
         if report.error_code:
             call.metrics = {**call.metrics, "twilio_error": report.error_code}
         if report.call_status in TERMINAL_STATUSES and call.status != Call.Status.ENDED:
-            reason = _REASON_BY_STATUS[report.call_status]
-            if call.status == Call.Status.FORWARDING:
-                # The leg ended while, or after, somebody else had the caller.
-                reason = EndCause.TRANSFERRED.ended_reason
-            _close(call, reason, timezone.now())
+            _close(call, reason_of_status(call, report.call_status), timezone.now())
             if report.duration_seconds:
                 call.duration_seconds = report.duration_seconds
-                _price(call)
+                call_price(call)
             call_ended_enqueue(call)
         call.save()
         return call
 
 
-def stream_report_apply(*, report: StreamReport) -> bool:
+def stream_report_apply(*, report: StreamReport, account: TwilioAccount | None = None) -> bool:
     """Keep what Twilio says of a stream: the only record of a failed handshake (2.4)."""
     with transaction.atomic():
         call: Call | None = (
-            Call.objects.select_for_update().filter(call_sid=report.call_sid).first()
+            calls_of(account).select_for_update().filter(call_sid=report.call_sid).first()
         )
         if call is None:
             return False

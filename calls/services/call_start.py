@@ -71,7 +71,7 @@ def call_start(*, request: VoiceRequest, account: TwilioAccount, live_calls: int
     """Route an incoming call and store it; declined calls of unknown numbers leave no row."""
     known = _known(request.call_sid)
     if known is not None:
-        return _answer_again(known)
+        return _answer_again(known, account)
     number = (
         PhoneNumber.objects.filter(number_e164=normalised(request.callee), twilio_account=account)
         .select_related("assistant__current_revision", "policy", "connection")
@@ -92,7 +92,7 @@ def call_start(*, request: VoiceRequest, account: TwilioAccount, live_calls: int
         known = _known(request.call_sid)
         if known is None:
             raise
-        return _answer_again(known)
+        return _answer_again(known, account)
     ticket = ticket_for(call)
     return _answer(call, ticket)
 
@@ -105,7 +105,10 @@ def _known(call_sid: str) -> Call | None:
     )
 
 
-def _answer_again(call: Call) -> CallStart:
+def _answer_again(call: Call, account: TwilioAccount) -> CallStart:
+    # Whoever signs for another account must not be told the token of this call's stream.
+    if call.twilio_account_id != account.pk:
+        return CallStart("decline")
     return CallStart("decline", call) if call.status == Call.Status.ENDED else _answer(call, None)
 
 

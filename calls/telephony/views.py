@@ -181,6 +181,7 @@ async def after_stream(form: Form, account: TwilioAccount, call_id: UUID) -> Htt
         call_id=str(call_id),
         call_sid=request.call_sid,
         call_status=request.call_status,
+        account=account,
     )
     if outcome is None:
         return _refusal(404, "no such call")
@@ -196,6 +197,9 @@ async def after_dial(form: Form, account: TwilioAccount, call_id: UUID) -> HttpR
         call_id=str(call_id),
         call_sid=request.call_sid,
         dial_status=form.get("DialCallStatus", ""),
+        call_status=request.call_status,
+        dial_seconds=twilio_voice.seconds_of(form, "DialCallDuration"),
+        account=account,
     )
     if outcome is None:
         return _refusal(404, "no such call")
@@ -223,7 +227,7 @@ def _next_twiml(outcome: CallNext) -> HttpResponse:
 async def status(form: Form, account: TwilioAccount) -> HttpResponse:
     """Take a call status callback."""
     report = twilio_voice.status_report(form)
-    call = await in_database(status_apply, report=report)
+    call = await in_database(status_apply, report=report, account=account)
     if call is None:
         return HttpResponse(status=404)
     if call.status == Call.Status.ENDED:
@@ -235,5 +239,5 @@ async def status(form: Form, account: TwilioAccount) -> HttpResponse:
 async def stream_status(form: Form, account: TwilioAccount) -> HttpResponse:
     """Take a stream status callback."""
     report = twilio_voice.stream_report(form)
-    known = await in_database(stream_report_apply, report=report)
+    known = await in_database(stream_report_apply, report=report, account=account)
     return HttpResponse(status=204 if known else 404)

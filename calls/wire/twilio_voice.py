@@ -82,6 +82,11 @@ def _integer(text: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
+def seconds_of(form: Mapping[str, str], field: str) -> int:
+    """Return a duration field, 0 where it is absent or no number."""
+    return _integer(form.get(field, ""), 0)
+
+
 def voice_request(form: Mapping[str, str]) -> VoiceRequest:
     """Read an incoming-call webhook.
 

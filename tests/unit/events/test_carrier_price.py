@@ -21,3 +21,10 @@ def test_three_minutes_ten_of_a_bot_call_as_the_reference_works_it_out() -> None
 
 def test_each_stream_of_a_resumed_call_is_rounded_by_itself() -> None:
     assert carrier_microusd(call_seconds=50, stream_seconds=[20, 25]) == 8_500 + 2 * 4_000
+
+
+def test_a_transfer_pays_the_leg_it_dialled() -> None:
+    prices = [
+        carrier_microusd(call_seconds=90, stream_seconds=[], transfer_seconds=n) for n in (0, 61)
+    ]
+    assert prices[1] - prices[0] == 2 * 14_000
