@@ -215,7 +215,7 @@ def _numbers() -> Iterator[Result]:
             f"number {number.number_e164}",
             "failed",
             "its call policy has not been reviewed, so calls are declined",
-            "Have the policy reviewed and set its review date.",
+            "Have it reviewed, then use “Mark as reviewed” in the list of call policies.",
         )
     unrendered = live.filter(policy__wordings__audio_mulaw__isnull=True).distinct()[:20]
     for number in unrendered:

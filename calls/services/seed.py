@@ -91,7 +91,7 @@ def _example_policy(organisation: Organisation) -> None:
         recording_consent=CallPolicy.Consent.NOTICE,
         opt_out_words=["stop calling me", "take me off your list"],
         is_default=True,
-        source="An example. Have it reviewed by your counsel, then set the review date.",
+        source="An example. Have it reviewed by your counsel, then mark it as reviewed.",
     )
     PolicyWording.objects.bulk_create(
         PolicyWording(policy=policy, language=language, text=text)
