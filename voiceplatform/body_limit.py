@@ -17,7 +17,13 @@ ASGIApp = Callable[..., Awaitable[None]]
 TOO_LARGE = b"The request body is too large.\n"
 
 
-async def _refuse(send: Send) -> None:
+async def _refuse(receive: Receive, send: Send, *, patience_bytes: int) -> None:
+    """Answer 413, after taking in the rest if it is small: else a reset may overtake the answer."""
+    more = True
+    while more and patience_bytes > 0:
+        message = await receive()
+        patience_bytes -= len(message.get("body", b""))
+        more = bool(message.get("more_body", False))
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(TOO_LARGE)).encode("ascii")),
@@ -30,7 +36,7 @@ async def _refuse(send: Send) -> None:
 def with_body_limit(inner: ASGIApp, *, prefix: str, limit_bytes: int) -> ASGIApp:
     """Return ``inner`` with bodies over ``limit_bytes`` answered 413 on paths under ``prefix``.
 
-    A length that is announced is refused unread; one that is not, as soon as it is exceeded.
+    Nothing of them is kept, and of what is far over the limit little is even read.
     """
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -38,10 +44,11 @@ def with_body_limit(inner: ASGIApp, *, prefix: str, limit_bytes: int) -> ASGIApp
             await inner(scope, receive, send)
             return
         lengths = [value for name, value in scope["headers"] if name.lower() == b"content-length"]
+        patience_bytes = 4 * limit_bytes
         if any(
             len(value) > 15 or not value.isdigit() or int(value) > limit_bytes for value in lengths
         ):
-            await _refuse(send)
+            await _refuse(receive, send, patience_bytes=patience_bytes)
             return
         read_bytes = 0
 
@@ -51,7 +58,8 @@ def with_body_limit(inner: ASGIApp, *, prefix: str, limit_bytes: int) -> ASGIApp
             read_bytes += len(message.get("body", b""))
             if read_bytes <= limit_bytes:
                 return message
-            await _refuse(send)
+            left = patience_bytes if message.get("more_body", False) else 0
+            await _refuse(receive, send, patience_bytes=left)
             # Django takes this for a client that is gone: it answers nothing and forgets the body.
             return {"type": "http.disconnect"}
 

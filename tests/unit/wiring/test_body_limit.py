@@ -47,13 +47,14 @@ async def _ask(
     return statuses, taken
 
 
-async def test_an_announced_length_over_the_limit_is_refused_unread() -> None:
+async def test_an_announced_length_over_the_limit_is_refused_before_the_application() -> None:
     for length in (b"101", b"9" * 5000, b"-1", b""):
         assert await _ask([b"x"], length=length) == ([413], 0)
 
 
-async def test_a_body_of_unknown_length_is_refused_when_it_passes_the_limit() -> None:
-    assert await _ask([b"x" * 60] * 3) == ([413], 60)
+@pytest.mark.parametrize("chunks", [2, 3, 1000])
+async def test_a_body_of_unknown_length_is_refused_when_it_passes_the_limit(chunks: int) -> None:
+    assert await _ask([b"x" * 60] * chunks) == ([413], 60)
 
 
 async def test_a_body_within_the_limit_and_other_paths_pass() -> None:
