@@ -174,7 +174,7 @@ class DrainingServer(OwnSignals):
         log.info("draining", live_calls=live.active_count(), seconds=self._drain_seconds)
         try:
             async with asyncio.timeout(self._drain_seconds):
-                await live.wait_until_idle()
+                await live.wait_until_drained()
         except TimeoutError:
             log.warning("drain time is over", live_calls=live.active_count())
             await self._end_now()

@@ -31,6 +31,8 @@ from calls.telephony.addresses import stream_url
 from calls.telephony.twilio_client import hang_up
 from tools.spec import ToolResult
 
+NEXT_STEP_SECONDS = 5.0  # Twilio asks for it at once
+
 log = structlog.get_logger(__name__)
 
 
@@ -161,6 +163,8 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
                 await asyncio.gather(writer, began, return_exceptions=True)
                 await self._store_end(ticket, ended, journal)
             finally:
+                if not ended.call_over:
+                    live.expect(plan.call_id, NEXT_STEP_SECONDS)
                 # Whatever the database did: a call that is over must not count as live.
                 live.leave(entry)
 

@@ -35,6 +35,7 @@ class LiveCalls:
     def __init__(self) -> None:
         self._calls: set[LiveCall] = set()
         self._waiters: set[asyncio.Future[None]] = set()
+        self._expected: dict[str, asyncio.TimerHandle] = {}
         self._draining = False
         self._ending = False
 
@@ -45,12 +46,32 @@ class LiveCalls:
         and must not raise. Entering while draining is allowed: refusing is the consumer's choice.
         """
         call = LiveCall(end_now, name)
+        self.expect_no_more(name)
         self._calls.add(call)
         return call
 
     def leave(self, call: LiveCall) -> None:
         """Count one less; a second call for the same entry does nothing."""
         self._calls.discard(call)
+        self._wake()
+
+    def expect(self, name: str, seconds: float) -> None:
+        """Note that a call is on although it has no entry now; it is forgotten after ``seconds``.
+
+        A call between two streams would otherwise be lost to a process that ends in that moment.
+        """
+        self.expect_no_more(name)
+        loop = asyncio.get_running_loop()
+        self._expected[name] = loop.call_later(seconds, self.expect_no_more, name)
+
+    def expect_no_more(self, name: str) -> None:
+        """Note that a call is over, or gone elsewhere."""
+        timer = self._expected.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+            self._wake()
+
+    def _wake(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -74,6 +95,11 @@ class LiveCalls:
     async def wait_until_idle(self) -> None:
         """Return once no call is live, at once when none is. Cancel it to stop waiting."""
         while self._calls:
+            await self._next_leave()
+
+    async def wait_until_drained(self) -> None:
+        """Return once no call is live and none is expected. Cancel it to stop waiting."""
+        while self._calls or self._expected:
             await self._next_leave()
 
     async def wait_until_left(self, name: str) -> None:
@@ -106,4 +132,7 @@ is_draining = _process.is_draining
 is_ending = _process.is_ending
 wait_until_idle = _process.wait_until_idle
 wait_until_left = _process.wait_until_left
+wait_until_drained = _process.wait_until_drained
+expect = _process.expect
+expect_no_more = _process.expect_no_more
 end_all_now = _process.end_all_now

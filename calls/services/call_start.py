@@ -23,6 +23,7 @@ from calls.wire.twilio_voice import VoiceRequest
 from voiceplatform.base.phones import normalised
 
 TOKEN_SECONDS = 60
+SPOKEN_CHARACTERS_PER_SECOND = 8  # slow speech; half of the usual pace
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +50,13 @@ def media_token(call: Call) -> str:
     return urlsafe_b64encode(digest[:24]).decode()
 
 
-def token_expiry() -> datetime:
-    """Return when a token handed out now stops opening a socket."""
-    return timezone.now() + timedelta(seconds=TOKEN_SECONDS)
+def token_expiry(say_first: str = "") -> datetime:
+    """Return when a token handed out now stops opening a socket.
+
+    Twilio opens it only after it has spoken ``say_first``.
+    """
+    speaking_seconds = len(say_first) / SPOKEN_CHARACTERS_PER_SECOND
+    return timezone.now() + timedelta(seconds=TOKEN_SECONDS + speaking_seconds)
 
 
 def _facts(number: PhoneNumber | None) -> NumberFacts | None:
@@ -141,7 +146,9 @@ def _insert(
             caller=request.caller,
             callee=request.callee,
             stream_count=1,
-            media_token_expires_at=token_expiry(),
+            media_token_expires_at=token_expiry(
+                wording.text if wording is not None and spoken_by_twilio else ""
+            ),
             next_step={"kind": "resume"},
             policy_wording=wording,
             # Once Twilio has been told to speak the line, no stream plays it again.

@@ -40,6 +40,7 @@ from calls.telephony.security import form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
 
 MAX_BODY_BYTES = 65_536
+STREAM_COMES_SECONDS = 10.0  # from our TwiML to the handshake, with one that is tried again
 STREAM_END_SECONDS = 2.0  # of silence for the caller at most
 HAND_OVER_SECONDS = 0.4  # the server looks ten times a second whether it is to exit
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
@@ -131,6 +132,7 @@ def signed(view: SignedView[P]) -> View[P]:
 
 
 def _bridge_twiml(call: Call, start: CallStart | None = None) -> HttpResponse:
+    live.expect(str(call.pk), STREAM_COMES_SECONDS)
     return _twiml(
         twilio_voice.connect_stream(
             stream_url=stream_url(media_path(call.pk, media_token(call))),
@@ -150,7 +152,11 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         # Twilio tries again, then asks the number's fallback: another instance or the old stack.
         return _try_again("this instance is shutting down")
     start = await in_database(
-        call_start, request=request, account=account, live_calls=live.active_count()
+        call_start,
+        request=request,
+        account=account,
+        # Calls whose stream is on its way count: a burst must not pass the ceiling unseen.
+        live_calls=live.active_count() + len(pool),
     )
     if start.answer == "busy":
         return _twiml(twilio_voice.reject_busy())
@@ -208,6 +214,7 @@ async def after_dial(form: Form, account: TwilioAccount, call_id: UUID) -> HttpR
 
 def _next_twiml(outcome: CallNext) -> HttpResponse:
     call = outcome.call
+    live.expect_no_more(str(call.pk))
     if outcome.step == "resume":
         return _bridge_twiml(call)
     if outcome.step == "dial":
@@ -231,6 +238,7 @@ async def status(form: Form, account: TwilioAccount) -> HttpResponse:
     if call is None:
         return HttpResponse(status=404)
     if call.status == Call.Status.ENDED:
+        live.expect_no_more(str(call.pk))
         pool.discard(str(call.pk))  # prepared for a stream that will never come (trap T23)
     return HttpResponse(status=204)
 

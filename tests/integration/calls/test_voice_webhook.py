@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ import pytest
 from calls.media import live
 from calls.media.database import in_database
 from calls.models import Call, CallPolicy, PhoneNumber
+from calls.services.call_start import token_expiry
 from calls.standins.twiml import parse_twiml
 from tests import factories
 from tests.integration.calls.rig import (
@@ -344,3 +346,16 @@ async def test_odd_callers_are_kept_as_text(rig: Rig) -> None:
         assert (await rig.voice(From=caller)).status == 200
     callers = await in_database(lambda: set(Call.objects.values_list("caller", flat=True)))
     assert callers == {"anonymous", "client:böb", "sip:user@host;x=1", "", "x" * 80}
+
+
+async def test_calls_whose_stream_is_on_its_way_count_against_the_ceiling(
+    rig: Rig, settings: Any
+) -> None:
+    settings.MAX_CONCURRENT_CALLS = 2
+    bodies = [(await rig.voice()).body for _ in range(3)]
+    assert ["<Stream" in body for body in bodies] == [True, True, False]
+    assert "<Reject" in bodies[2]
+
+
+def test_a_token_outlives_the_line_that_twilio_speaks_first() -> None:
+    assert token_expiry("x" * 800) - token_expiry() > timedelta(seconds=90)

@@ -88,3 +88,37 @@ def test_the_module_is_the_process_registry() -> None:
     live.leave(entry)
     assert live.active_count() == before
     assert live.is_draining() is False
+
+
+async def test_t30_a_call_between_two_streams_holds_the_drain_up() -> None:
+    calls = LiveCalls()
+    calls.expect("a", 60)
+    drained = asyncio.create_task(calls.wait_until_drained())
+    await calls.wait_until_idle()  # it has no stream now
+    entry = calls.enter(name="a")
+    await asyncio.sleep(0)
+    assert not drained.done()
+    calls.expect("a", 60)
+    calls.leave(entry)
+    await asyncio.sleep(0)
+    assert not drained.done()
+    calls.expect_no_more("a")
+    await drained
+
+
+async def test_a_call_that_does_not_come_is_expected_for_its_time_only() -> None:
+    calls = LiveCalls()
+    calls.expect("a", 0.0)
+    await calls.wait_until_drained()
+    calls.expect_no_more("unknown")
+
+
+async def test_one_name_can_be_waited_for_among_others() -> None:
+    calls = LiveCalls()
+    first, other = calls.enter(name="a"), calls.enter(name="b")
+    left = asyncio.create_task(calls.wait_until_left("a"))
+    await asyncio.sleep(0)
+    calls.leave(first)
+    await left
+    await calls.wait_until_left("never")
+    calls.leave(other)
