@@ -28,7 +28,7 @@ from assistants.wire.files import step
 from tools.spec import POSTED_KINDS
 
 LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_E164: Final = re.compile(r"\+[1-9]\d{6,14}")
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
 _INSTEAD: Final[Mapping[str, str]] = {
     "apiRequest": "put a small tool server in front of the address and make it a function tool",

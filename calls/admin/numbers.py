@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
+from voiceplatform.base.phones import is_e164
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
 
 _OPEN_ROUTES = frozenset({PhoneNumber.Route.DIRECT, PhoneNumber.Route.CANARY})
@@ -23,12 +24,18 @@ _OPEN_ROUTES = frozenset({PhoneNumber.Route.DIRECT, PhoneNumber.Route.CANARY})
 class PhoneNumberForm(ScopedForm):
     """A number; says in words what the database would refuse."""
 
-    number_e164 = forms.RegexField(
-        regex=r"^\+[1-9][0-9]{6,14}$",
+    number_e164 = forms.CharField(
         label="Number",
         widget=UnfoldAdminTextInputWidget,
         help_text="With country code and without blanks, e.g. +15551230100.",
     )
+
+    def clean_number_e164(self) -> str:
+        """Take E.164 only."""
+        number = str(self.cleaned_data["number_e164"])
+        if not is_e164(number):
+            raise forms.ValidationError("Enter a number in the form +15551230100.")
+        return number
 
     def clean(self) -> dict[str, Any]:
         """Require assistant and reviewed policy where we answer (design.md 11), and ceilings."""

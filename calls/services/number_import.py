@@ -7,7 +7,6 @@ credentials in an export are not stored, because the account here has its own.
 from __future__ import annotations
 
 import datetime as dt
-import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +14,8 @@ from typing import Any
 from assistants.models import Assistant
 from calls.models import PhoneNumber, TwilioAccount
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.phones import is_e164
 from voiceplatform.base.services import audit_write
-
-_E164 = re.compile(r"\+[1-9]\d{6,14}")
 
 
 def number_import(
@@ -78,7 +76,7 @@ def _account(
     organisation: Organisation, document: Mapping[str, Any], number_e164: str
 ) -> tuple[TwilioAccount | None, str]:
     """Return the account that the number belongs to, or None and why it is refused."""
-    if not _E164.fullmatch(number_e164):
+    if not is_e164(number_e164):
         return None, "its number is not in the form +15550100001. Fix: correct `number`"
     if document.get("provider") not in (None, "twilio"):
         return None, (

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import phonenumbers
+
+# ASCII digits: `\d` would take those of every script.
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def is_e164(text: str) -> bool:
+    """Tell whether ``text`` has the form of E.164; that says nothing of who would answer."""
+    return bool(_E164.fullmatch(text))
 
 
 def normalised(text: str) -> str:
