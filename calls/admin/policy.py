@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from unfold.admin import StackedInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from calls.models import CallPolicy, PolicyWording
+from calls.models import Call, CallPolicy, PolicyWording
 from calls.services.policy_review import policy_review, policy_unreview
 from voiceplatform.base.scoped_admin import (
     OrganisationScoped,
@@ -28,6 +28,8 @@ _CAUTION = (
     "Wordings and rules here are examples. Have them reviewed by your own counsel before a number "
     "uses them, then mark the policy as reviewed."
 )
+
+_SPOKEN = {"text", "language"}
 
 
 class CallPolicyForm(ScopedForm):
@@ -56,10 +58,37 @@ class CallPolicyForm(ScopedForm):
         return cleaned
 
 
+class WordingForm(ScopedForm):
+    """A line; what callers have heard stays as they have heard it."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to rewrite evidence: calls point to the row that was played to them."""
+        cleaned = super().clean()
+        if (
+            _SPOKEN & set(self.changed_data)
+            and not self.instance._state.adding
+            and Call.objects.filter(policy_wording=self.instance).exists()
+        ):
+            self.add_error(
+                "text",
+                "Callers have heard this version, so it is kept as evidence. Fix: leave it as it "
+                "is and add the new text with a higher version.",
+            )
+        return cleaned
+
+
+def _forget_audio(wording: PolicyWording) -> None:
+    """Drop audio that no longer says what the text says."""
+    wording.audio_mulaw = None
+    wording.rendered_at = None
+    wording.render_error = ""
+
+
 class WordingInline(OrganisationScoped, StackedInline):  # type: ignore[misc]  # unfold has no types
     """Lines of a policy."""
 
     model = PolicyWording
+    form = WordingForm
     organisation_path = "policy__organisation"
     extra = 0
     fields = ("language", "version", "text", "rendered_at", "render_error")
@@ -140,7 +169,10 @@ class CallPolicyAdmin(ScopedAdmin):
         super().save_model(request, obj, form, change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Take the review mark away when a line changes."""
+        """Take the review mark away when a line changes, and the line's audio."""
+        for changed in formset.initial_forms:
+            if isinstance(changed.instance, PolicyWording) and _SPOKEN & set(changed.changed_data):
+                _forget_audio(changed.instance)
         super().save_formset(request, form, formset, change)
         if formset.has_changed() and change:
             policy_unreview(policy=form.instance)
@@ -158,6 +190,7 @@ class CallPolicyAdmin(ScopedAdmin):
 class PolicyWordingAdmin(ScopedAdmin):
     """The line that is played, per language and version."""
 
+    form = WordingForm
     organisation_path = "policy__organisation"
     list_display = ("policy", "language", "version", "excerpt", "audio_state", "rendered_at")
     list_filter = ("language", ("policy", ScopedRelatedFilter))
@@ -189,10 +222,22 @@ class PolicyWordingAdmin(ScopedAdmin):
         return "ready" if getattr(obj, "has_audio", 0) else "not rendered"
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Drop audio that no longer says what the text says, and the policy's review mark."""
-        if change and {"text", "language"} & set(form.changed_data):
-            obj.audio_mulaw = None
-            obj.rendered_at = None
-            obj.render_error = ""
+        """Drop audio that no longer says what the text says, and the policy's review mark.
+
+        A new line counts as well: the newest version is the one that is played.
+        """
+        if form.changed_data:
+            _forget_audio(obj)
             policy_unreview(policy=obj.policy)
         super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Take the review mark away: another line is played now, or none."""
+        policy_unreview(policy=obj.policy)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Take the review marks away."""
+        for obj in queryset:
+            policy_unreview(policy=obj.policy)
+        super().delete_queryset(request, queryset)
