@@ -73,6 +73,9 @@ class Child:
 
         With ``reports_ready`` a pipe's write end goes to it as ``--ready-fd N``, and ``ready_fd``
         is the end to read: one byte when it listens, end of file when it died before.
+
+        Raises:
+            OSError, subprocess.SubprocessError: the machine has no process or memory to give.
         """
         command = list(self.command)
         inherited = list(self.descriptors)
@@ -92,6 +95,11 @@ class Child:
                 # The supervisor has one thread, so running Python between fork and exec is safe.
                 preexec_fn=before_exec(),
             )
+        except (OSError, subprocess.SubprocessError):
+            if self.ready_fd is not None:
+                os.close(self.ready_fd)
+                self.ready_fd = None
+            raise
         finally:
             if write_end is not None:
                 os.close(write_end)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -201,7 +202,21 @@ class Supervisor:
             if end is not None:
                 self._on_death(child, *end, now=now)
             if child.restart_at is not None and child.restart_at <= now:
-                child.start(now)
+                self._restart(child, now)
+
+    def _restart(self, child: Child, now: float) -> None:
+        """Start a child again; a machine that is out of processes must not cost the live calls."""
+        try:
+            child.start(now)
+        except (OSError, subprocess.SubprocessError) as error:
+            pause = child.backoff.pause_after(0.0)
+            child.restart_at = now + pause
+            log.error(
+                "child not started",
+                child=child.name,
+                error=type(error).__name__,
+                restart_in_s=pause,
+            )
 
     def _on_death(self, child: Child, code: int, life_seconds: float, *, now: float) -> None:
         if child.ready_fd is not None:

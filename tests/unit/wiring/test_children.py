@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NoReturn
+
 import pytest
 
-from voiceplatform.supervisor.children import Backoff, reason
+from voiceplatform.supervisor.children import Backoff, Child, reason
+from voiceplatform.supervisor.core import Parts, Supervisor
 
 pytestmark = pytest.mark.unit
 
@@ -34,3 +38,19 @@ def test_a_life_of_thirty_seconds_begins_anew() -> None:
 )
 def test_reason(code: int, words: str) -> None:
     assert reason(code) == words
+
+
+def test_a_machine_out_of_processes_is_asked_again_and_keeps_what_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise BlockingIOError("no process to give")
+
+    monkeypatch.setattr("voiceplatform.supervisor.children.subprocess.Popen", refuse)
+    child = Child("web", ["true"], {}, Path("/"), reports_ready=True)
+    parts = Parts(child, child, child, child, child, None, Path("/none"), None)
+    supervisor = Supervisor(parts, admin_url="", drain_seconds=0)
+    for pause in (0.1, 0.2):
+        supervisor._restart(child, now=5.0)
+        assert (child.running, child.ready_fd) == (False, None)
+        assert child.restart_at == pytest.approx(5.0 + pause)
