@@ -39,10 +39,10 @@ _poke_waits = threading.Event()
 class Destination:
     """Where an event goes. ``secret_header`` carries the secret as Vapi's clients expect it."""
 
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = 20.0
-    signing_secret: str = ""
+    signing_secret: str = field(default="", repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""

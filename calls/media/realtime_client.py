@@ -7,7 +7,7 @@ and without the proxy variables of the environment.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -26,7 +26,7 @@ class Endpoint:
     url: str
     dialect: Dialect
     model: str
-    api_key: str
+    api_key: str = field(repr=False)
     safety_identifier: str = ""
 
     def address(self) -> str:

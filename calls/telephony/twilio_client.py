@@ -7,7 +7,7 @@ delete a number.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from requests import RequestException
@@ -30,7 +30,7 @@ class TwilioAccess:
     """What it takes to act for an account."""
 
     account_sid: str
-    auth_token: str
+    auth_token: str = field(repr=False)
     api_base_url: str = ""
 
 
