@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -46,6 +47,10 @@ def media_open(
     if draining and call.stream_count < 2:
         raise MediaRefused("this process is shutting down")
     now = timezone.now()
+    changes: dict[str, Any] = {"media_token_used_at": now}
+    if call.next_step.get("why"):
+        # This stream is told why; a later one resumes for a reason of its own.
+        changes["next_step"] = {"kind": "resume"}
     taken = (
         Call.objects.filter(
             pk=call.pk,
@@ -54,7 +59,7 @@ def media_open(
             stream_count=call.stream_count,
         )
         .exclude(status=Call.Status.ENDED)
-        .update(media_token_used_at=now)
+        .update(**changes)
     )
     if not taken:
         raise MediaRefused("the token has been used, or has expired, or the call is over")

@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from calls.models import Call
 from calls.services.call_plan import plan_for
+from calls.services.call_start import media_token, token_expiry
+from calls.services.media_open import media_open
 from tests import factories
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -48,3 +50,17 @@ def test_silence_and_the_gap_between_streams_count_against_the_ceiling(db: None)
     call = _second_stream(started_at=timezone.now() - timedelta(minutes=9))
     factories.make_turn(call, ordinal=0, text="Hello", started_ms=1_000, ended_ms=2_000)
     assert 9 * 60_000 <= plan_for(call).elapsed_ms < 10 * 60_000
+
+
+def test_only_the_next_stream_is_told_that_the_transfer_failed(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.services.media_open.stream_signature_valid", lambda *_: True)
+    call = _second_stream(
+        next_step={"kind": "resume", "why": "transfer-failed"},
+        media_token_expires_at=token_expiry(),
+    )
+    ticket = media_open(call_id=str(call.pk), token=media_token(call), url="", signature="")
+    assert ticket.plan.resume_reason == "transfer-failed"
+    call.refresh_from_db()
+    assert call.next_step == {"kind": "resume"}
