@@ -13,8 +13,9 @@ from django.utils.safestring import SafeString
 from tools import services
 from tools.exceptions import ToolInUse
 from tools.models import Tool
+from tools.selectors import tool_users
 from voiceplatform.base.admin import pretty_json
-from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, badge
+from voiceplatform.base.scoped_admin import RetiredRowsAdmin, ScopedForm, badge
 
 _EDITED = (
     *("name", "description", "parameters", "server_url", "server_secret"),
@@ -67,7 +68,7 @@ _function_name = forms.RegexField(regex=r"^[a-zA-Z0-9_-]{1,64}$").validators[0]
 
 
 @admin.register(Tool)
-class ToolAdmin(ScopedAdmin):
+class ToolAdmin(RetiredRowsAdmin):
     """Saved and inline tools."""
 
     form = ToolForm
@@ -124,25 +125,13 @@ class ToolAdmin(ScopedAdmin):
         fields = super().get_readonly_fields(request, obj)
         return [*fields, "type"] if obj is not None else fields
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse inline and deleted tools: their home is an assistant's revision, or nowhere."""
-        allowed = bool(super().has_change_permission(request, obj))
-        return allowed and (obj is None or not (obj.is_inline or obj.deleted_at))
+    def is_open(self, obj: Any) -> bool:
+        """Leave out inline tools: their home is an assistant's revision."""
+        return super().is_open(obj) and not obj.is_inline
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse inline and deleted tools."""
-        allowed = bool(super().has_delete_permission(request, obj))
-        return allowed and (obj is None or not (obj.is_inline or obj.deleted_at))
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Ask for confirmation without Django's look at foreign keys: nothing is torn away."""
-        return [str(obj) for obj in objs], {}, set(), []
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Delete one by one, with the reason when it is refused."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
+    def users_of(self, obj: Any) -> list[str]:
+        """Return the assistants that have it."""
+        return tool_users(obj)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Write through the service, which keeps the document and the columns together."""

@@ -25,7 +25,7 @@ from assistants import services
 from assistants.admin.imports import ImportUploadMixin
 from assistants.exceptions import AssistantInUse
 from assistants.models import Assistant, AssistantRevision, RevisionTool
-from assistants.selectors import revision_tools
+from assistants.selectors import assistant_users, revision_tools
 from assistants.wire.vapi_config import REALTIME_VOICES
 from tools.models import Tool
 from tools.services import url_host
@@ -33,7 +33,7 @@ from voiceplatform.base.admin import pretty_json
 from voiceplatform.base.scoped_admin import (
     ReadOnlyAdmin,
     ReadOnlyInline,
-    ScopedAdmin,
+    RetiredRowsAdmin,
     ScopedForm,
     badge,
     visible_choices,
@@ -149,7 +149,7 @@ class AssistantForm(ScopedForm):
 
 
 @admin.register(Assistant)
-class AssistantAdmin(ImportUploadMixin, ScopedAdmin):
+class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
     """Assistants with their current revision."""
 
     form = AssistantForm
@@ -248,25 +248,9 @@ class AssistantAdmin(ImportUploadMixin, ScopedAdmin):
         fields = super().get_readonly_fields(request, obj)
         return [*fields, "id", "created_at", "updated_at", "document_shown"]
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse deleted assistants."""
-        allowed = bool(super().has_change_permission(request, obj))
-        return allowed and (obj is None or obj.deleted_at is None)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse deleted assistants."""
-        allowed = bool(super().has_delete_permission(request, obj))
-        return allowed and (obj is None or obj.deleted_at is None)
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Delete one by one, with the reason when it is refused."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Ask for confirmation; revisions stay, because past calls point at them."""
-        return [str(obj) for obj in objs], {}, set(), []
+    def users_of(self, obj: Any) -> list[str]:
+        """Return the numbers that it answers."""
+        return assistant_users(obj)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Publish what changed as the next revision."""

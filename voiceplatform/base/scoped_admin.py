@@ -236,6 +236,39 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
         super().delete_queryset(request, queryset)
 
 
+class RetiredRowsAdmin(ScopedAdmin):
+    """Rows that a service marks as deleted, one by one, because past calls need them."""
+
+    def is_open(self, obj: Any) -> bool:
+        """Tell whether a row may be changed and deleted here: not once it is deleted."""
+        return obj.deleted_at is None
+
+    def users_of(self, obj: Any) -> list[str]:
+        """Return the names of what uses a row; while there are any it cannot be deleted."""
+        raise NotImplementedError
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse rows that are not open."""
+        allowed = bool(super().has_change_permission(request, obj))
+        return allowed and (obj is None or self.is_open(obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse rows that are not open."""
+        allowed = bool(super().has_delete_permission(request, obj))
+        return allowed and (obj is None or self.is_open(obj))
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Delete one by one, with the reason when it is refused."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Ask for confirmation without Django's look at foreign keys: nothing is torn away."""
+        users = [user for obj in objs for user in self.users_of(obj)]
+        return [str(obj) for obj in objs], {}, set(), users
+
+
 class ReadOnly:
     """Mixin for rows that a machine writes: they can be looked at and nothing else."""
 
