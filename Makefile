@@ -1,4 +1,4 @@
-# The commands of this repository; `make` alone lists them. What each promises: docs/operations.md.
+# The commands of this repository; `make` alone lists them. How an instance runs: docs/operations.md.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

@@ -51,7 +51,6 @@ FIELD_ENCRYPTION_KEYS = [
 INSTALLED_APPS = [
     "daphne",
     "unfold",
-    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

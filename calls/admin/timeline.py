@@ -102,7 +102,6 @@ class Timeline:
     left: int
     plot_right: float
     axis_y: float
-    total_ms: int
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
     lanes: tuple[Lane, ...]
@@ -132,7 +131,6 @@ def draw(spans: Sequence[Span], total_ms: int = 0) -> Timeline | None:
         left=_LEFT,
         plot_right=WIDTH - _RIGHT,
         axis_y=axis_y,
-        total_ms=total,
         bars=bars,
         ticks=_ticks(total, scale),
         lanes=tuple(
