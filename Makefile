@@ -41,8 +41,8 @@ chromium:
 	fix="apt-get update && apt-get install --yes --no-install-recommends chromium"; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing Chromium for the browser tests"; \
-	  export DEBIAN_FRONTEND=noninteractive; bash -c "$$fix" >/tmp/chromium-install.log 2>&1 \
-	    || { tail -20 /tmp/chromium-install.log >&2; exit 1; }; \
+	  export DEBIAN_FRONTEND=noninteractive; log=$$(mktemp); \
+	  bash -c "$$fix" >"$$log" 2>&1 || { tail -20 "$$log" >&2; exit 1; }; rm -f "$$log"; \
 	else \
 	  echo "the browser tests need Chromium. Fix: sudo sh -c '$$fix'" >&2; exit 1; \
 	fi

@@ -27,6 +27,7 @@ PURE = (
     "calls.telephony.next_step",
     "calls.numbers.route",
     "calls.money.rates",
+    "calls.money.carrier",
     "calls.events.retry",
     "calls.parity.measures",
 )
