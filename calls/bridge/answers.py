@@ -14,7 +14,7 @@ from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
 from calls.bridge.responses import Current, Request
 from calls.bridge.speech import Speech
 from calls.bridge.states import Realtime
-from calls.money.rates import response_microusd
+from calls.money.rates import response_microusd, response_tokens
 from calls.wire import realtime
 from tools.spec import Outcome, ToolSpec
 
@@ -246,6 +246,9 @@ class Answers(Speech):
         usage = response.get("usage")
         if isinstance(usage, dict):
             self.spend_microusd += response_microusd(usage, self.plan.price)
+            tokens_in, tokens_out = response_tokens(usage)
+            self.count("input_tokens", tokens_in)
+            self.count("output_tokens", tokens_out)
         if self.spend_microusd > self.plan.limits.max_spend_microusd and self._ending is None:
             self.metrics_note("ceiling", "spend")
             self._end_when_heard(EndCause.CEILING, now_ms, abortable=False)

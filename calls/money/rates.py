@@ -54,6 +54,11 @@ def _count(value: object, key: str) -> int:
     return number if isinstance(number, int) and 0 < number < 10**9 else 0
 
 
+def response_tokens(usage: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens of one response, (in, out); cached ones are counted in."""
+    return _count(usage, "input_tokens"), _count(usage, "output_tokens")
+
+
 def response_microusd(usage: Mapping[str, Any], price: ModelPrice) -> int:
     """Return what one response costs; ``usage`` as in ``response.done`` (9.4), all optional."""
     into, out = usage.get("input_token_details"), usage.get("output_token_details")

@@ -106,31 +106,61 @@ def transport_object(call: Call) -> dict[str, Any]:
 
 
 def costs(call: Call) -> list[dict[str, Any]]:
-    """Book everything on the model, as Vapi does for speech-to-speech (vapi.md 6.5)."""
-    usage = call.metrics if isinstance(call.metrics, dict) else {}
-    name = call.connection.model if call.connection else ""
+    """Book the model's part on the model, as Vapi does for speech-to-speech, and Twilio's on the
+    transport (vapi.md 6.5).
+    """
     if not call.cost_usd:
         return []
+    model, carrier = _cost_parts(call)
+    tokens_in, tokens_out = _tokens(call)
     return [
         {
+            "type": "transport",
+            "provider": "twilio",
+            "minutes": round(call.duration_seconds / 60, 4),
+            "cost": carrier,
+        },
+        {
             "type": "model",
-            "model": {"provider": "openai", "model": name},
-            "promptTokens": _count(usage.get("input_tokens")),
-            "completionTokens": _count(usage.get("output_tokens")),
-            "cost": float(call.cost_usd),
-        }
+            "model": {"provider": "openai", "model": call.connection.model}
+            if call.connection
+            else {"provider": "openai", "model": ""},
+            "promptTokens": tokens_in,
+            "completionTokens": tokens_out,
+            "cost": model,
+        },
     ]
 
 
 def cost_breakdown(call: Call) -> dict[str, Any]:
     """Return the same sum by part, the other parts zero (vapi.md 6.5)."""
-    total = float(call.cost_usd)
-    parts = dict.fromkeys(("transport", "stt", "tts", "vapi", "chat"), 0)
-    return {**parts, "llm": total, "total": total}
+    model, carrier = _cost_parts(call)
+    tokens_in, tokens_out = _tokens(call)
+    return {
+        **dict.fromkeys(("stt", "tts", "vapi", "chat"), 0),
+        "transport": carrier,
+        "llm": model,
+        "llmPromptTokens": tokens_in,
+        "llmCompletionTokens": tokens_out,
+        "total": float(call.cost_usd),
+    }
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+def _cost_parts(call: Call) -> tuple[float, float]:
+    """Return what the model and the carrier cost; all of it the model's where parts are unknown."""
+    parts = call.metrics.get("cost_usd")
+    if not isinstance(parts, dict):
+        return float(call.cost_usd), 0.0
+    return float(parts.get("model", 0)), float(parts.get("carrier", 0))
+
+
+def _tokens(call: Call) -> tuple[int, int]:
+    """Return the model's tokens, in and out, over all streams."""
+    counters = [stream.get("counters", {}) for stream in call.metrics.get("streams", [])]
+    return (
+        sum(each.get("input_tokens", 0) for each in counters),
+        sum(each.get("output_tokens", 0) for each in counters),
+    )
 
 
 def assistant_object(revision: AssistantRevision) -> dict[str, Any]:

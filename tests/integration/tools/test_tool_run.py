@@ -451,7 +451,8 @@ def test_v2_the_end_of_a_call_passes_the_sdk_s_models() -> None:
     )
     assert report.ended_reason == "customer-ended-call"
     assert report.call.cost_breakdown is None
-    assert report.costs[0].prompt_tokens == 0
+    assert [cost.type for cost in report.costs] == ["transport", "model"]
+    assert report.costs[1].prompt_tokens == 0
     assert [type(message).__name__ for message in report.artifact.messages].count(
         "ToolCallResultMessage"
     ) == 2
