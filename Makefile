@@ -52,10 +52,21 @@ lint: $(VENV)/.dev-stamp ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
-test: $(VENV)/.dev-stamp chromium lint ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
+# What speaks SQL of its own, or relies on locks and constraints, is run again on PostgreSQL; whole
+# calls in real time are not, they would only take the time twice (all of it passes there too:
+# `make test-postgres ON_POSTGRES=tests/integration`).
+ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy tools \
+  $(addprefix calls/test_,ends.py journal.py voice_webhook.py instance_commands.py))
+
+test: $(VENV)/.dev-stamp chromium ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
 	DATABASE_URL=sqlite:///:memory: $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks
+	@$(MAKE) --no-print-directory -j3 --output-sync=line lint test-sqlite test-postgres
+
+test-sqlite: $(VENV)/.dev-stamp
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --database=postgres -m "integration and django_db" tests/integration
+
+test-postgres: $(VENV)/.dev-stamp
+	$(BIN)/pytest -n 1 --database=postgres -m "integration and django_db" $(ON_POSTGRES)
 
 quick: $(VENV)/.dev-stamp ## the unit tier
 	$(BIN)/pytest -m unit tests/unit

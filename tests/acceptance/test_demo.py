@@ -209,8 +209,7 @@ def test_the_demo_first_time_and_again_and_stopped_by_ctrl_c(demo: tuple[Path, S
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (signal.SIGKILL, "valkey     ready"),
-        (signal.SIGTERM, "database   ready"),
+        # Every signal at every place is the drill's; here the hardest one.
         (signal.SIGKILL, "caller says"),
     ],
 )
