@@ -35,7 +35,7 @@ PLANTED = (
     '<a hx-get="/admin/planted" hx-trigger="load">x</a>'
     "<svg onload=\"window.planted='svg'\"></svg>"
 )
-ATTRIBUTES = "\" x-data x-init=\"window.planted='attribute'\" onmouseover=\"window.planted='o'\" \""
+ATTRIBUTES = '" x-data x-init="window.planted=\'attribute\'" onmouseover="window.planted=\'o\'" "'
 
 
 @pytest.fixture
