@@ -60,7 +60,7 @@ ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy tool
 
 test: $(VENV)/.dev-stamp chromium ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
 	DATABASE_URL=sqlite:///:memory: $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks
-	@$(MAKE) --no-print-directory -j3 --output-sync=line lint test-sqlite test-postgres
+	@$(MAKE) --no-print-directory -j3 lint test-sqlite test-postgres
 
 test-sqlite: $(VENV)/.dev-stamp
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
