@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -48,8 +49,11 @@ FIELD_ENCRYPTION_KEYS = [
     key for key in _key("FIELD_ENCRYPTION_KEYS", "field_encryption_keys").split(",") if key.strip()
 ]
 
+# Only `runserver` needs the app; every other process would import Twisted for nothing.
+_RUNSERVER_APPS = ["daphne"] if sys.argv[1:2] == ["runserver"] else []
+
 INSTALLED_APPS = [
-    "daphne",
+    *_RUNSERVER_APPS,
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
