@@ -31,13 +31,13 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 
-FIRST_CALL_ENDED = "ended: assistant-ended-call"
+FIRST_CALL_ENDED = "ended: assistant-forwarded-call"
 # Per call: what design.md 3 promises in the last line.
 NUMBERS = ("turns", "tool_calls", "first_word_ms", "turn_latency_p50_ms", "turn_latency_p95_ms")
 SCRIPT = {
+    "transfer": ("assistant-forwarded-call", 1, 4),
     "booking": ("assistant-ended-call", 3, 3),
     "barge_in": ("customer-ended-call", 0, 3),
-    "transfer": ("assistant-forwarded-call", 1, 4),
 }
 
 

@@ -46,9 +46,10 @@ RECEPTION, DESK = "harbour-dental.json", "transfer-desk.json"
 NUMBERS = {RECEPTION: "+15550100002", DESK: "+15550100003"}
 # (sample, scenario, what the caller does)
 CALLS = (
+    # The shortest first: somebody is waiting to see a finished call.
+    (DESK, "transfer", "asks for a person"),
     (RECEPTION, "booking", "books an appointment: two tool calls"),
     (RECEPTION, "barge_in", "talks over the agent"),
-    (DESK, "transfer", "asks for a person"),
 )
 
 
