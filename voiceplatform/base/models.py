@@ -95,6 +95,7 @@ class ApiKey(OrganisationOwned):
     scopes = models.JSONField(default=list, help_text='e.g. ["read", "write"]')
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never")
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -103,6 +104,29 @@ class ApiKey(OrganisationOwned):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class UnknownRoute(OrganisationOwned):
+    """A Vapi route that a customer's scripts asked for and this platform does not have."""
+
+    method = models.CharField(max_length=10)
+    route = models.CharField(max_length=200, help_text="The path with ids replaced by {id}")
+    count = models.PositiveIntegerField(default=0)
+    first_at = models.DateTimeField(auto_now_add=True)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-last_at",)
+        verbose_name = "route your scripts called that we lack"
+        verbose_name_plural = "routes your scripts called that we lack"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organisation", "method", "route"), name="unknown_route_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route}"
 
 
 class Job(OrganisationOwned):

@@ -29,6 +29,22 @@ class Assistant(OrganisationOwned):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     deleted_at = models.DateTimeField(null=True, blank=True)
+    draft_revision = models.ForeignKey(
+        "AssistantRevision",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Newest revision that answers no call yet; empty: nothing waits to be published",
+    )
+    imported_revision = models.ForeignKey(
+        "AssistantRevision",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="What the last import brought; tells whether both sides changed since",
+    )
 
     class Meta:
         ordering = ("name", "id")
@@ -69,6 +85,10 @@ class AssistantRevision(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     source = models.CharField(max_length=40, help_text="import, api, admin or seed")
+    author = models.CharField(
+        max_length=200, blank=True, help_text="user:name, key:prefix, or system"
+    )
+    note = models.CharField(max_length=500, blank=True, help_text="Why, in the author's words")
     instructions = models.TextField(blank=True)
     first_message = models.TextField(blank=True)
     first_message_mode = models.CharField(
@@ -127,67 +147,3 @@ class RevisionTool(models.Model):
 
     def __str__(self) -> str:
         return f"{self.revision}: {self.tool}"
-
-
-class ImportRun(OrganisationOwned):
-    """One import of exported files, or the preview of one."""
-
-    class State(models.TextChoices):
-        """A preview becomes an import when a person confirms it."""
-
-        PREVIEW = "preview"
-        DONE = "done"
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    state = models.CharField(max_length=8, choices=State, default=State.DONE)
-    source = models.CharField(max_length=20, help_text="command or upload")
-    created_at = models.DateTimeField(auto_now_add=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    objects_json = models.JSONField(
-        default=list, blank=True, help_text="Each object with its outcome, in the order of files"
-    )
-    files = EncryptedJSONField(
-        null=True, blank=True, help_text="Uploaded files of a preview, until it is confirmed"
-    )
-
-    class Meta:
-        ordering = ("-created_at",)
-        indexes = (models.Index(fields=("organisation", "-created_at"), name="import_run_list"),)
-        constraints = (
-            models.CheckConstraint(
-                condition=Q(state__in=("preview", "done")), name="import_run_state_known"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"import of {self.created_at:%Y-%m-%d %H:%M}"
-
-
-class Finding(models.Model):
-    """What an import said about one place of one object; never a secret value."""
-
-    class State(models.TextChoices):
-        """How far a field works here (design.md 3)."""
-
-        MAPPED = "mapped", "works as before"
-        MAPPED_LOSSY = "mapped-lossy", "works differently"
-        CALLER_AUDIBLE = "caller-audible", "callers hear it"
-        KEPT = "kept", "stored only"
-        UNSUPPORTED = "unsupported", "does not work yet"
-        SECRET_MISSING = "secret-missing", "a secret is missing"
-        INVALID = "invalid", "needs a correction"
-
-    run = models.ForeignKey(ImportRun, on_delete=models.CASCADE, related_name="findings")
-    object_number = models.PositiveIntegerField(help_text="Position in the run's objects")
-    path = models.CharField(max_length=500, help_text="JSON path in the object")
-    state = models.CharField(max_length=14, choices=State)
-    message = models.TextField()
-
-    class Meta:
-        ordering = ("run", "object_number", "id")
-        indexes = (models.Index(fields=("run", "state"), name="finding_by_state"),)
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.state}"
