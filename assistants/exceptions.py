@@ -2,7 +2,8 @@
 
 AssistantError
 ├── RevisionIsImmutable   publish a new revision instead
-└── AssistantInUse        point the phone numbers elsewhere, then delete it
+├── AssistantInUse        point the phone numbers elsewhere, then delete it
+└── SquadInUse            point the phone numbers elsewhere, then delete it
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class RevisionIsImmutable(AssistantError):
 
 class AssistantInUse(AssistantError):
     """Something, e.g. a phone number, still answers with the assistant."""
+
+
+class SquadInUse(AssistantError):
+    """A phone number still answers with the squad."""

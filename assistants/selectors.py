@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import PROTECT, QuerySet
 
-from assistants.models import Assistant, AssistantRevision
+from assistants.models import Assistant, AssistantRevision, Squad, StoredResource
+from assistants.wire.vapi_squad import assistant_ids
 from voiceplatform.base.models import Organisation
 
 
@@ -24,7 +27,48 @@ def assistant_users(assistant: Assistant) -> list[str]:
         if relation.on_delete is PROTECT and model is not AssistantRevision:
             rows = model._default_manager.filter(**{relation.field.name: assistant})
             users += [str(row) for row in rows[:5]]
+    users += [
+        f"squad {squad}"
+        for squad in squad_list(assistant.organisation).defer("document")
+        if str(assistant.pk) in assistant_ids(squad.document_redacted)
+    ]
     return users[:5]
+
+
+def assistants_here(organisation: Organisation, ids: Iterable[str]) -> set[str]:
+    """Return those of ``ids`` that name a live assistant of the organisation."""
+    keys: list[uuid.UUID] = []
+    for text in ids:
+        try:
+            keys.append(uuid.UUID(text))
+        except ValueError:
+            continue
+    found = assistant_list(organisation).filter(pk__in=keys).values_list("pk", flat=True)
+    return {str(pk) for pk in found}
+
+
+def squad_list(organisation: Organisation) -> QuerySet[Squad]:
+    """Return the squads of an organisation that are not deleted."""
+    rows: QuerySet[Squad] = Squad.objects.for_organisation(organisation)
+    return rows.filter(deleted_at__isnull=True)
+
+
+def squad_users(squad: Squad) -> list[str]:
+    """Return the phone numbers that answer with ``squad``, at most 5.
+
+    A number's squad stands in its companion document: numbers are a layer above.
+    """
+    rows = resource_list(squad.organisation, "phone-number").filter(
+        document_redacted__squadId__iexact=str(squad.pk)
+    )
+    shown = (row.document_redacted for row in rows.defer("document")[:5])
+    return [str(each.get("number") or each.get("name") or "a number") for each in shown]
+
+
+def resource_list(organisation: Organisation, kind: str) -> QuerySet[StoredResource]:
+    """Return the stored resources of one kind that are not deleted, without the bytes of files."""
+    rows: QuerySet[StoredResource] = StoredResource.objects.for_organisation(organisation)
+    return rows.filter(kind=kind, deleted_at__isnull=True).defer("content")
 
 
 def revision_tools(revision: AssistantRevision) -> list[Any]:

@@ -1,0 +1,123 @@
+"""Writes of stored resources: what config-as-code tools keep in a Vapi account besides assistants.
+
+Owns how a credential, structured output, evaluation, simulation part or file is stored, changed and
+deleted, and the companions: what Vapi's object of a phone number or call says beyond the columns of
+its row. Nothing here acts upon a document. It must not know HTTP, calls or numbers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.db import transaction
+
+from assistants import stored_documents as documents
+from assistants.models import StoredResource
+from voiceplatform.base.models import Organisation
+
+# Companions share the id of the row that they belong to, so they are no kinds of their own route.
+NUMBER_KIND: Final = "phone-number"
+CALL_KIND: Final = "call"
+COMPANIONS: Final = (NUMBER_KIND, CALL_KIND)
+
+# What the server says about an object and a client merely sends back, beyond id and times.
+_COMPUTED_BY_KIND: Final[Mapping[str, frozenset[str]]] = {
+    StoredResource.Kind.FILE: frozenset({"bytes", "url", "status", "object"}),
+    NUMBER_KIND: frozenset({"status"}),
+}
+
+
+def computed_fields(kind: str) -> frozenset[str]:
+    """Return the fields of this kind that are computed, so never stored."""
+    return documents.COMPUTED | _COMPUTED_BY_KIND.get(kind, frozenset())
+
+
+@transaction.atomic
+def resource_store(
+    *,
+    organisation: Organisation,
+    kind: str,
+    document: Mapping[str, Any],
+    actor: Any,
+    resource: StoredResource | None = None,
+    resource_id: uuid.UUID | None = None,
+    created_at: dt.datetime | None = None,
+    content: bytes | None = None,
+) -> StoredResource:
+    """Make a resource from ``document``, or replace the document of ``resource``.
+
+    Secrets that ``document`` does not mention stay as they were; null clears them. A resource that
+    had been deleted is back.
+
+    Args:
+        kind: one of ``StoredResource.Kind`` or of ``COMPANIONS``; that of ``resource`` stays.
+        resource_id: the id of a new resource; Vapi's when it is imported.
+        created_at: when a new resource was made, if it was made elsewhere.
+        content: the bytes of an uploaded file; None leaves them as they are.
+    """
+    is_new = resource is None
+    if resource is None:
+        resource = StoredResource(
+            id=documents.new_id(resource_id), organisation=organisation, kind=kind
+        )
+    else:
+        resource = _locked(resource)
+    if content is not None:
+        resource.content = content
+    documents.store(
+        resource,
+        document=document,
+        computed=computed_fields(resource.kind),
+        created_at=created_at,
+    )
+    documents.audit(resource, _noun(resource), "create" if is_new else "update", actor)
+    return resource
+
+
+def resource_document(resource: StoredResource) -> dict[str, Any]:
+    """Return the whole document with its secrets."""
+    return documents.document_of(resource)
+
+
+def resource_is_current(resource: StoredResource, document: Mapping[str, Any]) -> bool:
+    """Tell whether storing ``document`` over ``resource`` would change nothing."""
+    stored = resource_document(resource)
+    kept = documents.document_to_store(document, stored, computed_fields(resource.kind))
+    return resource.deleted_at is None and kept == stored
+
+
+@transaction.atomic
+def resource_patch(
+    *, resource: StoredResource, patch: Mapping[str, Any], actor: Any
+) -> StoredResource:
+    """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10)."""
+    locked = _locked(resource)
+    return resource_store(
+        organisation=locked.organisation,
+        kind=locked.kind,
+        document={**resource_document(locked), **patch},
+        actor=actor,
+        resource=locked,
+    )
+
+
+@transaction.atomic
+def resource_delete(*, resource: StoredResource, actor: Any) -> None:
+    """Delete ``resource`` from every list; the bytes of a file are gone for good."""
+    documents.retire(resource)
+    StoredResource.objects.filter(pk=resource.pk).update(content=None)
+    documents.audit(resource, _noun(resource), "delete", actor)
+
+
+def _noun(resource: StoredResource) -> str:
+    return resource.kind.rsplit("/", 1)[-1].replace("-", "_")
+
+
+def _locked(resource: StoredResource) -> StoredResource:
+    # The bytes of a file are not read for a change that does not touch them.
+    rows = StoredResource.objects.select_for_update().select_related("organisation")
+    row: StoredResource = rows.defer("content").get(pk=resource.pk)
+    return row
