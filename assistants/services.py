@@ -1,13 +1,14 @@
-"""Writes of assistants: every change publishes a new immutable revision.
+"""Writes of assistants: every change makes a new immutable revision, published or a draft.
 
-Owns how a document becomes a revision with its tools. It must not know HTTP, calls or numbers.
+Owns how a document becomes a revision with its tools; what happens to revisions later is in
+``assistants.revisions``. It must not know HTTP, calls or numbers.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -23,7 +24,7 @@ from tools.selectors import tools_by_id
 from tools.services import tool_store
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.redaction import keep_secrets, redact
-from voiceplatform.base.services import audit_write
+from voiceplatform.base.services import actor_label, audit_write
 
 # Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
 _COMPUTED = frozenset(
@@ -50,25 +51,32 @@ def assistant_publish(
     assistant: Assistant | None = None,
     assistant_id: uuid.UUID | None = None,
     created_at: dt.datetime | None = None,
+    as_draft: bool = False,
+    note: str = "",
 ) -> Assistant:
-    """Publish ``document`` as the next revision, of a new assistant unless one is given.
+    """Make ``document`` the next revision, of a new assistant unless one is given.
 
     Secrets that ``document`` does not mention stay as they were; null clears them. Saved tools of
     another organisation are never linked.
 
     Args:
         document: a whole assistant in Vapi's form.
-        source: ``import``, ``api``, ``admin`` or ``seed``.
+        source: ``import``, ``api``, ``admin`` or ``seed``; an import is remembered as what the last
+            import brought.
         actor: a user, an API key, or None for the system.
         assistant_id: the id of a new assistant; Vapi's when it is imported.
         created_at: when a new assistant was made, if it was made elsewhere.
+        as_draft: the revision answers no call until it is published; it replaces an earlier draft,
+            whose revision stays in the history. Publishing leaves a draft where it is.
+        note: why, in the author's words; at most 500 characters are kept.
 
     Returns:
-        The assistant; ``current_revision`` is the new one.
+        The assistant; the new revision is ``draft_revision`` for a draft, else
+        ``current_revision``.
     """
-    now = timezone.now()
     is_new = assistant is None
     if assistant is None:
+        now = timezone.now()
         assistant = Assistant.objects.create(
             id=assistant_id or uuid.uuid4(),
             organisation=organisation,
@@ -76,52 +84,107 @@ def assistant_publish(
             updated_at=now,
         )
     else:
-        assistant = _locked(assistant)
-    previous = assistant.current_revision
-    kept = document_to_store(document, assistant)
-    reading = vapi_config.read_assistant(kept)
+        assistant = assistant_locked(assistant)
+    revision = revision_store(
+        assistant,
+        document_to_store(document, assistant),
+        source=source,
+        actor=actor,
+        note=note,
+        like=(assistant.current_revision, assistant.draft_revision),
+    )
+    if source == "import":
+        assistant.imported_revision = revision
+    if as_draft:
+        assistant.draft_revision = revision
+        assistant.name = assistant.name or revision_name(revision)
+    else:
+        revision_go_live(assistant, revision)
+    assistant.save()
+    verb = "create" if is_new else "draft" if as_draft else "publish"
+    audit_write(
+        actor=actor,
+        action=f"assistant.{verb}",
+        organisation=organisation,
+        target=assistant,
+        details={"revision": revision.number, "source": source, "is_draft": as_draft},
+    )
+    return assistant
+
+
+def assistant_locked(assistant: Assistant) -> Assistant:
+    """Return ``assistant`` as it is now, locked until the transaction ends.
+
+    Whoever numbers a revision holds this lock, so two of them get two numbers.
+    """
+    row: Assistant = Assistant.objects.select_for_update().get(pk=assistant.pk)
+    for name in ("current_revision", "draft_revision"):
+        if getattr(row, f"{name}_id"):
+            setattr(row, name, AssistantRevision.objects.get(pk=getattr(row, f"{name}_id")))
+    return row
+
+
+def revision_store(
+    assistant: Assistant,
+    document: dict[str, Any],
+    *,
+    source: str,
+    actor: Any,
+    note: str,
+    like: Sequence[AssistantRevision | None],
+    only_tools: Collection[uuid.UUID] | None = None,
+) -> AssistantRevision:
+    """Insert the next revision of a locked assistant with exactly ``document``, and link its tools.
+
+    Args:
+        like: revisions whose inline tools are used again where they are the same.
+        only_tools: link no other saved tools than these.
+    """
+    reading = vapi_config.read_assistant(document)
     newest = assistant.revisions.order_by("-number").values_list("number", flat=True).first()
     revision = AssistantRevision.objects.create(
         assistant=assistant,
         number=(newest or 0) + 1,
         created_by=actor if isinstance(actor, get_user_model()) else None,
+        author=actor_label(actor)[:200],
+        note=note.strip()[:500],
         source=source,
         **{column: getattr(reading, column) for column in _READ_COLUMNS},
-        document=kept,
-        document_redacted=redact(kept),
+        document=document,
+        document_redacted=redact(document),
     )
-    _link_tools(revision, previous, organisation, reading)
-    assistant.name = reading.name[:200]
+    _link_tools(revision, like, reading, only_tools)
+    return revision
+
+
+def revision_go_live(assistant: Assistant, revision: AssistantRevision) -> None:
+    """Let ``revision`` answer from the next call on; the caller saves ``assistant``."""
     assistant.current_revision = revision
-    assistant.updated_at = now
-    assistant.save()
-    audit_write(
-        actor=actor,
-        action="assistant.create" if is_new else "assistant.publish",
-        organisation=organisation,
-        target=assistant,
-        details={"revision": revision.number, "source": source},
-    )
-    return assistant
+    assistant.name = revision_name(revision)
+    assistant.updated_at = timezone.now()
 
 
-def _locked(assistant: Assistant) -> Assistant:
-    row: Assistant = Assistant.objects.select_for_update().get(pk=assistant.pk)
-    if row.current_revision_id:
-        row.current_revision = AssistantRevision.objects.get(pk=row.current_revision_id)
-    return row
+def revision_name(revision: AssistantRevision) -> str:
+    """Return the assistant's name as ``revision`` has it."""
+    return vapi_config.read_assistant(revision_document(revision)).name[:200]
 
 
 def _link_tools(
     revision: AssistantRevision,
-    previous: AssistantRevision | None,
-    organisation: Organisation,
+    like: Sequence[AssistantRevision | None],
     reading: vapi_config.AssistantReading,
+    only: Collection[uuid.UUID] | None,
 ) -> None:
     """Link inline tools first, then saved ones (vapi.md 2.3); unknown ids are left out."""
-    earlier = [tool for tool in revision_tools(previous) if tool.is_inline] if previous else []
+    organisation = revision.assistant.organisation
+    linked = [tool for each in like if each is not None for tool in revision_tools(each)]
+    earlier = list({tool.pk: tool for tool in linked if tool.is_inline}.values())
     tools: list[Tool] = []
-    known = tools_by_id(organisation, reading.tool_ids)
+    known = {
+        key: tool
+        for key, tool in tools_by_id(organisation, reading.tool_ids).items()
+        if only is None or tool.pk in only
+    }
     saved_types = {tool.type for tool in known.values()}
     for document in reading.inline_tools:
         if document.keys() == {"type"} and document["type"] in saved_types:
@@ -195,7 +258,7 @@ def assistant_patch(
     *, assistant: Assistant, patch: Mapping[str, Any], actor: Any, source: str = "api"
 ) -> Assistant:
     """Publish a revision in which each top-level field of ``patch`` replaces the old one."""
-    locked = _locked(assistant)
+    locked = assistant_locked(assistant)
     stored = revision_document(locked.current_revision) if locked.current_revision else {}
     return assistant_publish(
         organisation=locked.organisation,
@@ -207,26 +270,42 @@ def assistant_patch(
 
 
 @transaction.atomic
-def assistant_edit(*, assistant: Assistant, changes: Mapping[str, Any], actor: Any) -> Assistant:
-    """Publish a revision with fields that a person changed in the admin.
+def assistant_edit(
+    *,
+    assistant: Assistant,
+    changes: Mapping[str, Any],
+    actor: Any,
+    from_draft: bool = False,
+    as_draft: bool = False,
+    note: str = "",
+) -> Assistant:
+    """Make a revision with fields that a person changed in the admin.
 
     Keys of ``changes`` are fields of ``vapi_config.AssistantReading``; an empty ``server_url`` or
     ``server_secret`` clears it.
+
+    Args:
+        from_draft: what was changed is the draft, if there is one; publishing it ends the draft.
+        as_draft: keep the result as the draft instead of publishing it.
     """
-    locked = _locked(assistant)
-    stored = revision_document(locked.current_revision) if locked.current_revision else {}
-    document = vapi_config.write_assistant(stored, changes)
+    locked = assistant_locked(assistant)
+    base = (locked.draft_revision if from_draft else None) or locked.current_revision
+    document = vapi_config.write_assistant(revision_document(base) if base else {}, changes)
     if changes.get("server_secret") == "":
         # A secret that is merely absent would be kept, so both of its places say null.
         document["serverUrlSecret"] = None
         if isinstance(document.get("server"), dict):
             document["server"] = {**document["server"], "secret": None}
+    if from_draft and not as_draft:
+        Assistant.objects.filter(pk=locked.pk).update(draft_revision=None)
     return assistant_publish(
         organisation=locked.organisation,
         document=document,
         source="admin",
         actor=actor,
         assistant=locked,
+        as_draft=as_draft,
+        note=note,
     )
 
 
@@ -252,12 +331,19 @@ def assistant_delete(*, assistant: Assistant, actor: Any) -> None:
 
 
 def assistant_create(
-    *, organisation: Organisation, changes: Mapping[str, Any], actor: Any
+    *,
+    organisation: Organisation,
+    changes: Mapping[str, Any],
+    actor: Any,
+    as_draft: bool = False,
+    note: str = "",
 ) -> Assistant:
-    """Publish the first revision of an assistant that a person wrote in the admin."""
+    """Make the first revision of an assistant that a person wrote in the admin."""
     return assistant_publish(
         organisation=organisation,
         document=vapi_config.write_assistant({}, changes),
         source="admin",
         actor=actor,
+        as_draft=as_draft,
+        note=note,
     )
