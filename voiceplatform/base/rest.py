@@ -11,38 +11,71 @@ import io
 import math
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 from rest_framework import exceptions, serializers, status
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from voiceplatform.base import rate_limit
 from voiceplatform.base.models import ApiKey, Organisation
 
 _MAX_DEPTH = 64
 _MAX_LIMIT = 1000
 _DEFAULT_LIMIT = 100
+_MAX_PAGE = 100_000
 _BARE_NUMBER = re.compile(r"\d{1,6}(\.0*)?")
 _TIME_FILTERS = {"Gt": "gt", "Lt": "lt", "Ge": "gte", "Le": "lte"}
 
 
 class HasScope(BasePermission):
-    """Needs scope ``read`` for reading and ``write`` for everything else."""
+    """Needs the scope that the view names: ``read_scope`` for reading, else ``write_scope``."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Tell whether the key carries the scope, and say which one is missing."""
-        if not isinstance(request.auth, ApiKey):
+        if not isinstance(request.auth, ApiKey) or not isinstance(view, ApiView):
             return False
-        needed = "read" if request.method in SAFE_METHODS else "write"
+        needed = view.scope_for(request.method or "")
         self.message = f"This key lacks the scope '{needed}'."
         return needed in request.auth.scopes
+
+
+class KeyRate(BaseThrottle):
+    """Takes one request from the key's bucket (``voiceplatform.base.rate_limit``)."""
+
+    _wait_seconds = 0.0
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        """Tell whether the bucket still held a request."""
+        if not isinstance(request.auth, ApiKey):
+            return True
+        self._wait_seconds = rate_limit.take(str(request.auth.pk))
+        return not self._wait_seconds
+
+    def wait(self) -> float:
+        """Return after how many seconds the next request is allowed."""
+        return self._wait_seconds
+
+
+class JsonWhateverAccepted(DefaultContentNegotiation):
+    """Answers JSON whatever ``Accept`` says, as Vapi does; nobody is helped by a 406."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        """Return the view's first renderer."""
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
 
 
 class PayloadTooLarge(exceptions.APIException):
@@ -200,11 +233,24 @@ def check_shape(shape: type[Shape], document: Mapping[str, Any], **context: Any)
 
 
 class ApiView(APIView):
-    """Base of every REST view; authentication and errors come from the settings."""
+    """Base of every REST view; authentication and errors come from the settings.
+
+    ``read_scope`` and ``write_scope`` name what a key needs (``services.SCOPES``, docs/rest.md);
+    a POST that only asks sets both to ``read``.
+    """
 
     permission_classes = (HasScope,)
+    throttle_classes = (KeyRate,)
     parser_classes = (BoundedJSONParser,)
     renderer_classes = (JSONRenderer,)
+    content_negotiation_class = JsonWhateverAccepted
+    read_scope: ClassVar[str] = "read"
+    write_scope: ClassVar[str] = "write"
+
+    @classmethod
+    def scope_for(cls, method: str) -> str:
+        """Return the scope that a request of this method needs."""
+        return cls.read_scope if method in SAFE_METHODS else cls.write_scope
 
     @property
     def key(self) -> ApiKey:
@@ -255,6 +301,73 @@ def list_window(
     Raises:
         ValidationError: a value cannot be read, with the parameter's name.
     """
+    rows, problems = _within_times(request, rows, created, updated)
+    limit = _whole_number(request, "limit", _DEFAULT_LIMIT, 0, _MAX_LIMIT, problems)
+    if problems:
+        raise exceptions.ValidationError(problems)
+    return rows.order_by(f"-{created}", "-pk")[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a request asks of a list in an envelope (vapi.md 1.5); ``number`` counts from 1."""
+
+    number: int
+    limit: int
+    descending: bool
+
+    def envelope(self, results: Sequence[Any], total: int) -> dict[str, Any]:
+        """Return the page as Vapi answers it."""
+        pages = math.ceil(total / self.limit) if self.limit else 0
+        return {
+            "results": list(results),
+            "metadata": {
+                "itemsPerPage": self.limit,
+                "totalItems": total,
+                "currentPage": self.number,
+                "totalPages": pages,
+                "hasNextPage": self.number < pages,
+                "sortOrder": "DESC" if self.descending else "ASC",
+            },
+        }
+
+
+def list_page(
+    request: Request,
+    rows: QuerySet[Any],
+    *,
+    created: str = "created_at",
+    updated: str = "updated_at",
+) -> tuple[QuerySet[Any], Page]:
+    """Apply the parameters of an envelope list but for the cut, so that the caller can count.
+
+    Returns:
+        The ordered rows, and the page whose ``number`` and ``limit`` say which of them to show.
+
+    Raises:
+        ValidationError: a value cannot be read, with the parameter's name.
+    """
+    rows, problems = _within_times(request, rows, created, updated)
+    number = _whole_number(request, "page", 1, 1, _MAX_PAGE, problems)
+    limit = _whole_number(request, "limit", _DEFAULT_LIMIT, 0, _MAX_LIMIT, problems)
+    order = request.query_params.get("sortOrder", "DESC")
+    if order not in ("ASC", "DESC"):
+        problems.append("sortOrder must be one of the following values: ASC, DESC")
+    column = {"createdAt": created, "updatedAt": updated}.get(
+        request.query_params.get("sortBy", "createdAt"), ""
+    )
+    if not column:
+        problems.append("sortBy must be one of the following values: createdAt, updatedAt")
+    if problems:
+        raise exceptions.ValidationError(problems)
+    sign = "-" if order == "DESC" else ""
+    return rows.order_by(f"{sign}{column}", f"{sign}pk"), Page(number, limit, order == "DESC")
+
+
+def _within_times(
+    request: Request, rows: QuerySet[Any], created: str, updated: str
+) -> tuple[QuerySet[Any], list[str]]:
+    """Apply the filters by time; return the rows and what could not be read."""
     problems: list[str] = []
     for name, column in (("createdAt", created), ("updatedAt", updated)):
         for ending, lookup in _TIME_FILTERS.items():
@@ -266,17 +379,20 @@ def list_window(
                 problems.append(f"{name}{ending} must be a valid ISO 8601 date-time")
             else:
                 rows = rows.filter(**{f"{column}__{lookup}": moment})
-    limit = _DEFAULT_LIMIT
-    text = request.query_params.get("limit")
-    if text is not None:
-        # The SDK types it as a float: 100.0 is a hundred (vapi.md trap 27).
-        if _BARE_NUMBER.fullmatch(text) and int(float(text)) <= _MAX_LIMIT:
-            limit = int(float(text))
-        else:
-            problems.append(f"limit must be a whole number from 0 to {_MAX_LIMIT}")
-    if problems:
-        raise exceptions.ValidationError(problems)
-    return rows.order_by(f"-{created}", "-pk")[:limit]
+    return rows, problems
+
+
+def _whole_number(
+    request: Request, name: str, default: int, low: int, high: int, problems: list[str]
+) -> int:
+    """Return a query parameter; the SDK types them as floats: 100.0 is a hundred (trap 27)."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if _BARE_NUMBER.fullmatch(text) and low <= int(float(text)) <= high:
+        return int(float(text))
+    problems.append(f"{name} must be a whole number from {low} to {high}")
+    return default
 
 
 def _moment(text: str) -> dt.datetime | None:
@@ -305,6 +421,21 @@ def query_uuid(request: Request, name: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         raise exceptions.ValidationError(f"{name} must be a UUID") from None
+
+
+def query_ids(request: Request, name: str) -> list[uuid.UUID] | None:
+    """Return a query parameter that holds several ids, repeated or with commas; None when absent.
+
+    Raises:
+        ValidationError: one of them is not a UUID.
+    """
+    given = request.query_params.getlist(name) + request.query_params.getlist(f"{name}[]")
+    if not given:
+        return None
+    try:
+        return [uuid.UUID(text.strip()) for item in given for text in item.split(",")][:_MAX_LIMIT]
+    except ValueError:
+        raise exceptions.ValidationError(f"each value in {name} must be a UUID") from None
 
 
 def iso(moment: dt.datetime | None) -> str | None:
