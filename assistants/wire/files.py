@@ -1,7 +1,8 @@
 """The reader of exported files: bytes in, the Vapi objects they hold out.
 
 Owns encodings (UTF-8 and UTF-16 with and without byte order mark), JSON, front matter, envelopes
-around objects and the guess at what kind an object is (corpus facts of 2026-11-22). YAML is parsed
+around objects, the state files of Vapi's config-as-code tool and the reading of bytes into bounded
+JSON (corpus facts of 2026-11-22); what kind an object is, is ``assistants.kinds``' guess. YAML is parsed
 by the function that is passed in. Pure and total: for any bytes it returns objects or a reason that
 a person can act on, and never raises. It must not judge what an object says.
 """
@@ -13,16 +14,18 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-Kind = Literal["assistant", "tool", "squad", "phone-number", "call", "payload", "unknown"]
+from assistants.kinds import Kind, folder_kind, kind_of, place_of
+
 YamlParser = Callable[[str], Any]  # raises ValueError with a reason for a person
 
 MAX_BYTES: Final = 10 * 1024 * 1024
 MAX_DEPTH: Final = 60
 MAX_NODES: Final = 300_000  # values in one file; an alias bomb in YAML has millions
+MAX_CHARACTERS: Final = 2 * MAX_BYTES  # an alias may repeat one long text many times
 JSON_SUFFIXES: Final = (".json", ".jsonl", ".ndjson")
 YAML_SUFFIXES: Final = (".yaml", ".yml")
 MARKDOWN_SUFFIXES: Final = (".md", ".markdown")
@@ -39,39 +42,19 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_$][\w$-]*")
 _BIGGEST: Final = 2**63 - 1  # beyond it JSON readers disagree about the digits
 
-_ASSISTANT_SIGNS: Final = frozenset(
-    {
-        *("model", "voice", "transcriber", "firstMessage", "firstMessageMode", "systemPrompt"),
-        *("endCallMessage", "endCallPhrases", "voicemailMessage", "serverMessages"),
-        *("clientMessages", "analysisPlan", "artifactPlan", "startSpeakingPlan", "systemMessage"),
-        *("stopSpeakingPlan", "silenceTimeoutSeconds", "maxDurationSeconds", "backgroundSound"),
-        *("endCallFunctionEnabled", "voicemailDetection", "isServerUrlSecretSet"),
-    }
-)
-TOOL_TYPES: Final = frozenset(
-    {
-        *("apiRequest", "code", "dtmf", "endCall", "function", "transferCall", "handoff", "bash"),
-        *("computer", "textEditor", "query", "sms", "mcp", "voicemail", "sipRequest", "output"),
-        *("knowledgeBase", "ghl", "make"),
-    }
-)
-_TOOL_FAMILIES: Final = ("google.", "slack.", "gohighlevel.")
-_NUMBER_PROVIDERS: Final = frozenset({"twilio", "vapi", "vonage", "telnyx", "byo-phone-number"})
-_CALL_TYPES: Final = frozenset(
-    {"inboundPhoneCall", "outboundPhoneCall", "webCall", "vapi.websocketCall"}
-)
-_FOLDERS: Final[Mapping[str, Kind]] = {
+_STATE_FILE: Final = re.compile(r"\.vapi-state\.([\w.-]+)\.json")
+_STATE_KINDS: Final[Mapping[str, Kind]] = {
     "assistants": "assistant",
-    "assistant": "assistant",
     "tools": "tool",
-    "tool": "tool",
-    "functions": "tool",
     "squads": "squad",
-    "squad": "squad",
-    "phonenumbers": "phone-number",
-    "phonenumber": "phone-number",
-    "calls": "call",
+    "structuredOutputs": "structured-output",
+    "evals": "eval",
+    "personalities": "eval/simulation/personality",
+    "scenarios": "eval/simulation/scenario",
+    "simulations": "eval/simulation",
+    "simulationSuites": "eval/simulation/suite",
 }
+_HTML: Final = re.compile(r"\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)\b", re.I | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +72,17 @@ class Found:
 class FileReading:
     """What a file holds; ``problem`` says why nothing could be read, ``is_ours`` whether it
     claims to be an export at all (a README does not).
+
+    A state file of Vapi's config-as-code tool holds no object: ``state_ids`` has Vapi's id of each
+    (kind, path below the kind's folder) of the environment ``state_of``.
     """
 
     file: str
     found: tuple[Found, ...] = ()
     problem: str = ""
     is_ours: bool = True
+    state_of: str = ""
+    state_ids: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 class _Unreadable(ValueError):
@@ -117,8 +105,14 @@ def read_file(name: str, raw: bytes, parse_yaml: YamlParser) -> FileReading:
         parse_yaml: returns the parsed document, or raises ValueError with a reason.
     """
     notes: list[str] = []
+    state = is_state_file(name)
     try:
         text = _text_of(raw, notes)
+        if _HTML.match(text[:2000]):
+            raise _Unreadable(
+                "a saved web page (HTML), not an export. Fix: export it with your Vapi key, as "
+                "GET /assistant/{id} returns it"
+            )
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in MARKDOWN_SUFFIXES and not _FRONT_MATTER.match(text):
             return FileReading(name, problem="Markdown without front matter", is_ours=False)
@@ -130,9 +124,11 @@ def read_file(name: str, raw: bytes, parse_yaml: YamlParser) -> FileReading:
             notes.append(f"{len(changed)} values that no database stores were replaced")
     except _Unreadable as error:
         return FileReading(name, problem=str(error))
+    if state:
+        return FileReading(name, state_of=state, state_ids=_state_ids(value))
     found = [
         Found(name, where, kind, child, tuple(notes))
-        for where, kind, child in _objects(value, "$", _folder_kind(name), 0)
+        for where, kind, child in _objects(value, "$", place_of(name)[0], 0)
     ]
     if found:
         return FileReading(name, tuple(found))
@@ -142,6 +138,23 @@ def read_file(name: str, raw: bytes, parse_yaml: YamlParser) -> FileReading:
         "as GET /assistant/{id} returns it",
         is_ours=False,
     )
+
+
+def is_state_file(name: str) -> str:
+    """Return the environment whose state a file holds (``.vapi-state.dev.json``), ''."""
+    match = _STATE_FILE.fullmatch(PurePosixPath(name).name)
+    return match[1] if match else ""
+
+
+def _state_ids(value: Any) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for section, kind in _STATE_KINDS.items():
+        entries = value.get(section) if isinstance(value, dict) else None
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            object_id = entry.get("uuid") if isinstance(entry, dict) else entry
+            if isinstance(object_id, str):
+                found[kind, name] = object_id
+    return found
 
 
 def _text_of(raw: bytes, notes: list[str]) -> str:
@@ -210,14 +223,18 @@ def _with_front_matter(text: str, parse_yaml: YamlParser) -> Any:
     model = dict(model) if isinstance(model, dict) else {"model": model} if model else {}
     messages = model.get("messages")
     system = [{"role": "system", "content": body}]
-    return document | {
-        "model": model | {"messages": system + (messages if isinstance(messages, list) else [])}
-    }
+    # The body replaces system messages of the front matter, as in Vapi's tool.
+    others = [
+        each
+        for each in (messages if isinstance(messages, list) else [])
+        if not (isinstance(each, dict) and each.get("role") == "system")
+    ]
+    return document | {"model": model | {"messages": system + others}}
 
 
 def _check_size(value: Any) -> None:
     """Refuse what no export is: the walk is a loop, since aliases may even make a circle."""
-    level, count, depth = [value], 0, 0
+    level, count, depth, characters = [value], 0, 0, 0
     while level:
         count += len(level)
         depth += 1
@@ -227,8 +244,14 @@ def _check_size(value: Any) -> None:
             raise _Unreadable(f"over {MAX_NODES} values in one file. Fix: split it")
         below: list[Any] = []
         for each in level:
-            if isinstance(each, dict | list) and len(below) <= MAX_NODES:
+            if isinstance(each, str):
+                characters += len(each)
+            elif isinstance(each, dict | list) and len(below) <= MAX_NODES:
                 below.extend(each.values() if isinstance(each, dict) else each)
+                if isinstance(each, dict):
+                    characters += sum(len(key) for key in each if isinstance(key, str))
+        if characters > MAX_CHARACTERS:
+            raise _Unreadable(f"over {MAX_CHARACTERS} characters when read. Fix: split it")
         level = below
 
 
@@ -258,18 +281,6 @@ def _key(key: Any, changed: list[str]) -> str:
     return json.dumps(key)  # a YAML mapping may have numbers, true or null as keys
 
 
-def _folder_kind(name: str) -> Kind | None:
-    for part in reversed(PurePosixPath(name).parts[:-1]):
-        kind = _FOLDERS.get(_folder_word(part))
-        if kind:
-            return kind
-    return None
-
-
-def _folder_word(name: str) -> str:
-    return re.sub(r"[-_ ]", "", name).lower()
-
-
 def _objects(
     value: Any, where: str, hint: Kind | None, level: int
 ) -> Iterator[tuple[str, Kind, dict[str, Any]]]:
@@ -287,54 +298,8 @@ def _objects(
     if level < 6:
         for key, child in value.items():
             if isinstance(child, dict | list):
-                below = _FOLDERS.get(_folder_word(key)) or (hint if level else None)
+                below = folder_kind(key) or (hint if level or key == "results" else None)
                 inner += _objects(child, step(where, key), below, level + 1)
     yield from inner
     if not inner and hint and isinstance(value.get("name"), str):
         yield where, hint if hint != "tool" else "unknown", value
-
-
-def kind_of(value: Mapping[str, Any], hint: Kind | None = None) -> Kind | None:
-    """Return what ``value`` is by its own fields, None when it looks like an envelope."""
-    kind = value.get("type")
-    kind = kind if isinstance(kind, str) else None
-    message = value.get("message")
-    if isinstance(message, dict) and isinstance(message.get("type"), str):
-        return "payload"
-    if kind in _CALL_TYPES or ("endedReason" in value and "model" not in value):
-        return "call"
-    if isinstance(value.get("members"), list):
-        return "squad"
-    if _is_phone_number(value, hint):
-        return "phone-number"
-    if _is_tool(value, hint):
-        return "tool"
-    signs = _ASSISTANT_SIGNS & value.keys()
-    if signs or (hint == "assistant" and value.keys() & {"prompt", "context", "instructions"}):
-        return "assistant"
-    return None
-
-
-def _is_phone_number(value: Mapping[str, Any], hint: Kind | None) -> bool:
-    if value.keys() & {"model", "voice", "transcriber"}:
-        return False
-    numbered = value.keys() & {"number", "twilioPhoneNumber", "sipUri"}
-    provider = value.get("provider")
-    known = isinstance(provider, str) and provider in _NUMBER_PROVIDERS
-    account = isinstance(value.get("twilioAccountSid"), str)
-    return bool(numbered) and (known or account or hint == "phone-number")
-
-
-def _is_tool(value: Mapping[str, Any], hint: Kind | None) -> bool:
-    if value.keys() & {"model", "voice", "transcriber"}:
-        return False
-    kind, function = value.get("type"), value.get("function")
-    if isinstance(kind, str) and (kind in TOOL_TYPES or kind.startswith(_TOOL_FAMILIES)):
-        return True
-    if isinstance(function, dict) and isinstance(function.get("name"), str):
-        return True
-    parameters = value.get("parameters")
-    has_schema = isinstance(parameters, dict) and parameters.keys() & {"properties", "type"}
-    if isinstance(value.get("name"), str) and has_schema:
-        return True
-    return hint == "tool" and isinstance(kind, str) and bool(kind)

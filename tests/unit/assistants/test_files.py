@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from assistants.wire.files import MAX_BYTES, FileReading, kind_of, read_file
+from assistants.kinds import kind_of
+from assistants.wire.files import MAX_BYTES, FileReading, read_file
 from assistants.yaml12 import parse_yaml
 
 pytestmark = pytest.mark.unit
