@@ -1,4 +1,4 @@
-"""Admin of organisations, access, audit and jobs.
+"""Admin of organisations, access and audit; that of jobs is in ``job_admin``.
 
 Writes keys and audit entries through ``base.services``. What a person could use to become more than
 they are (superuser flags, groups, people of other organisations) is for superusers only.
@@ -24,11 +24,11 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from voiceplatform.base import services
+from voiceplatform.base.job_admin import JobAdmin
 from voiceplatform.base.models import (
     ApiKey,
     AuditEntry,
     EncryptionCanary,
-    Job,
     Membership,
     Organisation,
 )
@@ -41,6 +41,8 @@ from voiceplatform.base.scoped_admin import (
     visible_choices,
 )
 from voiceplatform.base.selectors import organisations_visible_to, users_visible_to
+
+__all__ = ["JobAdmin", "pretty_json"]
 
 admin.site.unregister(Group)
 admin.site.unregister(User)
@@ -205,53 +207,6 @@ class ApiKeyAdmin(ScopedAdmin):
         keys = queryset.select_related("organisation")
         count = sum(services.api_key_revoke(key=key, actor=request.user) for key in keys)
         self.message_user(request, f"{count} key(s) revoked; they stop working at once.")
-
-
-@admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
-    """Long pieces of work."""
-
-    list_display = ("kind", "state_badge", "progress", "message", "created_by", "created_at")
-    list_filter = ("state", "kind", "created_at")
-    list_select_related = ("created_by",)
-    search_fields = ("kind", "message")
-    date_hierarchy = "created_at"
-    fields = (
-        *("organisation", "kind", "state_badge", "progress", "message", "created_by"),
-        *("created_at", "started_at", "finished_at", "cancel_requested"),
-        *("parameters_shown", "result_shown"),
-    )
-    readonly_fields = ("state_badge", "progress", "parameters_shown", "result_shown")
-
-    @badge(
-        description="State",
-        ordering="state",
-        label={
-            "queued": "info",
-            "running": "primary",
-            "done": "success",
-            "failed": "danger",
-            "cancelled": "warning",
-        },
-    )
-    def state_badge(self, obj: Job) -> str:
-        """Return the state as a badge."""
-        return obj.state
-
-    @admin.display(description="Progress")
-    def progress(self, obj: Job) -> str:
-        """Return done of total."""
-        return f"{obj.done_count} of {obj.total_count}" if obj.total_count else str(obj.done_count)
-
-    @admin.display(description="Parameters")
-    def parameters_shown(self, obj: Job) -> SafeString:
-        """Return the parameters as a block."""
-        return pretty_json(obj.parameters)
-
-    @admin.display(description="Result")
-    def result_shown(self, obj: Job) -> SafeString:
-        """Return the result as a block."""
-        return pretty_json(obj.result)
 
 
 @admin.register(AuditEntry)
