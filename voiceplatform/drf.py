@@ -6,6 +6,7 @@ framework imports it while its own views load, so it must not import ``rest_fram
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -98,7 +99,11 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         message = list(_sentences(error.detail, ""))
     else:
         message = str(error.detail)
-    headers = {}
+    headers: dict[str, str] = {}
+    if isinstance(error, exceptions.Throttled):
+        # Whole seconds, and never zero: the SDKs wait as long as it says (vapi.md 1.1).
+        headers["Retry-After"] = str(max(1, math.ceil(getattr(error, "wait", None) or 0)))
+        message = "Too many requests with this key. Wait as long as Retry-After says."
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         headers["WWW-Authenticate"] = "Bearer"
         if isinstance(error, exceptions.NotAuthenticated):

@@ -277,3 +277,6 @@ REST_FRAMEWORK: dict[str, object] = {
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
 }
+# Per API key. A config-as-code tool paces itself far below; a loop gone wild meets 429.
+REST_REQUESTS_PER_SECOND = 20
+REST_REQUESTS_BURST = 100
