@@ -22,6 +22,8 @@ _AUDITED_IDS = 100
 class CallView(ApiView):
     """What both call views share."""
 
+    write_scope = "calls"
+
     def may_read_transcripts(self) -> bool:
         """Tell whether the key opens what was said."""
         return "transcripts" in self.key.scopes

@@ -17,9 +17,12 @@ from django.utils import timezone
 
 from voiceplatform.base.models import ApiKey, AuditEntry, Organisation
 
+# Which route needs which is in docs/rest.md; no scope includes another.
 SCOPES: dict[str, str] = {
-    "read": "Read assistants, tools, numbers and calls",
-    "write": "Create, change and delete assistants and tools",
+    "read": "Read assistants, tools, squads, numbers, calls and other objects",
+    "write": "Create, change and delete assistants, tools, squads, numbers and other objects",
+    "calls": "Start, change, control and delete calls",
+    "admin": "Create, change and delete credentials",
     "transcripts": "Read what was said in calls",
 }
 DEFAULT_SCOPES = ("read", "write")
@@ -31,6 +34,10 @@ _LAST_USED_EVERY = dt.timedelta(minutes=1)
 
 class UnknownScope(ValueError):
     """A scope that does not exist; use one of ``SCOPES``."""
+
+
+class ExpiryInThePast(ValueError):
+    """The key would never have worked; choose a later moment, or none."""
 
 
 def actor_label(actor: Any) -> str:
@@ -82,16 +89,23 @@ def api_key_create(
     organisation: Organisation,
     name: str,
     scopes: Sequence[str] = DEFAULT_SCOPES,
+    expires_at: dt.datetime | None = None,
     actor: Any = None,
 ) -> tuple[ApiKey, str]:
     """Make a key and return its row and the clear key, which is not stored anywhere.
 
+    Args:
+        expires_at: the first moment at which it no longer works; None: never.
+
     Raises:
         UnknownScope: a scope is not in ``SCOPES``.
+        ExpiryInThePast: ``expires_at`` is not in the future.
     """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown:
         raise UnknownScope(f"unknown scope {unknown[0]!r}. Fix: use some of {', '.join(SCOPES)}.")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise ExpiryInThePast("the expiry is in the past. Fix: choose a later moment, or none.")
     clear = KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     key = ApiKey.objects.create(
         organisation=organisation,
@@ -99,13 +113,17 @@ def api_key_create(
         prefix=clear[:_SHOWN_CHARACTERS],
         key_hash=_key_hash(clear),
         scopes=sorted(set(scopes)),
+        expires_at=expires_at,
     )
     audit_write(
         actor=actor,
         action="api_key.create",
         organisation=organisation,
         target=key,
-        details={"scopes": key.scopes},
+        details={
+            "scopes": key.scopes,
+            "expires_at": expires_at.isoformat() if expires_at else None,
+        },
     )
     return key, clear
 
@@ -113,18 +131,20 @@ def api_key_create(
 def api_key_check(clear: str) -> ApiKey | None:
     """Return the live key that ``clear`` is, or None; note its use at most once a minute.
 
-    The lookup is by hash, so its time says nothing about how much of a guess was right.
+    Live is neither revoked nor expired. The lookup is by hash, so its time says nothing about how
+    much of a guess was right.
     """
     if not clear.startswith(KEY_PREFIX):
         return None
+    now = timezone.now()
+    unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
     key: ApiKey | None = (
         ApiKey.objects.select_related("organisation")
-        .filter(key_hash=_key_hash(clear), revoked_at__isnull=True)
+        .filter(unexpired, key_hash=_key_hash(clear), revoked_at__isnull=True)
         .first()
     )
     if key is None:
         return None
-    now = timezone.now()
     stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - _LAST_USED_EVERY)
     if key.last_used_at is None or key.last_used_at < now - _LAST_USED_EVERY:
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)

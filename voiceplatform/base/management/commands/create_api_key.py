@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from voiceplatform.base import services
 from voiceplatform.base.commands import (
@@ -16,9 +18,12 @@ from voiceplatform.base.commands import (
     organisation_named,
 )
 
+_MAX_EXPIRES_DAYS = 3650
+
 EXAMPLES = """examples:
   manage.py create_api_key --name "CI deploy"
   manage.py create_api_key --name reporting --scopes read,transcripts
+  manage.py create_api_key --name contractor --scopes read --expires-days 30
   manage.py create_api_key --name partner --organisation "Acme Dental" --json
 
 exit codes: 0 made, 1 failed (no such organisation), 2 bad usage
@@ -39,6 +44,12 @@ class Command(ExampleCommand):
             default=",".join(services.DEFAULT_SCOPES),
             help=f"comma-separated: {', '.join(services.SCOPES)} (default: %(default)s)",
         )
+        parser.add_argument(
+            "--expires-days",
+            type=int,
+            metavar="N",
+            help=f"the key stops working after N days, 1 to {_MAX_EXPIRES_DAYS} (default: never)",
+        )
         add_organisation_argument(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
@@ -46,7 +57,7 @@ class Command(ExampleCommand):
         """Make the key.
 
         Raises:
-            CommandError: no such organisation (exit 1), unknown scope or bad name (exit 2).
+            CommandError: no such organisation (exit 1), unknown scope, bad name or expiry (exit 2).
         """
         name = options["name"].strip()
         if not 0 < len(name) <= 100:
@@ -56,10 +67,14 @@ class Command(ExampleCommand):
             raise CommandError(
                 f"--scopes is empty. Fix: use some of {', '.join(services.SCOPES)}.", returncode=2
             )
+        days = options["expires_days"]
+        if days is not None and not 1 <= days <= _MAX_EXPIRES_DAYS:
+            raise CommandError(f"--expires-days must be 1 to {_MAX_EXPIRES_DAYS}.", returncode=2)
+        expires_at = timezone.now() + dt.timedelta(days=days) if days else None
         organisation = organisation_named(options["organisation"])
         try:
             key, clear = services.api_key_create(
-                organisation=organisation, name=name, scopes=scopes
+                organisation=organisation, name=name, scopes=scopes, expires_at=expires_at
             )
         except services.UnknownScope as error:
             raise CommandError(str(error), returncode=2) from error
@@ -71,6 +86,7 @@ class Command(ExampleCommand):
                         "key": clear,
                         "name": key.name,
                         "scopes": key.scopes,
+                        "expiresAt": expires_at.isoformat() if expires_at else None,
                         "organisation": organisation.name,
                         "orgId": str(organisation.pk),
                     }
