@@ -3,6 +3,8 @@
 AssistantError
 ├── RevisionIsImmutable   publish a new revision instead
 ├── AssistantInUse        point the phone numbers elsewhere, then delete it
+├── RevisionRefused       look at the assistant again; its revisions moved on
+├── ResourceInUse         take it out of the simulations or suites it names, then delete it
 └── SquadInUse            point the phone numbers elsewhere, then delete it
 """
 
@@ -23,3 +25,11 @@ class AssistantInUse(AssistantError):
 
 class SquadInUse(AssistantError):
     """A phone number still answers with the squad."""
+
+
+class RevisionRefused(AssistantError):
+    """A revision cannot be published, discarded or brought back; the text says why."""
+
+
+class ResourceInUse(AssistantError):
+    """Another stored resource still names this one."""
