@@ -6,7 +6,9 @@ hold a value that may be secret: names, ids, models and voices only.
 
 from __future__ import annotations
 
+import base64
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -91,6 +93,20 @@ def _state_of(path: str, known: Mapping[str, str]) -> str:
             return known[path[:cut]]
         cut = max(path.rfind(".", 0, cut), path.rfind("[", 0, cut))
     return KEPT
+
+
+def pack_leaves(listed: Iterable[tuple[str, str]]) -> str:
+    """Return the states of leaves in a compact text; ``unpack_leaves`` reads it."""
+    lines = "\n".join(f"{STATES.index(state)}{path}" for path, state in listed)
+    # A key may hold half of a surrogate pair, which UTF-8 has no place for.
+    raw = lines.encode("utf-8", "backslashreplace")
+    return base64.b64encode(zlib.compress(raw, 6)).decode("ascii") if lines else ""
+
+
+def unpack_leaves(packed: str) -> list[tuple[str, str]]:
+    """Return what ``pack_leaves`` packed, in document order."""
+    text = zlib.decompress(base64.b64decode(packed)).decode("utf-8") if packed else ""
+    return [(line[1:], STATES[int(line[0])]) for line in text.split("\n") if line]
 
 
 def summarise_kept(document: Mapping[str, Any], notes: Notes, known: Mapping[str, str]) -> None:

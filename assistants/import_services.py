@@ -1,98 +1,75 @@
-"""Writes of an import: drafts become tools, assistants and numbers, and a run with its findings.
+"""Imports of files: read, drafted, resolved against what is stored, stored one by one, recorded.
 
-Owns the outcome of each object (created, updated, unchanged, refused, ignored). Publishing itself
-stays in ``assistants.services`` and ``tools.services``; each object is a transaction of its own, so
-one that fails takes no other with it. It must not know HTTP or files on disk.
+Owns the order (tools before what uses them) and the lookups that many drafts share; storing one
+draft is ``import_store``, the record ``import_runs``, an import from Vapi's API ``import_api``. It
+must not know HTTP or files on disk.
 """
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from django.contrib.auth import get_user_model
-from django.db import IntegrityError, transaction
+from django.db.models import Model
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
-from assistants import ports
-from assistants.findings import Finding as FindingValue
-from assistants.findings import account
+from assistants.import_results import (
+    CREATED,
+    IGNORED,
+    OUTCOMES,
+    REFUSED,
+    UNCHANGED,
+    UPDATED,
+    ImportFile,
+    ImportReport,
+    ObjectResult,
+)
+from assistants.import_runs import BATCH, run_delete, run_leaves, run_store, run_uploads
+from assistants.import_store import FOREIGN, ImportContext, store_draft
 from assistants.importing import (
     Draft,
+    assistant_names_wanted,
     drafts_of,
-    linked_tool_ids,
-    wanted_tool_ids,
-    with_missing_tools,
-    without_stored_secrets,
+    ids_wanted,
+    refused,
+    with_assistants_by_name,
+    with_links,
 )
-from assistants.models import Assistant, Finding, ImportRun
-from assistants.services import assistant_is_current, assistant_publish, document_to_store
-from assistants.wire.files import read_file
+from assistants.kinds import RESOURCE_KINDS
+from assistants.models import Assistant, ImportRun, Squad, StoredResource
+from assistants.wire.files import MAX_NODES, FileReading, read_file
 from assistants.yaml12 import parse_yaml
-from tools.exceptions import ToolTypeIsFixed
 from tools.models import Tool
-from tools.selectors import tools_by_id
-from tools.services import tool_document, tool_is_current, tool_store
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.redaction import keep_secrets
-from voiceplatform.base.services import audit_write
 
-CREATED: Final = "created"
-UPDATED: Final = "updated"
-UNCHANGED: Final = "unchanged"
-REFUSED: Final = "refused"
-IGNORED: Final = "ignored"
-OUTCOMES: Final = (CREATED, UPDATED, UNCHANGED, REFUSED, IGNORED)
+__all__ = [
+    "CREATED",
+    "IGNORED",
+    "OUTCOMES",
+    "REFUSED",
+    "UNCHANGED",
+    "UPDATED",
+    "ImportFile",
+    "ImportReport",
+    "ObjectResult",
+    "import_files",
+    "preview_confirm",
+    "preview_create",
+    "run_leaves",
+]
 
-_BATCH: Final = 200  # rows in one write transaction (design.md 9)
+Progress = Callable[[int, int, str], None]  # done, total, label
+
+MOST_VALUES: Final = 10 * MAX_NODES  # JSON values in one import, about half a gigabyte of them
 _PREVIEW_LIVES: Final = dt.timedelta(days=1)
-_ORDER: Final = {"tool": 0, "assistant": 1, "phone-number": 2}
-_FOREIGN: Final = (
-    "this id cannot be used in this organisation. Fix: remove `id` from the file to import a copy"
-)
-_BROUGHT_BACK: Final = FindingValue("$", "mapped", "It had been deleted here and is back.")
-
-
-@dataclass(frozen=True, slots=True)
-class ImportFile:
-    """One file to import; ``name`` is its path below the imported folder."""
-
-    name: str
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectResult:
-    """What became of one object."""
-
-    kind: str
-    object_id: str
-    name: str
-    file: str
-    where: str
-    outcome: str
-    reason: str = ""
-    findings: tuple[FindingValue, ...] = ()
-    leaves: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """What became of every object, in the order of the files."""
-
-    results: tuple[ObjectResult, ...]
-    run: ImportRun | None = None
-
-    def counts(self) -> dict[str, int]:
-        """Return how many objects had each outcome."""
-        found = Counter(result.outcome for result in self.results)
-        return {outcome: found[outcome] for outcome in OUTCOMES}
+_ORDER: Final = {
+    "tool": 0,
+    **dict.fromkeys(RESOURCE_KINDS, 1),
+    "assistant": 2,
+    "squad": 3,
+    "phone-number": 4,
+}
 
 
 def import_files(
@@ -103,233 +80,161 @@ def import_files(
     source: str,
     dry_run: bool = False,
     is_folder: bool = True,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> ImportReport:
     """Import every object in ``files``; a dry run reads everything and writes nothing.
 
     Args:
+        files: read one by one; only what they say is kept in memory.
         actor: a user, or None for the system.
         source: ``command`` or ``upload``, shown with the run.
         is_folder: the files were found in a folder, so one that is no export is ignored.
+        progress: told after each object.
+        cancelled: asked before each object; what was stored until then stays.
     """
     drafts = _drafts(organisation, files, is_folder=is_folder)
-    results: dict[int, ObjectResult] = {}
-    arriving = frozenset(d.object_id for d in drafts if d.kind == "assistant" and not d.verdict)
-    here = {d.object_id for d in drafts if d.kind == "tool" and not d.verdict}
-    here |= tools_by_id(organisation, wanted_tool_ids(drafts)).keys()
-    for index in sorted(range(len(drafts)), key=lambda i: (_ORDER.get(drafts[i].kind, 3), i)):
-        draft = drafts[index]
-        if draft.verdict:
-            results[index] = _result(draft, draft.verdict, draft.reason)
-            continue
-        try:
-            with transaction.atomic():
-                results[index] = _import_one(
-                    draft, organisation, actor, dry_run=dry_run, here=here, arriving=arriving
-                )
-        except (ToolTypeIsFixed, IntegrityError) as error:
-            reason = (
-                f"{error}. Fix: delete the tool here first, or give this one another id"
-                if isinstance(error, ToolTypeIsFixed)
-                else "it was changed at the same moment. Fix: import it again"
-            )
-            results[index] = _result(draft, REFUSED, reason)
-    ordered = tuple(results[index] for index in range(len(drafts)))
+    results, is_cancelled = store_drafts(
+        drafts,
+        context_for(drafts, organisation, actor, dry_run=dry_run),
+        progress=progress,
+        cancelled=cancelled,
+    )
     run = None
     if not dry_run:
-        run = _run_store(organisation, ordered, actor, source, ImportRun.State.DONE, None)
-    return ImportReport(ordered, run)
+        run = run_store(organisation=organisation, results=results, actor=actor, source=source)
+    return ImportReport(tuple(results), run, is_cancelled=is_cancelled)
 
 
 def _drafts(
     organisation: Organisation, files: Iterable[ImportFile], *, is_folder: bool
 ) -> tuple[Draft, ...]:
-    by_name = sorted(files, key=lambda file: file.name)
-    readings = [read_file(file.name, file.raw, parse_yaml) for file in by_name]
+    readings = list(_readings(files))
+    readings.sort(key=lambda reading: reading.file)
     drafts = drafts_of(readings, organisation_id=organisation.pk, is_folder=is_folder)
-    ids = [draft.object_id for draft in drafts if draft.kind == "tool" and not draft.verdict]
-    foreign = _foreign_tools(organisation, ids)
+    return drafts_resolved(organisation, drafts)
+
+
+def _readings(files: Iterable[ImportFile]) -> Iterator[FileReading]:
+    """Read files until they hold more than one import may."""
+    values = 0
+    for file in files:
+        if values > MOST_VALUES:
+            problem = f"over {MOST_VALUES} values in one import. Fix: import this file by itself"
+            yield FileReading(file.name, problem=problem)
+            continue
+        reading = read_file(file.name, file.raw, parse_yaml)
+        values += reading.values
+        yield reading
+
+
+def drafts_resolved(
+    organisation: Organisation,
+    drafts: Sequence[Draft],
+    *,
+    coming: Mapping[str, Collection[str]] | None = None,
+) -> tuple[Draft, ...]:
+    """Return ``drafts`` with references to stored objects resolved, and the findings on all.
+
+    Args:
+        coming: by kind, ids that come later in the same import.
+    """
+    foreign = _foreign(organisation, drafts)
     drafts = tuple(
-        replace(draft, verdict=REFUSED, reason=_FOREIGN)
-        if draft.kind == "tool" and draft.object_id in foreign
-        else draft
+        refused(draft, FOREIGN) if not draft.verdict and draft.object_id in foreign else draft
         for draft in drafts
     )
-    known = tools_by_id(organisation, wanted_tool_ids(drafts))
-    return with_missing_tools(drafts, known.keys())
+    names = _assistants_by_name(organisation, assistant_names_wanted(drafts))
+    drafts = with_assistants_by_name(drafts, names) if names else drafts
+    here = _stored_ids(organisation, ids_wanted(drafts))
+    for kind, ids in (coming or {}).items():
+        here[kind] = here.get(kind, set()) | set(ids)
+    return with_links(drafts, here)
 
 
-def _foreign_tools(organisation: Organisation, ids: Sequence[str]) -> set[str]:
+def context_for(
+    drafts: Iterable[Draft], organisation: Organisation, actor: Any, *, dry_run: bool
+) -> ImportContext:
+    """Return what storing these drafts needs to know about them all."""
+    drafts = [draft for draft in drafts if not draft.verdict]
+    wanted = ids_wanted(drafts).get("tool", set())
+    stored = _stored_ids(organisation, {"tool": wanted})["tool"]
+    return ImportContext(
+        organisation=organisation,
+        actor=actor,
+        dry_run=dry_run,
+        tool_ids=frozenset(stored | {d.object_id for d in drafts if d.kind == "tool"}),
+        arriving=frozenset(d.object_id for d in drafts if d.kind in ("assistant", "squad")),
+    )
+
+
+def store_drafts(
+    drafts: Sequence[Draft],
+    context: ImportContext,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[list[ObjectResult], bool]:
+    """Store drafts in the order that links need; return results in their own, and if cancelled."""
+    results: dict[int, ObjectResult] = {}
+    order = sorted(range(len(drafts)), key=lambda i: (_ORDER.get(drafts[i].kind, 9), i))
+    is_cancelled = False
+    for done, index in enumerate(order, 1):
+        if cancelled is not None and cancelled():
+            is_cancelled = True
+            break
+        results[index] = store_draft(drafts[index], context)
+        if progress is not None:
+            progress(done, len(drafts), drafts[index].name or drafts[index].file)
+    return [results[index] for index in sorted(results)], is_cancelled
+
+
+def _foreign(organisation: Organisation, drafts: Iterable[Draft]) -> set[str]:
+    """Return the ids of tools that this import may not touch; nothing may link to them either."""
     found: set[str] = set()
-    for start in range(0, len(ids), _BATCH):
-        rows = Tool.objects.filter(pk__in=ids[start : start + _BATCH])
+    for ids in _batches(d.object_id for d in drafts if d.kind == "tool" and not d.verdict):
+        rows = Tool.objects.filter(pk__in=ids)
         others = rows.exclude(organisation=organisation) | rows.filter(is_inline=True)
         found |= {str(pk) for pk in others.values_list("pk", flat=True)}
     return found
 
 
-def _import_one(
-    draft: Draft,
-    organisation: Organisation,
-    actor: Any,
-    *,
-    dry_run: bool,
-    here: Iterable[str],
-    arriving: frozenset[str],
-) -> ObjectResult:
-    if draft.kind == "tool":
-        return _import_tool(draft, organisation, actor, dry_run=dry_run)
-    if draft.kind == "assistant":
-        return _import_assistant(draft, organisation, actor, dry_run=dry_run, here=set(here))
-    importer = ports.number_importer()
-    if importer is None:
-        return _result(draft, REFUSED, "this installation has no phone numbers")
-    outcome, reason = importer(
-        organisation=organisation,
-        document=draft.document or {},
-        number_id=uuid.UUID(draft.object_id),
-        created_at=_moment(draft.created_at),
-        actor=actor,
-        dry_run=dry_run,
-        arriving=arriving,
-    )
-    return _result(draft, outcome, reason)
-
-
-def _import_tool(
-    draft: Draft, organisation: Organisation, actor: Any, *, dry_run: bool
-) -> ObjectResult:
-    document = draft.document or {}
-    tool = Tool.objects.filter(pk=draft.object_id).first()
-    if tool is not None:
-        draft = without_stored_secrets(draft, keep_secrets(dict(document), tool_document(tool)))
-        if tool.deleted_at is None and tool_is_current(tool, document):
-            return _result(draft, UNCHANGED)
-        if document.get("type") != tool.type:
-            raise ToolTypeIsFixed(f"type is {tool.type} and cannot be changed")
-    if dry_run:
-        return _result(draft, UPDATED if tool else CREATED)
-    if tool is not None and tool.deleted_at is not None:
-        Tool.objects.filter(pk=tool.pk).update(deleted_at=None)
-        draft = replace(draft, findings=(_BROUGHT_BACK, *draft.findings))
-    tool_store(
-        organisation=organisation,
-        document=document,
-        actor=actor,
-        tool=tool,
-        tool_id=uuid.UUID(draft.object_id),
-    )
-    created_at = _moment(draft.created_at)
-    if tool is None and created_at is not None:
-        Tool.objects.filter(pk=draft.object_id).update(created_at=created_at)
-    return _result(draft, UPDATED if tool else CREATED)
-
-
-def _import_assistant(
-    draft: Draft, organisation: Organisation, actor: Any, *, dry_run: bool, here: set[str]
-) -> ObjectResult:
-    document = draft.document or {}
-    rows = Assistant.objects.select_related("current_revision", "organisation")
-    assistant = rows.filter(pk=draft.object_id).first()
-    if assistant is not None:
-        if assistant.organisation_id != organisation.pk:
-            return _result(draft, REFUSED, _FOREIGN)
-        draft = without_stored_secrets(draft, document_to_store(document, assistant))
-        if assistant_is_current(assistant, document, linked_tool_ids(draft, here)):
-            return _result(draft, UNCHANGED)
-    outcome = UPDATED if assistant else CREATED
-    if dry_run:
-        return _result(draft, outcome)
-    if assistant is not None and assistant.deleted_at is not None:
-        Assistant.objects.filter(pk=assistant.pk).update(deleted_at=None)
-        draft = replace(draft, findings=(_BROUGHT_BACK, *draft.findings))
-    assistant_publish(
-        organisation=organisation,
-        document=document,
-        source="import",
-        actor=actor,
-        assistant=assistant,
-        assistant_id=uuid.UUID(draft.object_id),
-        created_at=_moment(draft.created_at),
-    )
-    return _result(draft, outcome)
-
-
-def _result(draft: Draft, outcome: str, reason: str = "") -> ObjectResult:
-    leaves = account(draft.original or {}, draft.findings, draft.marks)
-    return ObjectResult(
-        kind=draft.kind,
-        object_id=draft.object_id,
-        name=draft.name,
-        file=draft.file,
-        where=draft.where,
-        outcome=outcome,
-        reason=reason,
-        findings=draft.findings,
-        leaves=tuple(leaves) if draft.document is not None else (),
-    )
-
-
-def _moment(text: str) -> dt.datetime | None:
-    """Return an aware time of this century, None for anything else."""
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        return None
-    if moment is None or not 2001 <= moment.year < 2100:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-
-
-def _run_store(
-    organisation: Organisation,
-    results: Sequence[ObjectResult],
-    actor: Any,
-    source: str,
-    state: ImportRun.State,
-    files: Mapping[str, str] | None,
-) -> ImportRun:
-    run = ImportRun.objects.create(
-        organisation=organisation,
-        state=state,
-        source=source,
-        created_by=actor if isinstance(actor, get_user_model()) else None,
-        objects_json=[
-            {
-                "kind": result.kind,
-                "id": result.object_id,
-                "name": result.name,
-                "file": result.file,
-                "where": result.where,
-                "outcome": result.outcome,
-                "reason": result.reason,
-            }
-            for result in results
-        ],
-        files=files,
-    )
-    rows = [
-        Finding(
-            run=run,
-            object_number=number,
-            path=finding.path[:500],
-            state=finding.state,
-            message=finding.message,
+def _stored_ids(
+    organisation: Organisation, wanted: Mapping[str, Collection[str]]
+) -> dict[str, set[str]]:
+    """Return, by kind, those of the wanted ids that this organisation has."""
+    here: dict[str, set[str]] = {}
+    for kind, ids in wanted.items():
+        model: type[Model] = {"tool": Tool, "assistant": Assistant, "squad": Squad}.get(
+            kind, StoredResource
         )
-        for number, result in enumerate(results)
-        for finding in result.findings
-    ]
-    for start in range(0, len(rows), _BATCH):
-        Finding.objects.bulk_create(rows[start : start + _BATCH])
-    if state == ImportRun.State.DONE:
-        counts = Counter(result.outcome for result in results)
-        audit_write(
-            actor=actor,
-            action="import.run",
-            organisation=organisation,
-            target=run,
-            details={"source": source, **counts},
+        limits: dict[str, Any] = {"is_inline": False} if model is Tool else {}
+        limits |= {"kind": kind} if model is StoredResource else {}
+        here[kind] = set()
+        for some in _batches(ids):
+            rows = model._default_manager.filter(
+                pk__in=some, organisation=organisation, deleted_at__isnull=True, **limits
+            )
+            here[kind] |= {str(pk) for pk in rows.values_list("pk", flat=True)}
+    return here
+
+
+def _assistants_by_name(organisation: Organisation, names: Iterable[str]) -> dict[str, str]:
+    """Return the ids of stored assistants whose names are asked for and have no namesake."""
+    found: dict[str, list[str]] = {}
+    for some in _batches(names):
+        rows = Assistant.objects.filter(
+            organisation=organisation, deleted_at__isnull=True, name__in=some
         )
-    return run
+        for pk, name in rows.values_list("pk", "name"):
+            found.setdefault(name, []).append(str(pk))
+    return {name: ids[0] for name, ids in found.items() if len(ids) == 1}
+
+
+def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    every = list(ids)
+    for start in range(0, len(every), BATCH):
+        yield every[start : start + BATCH]
 
 
 def preview_create(
@@ -339,34 +244,52 @@ def preview_create(
 
     Previews that nobody confirmed within a day are deleted, files included.
     """
-    stale = ImportRun.objects.filter(
-        state=ImportRun.State.PREVIEW, created_at__lt=timezone.now() - _PREVIEW_LIVES
-    )
-    stale.delete()
+    previews_sweep()
     report = import_files(
         organisation=organisation, files=files, actor=actor, source="upload", dry_run=True
     )
-    sealed = {file.name: base64.b64encode(file.raw).decode("ascii") for file in files}
-    return _run_store(
-        organisation, report.results, actor, "upload", ImportRun.State.PREVIEW, sealed
+    return run_store(
+        organisation=organisation,
+        results=report.results,
+        actor=actor,
+        source="upload",
+        state=ImportRun.State.PREVIEW,
+        uploads=files,
     )
 
 
-def preview_confirm(*, run: ImportRun, actor: Any) -> ImportReport | None:
+def previews_sweep() -> None:
+    """Delete previews that nobody confirmed within a day, files included."""
+    stale = ImportRun.objects.filter(
+        state=ImportRun.State.PREVIEW, created_at__lt=timezone.now() - _PREVIEW_LIVES
+    )
+    for run in stale.defer("files", "objects_json"):
+        run_delete(run)
+
+
+def preview_confirm(
+    *,
+    run: ImportRun,
+    actor: Any,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ImportReport | None:
     """Import the files of a preview and drop the preview; None when somebody already has.
 
     What the files would do is computed again: the preview may be older than the rows.
     """
-    with transaction.atomic():
-        row = (
-            ImportRun.objects.select_for_update()
-            .select_related("organisation")
-            .filter(pk=run.pk, state=ImportRun.State.PREVIEW)
-            .first()
-        )
-        if row is None:
-            return None
-        organisation, stored = row.organisation, row.files or {}
-        row.delete()
-    files = [ImportFile(name, base64.b64decode(data)) for name, data in stored.items()]
-    return import_files(organisation=organisation, files=files, actor=actor, source="upload")
+    rows = ImportRun.objects.filter(pk=run.pk, state=ImportRun.State.PREVIEW)
+    row = rows.select_related("organisation").first()
+    # One conditional update decides who imports; the row itself goes in small transactions.
+    if row is None or not rows.update(state=ImportRun.State.DONE):
+        return None
+    files = run_uploads(row)
+    run_delete(row)
+    return import_files(
+        organisation=row.organisation,
+        files=files,
+        actor=actor,
+        source="upload",
+        progress=progress,
+        cancelled=cancelled,
+    )

@@ -1,8 +1,8 @@
 """From read files to drafts: which objects are imported under which id, and what is said of each.
 
-Owns identity (Vapi's id, else one derived from organisation, kind and name, so that a second import
-updates), the links between objects of one import, and the refusals. Pure: same files, same drafts;
-it must not know what is stored already.
+Owns identity (Vapi's id, from the object or from a config-as-code state file, else one derived from
+organisation, kind and name, so that a second import updates) and the refusals; what objects point
+at is ``assistants.references``. Pure: same files, same drafts; it must not know what is stored.
 """
 
 from __future__ import annotations
@@ -19,16 +19,27 @@ from assistants.findings import (
     LOSSY,
     MAPPED,
     SECRET_MISSING,
-    UNSUPPORTED,
     Finding,
     Notes,
     short,
     summarise_kept,
 )
+from assistants.kept_account import account_number, account_resource
+from assistants.kinds import RESOURCE_KINDS, Kind, names_of, place_of
 from assistants.legacy import tool_name, tool_today
+from assistants.references import (
+    Catalogue,
+    Target,
+    canonical_id,
+    ids_pointed_at,
+    link_findings,
+    resolved,
+    words_pointed_at,
+)
+from assistants.squad_account import account_squad
 from assistants.tool_account import account_tool
 from assistants.wire import vapi_config
-from assistants.wire.files import FileReading, Found, Kind, step
+from assistants.wire.files import FileReading, Found
 
 _NAMESPACE: Final = uuid.UUID("6f1d8f0e-5a53-5c0e-9d0a-3a3f2f1f7c55")
 _MASK: Final = "***"
@@ -36,11 +47,20 @@ _TOOL_KEPT: Final[Mapping[str, str]] = {
     "orgId": "Replaced by the organisation that imports.",
     "updatedAt": "Replaced by the time of the import.",
 }
-_NUMBER_KEPT: Final[Mapping[str, str]] = {
-    **_TOOL_KEPT,
-    "twilioAuthToken": "Not stored: the Twilio account of this installation has its own.",
-    "twilioApiKey": "Not stored: the Twilio account of this installation has its own.",
-    "twilioApiSecret": "Not stored: the Twilio account of this installation has its own.",
+_NOTHING_OF_OURS: Final = "not an assistant, tool, squad or number"
+_NOT_IMPORTED: Final[Mapping[Kind, tuple[str, str]]] = {
+    "call": ("ignored", f"{_NOTHING_OF_OURS}: the record of a call; nothing of it is stored"),
+    "payload": ("ignored", f"{_NOTHING_OF_OURS}: a request that Vapi sent to a webhook"),
+    "refusal": (
+        "refused",
+        "an error that Vapi answered, saved instead of the object. Fix: check the Vapi key (it "
+        "must be the private one) and the id, then export it again",
+    ),
+    "unknown": (
+        "refused",
+        "no object of Vapi's API: it has neither a type nor any field of an assistant. Fix: export "
+        "the object itself, as GET /tool/{id} or GET /assistant/{id} returns it",
+    ),
 }
 
 
@@ -48,7 +68,8 @@ _NUMBER_KEPT: Final[Mapping[str, str]] = {
 class Draft:
     """One object of an import: what would be stored, or why nothing is.
 
-    ``verdict`` is empty for an object to store, else ``refused`` or ``ignored`` with a reason.
+    ``verdict`` is empty for an object to store, else ``refused``, ``ignored`` or (the same object
+    twice) ``unchanged``, with a reason.
     ``document`` is in today's form; ``original`` is what the file says and what findings speak of.
     """
 
@@ -78,44 +99,113 @@ def drafts_of(
     """
     drafts: list[Draft] = []
     taken: dict[str, Draft] = {}
-    texts = {reading.file for reading in readings if not reading.is_ours}
+    texts = _texts_by_folder(readings)
+    states = {each.state_of: each for each in readings if each.state_of}
     for reading in readings:
-        if not reading.found:
-            verdict = "ignored" if is_folder and not reading.is_ours else "refused"
-            drafts.append(
-                Draft("unknown", "", reading.file, "$", verdict=verdict, reason=reading.problem)
-            )
+        if reading.state_of:
+            drafts.append(_ignored_state(reading))
+        elif not reading.found:
+            drafts.append(_draft_of_nothing(reading, is_folder=is_folder))
         for found in reading.found:
-            draft = _draft(found, organisation_id, taken, texts)
-            drafts.append(draft)
-    return _with_named_tools(drafts)
+            known = _state_id(found, states)
+            drafts.append(_draft(found, organisation_id, taken, texts, known))
+    return _with_references(drafts, states.values())
 
 
-def wanted_tool_ids(drafts: Iterable[Draft]) -> frozenset[str]:
-    """Return the ids of saved tools that the drafts point at, as the documents spell them."""
-    return frozenset(
-        tool_id
-        for draft in drafts
-        if draft.kind == "assistant" and not draft.verdict
-        for tool_id in vapi_config.read_assistant(draft.document).tool_ids
-    )
+def _ignored_state(reading: FileReading) -> Draft:
+    words = f"the ids of environment {reading.state_of}, used for the objects of this import"
+    reason = f"{_NOTHING_OF_OURS}: {words}"
+    return Draft("unknown", "", reading.file, "$", verdict="ignored", reason=reason)
+
+
+def _draft_of_nothing(reading: FileReading, *, is_folder: bool) -> Draft:
+    draft = Draft("unknown", "", reading.file, "$", reason=reading.problem)
+    if is_folder and not reading.is_ours:
+        return replace(draft, verdict="ignored", reason=f"{_NOTHING_OF_OURS}: {reading.problem}")
+    return refused(draft, reading.problem)
+
+
+def refused(draft: Draft, reason: str) -> Draft:
+    """Return ``draft`` as one that is not stored, with the reason as a finding on the whole."""
+    findings = (Finding("$", INVALID, f"{reason[:1].upper()}{reason[1:]}"), *draft.findings)
+    return replace(draft, verdict="refused", reason=reason, findings=findings)
+
+
+def _texts_by_folder(readings: Iterable[FileReading]) -> dict[PurePosixPath, list[str]]:
+    texts: dict[PurePosixPath, list[str]] = {}
+    for reading in readings:
+        if not reading.is_ours:
+            texts.setdefault(PurePosixPath(reading.file).parent, []).append(reading.file)
+    return texts
+
+
+def _state_id(found: Found, states: Mapping[str, FileReading]) -> str:
+    """Return Vapi's id of a config-as-code file, '' when no state file lists it."""
+    if not states or found.where != "$":
+        return ""
+    folders = PurePosixPath(found.file).parts[:-1]
+    mine = [each for name, each in states.items() if name in folders]
+    if not mine and len(states) == 1:
+        mine = list(states.values())
+    path = place_of(found.file)[1]
+    ids = [canonical_id(each.state_ids.get((found.kind, path))) for each in mine]
+    return next(filter(None, ids), "")
+
+
+def ids_wanted(drafts: Iterable[Draft]) -> dict[str, set[str]]:
+    """Return, by kind, the ids that the drafts point at."""
+    return ids_pointed_at((d.kind, d.document) for d in drafts if not d.verdict)
+
+
+def assistant_names_wanted(drafts: Iterable[Draft]) -> set[str]:
+    """Return what drafts point at as an assistant without giving an id: a file or a name."""
+    return words_pointed_at(((d.kind, d.document) for d in drafts if not d.verdict), "assistant")
+
+
+def with_assistants_by_name(
+    drafts: Iterable[Draft], ids_by_name: Mapping[str, str]
+) -> tuple[Draft, ...]:
+    """Resolve references to assistants that are stored already, by their names.
+
+    Args:
+        ids_by_name: names that exactly one stored assistant has.
+    """
+    catalogue = Catalogue()
+    for name, object_id in ids_by_name.items():
+        catalogue.by_name["assistant", name] = [Target("assistant", object_id, name, "")]
+    return tuple(_with_resolved(draft, catalogue) for draft in drafts)
 
 
 def with_missing_tools(drafts: Iterable[Draft], known_ids: Collection[str]) -> tuple[Draft, ...]:
-    """Add a finding for every saved tool that neither the import nor ``known_ids`` holds."""
+    """Add a finding for every reference; ``known_ids`` are of saved tools that are stored."""
+    return with_links(drafts, {"tool": known_ids})
+
+
+def with_links(drafts: Iterable[Draft], known: Mapping[str, Collection[str]]) -> tuple[Draft, ...]:
+    """Add a finding for everything that a draft points at: it is here, or what to do about it.
+
+    Args:
+        known: by kind, the ids of stored objects among those that are wanted.
+    """
     drafts = tuple(drafts)
-    here = {d.object_id for d in drafts if d.kind == "tool" and not d.verdict} | set(known_ids)
-    return tuple(
-        replace(draft, findings=draft.findings + tuple(_tool_links(draft, here)))
-        if draft.kind == "assistant" and not draft.verdict
-        else draft
-        for draft in drafts
-    )
+    here: dict[str, set[str]] = {kind: set(ids) for kind, ids in known.items()}
+    for draft in drafts:
+        if not draft.verdict:
+            here.setdefault(draft.kind, set()).add(draft.object_id)
+    return tuple(draft if draft.verdict else _with_link_findings(draft, here) for draft in drafts)
+
+
+def _with_link_findings(draft: Draft, here: Mapping[str, set[str]]) -> Draft:
+    found = tuple(link_findings(draft.kind, draft.document, here))
+    # The link's own finding is nearer to the field than a general one on the same place.
+    spoken = {finding.path for finding in found if finding.state == MAPPED}
+    others = tuple(f for f in draft.findings if f.path not in spoken or f.state != MAPPED)
+    return replace(draft, findings=others + found)
 
 
 def linked_tool_ids(draft: Draft, known_ids: Collection[str]) -> list[str]:
     """Return the saved tools that storing the draft links, in order, each once."""
-    ids = (_uuid(each) for each in vapi_config.read_assistant(draft.document).tool_ids)
+    ids = (canonical_id(each) for each in vapi_config.read_assistant(draft.document).tool_ids)
     return list(dict.fromkeys(each for each in ids if each in known_ids))
 
 
@@ -128,6 +218,8 @@ def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
     notes = Notes()
     if draft.kind == "assistant":
         account_assistant(merged, notes)
+    elif draft.kind == "squad":
+        account_squad(merged, notes)
     else:
         account_tool(merged, notes, "$", assistant_has_server=None)
     missing = {finding.path for finding in notes.findings if finding.state == SECRET_MISSING}
@@ -141,40 +233,12 @@ def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
     )
 
 
-def _tool_links(draft: Draft, here: Collection[str]) -> Iterable[Finding]:
-    model = (draft.document or {}).get("model")
-    entry = model if isinstance(model, Mapping) else {}
-    ids = entry.get("toolIds")
-    for index, tool_id in enumerate(ids if isinstance(ids, list) else ()):
-        path = f"$.model.toolIds[{index}]"
-        canonical = _uuid(tool_id)
-        if canonical in here:
-            yield Finding(path, MAPPED, "Linked to the saved tool.")
-        elif canonical:
-            yield Finding(
-                path,
-                INVALID,
-                f"The saved tool {canonical} is not here, so the assistant works without it. "
-                f"Fix: fetch GET https://api.vapi.ai/tool/{canonical} with your Vapi key into a "
-                "file and import it together with this one.",
-            )
-        else:
-            shown = short(tool_id) if isinstance(tool_id, str) else "This"
-            yield Finding(
-                path,
-                INVALID,
-                f"{shown!r} is neither the id of a tool nor a tool file in the imported folder. "
-                "Fix: import the whole folder, tools included.",
-            )
-    refs = entry.get("toolRefs")
-    for index, ref in enumerate(refs if isinstance(refs, list) else ()):
-        known = isinstance(ref, Mapping) and _uuid(ref.get("toolId")) in here
-        words = "Linked; the pinned version is not followed." if known else "Names no tool here."
-        yield Finding(f"$.model.toolRefs[{index}]", LOSSY if known else INVALID, words)
-
-
 def _draft(
-    found: Found, organisation_id: uuid.UUID, taken: dict[str, Draft], texts: Collection[str]
+    found: Found,
+    organisation_id: uuid.UUID,
+    taken: dict[str, Draft],
+    texts: Mapping[PurePosixPath, Sequence[str]],
+    state_id: str,
 ) -> Draft:
     value = _without_masks(found.value)
     draft = Draft(
@@ -190,22 +254,16 @@ def _draft(
         notes.add("$", MAPPED if note.startswith("encoded") else LOSSY, f"The file: {note}.")
     if found.kind in _NOT_IMPORTED:
         verdict, reason = _NOT_IMPORTED[found.kind]
-        if found.kind == "squad":
-            _account_squad(value, notes)
-        return replace(draft, verdict=verdict, reason=reason, findings=tuple(notes.findings))
-    object_id = _identity(draft, value, organisation_id, taken, notes)
+        draft = replace(draft, reason=reason, findings=tuple(notes.findings))
+        return replace(draft, verdict=verdict) if verdict == "ignored" else refused(draft, reason)
+    object_id = _identity(draft, value, organisation_id, taken, notes, state_id)
     earlier = taken.get(object_id)
     if earlier is not None:
-        same = earlier.original == found.value
-        return replace(
-            draft,
-            object_id=object_id,
-            verdict="ignored" if same else "refused",
-            reason=f"the same object as in {earlier.file} {earlier.where}"
-            if same
-            else f"{earlier.file} {earlier.where} has another object with this id. "
-            "Fix: import one of them.",
-        )
+        draft = replace(draft, object_id=object_id)
+        place = f"{earlier.file} {earlier.where}"
+        if earlier.kind == draft.kind and earlier.original == found.value:
+            return replace(draft, verdict="unchanged", reason=f"the same object as in {place}")
+        return refused(draft, f"{place} has another object with this id. Fix: import one of them")
     document: Mapping[str, Any] = value
     if found.kind == "assistant":
         account_assistant(value, notes)
@@ -219,31 +277,21 @@ def _draft(
         if document != value:
             notes.mark("$.parameters", "$.strict", "$.serverUrl", "$.serverUrlSecret")
         summarise_kept(value, notes, _TOOL_KEPT)
+    elif found.kind == "squad":
+        account_squad(value, notes)
+    elif found.kind in RESOURCE_KINDS:
+        account_resource(found.kind, value, notes)
     else:
-        _account_number(value, notes)
-    draft = replace(draft, object_id=object_id, document=document, findings=tuple(notes.findings))
+        account_number(value, notes)
+    draft = replace(
+        draft,
+        object_id=object_id,
+        document=document,
+        findings=tuple(notes.findings),
+        marks=notes.marks,
+    )
     taken[object_id] = draft
     return draft
-
-
-_NOT_IMPORTED: Final[Mapping[Kind, tuple[str, str]]] = {
-    "squad": (
-        "ignored",
-        "squads arrive with a later version; its assistants are imported when they stand in files "
-        "of their own",
-    ),
-    "call": ("ignored", "the record of a call, not a setting; nothing of it is stored"),
-    "payload": (
-        "refused",
-        "a request that Vapi sent to a webhook, not an export. Fix: export the object itself, as "
-        "GET /assistant/{id} or GET /tool/{id} returns it",
-    ),
-    "unknown": (
-        "refused",
-        "no object of Vapi's API: it has neither a type nor any field of an assistant. Fix: export "
-        "the object itself, as GET /tool/{id} or GET /assistant/{id} returns it",
-    ),
-}
 
 
 def _identity(
@@ -252,11 +300,15 @@ def _identity(
     organisation_id: uuid.UUID,
     taken: Mapping[str, Draft],
     notes: Notes,
+    state_id: str,
 ) -> str:
     given = value.get("id")
-    object_id = _uuid(given)
+    object_id = canonical_id(given)
     if object_id:
         return object_id
+    if state_id:
+        notes.add("$", MAPPED, "It keeps Vapi's id, which the state file beside it names.")
+        return state_id
     if given is not None:
         notes.add("$.id", INVALID, "Not a UUID, so it cannot be kept; one is made instead.")
     place = f"{draft.file}{draft.where}"
@@ -277,24 +329,11 @@ def _identity(
     return object_id
 
 
-def _uuid(value: Any) -> str:
-    """Return the canonical form of a UUID, '' for anything else."""
-    if not isinstance(value, str):
-        return ""
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        return ""
-
-
 def _name_of(kind: Kind, value: Mapping[str, Any]) -> str:
     if kind == "tool":
         today = tool_today(value)
         return tool_name(today) or str(today["type"])
-    for key in ("name", "number", "twilioPhoneNumber"):
-        if isinstance(value.get(key), str) and value[key].strip():
-            return str(value[key])
-    return ""
+    return names_of(value, ("name", "number", "twilioPhoneNumber", "sipUri"))
 
 
 def _without_masks(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,19 +347,18 @@ def _without_masks(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: clean(child) for key, child in value.items() if child != _MASK}
 
 
-def _account_companion(draft: Draft, notes: Notes, texts: Collection[str]) -> None:
+def _account_companion(
+    draft: Draft, notes: Notes, texts: Mapping[PurePosixPath, Sequence[str]]
+) -> None:
     """Name the text file beside a document without a prompt that probably holds it."""
     if not any(f.path == "$.model.messages" and f.state == INVALID for f in notes.findings):
         return
     own = PurePosixPath(draft.file)
     beside = sorted(
         PurePosixPath(text).name
-        for text in texts
-        if PurePosixPath(text).parent == own.parent
-        and (
-            PurePosixPath(text).stem == own.stem
-            or any(word in PurePosixPath(text).stem.lower() for word in ("prompt", "instruction"))
-        )
+        for text in texts.get(own.parent, ())
+        if PurePosixPath(text).stem == own.stem
+        or any(word in PurePosixPath(text).stem.lower() for word in ("prompt", "instruction"))
     )
     if beside:
         notes.add(
@@ -331,76 +369,17 @@ def _account_companion(draft: Draft, notes: Notes, texts: Collection[str]) -> No
         )
 
 
-def _account_squad(value: Mapping[str, Any], notes: Notes) -> None:
-    members = value.get("members")
-    for index, member in enumerate(members if isinstance(members, list) else ()):
-        if isinstance(member, Mapping) and isinstance(member.get("assistant"), Mapping):
-            notes.add(
-                f"$.members[{index}].assistant",
-                UNSUPPORTED,
-                "An assistant inside the squad; it is not imported. Fix: put it into a file of its "
-                "own to import it.",
-            )
-    notes.add("$.members", UNSUPPORTED, "Not stored; a number answers with one assistant.")
+def _with_references(drafts: Sequence[Draft], states: Iterable[FileReading]) -> tuple[Draft, ...]:
+    """Replace file names and names (config as code) by the ids of the objects they mean."""
+    catalogue = Catalogue(state_ids={k: v for each in states for k, v in each.state_ids.items()})
+    for draft in drafts:
+        if draft.object_id and not draft.verdict:
+            catalogue.add(Target(draft.kind, draft.object_id, draft.name, draft.file))
+    return tuple(_with_resolved(draft, catalogue) for draft in drafts)
 
 
-def _account_number(value: Mapping[str, Any], notes: Notes) -> None:
-    kept = ("id", "number", "name", "provider", "twilioPhoneNumber", "twilioAccountSid")
-    notes.mark(*(step("$", key) for key in (*kept, "createdAt", "status")))
-    if value.get("assistantId"):
-        notes.add("$.assistantId", MAPPED, "Linked when that assistant is here.")
-    for key in ("squadId", "workflowId", "fallbackDestination", "hooks", "server", "serverUrl"):
-        if value.get(key):
-            notes.add(step("$", key), UNSUPPORTED, "Not taken over; calls stay on Vapi meanwhile.")
-    if value.get("serverUrlSecret"):
-        notes.add("$.serverUrlSecret", SECRET_MISSING, "Not stored: numbers have no server here.")
-    summarise_kept(value, notes, _NUMBER_KEPT)
-
-
-def _with_named_tools(drafts: Sequence[Draft]) -> tuple[Draft, ...]:
-    """Replace file names in ``toolIds`` (config as code) by the ids of the tools in those files."""
-    tools = [draft for draft in drafts if draft.kind == "tool" and not draft.verdict]
-    return tuple(
-        _with_tool_names(draft, tools) if draft.kind == "assistant" and draft.document else draft
-        for draft in drafts
-    )
-
-
-def _with_tool_names(draft: Draft, tools: Sequence[Draft]) -> Draft:
-    document = draft.document or {}
-    model = document.get("model")
-    ids = model.get("toolIds") if isinstance(model, Mapping) else None
-    if not isinstance(ids, list) or not isinstance(model, Mapping):
+def _with_resolved(draft: Draft, catalogue: Catalogue) -> Draft:
+    if draft.verdict or draft.document is None:
         return draft
-    resolved = [_named_tool(entry, draft, tools) for entry in ids]
-    if resolved == ids:
-        return draft
-    return replace(draft, document={**document, "model": {**model, "toolIds": resolved}})
-
-
-def _named_tool(entry: Any, draft: Draft, tools: Sequence[Draft]) -> Any:
-    """Return the id of the tool whose file, else name, is ``entry``; the nearest file wins."""
-    if not isinstance(entry, str) or _uuid(entry):
-        return entry
-    stem = PurePosixPath(entry).name
-    for same in (
-        [tool for tool in tools if stem in _stems(tool.file)],
-        [tool for tool in tools if tool.name == entry],
-    ):
-        if same:
-            return max(same, key=lambda tool: _shared(tool.file, draft.file)).object_id
-    return entry
-
-
-def _stems(file: str) -> tuple[str, str]:
-    return PurePosixPath(file).name, PurePosixPath(file).stem
-
-
-def _shared(one: str, other: str) -> int:
-    """Return how many leading folders two files share."""
-    count = 0
-    for a, b in zip(PurePosixPath(one).parts, PurePosixPath(other).parts, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+    document = resolved(draft.kind, draft.document, draft.file, catalogue)
+    return draft if document is draft.document else replace(draft, document=document)

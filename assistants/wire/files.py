@@ -1,10 +1,10 @@
 """The reader of exported files: bytes in, the Vapi objects they hold out.
 
 Owns encodings (UTF-8 and UTF-16 with and without byte order mark), JSON, front matter, envelopes
-around objects, the state files of Vapi's config-as-code tool and the reading of bytes into bounded
-JSON (corpus facts of 2026-11-22); what kind an object is, is ``assistants.kinds``' guess. YAML is parsed
-by the function that is passed in. Pure and total: for any bytes it returns objects or a reason that
-a person can act on, and never raises. It must not judge what an object says.
+around objects, the state files of Vapi's config-as-code tool and the bounds of what is read (corpus
+facts of 2026-11-22); what kind an object is, is ``assistants.kinds``' guess. YAML is parsed by the
+function that is passed in. Pure and total: for any bytes it returns objects or a reason that a
+person can act on, and never raises. It must not judge what an object says.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class FileReading:
     """What a file holds; ``problem`` says why nothing could be read, ``is_ours`` whether it
-    claims to be an export at all (a README does not).
+    claims to be an export at all (a README does not), ``values`` how many JSON values it has.
 
     A state file of Vapi's config-as-code tool holds no object: ``state_ids`` has Vapi's id of each
     (kind, path below the kind's folder) of the environment ``state_of``.
@@ -81,6 +81,7 @@ class FileReading:
     found: tuple[Found, ...] = ()
     problem: str = ""
     is_ours: bool = True
+    values: int = 0
     state_of: str = ""
     state_ids: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
@@ -117,7 +118,7 @@ def read_file(name: str, raw: bytes, parse_yaml: YamlParser) -> FileReading:
         if suffix in MARKDOWN_SUFFIXES and not _FRONT_MATTER.match(text):
             return FileReading(name, problem="Markdown without front matter", is_ours=False)
         value = _parsed(text, suffix, parse_yaml)
-        _check_size(value)
+        count = _check_size(value)
         changed: list[str] = []
         value = _storable(value, changed)
         if changed:
@@ -125,13 +126,13 @@ def read_file(name: str, raw: bytes, parse_yaml: YamlParser) -> FileReading:
     except _Unreadable as error:
         return FileReading(name, problem=str(error))
     if state:
-        return FileReading(name, state_of=state, state_ids=_state_ids(value))
+        return FileReading(name, values=count, state_of=state, state_ids=_state_ids(value))
     found = [
         Found(name, where, kind, child, tuple(notes))
         for where, kind, child in _objects(value, "$", place_of(name)[0], 0)
     ]
     if found:
-        return FileReading(name, tuple(found))
+        return FileReading(name, tuple(found), values=count)
     return FileReading(
         name,
         problem="no assistant, tool, squad or phone number in it. Fix: export the object itself, "
@@ -232,8 +233,11 @@ def _with_front_matter(text: str, parse_yaml: YamlParser) -> Any:
     return document | {"model": model | {"messages": system + others}}
 
 
-def _check_size(value: Any) -> None:
-    """Refuse what no export is: the walk is a loop, since aliases may even make a circle."""
+def _check_size(value: Any) -> int:
+    """Count the values and refuse what no export is.
+
+    The walk is a loop, since aliases may even make a circle.
+    """
     level, count, depth, characters = [value], 0, 0, 0
     while level:
         count += len(level)
@@ -253,6 +257,7 @@ def _check_size(value: Any) -> None:
         if characters > MAX_CHARACTERS:
             raise _Unreadable(f"over {MAX_CHARACTERS} characters when read. Fix: split it")
         level = below
+    return count
 
 
 def _storable(value: Any, changed: list[str]) -> Any:

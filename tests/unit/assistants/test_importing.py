@@ -69,7 +69,7 @@ def test_two_tools_of_one_name_are_both_imported() -> None:
 def test_one_id_twice() -> None:
     same = assistant(id=TOOL_ID)
     found = drafts({"a.json": same, "b.json": same, "c.json": {**same, "name": "Other"}})
-    assert [draft.verdict for draft in found] == ["", "ignored", "refused"]
+    assert [draft.verdict for draft in found] == ["", "unchanged", "refused"]
     assert "a.json" in found[2].reason
 
 
@@ -120,16 +120,16 @@ def test_static_parameters_are_not_the_model_s() -> None:
     assert "$.parameters" in findings(found, "mapped")
 
 
-def test_a_squad_is_ignored_and_its_assistants_are_not_imported_silently() -> None:
-    (found,) = drafts({"a.json": {"name": "S", "members": [{"assistant": assistant()}]}})
-    assert (found.kind, found.verdict) == ("squad", "ignored")
-    assert "$.members[0].assistant" in findings(found, "unsupported")
-
-
 @pytest.mark.parametrize(
     ("content", "verdict", "words"),
     [
-        ({"message": {"type": "tool-calls"}}, "refused", "webhook"),
+        ({"message": {"type": "tool-calls"}}, "ignored", "webhook"),
+        (
+            {"message": "Invalid Key.", "error": "Unauthorized", "statusCode": 401},
+            "refused",
+            "Vapi key",
+        ),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "refused", "web page"),
         ({"id": "x", "type": "webCall", "status": "ended"}, "ignored", "record of a call"),
         (b"{", "refused", "line 1"),
         (b"# Title", "refused", "no"),
@@ -139,6 +139,10 @@ def test_what_cannot_come_in_has_a_reason(content: Any, verdict: str, words: str
     (found,) = drafts({"a.json": content}, is_folder=False)
     assert found.verdict == verdict
     assert words in found.reason
+    if verdict == "ignored":
+        assert found.reason.startswith("not an assistant, tool, squad or number: ")
+    else:
+        assert [(f.path, f.state) for f in found.findings] == [("$", "invalid")]
 
 
 def test_a_folder_s_readme_is_ignored_and_a_named_one_refused() -> None:
