@@ -30,7 +30,6 @@ from assistants.tool_account import (
     account_tool,
     account_url,
 )
-from assistants.voices import provider_name
 from assistants.wire import vapi_config
 from assistants.wire.files import step
 
@@ -233,22 +232,28 @@ def _account_model(
 def _account_voice(document: Mapping[str, Any], notes: Notes) -> None:
     voice = document.get("voice")
     found = vapi_config.voice_of(voice)
+    decide = (
+        'Fix: hear the candidates and decide under "Voices" in the admin; what is decided there '
+        "holds for every assistant with this voice."
+    )
     if not voice:
         notes.add(
-            "$.voice", AUDIBLE, f"No voice is named; callers hear the Realtime voice {found.voice}."
+            "$.voice",
+            AUDIBLE,
+            f"No voice is named; callers hear the Realtime voice {found.voice}. {decide}",
         )
         return
     if found.is_same:
         notes.add("$.voice", MAPPED, f"Callers hear the same voice, {found.voice}.")
         return
-    provider = voice.get("provider") if isinstance(voice, Mapping) else ""
-    whose = provider_name(provider) if isinstance(provider, str) else ""
-    old = " ".join(filter(None, (short(whose), short(found.known_as) or "without a name")))
+    whose, known_as = short(found.key.provider), short(found.known_as) or "without a name"
+    old = " ".join(filter(None, (whose, known_as)))
+    menu = "A menu of voices, of which the first is taken. " * vapi_config.is_voice_menu(voice)
     notes.add(
         "$.voice",
         AUDIBLE,
-        f"Callers hear the Realtime voice {found.voice} instead of {old} ({found.reason}). "
-        "Fix: choose another voice in the admin if it does not fit.",
+        f"{menu}{old} -> {found.voice}: callers hear the Realtime voice {found.voice} instead of "
+        f"{old} ({found.reason}). {decide}",
     )
 
 

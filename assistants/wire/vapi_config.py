@@ -27,6 +27,7 @@ __all__ = [
     "PromptPlace",
     "is_any_language",
     "is_audio_url",
+    "is_voice_menu",
     "prompt_places",
     "read_assistant",
     "voice_of",
@@ -45,6 +46,9 @@ DURATION_SECONDS: Final = (10, 43_200)
 # Where hand-written documents keep the prompt when `model` has none; the first one wins.
 _TOP_PROMPTS: Final = ("systemPrompt", "prompt", "systemMessage", "instructions")
 _MODEL_PROMPTS: Final = ("systemPrompt", "prompt", "systemMessage")
+_VOICE_IDS: Final = ("voiceId", "voice", "voice_id")
+# Properties of one voice; a menu has others, which hold the voices.
+_VOICE_PROPERTIES: Final = (*_VOICE_IDS, "provider", "fallbackPlan", "chunkPlan")
 _AUDIO_URL: Final = re.compile(r"\s*https?://\S+\s*")
 
 
@@ -222,10 +226,30 @@ def _instructions(document: Any) -> str:
 
 
 def voice_of(voice: Any) -> StandIn:
-    """Return the Realtime voice for ``voice``, an object or, in short forms, a name."""
+    """Return the Realtime voice for ``voice``: an object, in short forms a name, or a menu."""
+    return stand_in(*(_named_voice(voice) or _menu_voice(voice)))
+
+
+def is_voice_menu(voice: Any) -> bool:
+    """Tell whether ``voice`` offers several and names none itself (corpus.md, surprise 11)."""
+    return not _named_voice(voice) and any(_menu_voice(voice))
+
+
+def _named_voice(voice: Any) -> tuple[str, str] | None:
     entry = as_object(voice)
-    name = as_text(voice) or as_text(entry.get("voiceId")) or as_text(entry.get("voice"))
-    return stand_in(as_text(entry.get("provider")), name)
+    name = as_text(voice) or next(filter(None, (as_text(entry.get(k)) for k in _VOICE_IDS)), "")
+    provider = as_text(entry.get("provider"))
+    return (provider, name) if name or provider else None
+
+
+def _menu_voice(voice: Any) -> tuple[str, str]:
+    """Return the first voice of a menu: a list, or an object of lists and objects."""
+    groups = (value for key, value in as_object(voice).items() if key not in _VOICE_PROPERTIES)
+    for group in (voice, *groups):
+        for entry in (*as_list(group), as_object(group)):
+            if named := _named_voice(entry):
+                return named
+    return ("", "")
 
 
 def is_audio_url(text: str) -> bool:
