@@ -10,10 +10,17 @@ from tools import selectors, services
 from tools.exceptions import ToolInUse, ToolTypeIsFixed
 from tools.models import Tool
 from tools.serializers import NewToolShape, ToolShape, tool_json
+from voiceplatform.base.described import Described
 from voiceplatform.base.rest import ApiView, Conflict, check_shape, list_window
 
 
-class ToolList(ApiView):
+class ToolView(ApiView):
+    """What both views share."""
+
+    described = Described(noun="Tool", post=NewToolShape, patch=ToolShape)
+
+
+class ToolList(ToolView):
     """``GET`` and ``POST /tool``."""
 
     def get(self, request: Request) -> Response:
@@ -31,7 +38,7 @@ class ToolList(ApiView):
         return Response(tool_json(tool), status=201)
 
 
-class ToolDetail(ApiView):
+class ToolDetail(ToolView):
     """``GET``, ``PATCH`` and ``DELETE /tool/{id}``."""
 
     def get(self, request: Request, object_id: str) -> Response:

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular_sidecar",  # the files of /docs
     "csp",
     "voiceplatform.base",
     "tools",
@@ -274,8 +275,22 @@ REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["voiceplatform.drf.BearerKey"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "EXCEPTION_HANDLER": "voiceplatform.drf.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "voiceplatform.base.openapi.Schema",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS: dict[str, object] = {
+    "TITLE": "voiceplatform",
+    "DESCRIPTION": (
+        "Vapi's REST surface at the root of this platform. Unknown fields are kept and returned; "
+        "secrets are write-only; PATCH replaces the top-level fields that are sent, and `null` "
+        "clears. A route that does not exist answers 404 and names itself, a method that a route "
+        "does not have 405."
+    ),
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [],
 }
 # Per API key. A config-as-code tool paces itself far below; a loop gone wild meets 429.
 REST_REQUESTS_PER_SECOND = 20

@@ -6,10 +6,13 @@ from django.contrib import admin
 from django.urls import include, path
 
 from calls.admin.doctor import doctor
+from voiceplatform import api_docs
 
 urlpatterns = [
     path("admin/doctor", admin.site.admin_view(doctor), name="doctor"),
     path("admin/", admin.site.urls),
+    path("schema", api_docs.schema, name="schema"),
+    path("docs", api_docs.docs, name="docs"),
     path("", include("assistants.urls")),
     path("", include("tools.urls")),
     path("", include("calls.api.urls")),

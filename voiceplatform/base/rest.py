@@ -28,6 +28,7 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from voiceplatform.base import rate_limit
+from voiceplatform.base.described import Described
 from voiceplatform.base.models import ApiKey, Organisation
 
 _MAX_DEPTH = 64
@@ -236,7 +237,7 @@ class ApiView(APIView):
     """Base of every REST view; authentication and errors come from the settings.
 
     ``read_scope`` and ``write_scope`` name what a key needs (``services.SCOPES``, docs/rest.md);
-    a POST that only asks sets both to ``read``.
+    a POST that only asks sets both to ``read``. ``described`` is what ``/schema`` says of the view.
     """
 
     permission_classes = (HasScope,)
@@ -244,6 +245,7 @@ class ApiView(APIView):
     parser_classes = (BoundedJSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = JsonWhateverAccepted
+    described: ClassVar[Described | None] = None
     read_scope: ClassVar[str] = "read"
     write_scope: ClassVar[str] = "write"
 
@@ -362,6 +364,11 @@ def list_page(
         raise exceptions.ValidationError(problems)
     sign = "-" if order == "DESC" else ""
     return rows.order_by(f"{sign}{column}", f"{sign}pk"), Page(number, limit, order == "DESC")
+
+
+def time_filter_names() -> list[str]:
+    """Return the parameters by which a list is narrowed to times (vapi.md 1.5)."""
+    return [name + ending for name in ("createdAt", "updatedAt") for ending in _TIME_FILTERS]
 
 
 def _within_times(
