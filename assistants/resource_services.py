@@ -15,7 +15,9 @@ from typing import Any, Final
 from django.db import transaction
 
 from assistants import stored_documents as documents
+from assistants.exceptions import ResourceInUse
 from assistants.models import StoredResource
+from assistants.selectors import resource_users
 from voiceplatform.base.models import Organisation
 
 # Companions share the id of the row that they belong to, so they are no kinds of their own route.
@@ -106,7 +108,17 @@ def resource_patch(
 
 @transaction.atomic
 def resource_delete(*, resource: StoredResource, actor: Any) -> None:
-    """Delete ``resource`` from every list; the bytes of a file are gone for good."""
+    """Delete ``resource`` from every list; the bytes of a file are gone for good.
+
+    Raises:
+        ResourceInUse: a simulation plays it, or a suite runs it.
+    """
+    users = resource_users(resource)
+    if users:
+        raise ResourceInUse(
+            f"{_noun(resource)} {resource.name or resource.pk} is used by {', '.join(users)}. "
+            "Fix: take it out there first."
+        )
     documents.retire(resource)
     StoredResource.objects.filter(pk=resource.pk).update(content=None)
     documents.audit(resource, _noun(resource), "delete", actor)

@@ -71,6 +71,27 @@ def resource_list(organisation: Organisation, kind: str) -> QuerySet[StoredResou
     return rows.filter(kind=kind, deleted_at__isnull=True).defer("content")
 
 
+# Which kind names which, and in what field (the SDK's in-use conflicts).
+_NAMED_BY: dict[str, tuple[str, str]] = {
+    StoredResource.Kind.PERSONALITY: (StoredResource.Kind.SIMULATION, "personalityId"),
+    StoredResource.Kind.SCENARIO: (StoredResource.Kind.SIMULATION, "scenarioId"),
+    StoredResource.Kind.SIMULATION: (StoredResource.Kind.SUITE, "simulationIds"),
+}
+
+
+def resource_users(resource: StoredResource) -> list[str]:
+    """Return the simulations or suites that name ``resource``, at most 5."""
+    if resource.kind not in _NAMED_BY:
+        return []
+    kind, field = _NAMED_BY[resource.kind]
+    users: list[str] = []
+    for row in resource_list(resource.organisation, kind).defer("document"):
+        named = row.document_redacted.get(field)
+        if str(resource.pk) in (named if isinstance(named, list) else [named]):
+            users.append(str(row))
+    return users[:5]
+
+
 def revision_tools(revision: AssistantRevision) -> list[Any]:
     """Return the tools of ``revision`` in the order the document gave."""
     return list(revision.tools.order_by("revisiontool__position"))

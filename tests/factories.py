@@ -18,7 +18,13 @@ from django.contrib.auth.models import Permission
 from django.db.models import Q
 from django.utils import timezone
 
-from assistants.models import Assistant, AssistantRevision, RevisionTool
+from assistants.models import (
+    Assistant,
+    AssistantRevision,
+    RevisionTool,
+    Squad,
+    StoredResource,
+)
 from calls.models import (
     Call,
     CallPolicy,
@@ -243,6 +249,46 @@ def make_assistant(
     )
     make_revision(assistant, tools=tools, **revision_columns)
     return assistant
+
+
+def make_squad(organisation: Organisation | None = None, **document: Any) -> Squad:
+    """Make a squad of one written-out assistant; keywords are fields of its document."""
+    whole = {
+        "name": f"Squad {next(_counter)}",
+        "members": [{"assistant": {"name": "Desk"}}],
+        **document,
+    }
+    now = timezone.now()
+    return Squad.objects.create(
+        organisation=organisation or default_organisation(),
+        name=whole["name"],
+        document=whole,
+        document_redacted=whole,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def make_resource(
+    organisation: Organisation | None = None,
+    kind: str = "structured-output",
+    *,
+    content: bytes | None = None,
+    **document: Any,
+) -> StoredResource:
+    """Make a stored resource; keywords are fields of its document."""
+    whole = {"name": f"Resource {next(_counter)}", **document}
+    now = timezone.now()
+    return StoredResource.objects.create(
+        organisation=organisation or default_organisation(),
+        kind=kind,
+        name=whole["name"],
+        document=whole,
+        document_redacted=whole,
+        content=content,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def make_number(organisation: Organisation | None = None, **columns: Any) -> PhoneNumber:

@@ -95,8 +95,10 @@ UNFOLD: dict[str, Any] = {
             _group(
                 "Assistants",
                 _item("Assistants", "support_agent", "assistants", "assistant"),
+                _item("Squads", "groups", "assistants", "squad"),
                 _item("Revisions", "history", "assistants", "assistantrevision"),
                 _item("Imports", "upload_file", "assistants", "importrun"),
+                _item("Stored resources", "inventory_2", "assistants", "storedresource"),
             ),
             _group("Tools", _item("Tools", "build", "tools", "tool")),
             _group(
@@ -109,6 +111,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Organisations", "apartment", "base", "organisation"),
                 _item("Members", "badge", "base", "membership"),
                 _item("API keys", "key", "base", "apikey"),
+                _item("Routes we lack", "alt_route", "base", "unknownroute"),
                 _item("Users", "person", "auth", "user"),
                 _item("Groups", "group", "auth", "group") | {"permission": _is_superuser},
                 _item("Audit", "policy", "base", "auditentry"),

@@ -19,7 +19,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from voiceplatform.base import services
+from voiceplatform.base import rate_limit, services, unknown_routes
 from voiceplatform.base.models import ApiKey
 
 _ADMIN_PREFIX = "/admin/"
@@ -53,10 +53,9 @@ class BearerKey(BaseAuthentication):
         words = get_authorization_header(request).split()
         if not words:
             return None
-        if len(words) == 2 and words[0].lower() == b"bearer":
-            key = services.api_key_check(words[1].decode("latin-1"))
-            if key is not None:
-                return KeyUser(key), key
+        key = _key_of(b" ".join(words))
+        if key is not None:
+            return KeyUser(key), key
         raise exceptions.AuthenticationFailed(
             "Invalid Key. Hint: send an API key of this platform as "
             "`Authorization: Bearer vp_…`; Vapi's own keys are not known here."
@@ -65,6 +64,14 @@ class BearerKey(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """Name the scheme, so that a missing key is 401 and not 403."""
         return "Bearer"
+
+
+def _key_of(header: bytes) -> ApiKey | None:
+    """Return the live key in an Authorization header, None for anything else."""
+    words = header.split()
+    if len(words) != 2 or words[0].lower() != b"bearer":
+        return None
+    return services.api_key_check(words[1].decode("latin-1"))
 
 
 def error_body(status_code: int, message: str | list[str]) -> dict[str, Any]:
@@ -133,5 +140,21 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def unknown_route(request: HttpRequest) -> JsonResponse:
-    """Answer 404 in the one error body."""
+    """Answer 404 in the one error body, and count who asked for what (design.md 5).
+
+    Only the holder of a live key is counted, within the key's own rate: one UPDATE a request.
+    """
+    key = _key_of(get_authorization_header(request))
+    if key is not None:
+        wait_seconds = rate_limit.take(str(key.pk))
+        if wait_seconds:
+            error = exceptions.Throttled(wait=wait_seconds)
+            refusal = exception_handler(error, {})
+            assert refusal is not None
+            return JsonResponse(
+                refusal.data, status=429, headers={"Retry-After": refusal["Retry-After"]}
+            )
+        unknown_routes.unknown_route_count(
+            organisation=key.organisation, method=request.method or "", path=request.path
+        )
     return JsonResponse(error_body(404, f"Cannot {request.method} {request.path}"), status=404)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from assistants.admin import assistants, imports
+from assistants.admin import assistants, imports, resources
 
-__all__ = ["assistants", "imports"]
+__all__ = ["assistants", "imports", "resources"]

@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
@@ -32,6 +33,7 @@ from voiceplatform.base.models import (
     Membership,
     Organisation,
 )
+from voiceplatform.base.route_admin import UnknownRouteAdmin
 from voiceplatform.base.scoped_admin import (
     OrganisationScoped,
     ReadOnlyAdmin,
@@ -42,7 +44,7 @@ from voiceplatform.base.scoped_admin import (
 )
 from voiceplatform.base.selectors import organisations_visible_to, users_visible_to
 
-__all__ = ["JobAdmin", "pretty_json"]
+__all__ = ["JobAdmin", "UnknownRouteAdmin", "pretty_json"]
 
 admin.site.unregister(Group)
 admin.site.unregister(User)
@@ -114,7 +116,7 @@ class MembershipAdmin(ScopedAdmin):
 
 
 class ApiKeyForm(ScopedForm):
-    """Name and scopes of a new key."""
+    """Name, scopes and expiry of a new key."""
 
     scopes = forms.MultipleChoiceField(
         choices=[(name, f"{name}: {text}") for name, text in services.SCOPES.items()],
@@ -123,17 +125,27 @@ class ApiKeyForm(ScopedForm):
         help_text="What programs with this key may do. Give as little as they need.",
     )
 
+    def clean_expires_at(self) -> Any:
+        """Refuse a key that would never work."""
+        moment = self.cleaned_data["expires_at"]
+        if moment is not None and moment <= timezone.now():
+            raise forms.ValidationError("This moment has passed; choose a later one, or none.")
+        return moment
+
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ScopedAdmin):
     """Keys of the REST surface; a key is shown once, right after it was made."""
 
     form = ApiKeyForm
-    list_display = ("name", "prefix_shown", "scope_names", "state", "last_used_at", "created_at")
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter), "created_at")
+    list_display = (
+        *("name", "prefix_shown", "scope_names", "state"),
+        *("last_used_at", "expires_at", "created_at"),
+    )
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter), "expires_at", "created_at")
     search_fields = ("name", "prefix")
     actions = ("revoke",)
-    fields = ("organisation", "name", "scopes")
+    fields = ("organisation", "name", "scopes", "expires_at")
 
     @admin.display(description="Begins with")
     def prefix_shown(self, obj: ApiKey) -> str:
@@ -145,10 +157,14 @@ class ApiKeyAdmin(ScopedAdmin):
         """Return the scopes as badges."""
         return [str(scope) for scope in obj.scopes]
 
-    @badge(description="State", label={"live": "success", "revoked": "danger"})
+    @badge(
+        description="State", label={"live": "success", "expired": "warning", "revoked": "danger"}
+    )
     def state(self, obj: ApiKey) -> str:
         """Say whether it still opens anything."""
-        return "revoked" if obj.revoked_at else "live"
+        if obj.revoked_at:
+            return "revoked"
+        return "expired" if obj.expires_at and obj.expires_at <= timezone.now() else "live"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show the life of an existing key."""
@@ -156,7 +172,7 @@ class ApiKeyAdmin(ScopedAdmin):
             return self.fields
         return (
             *("organisation", "name", "prefix_shown", "scope_names"),
-            *("created_at", "last_used_at", "revoked_at"),
+            *("created_at", "last_used_at", "expires_at", "revoked_at"),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -165,7 +181,7 @@ class ApiKeyAdmin(ScopedAdmin):
             return []
         return [
             *("organisation", "prefix_shown", "scope_names"),
-            *("created_at", "last_used_at", "revoked_at"),
+            *("created_at", "last_used_at", "expires_at", "revoked_at"),
         ]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -181,6 +197,7 @@ class ApiKeyAdmin(ScopedAdmin):
             organisation=obj.organisation,
             name=obj.name,
             scopes=form.cleaned_data["scopes"],
+            expires_at=form.cleaned_data["expires_at"],
             actor=request.user,
         )
         obj.__dict__.update(made.__dict__)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
-from assistants.models import Finding, ImportRun
+from assistants.models import Finding, ImportRun, StoredResource
 from calls.models import CallInputChunk
 from tests import factories
-from voiceplatform.base.models import EncryptionCanary, Membership, Organisation
+from voiceplatform.base.models import EncryptionCanary, Membership, Organisation, UnknownRoute
 
 SPOKEN = "the-blue-parrot-sings"
 ARGUMENT = "argument-of-the-parrot"
@@ -52,6 +53,13 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         run=run, object_number=0, path="name", state="mapped", message="Works."
     )
     group, _ = Group.objects.get_or_create(name="Everybody")
+    squad = factories.make_squad(organisation)
+    kinds = [kind for kind in StoredResource.Kind.values if kind != "file"]
+    resources = {f"resource.{kind}": factories.make_resource(organisation, kind) for kind in kinds}
+    file = factories.make_resource(organisation, "file", content=b"bytes")
+    route = UnknownRoute.objects.create(
+        organisation=organisation, method="GET", route="/campaign", count=1, last_at=timezone.now()
+    )
     return {
         "base.organisation": organisation,
         "base.membership": membership,
@@ -65,6 +73,11 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "assistants.assistant": assistant,
         "assistants.assistantrevision": assistant.current_revision,
         "assistants.revisiontool": assistant.current_revision.revisiontool_set.get(),
+        "assistants.squad": squad,
+        "assistants.storedresource": file,
+        "resource.file": file,
+        **resources,
+        "base.unknownroute": route,
         "assistants.importrun": run,
         "assistants.finding": finding,
         "calls.twilioaccount": number.twilio_account,

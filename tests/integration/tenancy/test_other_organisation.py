@@ -17,8 +17,10 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from assistants.models import StoredResource
 from tests import factories
 from tests.integration.admin.rows import SPOKEN, make_world
+from voiceplatform.base.services import SCOPES
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -32,7 +34,14 @@ REST_OBJECTS = {
     "tool-detail": "tools.tool",
     "call-detail": "calls.call",
     "phone-number-detail": "calls.phonenumber",
+    "squad-detail": "assistants.squad",
+    **{
+        f"{kind.replace('/', '-')}-detail": f"resource.{kind}"
+        for kind in StoredResource.Kind.values
+    },
 }
+# Routes below an object that have no list of their own.
+REST_PARTS = {"file-content": "resource.file"}
 # Patterns with parameters that are no stored id of an organisation, each with its reason.
 NOT_TENANT_IDS = {
     "admin/(?P<url>.*)$": "the admin's catch-all",
@@ -58,8 +67,9 @@ def with_parameters() -> list[tuple[str, URLPattern]]:
 
 def label_of(route: str, entry: URLPattern) -> str | None:
     """Return which model's id a pattern takes, or None when it is known to take none."""
-    if entry.name in REST_OBJECTS:
-        return REST_OBJECTS[entry.name]
+    known = REST_OBJECTS | REST_PARTS
+    if entry.name in known:
+        return known[entry.name]
     match = re.match(r"admin/([a-z]+)/([a-z]+)/", route)
     if match:
         return f"{match[1]}.{match[2]}"
@@ -229,9 +239,7 @@ def test_rest_objects_of_another_organisation_are_404(
     client: Client, worlds: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     mine, theirs = worlds
-    _, clear = factories.make_api_key(
-        mine["base.organisation"], scopes=("read", "write", "transcripts")
-    )
+    _, clear = factories.make_api_key(mine["base.organisation"], scopes=tuple(SCOPES))
     headers = {"authorization": f"Bearer {clear}"}
     seen = 0
     for route, entry in with_parameters():
@@ -259,7 +267,8 @@ def test_rest_lists_show_no_foreign_row(
     headers = {"authorization": f"Bearer {clear}"}
     for name, label in REST_OBJECTS.items():
         url = reverse(name.replace("-detail", "-list"))
-        ids = {row["id"] for row in client.get(url, headers=headers).json()}
+        answer = client.get(url, headers=headers).json()
+        ids = {row["id"] for row in (answer["results"] if "results" in answer else answer)}
         assert ids == {str(mine[label].pk)}, url
     for parameter, label in (
         ("id", "calls.call"),

@@ -1,0 +1,1 @@
+"""REST of the assistants layer: assistants, squads, stored resources and files."""

@@ -1,0 +1,132 @@
+"""``/file`` in Vapi's shapes (vapi.md 8.3): uploads by multipart, the rest is JSON.
+
+Reads by selectors, writes by services. A file is handed out as an attachment of no particular type:
+whoever uploaded it must not be able to run anything in somebody's browser.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, ClassVar, Final
+
+from django.core.exceptions import SuspiciousOperation
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpResponse
+from rest_framework import exceptions
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import resource_services, selectors
+from assistants.models import StoredResource
+from assistants.resource_serializers import FileShape, file_json
+from voiceplatform.base.rest import (
+    ApiView,
+    BoundedJSONParser,
+    PayloadTooLarge,
+    check_shape,
+    list_window,
+)
+
+# Bytes live in the database, beside what names them; a bigger file belongs into object storage.
+MAX_FILE_BYTES: Final = 10 * 1024 * 1024
+_MAX_BODY_BYTES: Final = MAX_FILE_BYTES + 64 * 1024  # the form around the file
+_KIND: Final = StoredResource.Kind.FILE
+
+
+class FileList(ApiView):
+    """``GET`` and ``POST /file``."""
+
+    parser_classes: ClassVar[Any] = (MultiPartParser,)
+
+    def get(self, request: Request) -> Response:
+        """List files, newest first; ``purpose`` narrows."""
+        rows = selectors.resource_list(self.organisation, _KIND).defer("document", "content")
+        purpose = request.query_params.get("purpose")
+        if purpose is not None:
+            rows = rows.filter(document_redacted__purpose=purpose.replace("\x00", ""))
+        return Response([file_json(row) for row in list_window(request, rows)])
+
+    def post(self, request: Request) -> Response:
+        """Store an uploaded file.
+
+        Raises:
+            PayloadTooLarge: more than ``MAX_FILE_BYTES``.
+            ValidationError: no file, or metadata that is no JSON object.
+        """
+        upload, about = self._form(request)
+        if upload.size is None or upload.size > MAX_FILE_BYTES:
+            raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
+        check_shape(FileShape, about)
+        name = (upload.name or "file")[:200]
+        document = {
+            "name": name,
+            "originalName": name,
+            "mimetype": (upload.content_type or "application/octet-stream")[:100],
+            **about,
+        }
+        file = resource_services.resource_store(
+            organisation=self.organisation,
+            kind=_KIND,
+            document=document,
+            actor=self.key,
+            content=upload.read(),
+        )
+        return Response(file_json(file), status=201)
+
+    def _form(self, request: Request) -> tuple[UploadedFile, dict[str, Any]]:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
+            raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
+        try:
+            form = request.data
+        except SuspiciousOperation as error:  # more fields or files than Django takes
+            raise exceptions.ParseError(str(error)) from error
+        upload = form.get("file")
+        if not isinstance(upload, UploadedFile):
+            raise exceptions.ValidationError("file must be a file in a multipart form")
+        about = {name: form[name] for name in ("name", "purpose") if form.get(name)}
+        if form.get("metadata"):
+            raw = io.BytesIO(str(form["metadata"]).encode("utf-8", "replace"))
+            about["metadata"] = BoundedJSONParser().parse(raw)
+        return upload, about
+
+
+class FileDetail(ApiView):
+    """``GET``, ``PATCH`` and ``DELETE /file/{id}``."""
+
+    def get(self, request: Request, object_id: str) -> Response:
+        """Return what is known of one file."""
+        return Response(file_json(self._file(object_id)))
+
+    def patch(self, request: Request, object_id: str) -> Response:
+        """Replace the top-level fields that were sent."""
+        file, patch = self._file(object_id), self.body()
+        check_shape(FileShape, patch)
+        file = resource_services.resource_patch(resource=file, patch=patch, actor=self.key)
+        return Response(file_json(file))
+
+    def delete(self, request: Request, object_id: str) -> Response:
+        """Delete a file with its bytes and return what was known of it."""
+        file = self._file(object_id)
+        resource_services.resource_delete(resource=file, actor=self.key)
+        return Response(file_json(file))
+
+    def _file(self, object_id: str) -> StoredResource:
+        rows = selectors.resource_list(self.organisation, _KIND)
+        file: StoredResource = self.find(rows, object_id, "File")
+        return file
+
+
+class FileContent(ApiView):
+    """``GET /file/{id}/content``: the bytes."""
+
+    def get(self, request: Request, object_id: str) -> HttpResponse:
+        """Return the bytes as an attachment."""
+        rows = selectors.resource_list(self.organisation, _KIND).defer(None)
+        file: StoredResource = self.find(rows, object_id, "File")
+        return HttpResponse(
+            bytes(file.content or b""),
+            content_type="application/octet-stream",
+            headers={"Content-Disposition": "attachment"},
+        )
