@@ -33,6 +33,7 @@ from voiceplatform.base.models import (
     Membership,
     Organisation,
 )
+from voiceplatform.base.route_admin import UnknownRouteAdmin
 from voiceplatform.base.scoped_admin import (
     OrganisationScoped,
     ReadOnlyAdmin,
@@ -43,7 +44,7 @@ from voiceplatform.base.scoped_admin import (
 )
 from voiceplatform.base.selectors import organisations_visible_to, users_visible_to
 
-__all__ = ["JobAdmin", "pretty_json"]
+__all__ = ["JobAdmin", "UnknownRouteAdmin", "pretty_json"]
 
 admin.site.unregister(Group)
 admin.site.unregister(User)
