@@ -133,6 +133,11 @@ def _keep(new: Any, stored: Any, *, in_headers: bool, under_secret_header: bool)
         for name, value in new.items()
     }
     hidden = _hidden_keys(stored, in_headers=in_headers, under_secret_header=under_secret_header)
+    if "headers" in stored and "headers" not in new:
+        # Secret headers that were entered here: an export does not even have the object.
+        headers = _keep({}, stored["headers"], in_headers=True, under_secret_header=False)
+        if headers:
+            kept["headers"] = headers
     return kept | {name: stored[name] for name in hidden if name not in new}
 
 

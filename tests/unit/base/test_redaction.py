@@ -115,3 +115,13 @@ def test_never_raises_and_never_touches_its_arguments(new: Any, stored: Any) -> 
     keep_secrets(new, stored)
     redact(new)
     assert repr((new, stored)) == before
+
+
+def test_a_secret_header_outlives_a_version_without_any_headers() -> None:
+    stored = {"url": "https://x.example", "headers": {"Authorization": "Bearer a", "X-Trace": "1"}}
+    assert keep_secrets({"url": "https://x.example"}, stored) == {
+        "url": "https://x.example",
+        "headers": {"Authorization": "Bearer a"},
+    }
+    assert keep_secrets({"headers": None}, stored) == {"headers": None}
+    assert keep_secrets({}, {"headers": {"X-Trace": "1"}}) == {}
