@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -128,6 +129,21 @@ def resolved(
     whole: Any = document
     for pattern, wanted in _PLACES.get(kind, ()):
         whole = _rewritten(whole, pattern, _resolver(wanted, file, catalogue))
+    found: Mapping[str, Any] = whole
+    return found
+
+
+def references_changed(
+    kind: str, document: Mapping[str, Any], change: Callable[[str, Any], Any]
+) -> Mapping[str, Any]:
+    """Return ``document`` with every reference replaced by what ``change`` makes of it.
+
+    Args:
+        change: called with the kind that is pointed at and the reference.
+    """
+    whole: Any = document
+    for pattern, wanted in _PLACES.get(kind, ()):
+        whole = _rewritten(whole, pattern, partial(change, wanted))
     found: Mapping[str, Any] = whole
     return found
 
