@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from assistants.models import Squad, StoredResource
@@ -20,6 +21,7 @@ from voiceplatform.base.rest import Choice, Shape, Text, iso
 _ANY_OBJECT: Final[Mapping[str, Any]] = {"required": False, "allow_null": True}
 
 
+@extend_schema_field({"type": "string", "format": "uuid"})
 class Id(Text):
     """A UUID, kept as it was written."""
 
@@ -33,6 +35,7 @@ class Id(Text):
         return text
 
 
+@extend_schema_field({"type": "object", "additionalProperties": True})
 class AnyObject(serializers.Field[Any, Any, Any, Any]):
     """A JSON object whatever it holds."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from assistants.models import Assistant
@@ -18,6 +19,7 @@ from voiceplatform.base.redaction import redact
 from voiceplatform.base.rest import Choice, Flag, Number, Shape, Text, iso
 
 
+@extend_schema_field({"type": "string", "format": "uuid"})
 class ToolId(Text):
     """The id of a saved tool of this organisation; ``known_tools`` is in the context."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from tools.models import Tool
@@ -18,6 +19,7 @@ from voiceplatform.base.rest import Flag, Number, Shape, Text, iso
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
+@extend_schema_field({"type": "string", "pattern": f"^{_FUNCTION_NAME.pattern}$"})
 class FunctionName(Text):
     """A name that a model may call (vapi.md trap 11)."""
 

@@ -14,11 +14,14 @@ from assistants.models import Assistant
 from assistants.serializers import AssistantShape, assistant_json
 from assistants.wire.vapi_config import read_assistant
 from tools.selectors import tools_by_id
+from voiceplatform.base.described import Described
 from voiceplatform.base.rest import ApiView, Conflict, check_shape, list_window
 
 
 class AssistantView(ApiView):
     """What both views share."""
+
+    described = Described(noun="Assistant", post=AssistantShape, patch=AssistantShape)
 
     def check(self, document: Mapping[str, Any]) -> None:
         """Check the document's shape and that its saved tools exist in this organisation."""

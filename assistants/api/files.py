@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from assistants import resource_services, selectors
 from assistants.models import StoredResource
 from assistants.resource_serializers import FileShape, file_json
+from voiceplatform.base.described import BYTES, TEXT, Described
 from voiceplatform.base.rest import (
     ApiView,
     BoundedJSONParser,
@@ -32,11 +33,23 @@ from voiceplatform.base.rest import (
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 _MAX_BODY_BYTES: Final = MAX_FILE_BYTES + 64 * 1024  # the form around the file
 _KIND: Final = StoredResource.Kind.FILE
+_FORM: Final = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": BYTES,
+        "name": {"type": "string", "maxLength": 200},
+        "purpose": TEXT,
+        "metadata": {"type": "string", "description": "a JSON object"},
+    },
+}
+_DESCRIBED: Final = Described(noun="File", post=_FORM, patch=FileShape, query={"purpose": TEXT})
 
 
 class FileList(ApiView):
     """``GET`` and ``POST /file``."""
 
+    described = _DESCRIBED
     parser_classes: ClassVar[Any] = (MultiPartParser,)
 
     def get(self, request: Request) -> Response:
@@ -95,6 +108,8 @@ class FileList(ApiView):
 class FileDetail(ApiView):
     """``GET``, ``PATCH`` and ``DELETE /file/{id}``."""
 
+    described = _DESCRIBED
+
     def get(self, request: Request, object_id: str) -> Response:
         """Return what is known of one file."""
         return Response(file_json(self._file(object_id)))
@@ -120,6 +135,12 @@ class FileDetail(ApiView):
 
 class FileContent(ApiView):
     """``GET /file/{id}/content``: the bytes."""
+
+    described = Described(
+        noun="File",
+        answers={"GET": BYTES},
+        content_types={"GET": "application/octet-stream"},
+    )
 
     def get(self, request: Request, object_id: str) -> HttpResponse:
         """Return the bytes as an attachment."""

@@ -21,6 +21,7 @@ from assistants.resource_serializers import (
     KindOfResource,
     resource_json,
 )
+from voiceplatform.base.described import TEXT, UUID, Described
 from voiceplatform.base.rest import (
     ApiView,
     Conflict,
@@ -36,6 +37,16 @@ class ResourceView(ApiView):
     """What all kinds share; ``kind`` is given where the route is made."""
 
     kind: ClassVar[KindOfResource] = STRUCTURED_OUTPUT
+
+    def describe(self) -> Described:
+        """Say what the kind is."""
+        return Described(
+            noun=self.kind.noun.title().replace(" ", ""),
+            post=self.kind.shape,
+            patch=self.kind.shape(partial=True),
+            listing="page" if self.kind.in_envelope else "array",
+            query={"id": UUID, "idAny": TEXT, "name": TEXT},
+        )
 
     def rows(self) -> QuerySet[Any]:
         """Return the organisation's live rows of this kind."""

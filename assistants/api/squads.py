@@ -14,11 +14,14 @@ from assistants.exceptions import SquadInUse
 from assistants.models import Squad
 from assistants.resource_serializers import NewSquadShape, SquadShape, squad_json
 from assistants.wire.vapi_squad import assistant_references
+from voiceplatform.base.described import TEXT, Described
 from voiceplatform.base.rest import ApiView, Conflict, Shape, check_shape, list_window, query_ids
 
 
 class SquadView(ApiView):
     """What both views share."""
+
+    described = Described(noun="Squad", post=NewSquadShape, patch=SquadShape, query={"idAny": TEXT})
 
     def check(self, shape: type[Shape], document: Mapping[str, Any]) -> None:
         """Check the document's shape and that its saved assistants exist in this organisation."""

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from calls.api.serializers import call_json, number_json
 from calls.models import Call
 from calls.selectors import records
+from voiceplatform.base.described import UUID, Described
 from voiceplatform.base.rest import ApiView, list_window, query_uuid
 from voiceplatform.base.services import audit_write
 
@@ -22,6 +23,9 @@ _AUDITED_IDS = 100
 class CallView(ApiView):
     """What both call views share."""
 
+    described = Described(
+        noun="Call", query={"id": UUID, "assistantId": UUID, "phoneNumberId": UUID}
+    )
     write_scope = "calls"
 
     def may_read_transcripts(self) -> bool:
@@ -79,7 +83,13 @@ class CallDetail(CallView):
         return Response(call_json(call, with_artifact=speaks))
 
 
-class NumberList(ApiView):
+class NumberView(ApiView):
+    """What both number views share."""
+
+    described = Described(noun="PhoneNumber")
+
+
+class NumberList(NumberView):
     """``GET /phone-number``."""
 
     def get(self, request: Request) -> Response:
@@ -88,7 +98,7 @@ class NumberList(ApiView):
         return Response([number_json(number) for number in rows])
 
 
-class NumberDetail(ApiView):
+class NumberDetail(NumberView):
     """``GET /phone-number/{id}``."""
 
     def get(self, request: Request, object_id: str) -> Response:

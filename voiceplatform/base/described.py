@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from voiceplatform.base.rest import Shape
 
 UUID = {"type": "string", "format": "uuid"}
 TEXT = {"type": "string"}
+BYTES = {"type": "string", "format": "binary"}
+
+
+Body: TypeAlias = "type[Shape] | Shape | Mapping[str, Any] | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +26,7 @@ class Described:
 
     Args:
         noun: the object's name as a type, e.g. ``PhoneNumber``; also the tag.
-        post, patch: the checked fields of the bodies; None: any object.
+        post, patch: the bodies: a shape, JSON Schema where it is no JSON, None: any object.
         listing: what a GET without an id answers: an array, an envelope with ``results`` and
             ``metadata`` (vapi.md 1.5), or one thing.
         query: further parameters of the list, name to JSON Schema.
@@ -35,8 +39,8 @@ class Described:
     """
 
     noun: str
-    post: type[Shape] | None = None
-    patch: type[Shape] | None = None
+    post: Body = None
+    patch: Body = None
     listing: Literal["array", "page", "one"] = "array"
     windowed: bool = True
     query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

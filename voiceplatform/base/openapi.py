@@ -62,8 +62,9 @@ class Schema(AutoSchema):  # type: ignore[misc]  # skipped by mypy, see pyprojec
     @property
     def described(self) -> Described:
         """Return what the view says of itself."""
-        assert isinstance(self.view, ApiView) and self.view.described, self.view
-        return self.view.described
+        described = self.view.describe()
+        assert described is not None
+        return described
 
     @property
     def has_id(self) -> bool:
@@ -77,7 +78,7 @@ class Schema(AutoSchema):  # type: ignore[misc]  # skipped by mypy, see pyprojec
 
     def is_excluded(self) -> bool:
         """Leave out what does not describe itself; a test sees that every view of ours does."""
-        return not isinstance(self.view, ApiView) or self.view.described is None
+        return not isinstance(self.view, ApiView) or self.view.describe() is None
 
     def get_operation_id(self) -> str:
         """Return verb and path, e.g. ``get_assistant_by_id``."""
@@ -103,10 +104,11 @@ class Schema(AutoSchema):  # type: ignore[misc]  # skipped by mypy, see pyprojec
         if self.method not in ("POST", "PATCH"):
             return None
         shape = self.described.post if self.method == "POST" else self.described.patch
-        if shape is not None:
-            return shape
-        open_object = {"type": "object", "additionalProperties": True}
-        return dict.fromkeys(self.map_parsers(), open_object)
+        if shape is None:
+            shape = {"type": "object", "additionalProperties": True}
+        if isinstance(shape, Mapping):
+            return dict.fromkeys(self.map_parsers(), dict(shape))
+        return shape
 
     def _get_request_for_media_type(self, serializer: Any, direction: str = "request") -> Any:
         # A body is always an object here, and a PATCH has a shape of its own: spectacular's two

@@ -254,6 +254,10 @@ class ApiView(APIView):
         """Return the scope that a request of this method needs."""
         return cls.read_scope if method in SAFE_METHODS else cls.write_scope
 
+    def describe(self) -> Described | None:
+        """Return what ``/schema`` says of this view; None: nothing."""
+        return self.described
+
     @property
     def key(self) -> ApiKey:
         """Return the key of this request."""
