@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 3
 
+# Some images set it; then every one of an instance's seven processes compiles all of our modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help serve demo test quick lint check drills screenshots lock chromium
 
 help: ## list the targets

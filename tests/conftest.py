@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.servers import running_postgres, running_valkey
+from tests.vapi_sdk import defer_models
 
 TIERS = {"unit", "property", "integration", "acceptance"}
 TESTS_DIR = Path(__file__).parent
@@ -30,6 +31,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+defer_models()
 _session = contextlib.ExitStack()
 
 
