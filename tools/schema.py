@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, UnknownType, ValidationError
 from jsonschema.validators import extend
+
+from tools.defaults import has_template
+from tools.pointers import MISSING, pointed
 
 _MAX_PROBLEMS: Final = 5
 _MAX_PROBLEM_CHARACTERS: Final = 200
 
 
 def _nullable(keyword: str) -> Any:
-    """Return a keyword of the standard that lets null pass where OpenAPI's ``nullable`` says so."""
+    """Return a keyword of the standard that lets null pass where OpenAPI's ``nullable`` says so.
+
+    So does it every value where a template stands: what it becomes in a call is not known here.
+    """
     standard = Draft202012Validator.VALIDATORS[keyword]
 
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        if instance is None and schema.get("nullable") is True:
+        if (instance is None and schema.get("nullable") is True) or has_template(value):
             return
         yield from standard(validator, value, instance, schema) or ()
 
@@ -77,29 +82,12 @@ def _is_self_contained(schema: Mapping[str, Any]) -> bool:
             if isinstance(node.get("$id"), str) or isinstance(node.get("$dynamicRef"), str):
                 return False
             reference = node.get("$ref")
-            if isinstance(reference, str) and not _resolves(schema, reference):
+            if isinstance(reference, str) and pointed(schema, reference) is MISSING:
                 return False
             nodes += node.values()
         elif isinstance(node, list):
             nodes += node
     return True
-
-
-def _resolves(schema: Mapping[str, Any], reference: str) -> bool:
-    if reference == "#":
-        return True
-    if not reference.startswith("#/"):
-        return False
-    node: Any = schema
-    for part in unquote(reference[2:]).split("/"):
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, Mapping) and key in node:
-            node = node[key]
-        elif isinstance(node, list) and key.isascii() and key.isdigit() and int(key) < len(node):
-            node = node[int(key)]
-        else:
-            return False
-    return isinstance(node, Mapping | bool)
 
 
 def _sentence(error: ValidationError) -> str:
