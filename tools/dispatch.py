@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from tools.defaults import Render, fill_defaults, render_values
 from tools.schema import argument_problems
 from tools.spec import Outcome, ToolResult, ToolSpec
 from tools.wire import vapi_server
@@ -58,10 +59,24 @@ class _TooLarge(Exception):
     """The answer exceeds MAX_ANSWER_BYTES; give up on it."""
 
 
+def _as_written(text: str) -> str:
+    return text
+
+
 def checked_arguments(
-    spec: ToolSpec, arguments_json: str, *, static: Mapping[str, Any]
+    spec: ToolSpec,
+    arguments_json: str,
+    *,
+    static: Mapping[str, Any],
+    render: Render = _as_written,
 ) -> dict[str, Any]:
-    """Return the arguments to post: the model's, checked, with ``static`` ones over them.
+    """Return the arguments to post: the model's, completed and checked, with ``static`` over them.
+
+    What the model left out and the schema has a default for is filled in first, as Vapi does.
+
+    Args:
+        static: arguments that win over the model's (vapi.md 3.2, trap 12).
+        render: fills in the Liquid in defaults and in ``static``.
 
     Raises:
         ArgumentsRefused: they are not what the tool takes.
@@ -72,11 +87,12 @@ def checked_arguments(
         arguments = vapi_server.read_arguments(arguments_json)
     except ValueError as error:
         raise ArgumentsRefused(f"The tool was not called: {error}. Call it again.") from None
+    arguments = fill_defaults(spec.parameters, arguments, render)
     problems = argument_problems(spec.parameters, arguments)
     if problems:
         found = "; ".join(problems)
         raise ArgumentsRefused(f"The tool was not called: {found}. Correct this and call it again.")
-    return arguments | dict(static)
+    return arguments | {key: render_values(value, render) for key, value in static.items()}
 
 
 async def dispatch(
