@@ -19,6 +19,7 @@ from calls.money.rates import price_for
 from calls.wire.realtime import FunctionTool, SessionConfig
 from tools.models import Tool
 from tools.names import legal_name
+from tools.normalise import function_of
 from tools.spec import RUNNABLE_KINDS, ToolSpec
 from voiceplatform.base.phones import dialable
 
@@ -111,12 +112,13 @@ def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
             # The import has said so; a model that is offered it would promise what cannot be.
             continue
         name = legal_name(tool.name, specs)
+        function = function_of(tool.description, tool.parameters)
         specs[name] = ToolSpec(
             name=name,
             posted_name=tool.name if name != tool.name else "",
             kind=tool.type,
-            description=tool.description,
-            parameters=tool.parameters or {"type": "object", "properties": {}},
+            description=function.description,
+            parameters=function.parameters,
             handle=str(tool.pk),
             timeout_seconds=tool.timeout_seconds,
             is_async=tool.is_async,
