@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -65,10 +65,24 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     @admin.action(description="Deliver again now", permissions=["redeliver"])
     def deliver_again(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> None:
         """Make the events due; receivers recognise them by the same event id."""
+        due = held = 0
         for event in queryset:
-            event_redeliver(event=event)
-            self.audit(request, "outboxevent.deliver_again", event)
-        self.message_user(request, "They are due now and go out within seconds.")
+            if event_redeliver(event=event):
+                due += 1
+                self.audit(request, "outboxevent.deliver_again", event)
+            else:
+                held += 1
+        if due:
+            self.message_user(
+                request, f"{due} {'is' if due == 1 else 'are'} due now and out within seconds."
+            )
+        if held:
+            self.message_user(
+                request,
+                f"{held} {'is' if held == 1 else 'are'} being delivered at this moment and "
+                f"{'was' if held == 1 else 'were'} left alone. Look at the attempts in a minute.",
+                messages.WARNING,
+            )
 
 
 @admin.register(DeliveryAttempt)

@@ -37,7 +37,7 @@ _poke_waits = threading.Event()
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an event goes. ``secret_header`` carries the secret as Vapi's clients expect it."""
+    """Where an event goes; ``headers`` hold Vapi's secret, ``signing_secret`` signs our own log."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -178,7 +178,8 @@ def settle(event: OutboxEvent, attempt: Attempt) -> None:
             },
         )
         changes: dict[str, Any] = {"lease_until": None}
-        wait = delay_seconds(event.attempt_count, random.random())  # noqa: S311 - spreads load only
+        tries = event.attempt_count - event.earlier_attempts
+        wait = delay_seconds(tries, random.random())  # noqa: S311 - spreads load only
         if attempt.delivered:
             changes |= {"state": OutboxEvent.State.DELIVERED, "settled_at": now}
         elif wait is None or is_permanent(attempt.status_code):

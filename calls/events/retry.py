@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# About two days in all: an outage over a weekend loses nothing.
+# 51 hours in all, up to 62 with the jitter; what is given up then waits for a person.
 DELAYS_SECONDS = (5, 15, 60, 300, 900, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400)
 JITTER_SHARE = 0.2
 

@@ -35,6 +35,9 @@ class OutboxEvent(OrganisationOwned):
     payload = EncryptedJSONField(help_text="Rendered when it happened")
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     attempt_count = models.PositiveIntegerField(default=0)
+    earlier_attempts = models.PositiveIntegerField(
+        default=0, help_text="Attempts made before a person asked for it again"
+    )
     next_attempt_at = models.DateTimeField()
     lease_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

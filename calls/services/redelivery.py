@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from calls.events import outbox
@@ -11,14 +11,18 @@ from calls.models import OutboxEvent
 
 
 def event_redeliver(*, event: OutboxEvent) -> bool:
-    """Make ``event`` due now, delivered or not; False while a worker holds it.
+    """Make ``event`` due now, delivered or not, with a whole series of attempts before it.
 
-    The receiver recognises it by the same event id.
+    Returns False while a worker holds it. The receiver recognises it by the same event id.
     """
     now = timezone.now()
     free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     changed = OutboxEvent.objects.filter(free, pk=event.pk).update(
-        state=OutboxEvent.State.PENDING, next_attempt_at=now, lease_until=None, settled_at=None
+        state=OutboxEvent.State.PENDING,
+        next_attempt_at=now,
+        lease_until=None,
+        settled_at=None,
+        earlier_attempts=F("attempt_count"),
     )
     if changed:
         transaction.on_commit(outbox.poke)

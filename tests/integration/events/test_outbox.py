@@ -140,6 +140,22 @@ def test_gone_or_too_often_is_given_up_visibly(attempts_before: int) -> None:
     assert event.settled_at is not None
 
 
+def test_a_redelivered_event_gets_a_whole_new_series_of_attempts() -> None:
+    _enqueue(factories.make_call())
+    OutboxEvent.objects.update(attempt_count=50)
+    event = claim(due_ids(1)[0])
+    assert event is not None
+    settle(event, Attempt(12, 500))
+    assert event_redeliver(event=event)
+    event = claim(due_ids(1)[0])
+    assert event is not None
+    settle(event, Attempt(12, 500))
+    event.refresh_from_db()
+    assert event.state == OutboxEvent.State.PENDING
+    assert event.next_attempt_at < timezone.now() + timedelta(seconds=10)
+    assert list(event.attempts.values_list("number", flat=True)) == [51, 52]
+
+
 def test_redelivery_keeps_the_id(doorbell: list[str]) -> None:
     _enqueue(factories.make_call())
     event = claim(due_ids(1)[0])

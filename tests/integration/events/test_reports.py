@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from assistants.services import assistant_publish
 from calls.events.delivery import body_of, drain, headers_of
-from calls.events.outbox import Destination, event_id
+from calls.events.outbox import Destination, claim, event_id
 from calls.models import Call, OutboxEvent
 from calls.services.call_finish import call_close, status_apply, stream_finish
 from calls.services.call_next import call_next
@@ -31,6 +31,7 @@ from calls.wire.twilio_voice import StatusReport
 from tests import factories
 from tests.integration.events.receiver import Receiver
 from tests.platform import ROOT
+from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -421,3 +422,22 @@ def test_deliver_again_in_the_admin_keeps_the_id(receiver: Receiver, client: Cli
     assert first.body == second.body
     event.refresh_from_db()
     assert (event.state, event.attempt_count) == ("delivered", 2)
+
+
+def test_deliver_again_in_the_admin_says_what_a_worker_holds(
+    receiver: Receiver, client: Client
+) -> None:
+    document = _document(serverMessages=["end-of-call-report"])
+    document["server"]["url"] = receiver.url
+    _finish(_ringing(document))
+    event = OutboxEvent.objects.get()
+    assert claim(event.pk) is not None
+    client.force_login(factories.make_superuser())
+    url = reverse("admin:calls_outboxevent_changelist")
+    answer = client.post(
+        url, {"action": "deliver_again", "_selected_action": [str(event.pk)]}, follow=True
+    )
+    page = answer.content.decode()
+    assert "1 is being delivered at this moment and was left alone" in page
+    assert "due now" not in page
+    assert not AuditEntry.objects.filter(action="outboxevent.deliver_again").exists()
