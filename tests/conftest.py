@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from tests.servers import running_postgres, running_valkey
 from tests.vapi_sdk import defer_models
 
+pytest_plugins = ["tests.instances"]
 TIERS = {"unit", "property", "integration", "acceptance"}
 TESTS_DIR = Path(__file__).parent
 
@@ -110,6 +111,12 @@ class TieredModule(pytest.Module):
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
     """Hold every module under tests/ to its tier."""
     return TieredModule.from_parent(parent, path=module_path)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let whole instances begin first, so that no worker is left alone with the longest test."""
+    items.sort(key=lambda item: item.get_closest_marker("acceptance") is None)
 
 
 def _refused(*_: object, **__: object) -> NoReturn:

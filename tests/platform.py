@@ -112,6 +112,7 @@ class Platform:
     process: subprocess.Popen[bytes]
     log_path: Path
     seen_pids: set[int] = field(default_factory=set)
+    forgotten_bytes: int = 0
 
     @classmethod
     def start(cls, var_dir: Path, *, port: int | None = None, **environment: str) -> Self:
@@ -142,8 +143,13 @@ class Platform:
         return f"ws://127.0.0.1:{self.port}"
 
     def output(self) -> str:
-        """Return all that supervisor and children wrote so far."""
-        return self.log_path.read_text(encoding="utf-8", errors="replace")
+        """Return what supervisor and children wrote, from ``forget_output`` on if it was called."""
+        written = self.log_path.read_bytes()[self.forgotten_bytes :]
+        return written.decode("utf-8", "replace")
+
+    def forget_output(self) -> None:
+        """Let ``output`` begin here."""
+        self.forgotten_bytes = self.log_path.stat().st_size
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> Self:
         """Wait for the ready line."""

@@ -5,6 +5,7 @@ looked at through the instance's database file.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import urllib.error
@@ -179,6 +180,13 @@ class CallsRig:
         except urllib.error.HTTPError as error:
             with error:
                 return int(error.code), error.read().decode()
+
+
+def stream_path(twiml: str) -> str:
+    """Return the path of the stream in a TwiML document."""
+    found = re.search(r'<Stream [^>]*url="ws://[^/]+(/[^"]+)"', twiml)
+    assert found is not None
+    return found.group(1)
 
 
 def assert_no_traceback(output: str) -> None:

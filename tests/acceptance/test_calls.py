@@ -21,7 +21,14 @@ from websockets.sync.client import connect
 
 from calls.standins.server import DEFAULT_AUTH_TOKEN
 from calls.standins.twilio_webhook import signature_of
-from tests.acceptance.calls_rig import POLICY_LINE, CallsRig, PlacedCall, assert_no_traceback
+from tests.acceptance.calls_rig import (
+    POLICY_LINE,
+    CallsRig,
+    PlacedCall,
+    assert_no_traceback,
+    stream_path,
+)
+from tests.acceptance.test_drain import assert_sigterm_lets_the_live_call_end
 from tests.platform import ROOT, Platform, clean_environment, free_port, wait_until
 from voiceplatform.supervisor.parent_death import before_exec
 
@@ -106,7 +113,7 @@ def _busy_web(platform: Platform) -> Iterator[None]:
     assert len(answers) > 10
 
 
-def test_calls_through_the_supervisor_and_the_commands_that_look_at_them(
+def test_calls_through_the_supervisor_the_commands_that_look_at_them_and_t30_the_drain(
     start_platform: Callable[..., Platform],
 ) -> None:
     platform = start_platform(standins=True)
@@ -125,8 +132,9 @@ def test_calls_through_the_supervisor_and_the_commands_that_look_at_them(
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     for name in ("signature Stand-in", "media socket", "model Stand-in", "redis", "database"):
         assert f'"check": "{name}", "state": "ok"' in doctor.stdout, doctor.stdout
-    assert platform.stop() == 0
+    assert_sigterm_lets_the_live_call_end(platform)
     output = platform.output()
+    assert "\nstandins " in output
     assert_no_traceback(output.replace("calls.tasks.drain_outbox", ""))
     for words in ("Harbour", "eighty dollars", "+15550107777"):
         assert words not in output  # design.md 10
@@ -219,10 +227,3 @@ def _close_code(rig: CallsRig, *frames: str) -> int:
                 socket.recv(timeout=20)
     assert closed.value.rcvd is not None
     return int(closed.value.rcvd.code)
-
-
-def stream_path(twiml: str) -> str:
-    """Return the path of the stream in a TwiML document."""
-    found = re.search(r'<Stream [^>]*url="ws://[^/]+(/[^"]+)"', twiml)
-    assert found is not None
-    return found.group(1)

@@ -183,53 +183,37 @@ def assert_told(result: dict[str, Any]) -> None:
         assert 0 < call["cost_usd"] < 1
 
 
-def test_the_demo_first_time_and_again_and_stopped_by_ctrl_c(demo: tuple[Path, Start]) -> None:
-    var_dir, start = demo
-    first = start()
-    assert first.wait() == 0, first.output
-    # Without creating .venv, which `make` times apart (design.md 3).
-    assert first.wait_line(FIRST_CALL_ENDED) < 120
-    assert_told(first.result())
-    for words in ("the platform is up after", "caller says", "caller hears", "tool ", "cut off"):
-        assert words in first.output, words
-    first.assert_nothing_left(var_dir)
-
-    again = start(once=False)
-    again.wait_line("Ctrl-C stops everything.")
-    (line,) = [line for _, line in again.lines if line.startswith('{"ok"')]
-    assert_told(json.loads(line))
-    password = (var_dir / "demo" / "keys" / "admin_password").read_text().strip()
-    assert f"password {password}" in again.output
-    again.signal(signal.SIGINT)
-    # Ten seconds is less than any of the limits after which parts are killed.
-    assert again.wait(seconds=10) == 0
-    again.assert_nothing_left(var_dir)
-
-
-@pytest.mark.parametrize(
-    ("number", "moment"),
-    [
-        # Every signal at every place is the drill's; here the hardest one.
-        (signal.SIGKILL, "caller says"),
-    ],
-)
-def test_a_demo_killed_half_way_leaves_nothing_and_the_next_one_starts(
-    demo: tuple[Path, Start], number: int, moment: str
+def test_the_demo_first_time_stopped_by_ctrl_c_then_killed_then_again(
+    demo: tuple[Path, Start],
 ) -> None:
     var_dir, start = demo
-    run = start()
-    run.wait_line(moment)
-    run.signal(number)
-    code = run.wait(seconds=15)
-    assert code == (-number if number == signal.SIGKILL else 128 + number)
-    run.assert_nothing_left(var_dir)
-    assert "Traceback" not in run.output
-    following = start()
-    # The next one starts where the killed one did, and is ended in a call by Ctrl-C.
-    following.wait_line("database   ready" if "ready" in moment else "caller says")
-    following.signal(signal.SIGINT)
-    assert following.wait(seconds=15) == 128 + signal.SIGINT
-    following.assert_nothing_left(var_dir)
+    first = start(once=False)
+    first.wait_line("Ctrl-C stops everything.")
+    # Without creating .venv, which `make` times apart (design.md 3).
+    assert first.wait_line(FIRST_CALL_ENDED) < 120
+    (line,) = [line for _, line in first.lines if line.startswith('{"ok"')]
+    assert_told(json.loads(line))
+    for words in ("the platform is up after", "caller says", "caller hears", "tool ", "cut off"):
+        assert words in first.output, words
+    password = (var_dir / "demo" / "keys" / "admin_password").read_text().strip()
+    assert f"password {password}" in first.output
+    first.signal(signal.SIGINT)
+    # Ten seconds is less than any of the limits after which parts are killed.
+    assert first.wait(seconds=10) == 0
+    first.assert_nothing_left(var_dir)
+
+    # Every signal at every place is the drill's; here the hardest one.
+    killed = start()
+    killed.wait_line("caller says")
+    killed.signal(signal.SIGKILL)
+    assert killed.wait(seconds=15) == -signal.SIGKILL
+    killed.assert_nothing_left(var_dir)
+    assert "Traceback" not in killed.output
+
+    again = start()
+    assert again.wait() == 0, again.output
+    assert_told(again.result())
+    again.assert_nothing_left(var_dir)
 
 
 def test_a_taken_port_is_named_with_who_has_it_and_how_to_move_the_demo(

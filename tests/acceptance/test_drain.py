@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -13,11 +12,14 @@ from websockets.sync.client import connect
 
 from calls.standins.server import DEFAULT_AUTH_TOKEN
 from calls.standins.twilio_webhook import signature_of
-from tests.acceptance.calls_rig import LONG, CallsRig
-from tests.acceptance.test_calls import stream_path
+from tests.acceptance.calls_rig import LONG, CallsRig, stream_path
 from tests.platform import Platform, alive, wait_until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shared instance"),
+]
 
 
 def _rig(platform: Platform) -> CallsRig:
@@ -29,15 +31,14 @@ def _draining(platform: Platform) -> bool:
     return status == 503 and json.loads(body)["draining"]
 
 
-def test_t30_sigterm_takes_nothing_new_and_lets_the_live_call_end(
-    start_platform: Callable[..., Platform],
-) -> None:
-    platform = start_platform(standins=True)
+def assert_sigterm_lets_the_live_call_end(platform: Platform) -> None:
+    """End an instance by SIGTERM during a call: nothing new is taken, the call ends by itself."""
     rig = _rig(platform)
     waiting = {"CallSid": "CA" + "1" * 32, "From": "+15550107777", "To": "+15550100001"}
     path = stream_path(rig.answer("/twilio/voice", waiting))
     live = rig.place(LONG)
     live.wait("heard", "first answer")
+    platform.pids()
     platform.process.send_signal(signal.SIGTERM)
     wait_until(lambda: _draining(platform), what="the drain", seconds=5)
     assert rig.post("/twilio/voice", waiting | {"CallSid": "CA" + "2" * 32}) == 503
@@ -60,9 +61,9 @@ def test_t30_sigterm_takes_nothing_new_and_lets_the_live_call_end(
 
 
 def test_t30_a_second_sigterm_to_media_hands_the_live_call_to_its_successor(
-    start_platform: Callable[..., Platform],
+    shared_platform: Platform,
 ) -> None:
-    platform = start_platform(standins=True)
+    platform = shared_platform
     rig = _rig(platform)
     live = rig.place(LONG)
     live.wait("heard", "first answer")

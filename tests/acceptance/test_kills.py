@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.acceptance.calls_rig import LONG, POLICY_LINE, CallsRig, PlacedCall, assert_no_traceback
 from tests.platform import Platform, wait_until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shared instance"),
+]
 
 CONVERSATION = [
     ("user", "First question."),
@@ -37,9 +39,9 @@ def _assert_scripted_end(rig: CallsRig, placed: PlacedCall, streams: int = 1) ->
 
 
 def test_kill_9_of_web_worker_beat_and_valkey_while_calls_are_on(
-    start_platform: Callable[..., Platform],
+    shared_platform: Platform,
 ) -> None:
-    platform = start_platform(standins=True)
+    platform = shared_platform
     rig = _rig(platform)
     media = platform.pid_of("media")
     calls = [rig.place(LONG), rig.place(LONG)]
@@ -56,9 +58,9 @@ def test_kill_9_of_web_worker_beat_and_valkey_while_calls_are_on(
 
 
 def test_kill_9_of_media_resumes_the_live_call_and_its_successor_answers(
-    start_platform: Callable[..., Platform],
+    shared_platform: Platform,
 ) -> None:
-    platform = start_platform(standins=True)
+    platform = shared_platform
     rig = _rig(platform)
     live = rig.place(LONG)
     live.wait("heard", "first answer")

@@ -18,71 +18,57 @@ from tests.platform import Platform, alive, command_line, free_port, wait_until
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 Start = Callable[..., Platform]
+SHARED = pytest.mark.xdist_group("shared instance")
 
 
-def test_becomes_ready_and_every_part_works(running_platform: Platform) -> None:
-    output = running_platform.output()
+def test_a_life_killed_at_any_moment_and_begun_again(
+    start_platform: Start, drill_scale: float
+) -> None:
+    """Kills during the start, a start, kill -9, a start on the same folder and port, SIGTERM."""
+    chance = random.Random(7)
+    lengths = {"secret_key": 65, "field_encryption_keys": 45}
+    for _ in range(max(3, round(100 * drill_scale))):
+        begun = start_platform(wait=False)
+        begun.pids()
+        moment = time.monotonic() + chance.random() * 1.5
+        wait_until(lambda moment=moment: time.monotonic() > moment, what="a random moment")
+        begun.pids()
+        begun.process.kill()
+        begun.process.wait()
+        begun.assert_nothing_left(seconds=5)
+        for name, length in lengths.items():
+            path = begun.var_dir / "keys" / name
+            assert not path.exists() or len(path.read_text()) == length
+
+    first = start_platform()
     for part in ("valkey", "database", "media", "web", "worker", "beat"):
-        assert f"\n{part}" in "\n" + output, part
-    assert "sign in: user admin, password " in output
-    assert running_platform.get("/healthz") == (200, '{"alive": true}')
-    status, body = running_platform.get("/readyz")
+        assert f"\n{part}" in "\n" + first.output(), part
+    assert "sign in: user admin, password " in first.output()
+    assert first.get("/healthz") == (200, '{"alive": true}')
+    status, body = first.get("/readyz")
     assert (status, json.loads(body)["ready"]) == (200, True)
-    status, page = running_platform.get("/admin/login/")
+    status, page = first.get("/admin/login/")
     assert status == 200
     assert "csrfmiddlewaretoken" in page
-    for name in ("secret_key", "field_encryption_keys", "admin_password"):
-        assert (running_platform.var_dir / "keys" / name).stat().st_mode & 0o777 == 0o600
-
-
-def test_second_start_keeps_keys_and_says_no_password(start_platform: Start) -> None:
-    first = start_platform()
     keys = {path.name: path.read_text() for path in (first.var_dir / "keys").iterdir()}
-    assert first.stop() == 0
-    second = start_platform(port=first.port)
-    assert "sign in:" not in second.output()
-    assert {path.name: path.read_text() for path in (second.var_dir / "keys").iterdir()} == keys
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_t30_one_signal_ends_everything_with_exit_code_0(
-    running_platform: Platform, number: int
-) -> None:
-    assert len(running_platform.pids()) >= 5
-    assert running_platform.stop(number) == 0
-    running_platform.assert_nothing_left(seconds=2)
-    assert "child died" not in running_platform.output()
-
-
-def test_kill_9_of_the_supervisor_leaves_no_process(running_platform: Platform) -> None:
-    worker = running_platform.pid_of("worker")
+    for name in (*lengths, "admin_password"):
+        assert (first.var_dir / "keys" / name).stat().st_mode & 0o777 == 0o600
+    worker = first.pid_of("worker")
     wait_until(
-        lambda: sum("worker" in command_line(pid) for pid in running_platform.pids()) >= 3,
+        lambda: sum("worker" in command_line(pid) for pid in first.pids()) >= 3,
         what=f"pool processes of worker {worker}",
     )
-    os.kill(running_platform.process.pid, signal.SIGKILL)
-    running_platform.assert_nothing_left(seconds=5)
-
-
-def test_restarts_on_the_same_folder_and_port_right_after_kill_9(start_platform: Start) -> None:
-    first = start_platform()
-    first.pids()
     first.process.kill()
     first.process.wait()
-    second = start_platform(port=first.port)
-    assert second.get("/healthz")[0] == 200
 
-
-def test_t30_second_signal_ends_at_once_with_exit_code_1(start_platform: Start) -> None:
-    platform = start_platform()
-    # A stopped media process cannot drain, so the first signal alone would wait for ever.
-    os.kill(platform.pid_of("media"), signal.SIGSTOP)
-    platform.pids()
-    platform.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: '"event": "stopping"' in platform.output(), what="the drain to begin")
-    platform.process.send_signal(signal.SIGTERM)
-    assert platform.process.wait(5) == 1
-    platform.assert_nothing_left(seconds=2)
+    second = start_platform(port=first.port)  # at once, while the parts of the first are dying
+    first.assert_nothing_left(seconds=5)
+    assert "sign in:" not in second.output()
+    assert {path.name: path.read_text() for path in (second.var_dir / "keys").iterdir()} == keys
+    assert len(second.pids()) >= 5
+    assert second.stop(signal.SIGTERM) == 0
+    second.assert_nothing_left(seconds=2)
+    assert "child died" not in second.output()
 
 
 def test_a_signal_during_the_start_ends_it(start_platform: Start) -> None:
@@ -92,13 +78,12 @@ def test_a_signal_during_the_start_ends_it(start_platform: Start) -> None:
     platform.assert_nothing_left(seconds=2)
 
 
-def test_second_instance_on_one_folder_is_refused_in_a_sentence(
-    running_platform: Platform, start_platform: Start
-) -> None:
-    second = start_platform(wait=False)
+@SHARED
+def test_second_instance_on_one_folder_is_refused_in_a_sentence(shared_platform: Platform) -> None:
+    second = Platform.start(shared_platform.var_dir)
     assert second.process.wait(20) == 1
-    assert f"already running as pid {running_platform.process.pid}" in second.output()
-    assert running_platform.get("/healthz")[0] == 200
+    assert f"already running as pid {shared_platform.process.pid}" in second.output()
+    assert shared_platform.get("/healthz")[0] == 200
 
 
 def test_a_taken_port_is_named_with_who_has_it_and_the_fix(start_platform: Start) -> None:
@@ -110,7 +95,9 @@ def test_a_taken_port_is_named_with_who_has_it_and_the_fix(start_platform: Start
     assert f"PORT={port + 1} make serve" in platform.output()
 
 
-def test_two_instances_share_nothing(start_platform: Start) -> None:
+def test_t30_two_instances_share_nothing_and_a_second_signal_ends_one_at_once(
+    start_platform: Start,
+) -> None:
     ports = [free_port(), free_port()]
     one = start_platform("one", wait=False, port=ports[0])
     two = start_platform("two", wait=False, port=ports[1])
@@ -123,35 +110,47 @@ def test_two_instances_share_nothing(start_platform: Start) -> None:
         assert first.stat().st_ino != second.stat().st_ino
     keys = [(p.var_dir / "keys" / "secret_key").read_text() for p in (one, two)]
     assert keys[0] != keys[1]
-    assert one.stop() == 0
+    one.pids()
+    assert one.stop(signal.SIGINT) == 0
+    one.assert_nothing_left(seconds=2)
     assert two.get("/readyz")[0] == 200
+    # A stopped media process cannot drain, so the first signal alone would wait for ever.
+    os.kill(two.pid_of("media"), signal.SIGSTOP)
+    two.pids()
+    two.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: '"event": "stopping"' in two.output(), what="the drain to begin")
+    two.process.send_signal(signal.SIGTERM)
+    assert two.process.wait(5) == 1
+    two.assert_nothing_left(seconds=2)
 
 
-def test_kill_9_of_web_touches_no_call_path_and_web_comes_back(running_platform: Platform) -> None:
-    media = running_platform.pid_of("media")
-    before = running_platform.kill("web")
+@SHARED
+def test_kill_9_of_web_touches_no_call_path_and_web_comes_back(shared_platform: Platform) -> None:
+    media = shared_platform.pid_of("media")
+    before = shared_platform.kill("web")
     slowest = 0.0
     # What media answers itself must go on at once while web is away.
-    while running_platform.find("web") in (None, before):
+    while shared_platform.find("web") in (None, before):
         began = time.monotonic()
-        assert running_platform.get("/healthz")[0] == 200
+        assert shared_platform.get("/healthz")[0] == 200
         slowest = max(slowest, time.monotonic() - began)
     assert slowest < 1.0
     # Asked while web boots: the supervisor holds the socket, so the request waits for it.
-    assert running_platform.get("/admin/login/")[0] == 200
-    assert running_platform.pid_of("web") != before
-    assert running_platform.pid_of("media") == media
-    assert '"child": "web", "reason": "killed by SIGKILL"' in running_platform.output()
+    assert shared_platform.get("/admin/login/")[0] == 200
+    assert shared_platform.pid_of("web") != before
+    assert shared_platform.pid_of("media") == media
+    assert '"child": "web", "reason": "killed by SIGKILL"' in shared_platform.output()
 
 
+@SHARED
 def test_requests_sent_while_media_is_dead_are_answered_by_its_successor(
-    running_platform: Platform,
+    shared_platform: Platform,
 ) -> None:
-    before = running_platform.kill("media")
+    before = shared_platform.kill("media")
     wait_until(lambda: not alive(before), what="media to be gone")
     answers: list[int] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(running_platform.get("/healthz")[0]))
+        threading.Thread(target=lambda: answers.append(shared_platform.get("/healthz")[0]))
         for _ in range(5)
     ]
     for thread in threads:
@@ -159,22 +158,23 @@ def test_requests_sent_while_media_is_dead_are_answered_by_its_successor(
     for thread in threads:
         thread.join(30)
     assert answers == [200] * 5
-    assert running_platform.pid_of("media") != before
+    assert shared_platform.pid_of("media") != before
 
 
+@SHARED
 def test_kill_9_of_valkey_brings_it_back_on_its_socket_and_the_worker_recovers(
-    running_platform: Platform,
+    shared_platform: Platform,
 ) -> None:
-    path = running_platform.var_dir / "run" / "valkey.sock"
-    worker = running_platform.pid_of("worker")
+    path = shared_platform.var_dir / "run" / "valkey.sock"
+    worker = shared_platform.pid_of("worker")
     # A worker that listens waits in a BRPOP, which Valkey lists as a blocked client.
     wait_until(lambda: _blocked_clients(str(path)) >= 1, what="the worker to listen", seconds=60)
-    before = running_platform.kill("valkey")
-    wait_until(lambda: running_platform.find("valkey") not in (None, before), what="a new Valkey")
-    wait_until(lambda: running_platform.get("/readyz")[0] == 200, what="readiness", seconds=10)
+    before = shared_platform.kill("valkey")
+    wait_until(lambda: shared_platform.find("valkey") not in (None, before), what="a new Valkey")
+    wait_until(lambda: shared_platform.get("/readyz")[0] == 200, what="readiness", seconds=10)
     assert path.is_socket()
     wait_until(lambda: _blocked_clients(str(path)) >= 1, what="it to listen again", seconds=60)
-    assert running_platform.pid_of("worker") == worker
+    assert shared_platform.pid_of("worker") == worker
 
 
 def _blocked_clients(path: str) -> int:
@@ -186,28 +186,6 @@ def _blocked_clients(path: str) -> int:
             return int(client.info("clients")["blocked_clients"])
         except RedisError:
             return 0
-
-
-def test_a_kill_during_the_start_never_leaves_half_a_key(
-    start_platform: Start, drill_scale: float
-) -> None:
-    chance = random.Random(7)
-    for _ in range(max(4, round(100 * drill_scale))):
-        platform = start_platform(wait=False)
-        keys = platform.var_dir / "keys"
-        platform.pids()
-        pause = chance.random() * 1.5
-        deadline = time.monotonic() + pause
-        wait_until(lambda deadline=deadline: time.monotonic() > deadline, what="a random moment")
-        platform.pids()
-        platform.process.kill()
-        platform.process.wait()
-        platform.assert_nothing_left(seconds=5)
-        lengths = {"secret_key": 65, "field_encryption_keys": 45}
-        for name, length in lengths.items():
-            if (keys / name).exists():
-                assert len((keys / name).read_text()) == length
-    assert start_platform().get("/readyz")[0] == 200
 
 
 def test_starting_again_on_a_crashed_database_child_names_the_reason(start_platform: Start) -> None:
@@ -232,15 +210,6 @@ def test_runs_on_postgresql_with_keys_from_the_environment(
     assert not (platform.var_dir / "db.sqlite3").exists()
     assert not (platform.var_dir / "keys").exists()
     assert platform.stop() == 0
-
-
-def test_stand_ins_run_beside_it_on_a_port_of_their_own(start_platform: Start) -> None:
-    platform = start_platform(standins=True)
-    assert "\nstandins " in platform.output()
-    platform.pid_of("standins")
-    assert platform.get("/readyz")[0] == 200
-    assert platform.stop() == 0
-    platform.assert_nothing_left(seconds=2)
 
 
 def test_missing_keys_outside_the_embedded_database_are_the_checks_message(

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.acceptance.conftest import start_platform
 from tests.integration.calls.conftest import (
     _call_database_template,
     _database_in_a_file,
@@ -19,7 +18,7 @@ from tests.integration.calls.conftest import (
 )
 from tests.platform import ROOT
 
-__all__ = ["_call_database_template", "_database_in_a_file", "rig", "start_platform"]
+__all__ = ["_call_database_template", "_database_in_a_file", "rig"]
 
 PAGE = ROOT / "docs" / "reliability.md"
 HEAD = """# Reliability: what the drills showed

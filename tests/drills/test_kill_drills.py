@@ -13,17 +13,21 @@ from tests.acceptance.test_kills import CONVERSATION
 from tests.drills.conftest import Tell
 from tests.platform import Platform, wait_until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.timeout(3600),
+    pytest.mark.xdist_group("shared instance"),
+]
 
 PARTS = ("media", "web", "worker", "beat", "valkey")
 
 
 def test_kills_of_every_part_in_the_middle_of_a_call(
-    start_platform: Callable[..., Platform],
+    shared_platform: Platform,
     count: Callable[[int, int], int],
     tell: Tell,
 ) -> None:
-    platform = start_platform(standins=True)
+    platform = shared_platform
     rig = CallsRig(platform.base_url, platform.var_dir / "db.sqlite3")
     chance = random.Random(2)
     kills = count(100, 1)
