@@ -35,10 +35,12 @@ from assistants.importing import (
     refused,
     with_assistants_by_name,
     with_links,
+    with_secrets,
 )
 from assistants.kinds import RESOURCE_KINDS
 from assistants.models import Assistant, ImportRun, Squad, StoredResource
-from assistants.wire.files import MAX_NODES, FileReading, read_file
+from assistants.vapi_api import VapiApi, VapiApiError
+from assistants.wire.files import MAX_NODES, FileReading, read_file, read_object
 from assistants.yaml12 import parse_yaml
 from tools.models import Tool
 from voiceplatform.base.models import Organisation
@@ -62,6 +64,7 @@ __all__ = [
 Progress = Callable[[int, int, str], None]  # done, total, label
 
 MOST_VALUES: Final = 10 * MAX_NODES  # JSON values in one import, about half a gigabyte of them
+_MOST_FETCHED: Final = 1000
 _PREVIEW_LIVES: Final = dt.timedelta(days=1)
 _ORDER: Final = {
     "tool": 0,
@@ -80,8 +83,10 @@ def import_files(
     source: str,
     dry_run: bool = False,
     is_folder: bool = True,
+    secrets: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    client: VapiApi | None = None,
 ) -> ImportReport:
     """Import every object in ``files``; a dry run reads everything and writes nothing.
 
@@ -90,10 +95,13 @@ def import_files(
         actor: a user, or None for the system.
         source: ``command`` or ``upload``, shown with the run.
         is_folder: the files were found in a folder, so one that is no export is ignored.
+        secrets: values of the ``${SECRET:NAME}`` that files of our own exports refer to.
         progress: told after each object.
         cancelled: asked before each object; what was stored until then stays.
+        client: fetches saved tools that assistants use and that are neither here nor in the files.
     """
-    drafts = _drafts(organisation, files, is_folder=is_folder)
+    drafts = _drafts(organisation, files, is_folder=is_folder, client=client)
+    drafts = with_secrets(drafts, secrets or {})
     results, is_cancelled = store_drafts(
         drafts,
         context_for(drafts, organisation, actor, dry_run=dry_run),
@@ -107,12 +115,39 @@ def import_files(
 
 
 def _drafts(
-    organisation: Organisation, files: Iterable[ImportFile], *, is_folder: bool
+    organisation: Organisation,
+    files: Iterable[ImportFile],
+    *,
+    is_folder: bool,
+    client: VapiApi | None,
 ) -> tuple[Draft, ...]:
     readings = list(_readings(files))
     readings.sort(key=lambda reading: reading.file)
     drafts = drafts_of(readings, organisation_id=organisation.pk, is_folder=is_folder)
+    fetched = _fetched_tools(organisation, drafts, client) if client is not None else []
+    if fetched:
+        readings += fetched
+        drafts = drafts_of(readings, organisation_id=organisation.pk, is_folder=is_folder)
     return drafts_resolved(organisation, drafts)
+
+
+def _fetched_tools(
+    organisation: Organisation, drafts: Sequence[Draft], client: VapiApi
+) -> list[FileReading]:
+    """Fetch saved tools that are not here: an assistant's export alone lacks its tools (corpus)."""
+    wanted = ids_wanted(drafts).get("tool", set())
+    here = {d.object_id for d in drafts if d.kind == "tool"}
+    here |= _stored_ids(organisation, {"tool": wanted})["tool"]
+    fetched: list[FileReading] = []
+    try:
+        for tool_id in sorted(wanted - here)[:_MOST_FETCHED]:
+            tool = client.get("tool", tool_id)
+            if tool is not None:
+                fetched.append(read_object(f"tool/{tool_id}", "tool", tool))
+    except VapiApiError:
+        # The files are what was asked for; each tool that is missing is a finding of its own.
+        return fetched
+    return fetched
 
 
 def _readings(files: Iterable[ImportFile]) -> Iterator[FileReading]:

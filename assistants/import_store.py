@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from django.utils.dateparse import parse_datetime
 
 from assistants import ports
+from assistants.export import EXPORTED_FROM, fingerprint
 from assistants.findings import LOSSY, MAPPED
 from assistants.findings import Finding as FindingValue
 from assistants.import_results import (
@@ -147,7 +148,7 @@ def _store_assistant(draft: Draft, context: ImportContext) -> ObjectResult:
         if assistant.deleted_at is not None:
             draft = replace(draft, findings=(_BROUGHT_BACK, *draft.findings))
         else:
-            ours, theirs = _changed_sides(assistant, document)
+            ours, theirs = _changed_sides(assistant, draft)
             if ours and not theirs:
                 return result_of(replace(draft, findings=(_ONLY_OURS, *draft.findings)), UNCHANGED)
             is_draft = ours and theirs
@@ -158,14 +159,18 @@ def _store_assistant(draft: Draft, context: ImportContext) -> ObjectResult:
     return result_of(draft, UPDATED if assistant else CREATED)
 
 
-def _changed_sides(assistant: Assistant, document: Mapping[str, Any]) -> tuple[bool, bool]:
+def _changed_sides(assistant: Assistant, draft: Draft) -> tuple[bool, bool]:
     """Tell whether we, and whether the file, changed it since the last import.
 
-    A secret that was entered here is no change: exports never contain any (vapi.md trap 16).
+    A secret that was entered here is no change: exports never contain any (vapi.md trap 16). A
+    file of our own export says what it was made from.
     """
+    document, original = draft.document or {}, draft.original or {}
     imported = assistant.imported_revision or _last_import(assistant)
     current = assistant.current_revision
     if imported is None or current is None:
+        return False, True
+    if original.get(EXPORTED_FROM) == fingerprint(revision_document(current)):
         return False, True
     brought = revision_document(imported)
     ours = current.pk != imported.pk and redact(revision_document(current)) != redact(brought)

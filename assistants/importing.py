@@ -36,6 +36,7 @@ from assistants.references import (
     resolved,
     words_pointed_at,
 )
+from assistants.secret_references import missing_findings, still_missing, with_values
 from assistants.squad_account import account_squad
 from assistants.tool_account import account_tool
 from assistants.wire import vapi_config
@@ -209,6 +210,16 @@ def linked_tool_ids(draft: Draft, known_ids: Collection[str]) -> list[str]:
     return list(dict.fromkeys(each for each in ids if each in known_ids))
 
 
+def with_secrets(drafts: Iterable[Draft], secrets: Mapping[str, str]) -> tuple[Draft, ...]:
+    """Resolve the secrets that our own exports refer to (``${SECRET:NAME}``)."""
+    found: list[Draft] = []
+    for draft in drafts:
+        document, unresolved = with_values(draft.document, secrets)
+        findings = draft.findings + missing_findings(unresolved)
+        found.append(replace(draft, document=document, findings=findings))
+    return tuple(found)
+
+
 def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
     """Drop findings on secrets that are missing in the file but stored already.
 
@@ -228,7 +239,9 @@ def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
         findings=tuple(
             finding
             for finding in draft.findings
-            if finding.state != SECRET_MISSING or finding.path in missing
+            if finding.state != SECRET_MISSING
+            or finding.path in missing
+            or still_missing(finding, merged)
         ),
     )
 

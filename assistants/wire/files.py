@@ -13,7 +13,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -121,8 +121,7 @@ def read_file(name: str, raw: bytes, parse_yaml: YamlParser) -> FileReading:
         count = _check_size(value)
         changed: list[str] = []
         value = _storable(value, changed)
-        if changed:
-            notes.append(f"{len(changed)} values that no database stores were replaced")
+        notes += _notes_on(changed)
     except _Unreadable as error:
         return FileReading(name, problem=str(error))
     if state:
@@ -139,6 +138,25 @@ def read_file(name: str, raw: bytes, parse_yaml: YamlParser) -> FileReading:
         "as GET /assistant/{id} returns it",
         is_ours=False,
     )
+
+
+def read_object(name: str, kind: Kind, value: Any) -> FileReading:
+    """Read one object that is known to be of ``kind``, e.g. because its route says so."""
+    if not isinstance(value, dict):
+        return FileReading(name, problem=f"no object, but {type(value).__name__}")
+    changed: list[str] = []
+    try:
+        count = _check_size(value)
+        value = _storable(value, changed)
+    except _Unreadable as error:
+        return FileReading(name, problem=str(error))
+    return FileReading(name, (Found(name, "$", kind, value, _notes_on(changed)),), values=count)
+
+
+def _notes_on(changed: Sequence[str]) -> tuple[str, ...]:
+    if not changed:
+        return ()
+    return (f"{len(changed)} values that no database stores were replaced",)
 
 
 def is_state_file(name: str) -> str:
