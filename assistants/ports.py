@@ -1,4 +1,4 @@
-"""What a layer above offers to an import: storing phone numbers.
+"""What a layer above offers to imports and exports: storing and reading phone numbers.
 
 Assistants know nothing of numbers, so the calls layer registers its service here when it starts.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from voiceplatform.base.models import Organisation
@@ -44,3 +44,25 @@ def register_number_importer(importer: NumberImporter) -> None:
 def number_importer() -> NumberImporter | None:
     """Return the registered importer."""
     return _importers[0] if _importers else None
+
+
+class NumberExporter(Protocol):
+    """Reads every phone number of an organisation in Vapi's shape."""
+
+    def __call__(
+        self, *, organisation: Organisation
+    ) -> Iterable[tuple[uuid.UUID, str, dt.datetime, Mapping[str, Any]]]:
+        """Return id, name, time of creation and document, with secrets, of each number."""
+
+
+_exporters: list[NumberExporter] = []
+
+
+def register_number_exporter(exporter: NumberExporter) -> None:
+    """Make ``exporter`` the one that exports use; the last one wins."""
+    _exporters[:] = [exporter]
+
+
+def number_exporter() -> NumberExporter | None:
+    """Return the registered exporter."""
+    return _exporters[0] if _exporters else None

@@ -31,6 +31,7 @@ _COMPUTED = frozenset(
     {
         *("id", "orgId", "createdAt", "updatedAt", "analyticsMetadata", "isDeleted"),
         *("isServerUrlSecretSet", "workflowIds", "latestVersion", "modelDeprecations"),
+        "exportedFrom",  # what our own exports say of themselves
     }
 )
 # Columns of a revision that are read from its document under the same name.
