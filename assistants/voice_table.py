@@ -109,7 +109,7 @@ def voices_in_use(organisation: Organisation) -> list[VoiceInUse]:
 
 
 def used_voices(
-    organisations: Iterable[Organisation],
+    organisations: Iterable[Organisation | uuid.UUID],
 ) -> dict[OrganisationKey, tuple[StandIn, int]]:
     """Return the voices of live assistants and how many have each; one query for any number."""
     assistants = Assistant.objects.filter(organisation__in=list(organisations))
@@ -146,9 +146,11 @@ def first_lines(choice: VoiceChoice, limit: int = 5) -> list[FirstLine]:
 def voices_seed(organisations: Iterable[Organisation]) -> int:
     """Give every voice in use its row and return how many are new; a second run changes nothing.
 
-    Rows that nobody decided follow the catalogue; a decision is never touched.
+    Rows that nobody decided follow the catalogue, and go when no assistant has the voice any more;
+    a decision is never touched.
     """
     given = list(organisations)
+    used = used_voices(given)
     rows: Mapping[OrganisationKey, VoiceChoice] = {
         (row.organisation_id, VoiceKey(row.provider, row.voice_id)): row
         for row in VoiceChoice.objects.filter(organisation__in=given)
@@ -162,15 +164,21 @@ def voices_seed(organisations: Iterable[Organisation]) -> int:
             realtime_voice=known.voice,
             reason=known.reason,
         )
-        for (owner, key), (known, _) in used_voices(given).items()
+        for (owner, key), (known, _) in used.items()
         if (owner, key) not in rows
     ]
-    stale = [row for row in rows.values() if row.decided_at is None and _follow_catalogue(row)]
+    proposed = {key: row for key, row in rows.items() if row.decided_at is None}
+    unused = [row.pk for key, row in proposed.items() if key not in used]
+    if unused:
+        # A decision that somebody made in this very moment stays.
+        VoiceChoice.objects.filter(pk__in=unused, decided_at__isnull=True).delete()
+    stale = [row for key, row in proposed.items() if key in used and _follow_catalogue(row)]
     # Two pages opened at once seed the same rows; the second one finds them there.
     VoiceChoice.objects.bulk_create(missing, batch_size=_BATCH, ignore_conflicts=True)
-    VoiceChoice.objects.bulk_update(
-        stale, ("known_as", "realtime_voice", "reason"), batch_size=_BATCH
-    )
+    for row in stale:  # seldom: the catalogue of another version
+        VoiceChoice.objects.filter(pk=row.pk, decided_at__isnull=True).update(
+            known_as=row.known_as, realtime_voice=row.realtime_voice, reason=row.reason
+        )
     return len(missing)
 
 

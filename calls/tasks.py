@@ -7,6 +7,7 @@ import asyncio
 from celery import shared_task
 
 from calls.events.delivery import drain
+from calls.services import voice_sample
 from calls.services.call_finish import stale_calls_close
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.wording import wordings_render_missing
@@ -34,3 +35,15 @@ def sweep_stale_calls() -> int:
 def render_wordings() -> int:
     """Render policy lines that have no audio yet."""
     return wordings_render_missing()
+
+
+@shared_task(name=voice_sample.TASK)
+def render_voice_samples(job_id: str) -> None:
+    """Render the samples that somebody waits to hear, or nothing when another worker does."""
+    voice_sample.samples_render(job_id)
+
+
+@shared_task(name="calls.tasks.take_voice_samples")
+def take_voice_samples() -> int:
+    """Tell a worker of samples that lost theirs."""
+    return voice_sample.samples_poke()

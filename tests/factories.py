@@ -24,6 +24,7 @@ from assistants.models import (
     RevisionTool,
     Squad,
     StoredResource,
+    VoiceChoice,
 )
 from calls.models import (
     Call,
@@ -288,6 +289,19 @@ def make_resource(
         content=content,
         created_at=now,
         updated_at=now,
+    )
+
+
+def make_voice_choice(organisation: Organisation | None = None, **columns: Any) -> VoiceChoice:
+    """Make a row of the voice table that somebody decided."""
+    defaults: dict[str, Any] = {
+        "provider": "11labs",
+        "voice_id": f"clone-{next(_counter)}",
+        "realtime_voice": "marin",
+        "decided_at": timezone.now(),
+    }
+    return VoiceChoice.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
     )
 
 

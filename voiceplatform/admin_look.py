@@ -97,6 +97,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Assistants", "support_agent", "assistants", "assistant"),
                 _item("Squads", "groups", "assistants", "squad"),
                 _item("Revisions", "history", "assistants", "assistantrevision"),
+                _item("Voices", "record_voice_over", "assistants", "voicechoice"),
                 _item("Imports", "upload_file", "assistants", "importrun"),
                 _item("Stored resources", "inventory_2", "assistants", "storedresource"),
             ),

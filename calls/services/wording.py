@@ -25,7 +25,14 @@ log = structlog.get_logger(__name__)
 
 
 class RenderError(Exception):
-    """The line could not be rendered; the message is for the person who edits it."""
+    """The line could not be rendered; the message is for the person who edits it.
+
+    ``status`` is what the endpoint answered, 0 when it did not.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def mulaw_of_pcm24k(pcm: bytes) -> bytes:
@@ -65,9 +72,11 @@ def speech_render(connection: ProviderConnection, text: str, voice: str = VOICE)
     except http.HTTPError as error:
         raise RenderError(f"{connection.name} did not answer ({type(error).__name__})") from error
     if response.status_code != 200:
-        raise RenderError(f"{connection.name} answered {response.status_code}")
+        status = response.status_code
+        raise RenderError(f"{connection.name} answered {status}", status)
     if not 0 < len(response.content) <= MAX_AUDIO_BYTES:
-        raise RenderError(f"{connection.name} sent {len(response.content)} bytes of audio")
+        size = len(response.content)
+        raise RenderError(f"{connection.name} sent {size} bytes of audio", 200)
     return mulaw_of_pcm24k(response.content)
 
 

@@ -78,6 +78,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "resource.file": file,
         **resources,
         "base.unknownroute": route,
+        "assistants.voicechoice": factories.make_voice_choice(organisation),
         "assistants.importrun": run,
         "assistants.finding": finding,
         "calls.twilioaccount": number.twilio_account,

@@ -84,6 +84,8 @@ def make_fifty(world: dict[str, Any], label: str) -> None:
                 factories.make_assistant(organisation)
             case "assistants.revisiontool":
                 factories.make_assistant(organisation, tools=[factories.make_tool(organisation)])
+            case "assistants.voicechoice":
+                factories.make_voice_choice(organisation, decided_by=factories.make_user())
             case "assistants.importrun" | "assistants.finding":
                 run = type(world["assistants.importrun"]).objects.create(
                     organisation=organisation, source="command", created_by=factories.make_user()

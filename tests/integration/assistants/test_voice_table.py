@@ -208,6 +208,18 @@ def test_seeding_follows_the_catalogue_and_leaves_decisions_alone(
     assert rows == {"Rachel": "sage", "AbCdEfGhIjKlMnOpQrSt": "marin"}
 
 
+def test_a_proposal_goes_with_its_last_assistant_and_a_decision_stays(
+    organisation: Organisation,
+) -> None:
+    assistants = [publish(organisation, voice) for voice in (RACHEL, CLONE)]
+    voices_seed([organisation])
+    decide(organisation, "sage")
+    for assistant in assistants:
+        assistant_delete(assistant=assistant, actor=None)
+    voices_seed([organisation])
+    assert [row.known_as for row in VoiceChoice.objects.all()] == ["Rachel"]
+
+
 def test_the_number_of_assistants_costs_no_further_query(organisation: Organisation) -> None:
     def count() -> int:
         with CaptureQueriesContext(connection) as queries:
