@@ -62,7 +62,7 @@ class Schema(AutoSchema):  # type: ignore[misc]  # skipped by mypy, see pyprojec
     @property
     def described(self) -> Described:
         """Return what the view says of itself."""
-        described = self.view.describe()
+        described: Described | None = self.view.describe()
         assert described is not None
         return described
 

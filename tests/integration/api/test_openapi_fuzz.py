@@ -1,0 +1,93 @@
+"""Schemathesis asks the whole surface what its own ``/schema`` allows, and what it does not.
+
+Nothing may answer 5xx, a status, a content type or a header that the schema does not name, or a
+body of another shape. The suite's share takes seconds; ``HYPOTHESIS_PROFILE=deep`` asks some
+hundred times as much, with Schemathesis's own coverage cases (methods that a route does not have,
+each bound and type of each field, missing headers).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import uuid
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.wsgi import get_wsgi_application
+from django.urls import reverse
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests import factories
+from tests.integration.admin.rows import make_world
+from tests.integration.tenancy.test_other_organisation import REST_OBJECTS, REST_PARTS
+from voiceplatform import api_docs
+from voiceplatform.base import services
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+schema = schemathesis.openapi.from_dict(api_docs.schema_document())
+schema.app = get_wsgi_application()
+schema.config.phases.coverage.enabled = DEEP
+
+
+ANY = uuid.UUID(int=1)
+LABELS = {
+    reverse(name, kwargs={"object_id": ANY}).replace(str(ANY), "{object_id}"): label
+    for name, label in {**REST_OBJECTS, **REST_PARTS}.items()
+}
+
+
+class World:
+    """A key with every scope, and one object of every kind as soon as one is asked for."""
+
+    def __init__(self) -> None:
+        self.organisation = factories.make_organisation()
+        _, clear = factories.make_api_key(self.organisation, scopes=sorted(services.SCOPES))
+        self.headers = {"Authorization": f"Bearer {clear}"}
+
+    @functools.cached_property
+    def rows(self) -> dict[str, Any]:
+        return make_world(self.organisation)
+
+    def id_for(self, path: str) -> str:
+        """Return the id of an object that this path may name."""
+        return str(self.rows[LABELS[path]].pk)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@schema.parametrize()
+@settings(
+    max_examples=300 if DEEP else 5,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_answer_is_a_server_error_or_undocumented(case: Any, world: World) -> None:
+    given = (case.path_parameters or {}).get("object_id")
+    # Most ids end in a digit: those name an object that exists, until one request deletes it.
+    if given is not None and str(given)[-1:].isdecimal():
+        case.path_parameters["object_id"] = world.id_for(case.operation.path)
+    response = case.call(headers=world.headers)
+    case.validate_response(response, checks=CHECKS)
