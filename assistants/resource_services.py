@@ -17,13 +17,8 @@ from django.db import transaction
 from assistants import stored_documents as documents
 from assistants.exceptions import ResourceInUse
 from assistants.models import StoredResource
-from assistants.selectors import resource_users
+from assistants.selectors import COMPANIONS, NUMBER_KIND, resource_users
 from voiceplatform.base.models import Organisation
-
-# Companions share the id of the row that they belong to, so they are no kinds of their own route.
-NUMBER_KIND: Final = "phone-number"
-CALL_KIND: Final = "call"
-COMPANIONS: Final = (NUMBER_KIND, CALL_KIND)
 
 # What the server says about an object and a client merely sends back, beyond id and times.
 _COMPUTED_BY_KIND: Final[Mapping[str, frozenset[str]]] = {
@@ -55,7 +50,7 @@ def resource_store(
     had been deleted is back.
 
     Args:
-        kind: one of ``StoredResource.Kind`` or of ``COMPANIONS``; that of ``resource`` stays.
+        kind: one of ``StoredResource.Kind`` or ``COMPANIONS``; that of ``resource`` stays.
         resource_id: the id of a new resource; Vapi's when it is imported.
         created_at: when a new resource was made, if it was made elsewhere.
         content: the bytes of an uploaded file; None leaves them as they are.
@@ -75,7 +70,7 @@ def resource_store(
         computed=computed_fields(resource.kind),
         created_at=created_at,
     )
-    documents.audit(resource, _noun(resource), "create" if is_new else "update", actor)
+    _audit(resource, "create" if is_new else "update", actor)
     return resource
 
 
@@ -121,7 +116,13 @@ def resource_delete(*, resource: StoredResource, actor: Any) -> None:
         )
     documents.retire(resource)
     StoredResource.objects.filter(pk=resource.pk).update(content=None)
-    documents.audit(resource, _noun(resource), "delete", actor)
+    _audit(resource, "delete", actor)
+
+
+def _audit(resource: StoredResource, verb: str, actor: Any) -> None:
+    # Whoever writes a companion records what happened to the number or call.
+    if resource.kind not in COMPANIONS:
+        documents.audit(resource, _noun(resource), verb, actor)
 
 
 def _noun(resource: StoredResource) -> str:

@@ -12,6 +12,12 @@ from assistants.models import Assistant, AssistantRevision, Squad, StoredResourc
 from assistants.wire.vapi_squad import assistant_ids
 from voiceplatform.base.models import Organisation
 
+# Companions are stored resources that share the id of a row of the layer above: what Vapi's object
+# of a phone number or call says beyond the columns of that row. They have no route of their own.
+NUMBER_KIND = "phone-number"
+CALL_KIND = "call"
+COMPANIONS = (NUMBER_KIND, CALL_KIND)
+
 
 def assistant_list(organisation: Organisation) -> QuerySet[Assistant]:
     """Return the assistants of an organisation that are not deleted, with current revisions."""
@@ -58,7 +64,7 @@ def squad_users(squad: Squad) -> list[str]:
 
     A number's squad stands in its companion document: numbers are a layer above.
     """
-    rows = resource_list(squad.organisation, "phone-number").filter(
+    rows = resource_list(squad.organisation, NUMBER_KIND).filter(
         document_redacted__squadId__iexact=str(squad.pk)
     )
     shown = (row.document_redacted for row in rows.defer("document")[:5])

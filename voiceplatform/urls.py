@@ -13,9 +13,10 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("schema", api_docs.schema, name="schema"),
     path("docs", api_docs.docs, name="docs"),
+    # Before the assistants: /assistant/start is no assistant's id.
+    path("", include("calls.api.urls")),
     path("", include("assistants.urls")),
     path("", include("tools.urls")),
-    path("", include("calls.api.urls")),
     path("", include("calls.urls")),
 ]
 

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from assistants import resource_services, squad_services
 from assistants.exceptions import ResourceInUse, SquadInUse
 from assistants.models import Squad, StoredResource
-from assistants.selectors import resource_users, squad_users
+from assistants.selectors import COMPANIONS, resource_users, squad_users
 from voiceplatform.base.admin import pretty_json
 from voiceplatform.base.scoped_admin import RetiredRowsAdmin, badge
 
@@ -105,7 +105,7 @@ class StoredResourceAdmin(DocumentAdmin):
 
     def is_open(self, obj: Any) -> bool:
         """Leave out companions: they go with the number or call that they belong to."""
-        return super().is_open(obj) and obj.kind not in resource_services.COMPANIONS
+        return super().is_open(obj) and obj.kind not in COMPANIONS
 
     def users_of(self, obj: Any) -> list[str]:
         """Return the simulations or suites that name it."""

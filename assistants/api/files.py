@@ -92,7 +92,7 @@ class FileList(ApiView):
         if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
             raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
         try:
-            form = request.data
+            form: Any = request.data
         except SuspiciousOperation as error:  # more fields or files than Django takes
             raise exceptions.ParseError(str(error)) from error
         upload = form.get("file")

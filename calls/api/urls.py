@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from calls.api import views
+from calls.api import analytics, numbers, views
 
 urlpatterns = [
+    path("assistant/start", views.AssistantStart.as_view(), name="assistant-start"),
     path("call", views.CallList.as_view(), name="call-list"),
     path("call/<str:object_id>", views.CallDetail.as_view(), name="call-detail"),
-    path("phone-number", views.NumberList.as_view(), name="phone-number-list"),
-    path("phone-number/<str:object_id>", views.NumberDetail.as_view(), name="phone-number-detail"),
+    path("analytics", analytics.Analytics.as_view(), name="analytics"),
+    path("phone-number", numbers.NumberList.as_view(), name="phone-number-list"),
+    path(
+        "phone-number/<str:object_id>", numbers.NumberDetail.as_view(), name="phone-number-detail"
+    ),
+    path("v2/phone-number", numbers.NumberPage.as_view(), name="phone-number-page"),
 ]

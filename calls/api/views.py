@@ -1,4 +1,4 @@
-"""``/call`` and ``/phone-number`` for reading, in Vapi's shapes (vapi.md 6.2, 7.1).
+"""``/call`` in Vapi's shapes (vapi.md 6.2): reads by selectors, writes by services.
 
 Who reads what was said needs the scope ``transcripts``, and every such reading is audited.
 """
@@ -6,18 +6,26 @@ Who reads what was said needs the scope ``transcripts``, and every such reading 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from calls.api.serializers import call_json, number_json
+from calls.api.serializers import CallPatchShape, call_json
 from calls.models import Call
 from calls.selectors import records
+from calls.services.call_records import CallInUse, call_erase, call_rename
 from voiceplatform.base.described import UUID, Described
-from voiceplatform.base.rest import ApiView, list_window, query_uuid
+from voiceplatform.base.rest import ApiView, Conflict, check_shape, list_window, query_uuid
 from voiceplatform.base.services import audit_write
 
 _AUDITED_IDS = 100
+# 400 and not 5xx: the SDK would send a refused call two more times (vapi.md 0, rule 9).
+_NO_OUTBOUND = (
+    "This installation places no calls yet: outbound and web calls are missing. Calls to its phone "
+    "numbers are answered. Fix: let the customer call a number whose route is direct."
+)
 
 
 class CallView(ApiView):
@@ -67,41 +75,68 @@ class CallList(CallView):
         calls = list(rows)
         if speaks:
             self.audit(calls)
-        return Response([call_json(call, with_artifact=speaks) for call in calls])
+        names = records.call_names(self.organisation, (call.pk for call in calls))
+        return Response(
+            [call_json(call, with_artifact=speaks, name=names.get(call.pk, "")) for call in calls]
+        )
+
+    def post(self, request: Request) -> Response:
+        """Refuse to place a call, saying what is missing."""
+        self.body()
+        raise exceptions.ValidationError(_NO_OUTBOUND)
+
+
+class AssistantStart(ApiView):
+    """``POST /assistant/start``: the founding recipe's way to start a call."""
+
+    described = Described(noun="Call")
+    write_scope = "calls"
+
+    def post(self, request: Request) -> Response:
+        """Refuse to place a call, saying what is missing."""
+        self.body()
+        raise exceptions.ValidationError(_NO_OUTBOUND)
 
 
 class CallDetail(CallView):
-    """``GET /call/{id}``."""
+    """``GET``, ``PATCH`` and ``DELETE /call/{id}``."""
 
     def get(self, request: Request, object_id: str) -> Response:
         """Return one call."""
-        speaks = self.may_read_transcripts()
-        rows = records.call_list(self.organisation)
-        call = self.find(records.with_spoken(rows) if speaks else rows, object_id, "Call")
-        if speaks:
+        call = self._call(object_id)
+        if self.may_read_transcripts():
             self.audit([call])
-        return Response(call_json(call, with_artifact=speaks))
+        return Response(self._shown(call))
 
+    def patch(self, request: Request, object_id: str) -> Response:
+        """Give the call a name; nothing else of it can be changed (vapi.md 6.2)."""
+        call, patch = self._call(object_id), self.body()
+        check_shape(CallPatchShape, patch)
+        if "name" in patch:
+            call_rename(call=call, name=patch["name"], actor=self.key)
+        if self.may_read_transcripts():
+            self.audit([call])
+        return Response(self._shown(call))
 
-class NumberView(ApiView):
-    """What both number views share."""
+    def delete(self, request: Request, object_id: str) -> Response:
+        """Erase the call for good and return what it was, without what was said in it."""
+        call = self._call(object_id)
+        answer = call_json(call, with_artifact=False, name=self._name(call))
+        try:
+            call_erase(call=call, actor=self.key)
+        except CallInUse as error:
+            raise Conflict(str(error)) from error
+        return Response(answer)
 
-    described = Described(noun="PhoneNumber")
+    def _call(self, object_id: str) -> Call:
+        rows = records.call_list(self.organisation)
+        speaks = self.may_read_transcripts()
+        call: Call = self.find(records.with_spoken(rows) if speaks else rows, object_id, "Call")
+        return call
 
+    def _shown(self, call: Call) -> dict[str, Any]:
+        speaks = self.may_read_transcripts()
+        return call_json(call, with_artifact=speaks, name=self._name(call))
 
-class NumberList(NumberView):
-    """``GET /phone-number``."""
-
-    def get(self, request: Request) -> Response:
-        """List numbers, newest first."""
-        rows = list_window(request, records.number_list(self.organisation))
-        return Response([number_json(number) for number in rows])
-
-
-class NumberDetail(NumberView):
-    """``GET /phone-number/{id}``."""
-
-    def get(self, request: Request, object_id: str) -> Response:
-        """Return one number."""
-        rows = records.number_list(self.organisation)
-        return Response(number_json(self.find(rows, object_id, "Phone number")))
+    def _name(self, call: Call) -> str:
+        return records.call_names(self.organisation, [call.pk]).get(call.pk, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 
+from assistants.selectors import CALL_KIND, resource_list
 from calls.models import Call, PhoneNumber, ToolInvocation, Turn
 from voiceplatform.base.models import Organisation
 
@@ -36,6 +38,12 @@ def call_list(organisation: Organisation) -> QuerySet[Call]:
             updated_at=Greatest("created_at", Coalesce("ended_at", "started_at", "created_at"))
         )
     )
+
+
+def call_names(organisation: Organisation, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names that clients gave to calls."""
+    rows = resource_list(organisation, CALL_KIND).filter(pk__in=list(ids))
+    return {pk: name for pk, name in rows.values_list("pk", "name") if name}
 
 
 def with_spoken(rows: QuerySet[Call]) -> QuerySet[Call]:

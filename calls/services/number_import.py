@@ -1,7 +1,8 @@
 """Phone numbers of a Vapi export: they start on route ``vapi``, whatever the export says.
 
-Owns how Vapi's phone number object becomes a row (vapi.md 7.1). It changes nothing at Twilio; the
-credentials in an export are not stored, because the account here has its own.
+Owns how Vapi's phone number object becomes a row (vapi.md 7.1). It changes nothing at Twilio. What
+the row has no column for is kept in the number's companion, sealed; credentials in it are not used,
+because the account here has its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from assistants.models import Assistant
 from calls.models import PhoneNumber, TwilioAccount
+from calls.services.number_documents import NumberRefused, companion_store
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.services import audit_write
@@ -46,6 +48,17 @@ def number_import(
         "twilio_account_id": account.pk,
         "assistant_id": wanted if _is_here(organisation, wanted, arriving) else None,
     }
+    try:
+        is_news = companion_store(
+            organisation=organisation,
+            number_id=row.pk if row else number_id,
+            document=document,
+            actor=actor,
+            created_at=created_at,
+            dry_run=dry_run,
+        )
+    except NumberRefused as error:
+        return "refused", f"{error}. Fix: remove `id` or that one"
     if row is None:
         if not dry_run:
             row = PhoneNumber.objects.create(
@@ -62,7 +75,7 @@ def number_import(
     if columns["assistant_id"] is None:
         del columns["assistant_id"]  # what was chosen here stays
     changed = [name for name, value in columns.items() if getattr(row, name) != value]
-    if not changed:
+    if not changed and not is_news:
         return "unchanged", ""
     if not dry_run:
         for name in changed:

@@ -316,11 +316,15 @@ def list_window(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a request asks of a list in an envelope (vapi.md 1.5); ``number`` counts from 1."""
+    """What a request asks of a list in an envelope (vapi.md 1.5); ``number`` counts from 1.
+
+    ``column`` is the one that the rows are sorted by.
+    """
 
     number: int
     limit: int
     descending: bool
+    column: str
 
     def envelope(self, results: Sequence[Any], total: int) -> dict[str, Any]:
         """Return the page as Vapi answers it."""
@@ -367,7 +371,21 @@ def list_page(
     if problems:
         raise exceptions.ValidationError(problems)
     sign = "-" if order == "DESC" else ""
-    return rows.order_by(f"{sign}{column}", f"{sign}pk"), Page(number, limit, order == "DESC")
+    page = Page(number, limit, order == "DESC", column)
+    return rows.order_by(f"{sign}{column}", f"{sign}pk"), page
+
+
+def query_limit(request: Request) -> int:
+    """Return ``limit``, for a list that is put together from several queries.
+
+    Raises:
+        ValidationError: it cannot be read.
+    """
+    problems: list[str] = []
+    limit = _whole_number(request, "limit", _DEFAULT_LIMIT, 0, _MAX_LIMIT, problems)
+    if problems:
+        raise exceptions.ValidationError(problems)
+    return limit
 
 
 def time_filter_names() -> list[str]:
@@ -385,7 +403,7 @@ def _within_times(
             text = request.query_params.get(name + ending)
             if text is None:
                 continue
-            moment = _moment(text)
+            moment = read_moment(text)
             if moment is None:
                 problems.append(f"{name}{ending} must be a valid ISO 8601 date-time")
             else:
@@ -406,7 +424,8 @@ def _whole_number(
     return default
 
 
-def _moment(text: str) -> dt.datetime | None:
+def read_moment(text: str) -> dt.datetime | None:
+    """Return a time in ISO 8601 in UTC, None for anything else; without a zone it is UTC."""
     try:
         # An unescaped plus of an offset arrives as a blank.
         moment = parse_datetime(text) or parse_datetime(text.replace(" ", "+"))
