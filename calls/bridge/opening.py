@@ -39,6 +39,7 @@ class Opening:
     def seeds(self) -> list[tuple[Literal["user", "assistant"], str]]:
         """Return the text items that the model must know before it speaks."""
         seeds: list[tuple[Literal["user", "assistant"], str]] = []
+        seeds.extend((item.role, item.text) for item in self._plan.examples if item.text)
         if self._plan.policy_line is not None:
             seeds.append(("assistant", self._plan.policy_line.text))
         seeds.extend((item.role, item.text) for item in self._plan.history if item.text)

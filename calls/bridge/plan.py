@@ -67,7 +67,7 @@ class Watchdog:
 
 @dataclass(frozen=True, slots=True)
 class HistoryItem:
-    """One earlier turn, for a conversation that goes on in a new stream."""
+    """One earlier turn: of a conversation that goes on, or an example to begin with."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -75,7 +75,9 @@ class HistoryItem:
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """The plan of one stream of a call. ``history`` is set when the call is being resumed."""
+    """The plan of one stream of a call. ``history`` is set when the call is being resumed;
+    ``examples`` are turns of the assistant's document that every conversation begins with.
+    """
 
     call_id: str
     call_sid: str
@@ -96,6 +98,7 @@ class CallPlan:
     history: tuple[HistoryItem, ...] = ()
     first_ordinal: int = 0
     elapsed_ms: int = 0
+    examples: tuple[HistoryItem, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal plan."""
@@ -103,14 +106,16 @@ class CallPlan:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CallPlan:
-        """Return the plan that ``to_json`` wrote.
+        """Return the plan that ``to_json`` wrote, of an earlier version too.
 
         Raises:
-            KeyError, TypeError: the value was not written by this version's ``to_json``.
+            KeyError, TypeError: the value was not written by ``to_json``.
         """
         session = dict(value["session"])
         session["turn_detection"] = TurnDetection(**session["turn_detection"])
         session["tools"] = tuple(FunctionTool(**tool) for tool in session["tools"])
+        for name in ("keywords", "languages"):
+            session[name] = tuple(session.get(name, ()))
 
         def clip(name: str) -> Clip | None:
             body = value[name]
@@ -128,6 +133,7 @@ class CallPlan:
                 "watchdog": Watchdog(**value["watchdog"]),
                 "price": ModelPrice(**value["price"]),
                 "history": tuple(HistoryItem(**item) for item in value["history"]),
+                "examples": tuple(HistoryItem(**item) for item in value.get("examples", ())),
             }
         )
 

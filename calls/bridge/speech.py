@@ -43,7 +43,7 @@ class Speech(Core):
         self._caller_speaking = False
         if self._server_turns:
             self._unanswered_ms = now_ms
-        silence_ms = self.plan.session.turn_detection.silence_duration_ms
+        silence_ms = self.plan.session.turn_detection.known_silence_ms
         self._speech_end_ms = now_ms - silence_ms
 
     def _on_committed(self, event: dict[str, Any], now_ms: int) -> None:

@@ -10,27 +10,20 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import timezone
 
-from assistants.models import AssistantRevision
+from assistants.prompt import render
+from assistants.services import revision_document
+from assistants.translate import session_plan
+from assistants.voice_table import realtime_voice
 from calls.bridge.core import POLICY_ITEM_ID
-from calls.bridge.plan import CallPlan, Clip, Greeting, GreetingMode, HistoryItem, Limits
+from calls.bridge.plan import CallPlan, Clip, HistoryItem, Limits
 from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
 from calls.money.rates import price_for
-from calls.wire.realtime import FunctionTool, SessionConfig
-from tools.models import Tool
-from tools.names import legal_name
-from tools.normalise import function_of
-from tools.spec import RUNNABLE_KINDS, ToolSpec
-from voiceplatform.base.phones import dialable
+from calls.services.call_variables import variables_for
+from calls.services.sessions import assistant_parts, session_config, tool_specs
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
 HISTORY_TURNS = 40
-
-_MODES: dict[str, GreetingMode] = {
-    AssistantRevision.FirstMessageMode.SPEAKS_FIRST: "exact",
-    AssistantRevision.FirstMessageMode.MODEL_GENERATED: "generated",
-    AssistantRevision.FirstMessageMode.WAITS_FOR_USER: "wait",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,43 +97,6 @@ def _history(call: Call) -> tuple[tuple[HistoryItem, ...], int, int]:
     return items, turns[-1].ordinal + 1 if turns else 0, elapsed_ms
 
 
-def _tools(revision: AssistantRevision) -> tuple[ToolSpec, ...]:
-    rows = revision.tools.filter(deleted_at__isnull=True).order_by("revisiontool__position")
-    specs: dict[str, ToolSpec] = {}
-    for tool in rows:
-        if tool.type not in RUNNABLE_KINDS:
-            # The import has said so; a model that is offered it would promise what cannot be.
-            continue
-        name = legal_name(tool.name, specs)
-        function = function_of(tool.description, tool.parameters)
-        specs[name] = ToolSpec(
-            name=name,
-            posted_name=tool.name if name != tool.name else "",
-            kind=tool.type,
-            description=function.description,
-            parameters=function.parameters,
-            handle=str(tool.pk),
-            timeout_seconds=tool.timeout_seconds,
-            is_async=tool.is_async,
-            **_transfer(tool),
-        )
-    return tuple(specs.values())
-
-
-def _transfer(tool: Tool) -> dict[str, str]:
-    """Return where a transferCall goes: its one number, if it is one that may be dialled."""
-    if tool.type != "transferCall":
-        return {}
-    for place in tool.destinations:
-        if isinstance(place, dict) and place.get("type", "number") == "number":
-            message = place.get("message")
-            return {
-                "transfer_to": dialable(str(place.get("number", ""))),
-                "transfer_message": message if isinstance(message, str) else "",
-            }
-    return {}
-
-
 def plan_for(call: Call) -> CallPlan:
     """Build the plan of the call's newest stream.
 
@@ -154,15 +110,23 @@ def plan_for(call: Call) -> CallPlan:
     transfer_failed = bool(call.next_step.get("why"))
     # A stream that nobody has said a word on is no interruption: the caller is greeted.
     resumed = again and (bool(history) or transfer_failed)
-    tools = _tools(revision)
+    now = timezone.now()
+    variables = variables_for(call, now)
+    document = revision_document(revision)
+    assert call.organisation_id is not None, "every call has an organisation"
+    plan = session_plan(
+        document,
+        voice=realtime_voice(call.organisation_id, document.get("voice")),
+        variables=variables,
+        now=now,
+    )
+    rows = revision.tools.filter(deleted_at__isnull=True).order_by("revisiontool__position")
+    tools = tool_specs(rows, lambda text: render(text, variables, now))
     wording = call.policy_wording
     line = None
     if wording is not None and wording.audio_mulaw and call.policy_played_at is None:
         line = clip_of(bytes(wording.audio_mulaw), wording.text)
-    mode = _MODES[revision.first_message_mode]
-    if mode == "exact" and not revision.first_message:
-        mode = "wait"
-    max_seconds = min(number.max_call_seconds, revision.max_duration_seconds)
+    max_seconds = min(number.max_call_seconds, plan.max_duration_seconds)
     model = revision.model or connection.model
     return CallPlan(
         call_id=str(call.pk),
@@ -170,17 +134,11 @@ def plan_for(call: Call) -> CallPlan:
         account_sid=call.twilio_account.account_sid,
         dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
         model=model,
-        session=SessionConfig(
-            instructions=revision.instructions,
-            voice=revision.voice,
-            transcription_model=connection.transcription_model,
-            language=revision.language,
-            tools=tuple(FunctionTool(t.name, t.description, t.parameters) for t in tools),
+        session=session_config(
+            plan, model=model, transcription_model=connection.transcription_model, tools=tools
         ),
         tools=tools,
         policy_line=line,
-        greeting=Greeting(mode, revision.first_message, revision.first_message_interruptible),
-        end_call_message=revision.end_call_message,
         limits=Limits(
             max_duration_ms=max_seconds * 1000,  # counted over all streams by elapsed_ms
             max_tool_calls=max(number.max_tool_calls - call.tool_invocations.count(), 0),
@@ -192,6 +150,7 @@ def plan_for(call: Call) -> CallPlan:
         history=history,
         first_ordinal=first_ordinal,
         elapsed_ms=elapsed_ms,
+        **assistant_parts(plan),
     )
 
 

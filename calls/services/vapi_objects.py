@@ -68,6 +68,11 @@ def customer_object(call: Call) -> dict[str, Any] | None:
     return {"number": number} if number else None
 
 
+def call_type(call: Call) -> str:
+    """Return what Vapi calls a call of this direction."""
+    return _CALL_TYPES.get(call.direction, "inboundPhoneCall")
+
+
 def call_object(call: Call) -> dict[str, Any]:
     """Return the call as Vapi shows it, without what was said."""
     revision = call.revision
@@ -84,7 +89,7 @@ def call_object(call: Call) -> dict[str, Any]:
         "orgId": str(call.organisation_id),
         "createdAt": iso(call.created_at),
         "updatedAt": iso(max(filter(None, (call.created_at, call.started_at, call.ended_at)))),
-        "type": _CALL_TYPES.get(call.direction, "inboundPhoneCall"),
+        "type": call_type(call),
         "status": call.status,
         "phoneCallProvider": "twilio",
         "phoneCallTransport": "pstn",

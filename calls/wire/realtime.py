@@ -30,6 +30,13 @@ APPEND_HEAD = '{"type":"input_audio_buffer.append","event_id":"audio","audio":"'
 APPEND_TAIL = '"}'
 
 
+# Which models of transcription take which help (2.4); an unknown one is given the least.
+_TAKES_KEYWORDS = frozenset({"gpt-transcribe", "gpt-live-transcribe"})
+_TAKES_NO_PROMPT = frozenset({"gpt-realtime-whisper", "gpt-4o-transcribe-diarize"})
+# gpt-realtime-2, -2.1, -2.1-mini; not gpt-realtime-2025-08-28 (9.1).
+_REASONS = re.compile(r"gpt-realtime-2(?!\d)").match
+_BETA_TEMPERATURES = (0.6, 1.2)
+
 # Only these can bring a lone surrogate or a NUL into a decoded text.
 _UNSAFE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)|[\ud800-\udfff]").search
 
@@ -40,13 +47,23 @@ class RealtimeWireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TurnDetection:
-    """Server voice activity detection; always sent complete (openai_realtime.md 2.1, 2.2)."""
+    """Voice activity detection; always sent complete (openai_realtime.md 2.1, 2.2).
+
+    ``semantic_vad`` judges by what was said: of the numbers it has none, only ``eagerness``.
+    """
 
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_duration_ms: int = 320
     create_response: bool = True
     interrupt_response: bool = True
+    kind: Literal["server_vad", "semantic_vad"] = "server_vad"
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+
+    @property
+    def known_silence_ms(self) -> int:
+        """Return how long the caller has been silent when a turn is called over, if it is known."""
+        return self.silence_duration_ms if self.kind == "server_vad" else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +77,11 @@ class FunctionTool:
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """What a session is configured with, independent of the dialect."""
+    """What a session is configured with, independent of the dialect.
+
+    0, 1.0, None and '' leave the model's own setting and are not sent. ``keywords`` and
+    ``languages`` help the transcriber; ``temperature`` exists in the beta dialect only (2.1).
+    """
 
     instructions: str = ""
     voice: str = "marin"
@@ -69,6 +90,13 @@ class SessionConfig:
     noise_reduction: Literal["", "near_field", "far_field"] = ""
     turn_detection: TurnDetection = TurnDetection()
     tools: tuple[FunctionTool, ...] = ()
+    speed: float = 1.0
+    transcription_prompt: str = ""
+    keywords: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    max_output_tokens: int = 0
+    reasoning_effort: str = ""
+    temperature: float | None = None
 
 
 def held(config: SessionConfig) -> SessionConfig:
@@ -127,7 +155,19 @@ def _dump(event: dict[str, Any]) -> str:
     return plain(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
 
 
+def takes_reasoning(model: str) -> bool:
+    """Tell whether a model reasons; any other rejects the whole update for it (2.1)."""
+    return _REASONS(model) is not None
+
+
 def _turn_detection(value: TurnDetection) -> dict[str, Any]:
+    if value.kind == "semantic_vad":
+        return {
+            "type": "semantic_vad",
+            "eagerness": value.eagerness,
+            "create_response": value.create_response,
+            "interrupt_response": value.interrupt_response,
+        }
     return {
         "type": "server_vad",
         "threshold": value.threshold,
@@ -138,11 +178,28 @@ def _turn_detection(value: TurnDetection) -> dict[str, Any]:
     }
 
 
-def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> str:
-    """Render the whole configuration; a rejected key would void all of it (trap O4)."""
-    transcription: dict[str, Any] = {"model": config.transcription_model}
+def _transcription(config: SessionConfig, dialect: Dialect) -> dict[str, Any]:
+    """Return what helps the transcriber, in the keys that its model takes (2.4)."""
+    model = config.transcription_model
+    transcription: dict[str, Any] = {"model": model}
     if config.language:
         transcription["language"] = config.language
+    prompt = config.transcription_prompt
+    if dialect != "beta" and model in _TAKES_KEYWORDS:
+        if config.keywords:
+            transcription["keywords"] = list(config.keywords)
+        if config.languages and not config.language:
+            transcription["languages"] = list(config.languages)
+    elif config.keywords:
+        prompt = "\n".join(filter(None, (prompt, ", ".join(config.keywords))))
+    if prompt and model not in _TAKES_NO_PROMPT:
+        transcription["prompt"] = prompt
+    return transcription
+
+
+def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> str:
+    """Render the whole configuration; a rejected key would void all of it (trap O4)."""
+    transcription = _transcription(config, dialect)
     tools = [
         {
             "type": "function",
@@ -168,7 +225,17 @@ def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> st
             "tools": tools,
             "tool_choice": "auto",
         }
+        if config.speed != 1.0:
+            session["speed"] = config.speed
+        if config.temperature is not None:
+            low, high = _BETA_TEMPERATURES
+            session["temperature"] = min(max(config.temperature, low), high)
+        if config.max_output_tokens:
+            session["max_response_output_tokens"] = config.max_output_tokens
     else:
+        output: dict[str, Any] = {"format": {"type": "audio/pcmu"}, "voice": config.voice}
+        if config.speed != 1.0:
+            output["speed"] = config.speed
         session = {
             "type": "realtime",
             "output_modalities": ["audio"],
@@ -180,11 +247,15 @@ def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> st
                     "transcription": transcription,
                     "turn_detection": detection,
                 },
-                "output": {"format": {"type": "audio/pcmu"}, "voice": config.voice},
+                "output": output,
             },
             "tools": tools,
             "tool_choice": "auto",
         }
+        if config.max_output_tokens:
+            session["max_output_tokens"] = config.max_output_tokens
+        if config.reasoning_effort:
+            session["reasoning"] = {"effort": config.reasoning_effort}
     return _dump({"type": "session.update", "event_id": event_id, "session": session})
 
 

@@ -1,0 +1,116 @@
+"""From an assistant's plan and its tools to the values a session is made of.
+
+Owns how ``assistants.translate`` meets the wire: one function for a call and for a rehearsal on
+paper (``render_session``), so that both send the same bytes. It must not read or write rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from assistants.translate import SessionPlan
+from calls.bridge.plan import Greeting, HistoryItem
+from calls.wire.realtime import FunctionTool, SessionConfig, TurnDetection, takes_reasoning
+from tools.models import Tool
+from tools.names import legal_name
+from tools.normalise import function_of
+from tools.spec import RUNNABLE_KINDS, ToolSpec
+from tools.wire.vapi_tool import ToolReading
+from voiceplatform.base.phones import dialable
+
+Fill = Callable[[str], str]  # a text with its variables filled in
+
+
+def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpec, ...]:
+    """Return the tools that a model is offered, with legal names, each once.
+
+    Args:
+        tools: rows, or tools of a document that is not stored.
+        fill: fills in the variables of a text.
+    """
+    specs: dict[str, ToolSpec] = {}
+    for tool in tools:
+        if tool.type not in RUNNABLE_KINDS:
+            # The import has said so; a model that is offered it would promise what cannot be.
+            continue
+        name = legal_name(tool.name, specs)
+        function = function_of(fill(tool.description), _filled(tool.parameters, fill))
+        specs[name] = ToolSpec(
+            name=name,
+            posted_name=tool.name if name != tool.name else "",
+            kind=tool.type,
+            description=function.description,
+            parameters=function.parameters,
+            handle=str(tool.pk) if isinstance(tool, Tool) else "",
+            timeout_seconds=tool.timeout_seconds,
+            is_async=tool.is_async,
+            **_transfer(tool, fill),
+        )
+    return tuple(specs.values())
+
+
+def _filled(schema: Any, fill: Fill) -> Any:
+    """Return a schema whose descriptions have their variables filled in."""
+    if isinstance(schema, Mapping):
+        return {
+            key: fill(value)
+            if key == "description" and isinstance(value, str)
+            else _filled(value, fill)
+            for key, value in schema.items()
+        }
+    return [_filled(each, fill) for each in schema] if isinstance(schema, list) else schema
+
+
+def _transfer(tool: Tool | ToolReading, fill: Fill) -> dict[str, str]:
+    """Return where a transferCall goes: its one number, if it is one that may be dialled."""
+    if tool.type != "transferCall":
+        return {}
+    for place in tool.destinations:
+        if isinstance(place, dict) and place.get("type", "number") == "number":
+            message = place.get("message")
+            return {
+                "transfer_to": dialable(fill(str(place.get("number", "")))),
+                "transfer_message": fill(message) if isinstance(message, str) else "",
+            }
+    return {}
+
+
+def session_config(
+    plan: SessionPlan, *, model: str, transcription_model: str, tools: Iterable[ToolSpec]
+) -> SessionConfig:
+    """Return how a session of ``model`` is configured for an assistant's plan.
+
+    ``interrupt_words`` of the plan is not applied: the caller interrupts at once, as the bridge
+    expects of the server.
+    """
+    turns = (
+        TurnDetection(kind="semantic_vad")
+        if plan.turns.kind == "semantic"
+        else TurnDetection(silence_duration_ms=plan.turns.silence_ms)
+    )
+    return SessionConfig(
+        instructions=plan.instructions,
+        voice=plan.voice,
+        transcription_model=transcription_model,
+        language=plan.language,
+        noise_reduction=plan.noise_reduction,
+        turn_detection=turns,
+        tools=tuple(FunctionTool(t.name, t.description, t.parameters) for t in tools),
+        speed=plan.speed,
+        transcription_prompt=plan.transcription_prompt,
+        keywords=plan.keywords,
+        languages=plan.languages,
+        max_output_tokens=plan.max_output_tokens,
+        reasoning_effort=plan.reasoning_effort if takes_reasoning(model) else "",
+        temperature=plan.temperature,
+    )
+
+
+def assistant_parts(plan: SessionPlan) -> dict[str, Any]:
+    """Return the fields of a call's plan that the assistant alone decides."""
+    return {
+        "greeting": Greeting(plan.greeting_mode, plan.greeting, plan.greeting_interruptible),
+        "end_call_message": plan.end_call_message,
+        "examples": tuple(HistoryItem(turn.role, turn.text) for turn in plan.messages),
+    }
