@@ -16,6 +16,7 @@ from django.contrib.auth import get_user_model
 from assistants.findings import unpack_leaves
 from assistants.import_results import ImportFile, ObjectResult
 from assistants.models import Finding, ImportRun
+from assistants.voice_table import voices_seed
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.services import audit_write
 
@@ -34,7 +35,7 @@ def run_store(
     state: ImportRun.State = ImportRun.State.DONE,
     uploads: Sequence[ImportFile] | None = None,
 ) -> ImportRun:
-    """Store a run with its findings and leaves, and an audit entry when it is done.
+    """Store a run with its findings and leaves; when it is done, an audit entry and the voices.
 
     Args:
         uploads: the files of a preview, sealed until it is confirmed.
@@ -85,6 +86,7 @@ def run_store(
             target=run,
             details={"source": source, **counts},
         )
+        voices_seed([organisation])
     return run
 
 

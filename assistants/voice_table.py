@@ -142,12 +142,11 @@ def first_lines(choice: VoiceChoice, limit: int = 5) -> list[FirstLine]:
     ]
 
 
-@transaction.atomic
 def voices_seed(organisations: Iterable[Organisation]) -> int:
     """Give every voice in use its row and return how many are new; a second run changes nothing.
 
     Rows that nobody decided follow the catalogue, and go when no assistant has the voice any more;
-    a decision is never touched.
+    a decision is never touched. No transaction writes more than 200 rows.
     """
     given = list(organisations)
     used = used_voices(given)
@@ -169,14 +168,16 @@ def voices_seed(organisations: Iterable[Organisation]) -> int:
     ]
     proposed = {key: row for key, row in rows.items() if row.decided_at is None}
     unused = [row.pk for key, row in proposed.items() if key not in used]
-    if unused:
-        # A decision that somebody made in this very moment stays.
-        VoiceChoice.objects.filter(pk__in=unused, decided_at__isnull=True).delete()
     stale = [row for key, row in proposed.items() if key in used and _follow_catalogue(row)]
-    # Two pages opened at once seed the same rows; the second one finds them there.
-    VoiceChoice.objects.bulk_create(missing, batch_size=_BATCH, ignore_conflicts=True)
+    # Each write asks again for what may have changed since: a decision of this very moment stays,
+    # and a page opened at the same time may have made the row.
+    undecided = VoiceChoice.objects.filter(decided_at__isnull=True)
+    for start in range(0, len(unused), _BATCH):
+        undecided.filter(pk__in=unused[start : start + _BATCH]).delete()
+    for start in range(0, len(missing), _BATCH):
+        VoiceChoice.objects.bulk_create(missing[start : start + _BATCH], ignore_conflicts=True)
     for row in stale:  # seldom: the catalogue of another version
-        VoiceChoice.objects.filter(pk=row.pk, decided_at__isnull=True).update(
+        undecided.filter(pk=row.pk).update(
             known_as=row.known_as, realtime_voice=row.realtime_voice, reason=row.reason
         )
     return len(missing)

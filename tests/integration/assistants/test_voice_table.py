@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from assistants.import_results import ImportFile
+from assistants.import_services import import_files
 from assistants.models import Assistant, VoiceChoice
 from assistants.services import assistant_delete, assistant_publish
 from assistants.voice_table import (
@@ -206,6 +209,19 @@ def test_seeding_follows_the_catalogue_and_leaves_decisions_alone(
     voices_seed([organisation])
     rows = dict(VoiceChoice.objects.values_list("known_as", "realtime_voice"))
     assert rows == {"Rachel": "sage", "AbCdEfGhIjKlMnOpQrSt": "marin"}
+
+
+def test_an_import_brings_its_voices_into_the_table_and_a_preview_does_not(
+    organisation: Organisation,
+) -> None:
+    raw = json.dumps({"name": "Desk", "model": {"messages": []}, "voice": RACHEL}).encode()
+    files = [ImportFile("desk.json", raw)]
+    for dry_run, names in ((True, []), (False, ["Rachel"])):
+        import_files(
+            organisation=organisation, files=files, actor=None, source="command", dry_run=dry_run
+        )
+        rows = VoiceChoice.objects.for_organisation(organisation)
+        assert [row.known_as for row in rows] == names
 
 
 def test_a_proposal_goes_with_its_last_assistant_and_a_decision_stays(
