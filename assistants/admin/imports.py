@@ -1,121 +1,40 @@
-"""Admin of imports: choose files, look at what would happen, confirm; and past runs.
+"""Admin of imports: choose files or an account, look at what would happen, confirm; and past runs.
 
-Writes through ``assistants.import_services`` only. Nothing an uploaded file says is markup, and no
-page shows more of it than names and findings.
+Writes through ``assistants.import_services`` and ``assistants.import_jobs`` only. Nothing an
+uploaded file says is markup, and no page shows more of it than names, redacted fields and findings.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any, Final
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from unfold.decorators import action
-from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget
 
-from assistants import import_services
-from assistants.findings import KEPT, MAPPED
-from assistants.import_services import ImportFile
+from assistants import import_jobs, import_services
+from assistants.admin.import_forms import AccountForm, UploadForm
+from assistants.admin.import_report import (
+    STATE_COLOURS,
+    changes,
+    object_page,
+    report_json,
+    run_page,
+    summary,
+)
+from assistants.admin.secrets import missing_secrets_view
 from assistants.models import Finding, ImportRun
-from voiceplatform.base.models import Organisation
+from assistants.vapi_api import VapiApiError
+from voiceplatform.base.models import Job
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, badge
-from voiceplatform.base.selectors import organisations_visible_to
 
-MOST_BYTES: Final = 20 * 1024 * 1024
-_OUTCOME_COLOURS: Final = {
-    "created": "success",
-    "updated": "info",
-    "unchanged": "muted",
-    "refused": "danger",
-    "ignored": "muted",
-}
-_STATE_COLOURS: Final = {
-    "mapped": "success",
-    "mapped-lossy": "info",
-    "caller-audible": "warning",
-    "kept": "muted",
-    "unsupported": "warning",
-    "secret-missing": "danger",
-    "invalid": "danger",
-}
-_OUTCOME_WORDS: Final = {
-    "created": ("new", "created"),
-    "updated": ("will change", "changed"),
-    "unchanged": ("stays as it is", "unchanged"),
-    "refused": ("cannot be imported", "refused"),
-    "ignored": ("is left out", "left out"),
-}
-_WORST_FIRST: Final = ("invalid", "secret-missing", "caller-audible", "unsupported", "mapped-lossy")
-
-
-class FilesInput(forms.FileInput):
-    """A file input that takes several files."""
-
-    allow_multiple_selected = True
-
-
-class FilesField(forms.FileField):
-    """Several uploaded files, read."""
-
-    widget = FilesInput(
-        attrs={
-            "accept": ".json,.jsonl,.yaml,.yml,.md",
-            "multiple": True,
-            "class": " ".join(INPUT_CLASSES),
-        }
-    )
-
-    def clean(self, data: Any, initial: Any = None) -> Any:
-        """Return the files as ``ImportFile``; names are made different where they are equal.
-
-        Raises:
-            ValidationError: no file, or more than 20 MiB together.
-        """
-        given: list[Any] = data if isinstance(data, list) and data else [data or None]
-        uploads: list[Any] = [super(FilesField, self).clean(each, initial) for each in given]
-        if sum(upload.size for upload in uploads) > MOST_BYTES:
-            raise ValidationError(
-                "More than 20 MiB together. Import them in parts, or with the command import_vapi."
-            )
-        files: dict[str, ImportFile] = {}
-        for upload in uploads:
-            name = upload.name
-            while name in files:
-                name = f"again-{name}"
-            files[name] = ImportFile(name, upload.read())
-        return list(files.values())
-
-
-class UploadForm(forms.Form):
-    """What to import, and for whom."""
-
-    uploads = FilesField(
-        label="Files",
-        allow_empty_file=True,
-        help_text="JSON, YAML or Markdown exports of assistants, tools and phone numbers. Choose "
-        "the tools together with the assistants that use them.",
-    )
-    organisation = forms.ModelChoiceField(
-        queryset=Organisation.objects.none(), widget=UnfoldAdminSelectWidget, empty_label=None
-    )
-
-    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["organisation"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = organisations_visible_to(user).order_by("created_at")
-        if field.queryset.count() == 1:
-            field.widget = forms.HiddenInput()
-            field.initial = field.queryset.first()
+_PAGE = "admin:assistants_importrun_change"
 
 
 class ImportUploadMixin:
-    """Adds the upload page to the admin of assistants."""
+    """Adds the import page to the admin of assistants."""
 
     actions_list = ("import_vapi",)
     admin_site: admin.AdminSite
@@ -124,25 +43,53 @@ class ImportUploadMixin:
         description="Import from Vapi", url_path="import", icon="upload_file", permissions=["add"]
     )
     def import_vapi(self, request: HttpRequest) -> HttpResponse:
-        """Show the upload form; what is uploaded becomes a preview."""
-        form = UploadForm(
-            request.POST if request.method == "POST" else None,
-            request.FILES if request.method == "POST" else None,
+        """Show both forms; what is uploaded or read becomes a preview."""
+        is_post = request.method == "POST"
+        from_account = is_post and "api_key" in request.POST
+        uploads = is_post and not from_account
+        upload = UploadForm(
+            request.POST if uploads else None,
+            request.FILES if uploads else None,
             user=request.user,
         )
-        if form.is_valid():
-            run = import_services.preview_create(
-                organisation=form.cleaned_data["organisation"],
-                files=form.cleaned_data["uploads"],
-                actor=request.user,
-            )
-            return HttpResponseRedirect(reverse("admin:assistants_importrun_change", args=[run.pk]))
+        account = AccountForm(request.POST if from_account else None, user=request.user)
+        if upload.is_valid():
+            return self._preview_files(request, upload)
+        if account.is_valid():
+            try:
+                job = import_jobs.api_preview_start(
+                    organisation=account.cleaned_data["organisation"],
+                    api_key=account.cleaned_data["api_key"],
+                    base_url=account.cleaned_data["base_url"],
+                    actor=request.user,
+                )
+            except VapiApiError as error:
+                account.add_error(None, str(error))
+            else:
+                return _to_job(job)
         context = {
             **self.admin_site.each_context(request),
             "title": "Import from Vapi",
-            "form": form,
+            "form": upload,
+            "account_form": account,
+            "earlier": request.user.has_perm("assistants.view_importrun"),
         }
         return TemplateResponse(request, "admin/assistants/assistant/import.html", context)
+
+    def _preview_files(self, request: HttpRequest, form: UploadForm) -> HttpResponse:
+        given: dict[str, Any] = {
+            "organisation": form.cleaned_data["organisation"],
+            "files": form.cleaned_data["uploads"],
+            "actor": request.user,
+        }
+        if import_jobs.is_long(given["files"]):
+            return _to_job(import_jobs.preview_start(**given))
+        run = import_services.preview_create(**given)
+        return HttpResponseRedirect(reverse(_PAGE, args=[run.pk]))
+
+
+def _to_job(job: Job) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:base_job_change", args=[job.pk]))
 
 
 @admin.register(ImportRun)
@@ -174,13 +121,19 @@ class ImportRunAdmin(ReadOnlyAdmin):
     @admin.display(description="Objects")
     def summary(self, obj: ImportRun) -> str:
         """Return how many objects had which outcome."""
-        return _summary(obj)
+        return summary(obj)
 
     def get_urls(self) -> list[Any]:
-        """Add the page that confirms a preview."""
-        view = self.admin_site.admin_view(self.confirm_view)
-        name = "assistants_importrun_confirm"
-        return [path("<uuid:object_id>/confirm/", view, name=name), *super().get_urls()]
+        """Add the pages of a run and the one of missing secrets."""
+        wrap = self.admin_site.admin_view
+        name = "assistants_importrun"
+        return [
+            path("missing-secrets/", wrap(self.secrets_view), name=f"{name}_secrets"),
+            path("<uuid:object_id>/confirm/", wrap(self.confirm_view), name=f"{name}_confirm"),
+            path("<uuid:object_id>/object/", wrap(self.object_view), name=f"{name}_object"),
+            path("<uuid:object_id>/report.json", wrap(self.json_view), name=f"{name}_json"),
+            *super().get_urls(),
+        ]
 
     def change_view(
         self,
@@ -189,18 +142,49 @@ class ImportRunAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show every object with its findings."""
+        """Show the objects with their findings, a page of them at a time."""
         run = self.get_object(request, object_id)
         extra = dict(extra_context or {})
         if run is not None:
+            is_preview = run.state == ImportRun.State.PREVIEW
+            job = import_jobs.open_job_of(run) if is_preview else None
+            may = self._may_confirm(request) and job is None
             extra |= {
-                "title": "Preview of an import"
-                if run.state == ImportRun.State.PREVIEW
-                else "Import",
-                "import_page": _page(run, can_confirm=self._may_confirm(request)),
+                "title": "Preview of an import" if is_preview else "Import",
+                "import_page": run_page(run, request.GET, can_confirm=may),
+                "import_job": job,
             }
         response: HttpResponse = super().change_view(request, object_id, form_url, extra)
         return response
+
+    def _run(self, request: HttpRequest, object_id: Any) -> ImportRun:
+        run: ImportRun | None = self.get_object(request, str(object_id))
+        if run is None or not self.has_view_permission(request, run):
+            raise Http404("The import was not found.")
+        return run
+
+    def object_view(self, request: HttpRequest, object_id: Any) -> HttpResponse:
+        """Show every field of one object of a run, with what was found beside it."""
+        run = self._run(request, object_id)
+        page = object_page(run, request.GET.get("number"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": page["object"]["name"] or "(no name)",
+            "opts": self.opts,
+            "object_page": page,
+        }
+        return TemplateResponse(request, "admin/assistants/importrun/object.html", context)
+
+    def json_view(self, request: HttpRequest, object_id: Any) -> HttpResponse:
+        """Hand out the whole report as a file, in the form of the command's ``--json``."""
+        run = self._run(request, object_id)
+        response = JsonResponse(report_json(run), json_dumps_params={"ensure_ascii": False})
+        response["Content-Disposition"] = f'attachment; filename="import-{run.pk}.json"'
+        return response
+
+    def secrets_view(self, request: HttpRequest) -> HttpResponse:
+        """Show every missing secret once; take one in, or try one."""
+        return missing_secrets_view(request, self.admin_site)
 
     def _may_confirm(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("assistants.add_assistant"))
@@ -211,17 +195,25 @@ class ImportRunAdmin(ReadOnlyAdmin):
         if run is None:
             raise Http404("The preview was not found.")
         if request.method != "POST":
-            return HttpResponseRedirect(reverse("admin:assistants_importrun_change", args=[run.pk]))
+            return HttpResponseRedirect(reverse(_PAGE, args=[run.pk]))
         if not self._may_confirm(request):
             return HttpResponse("You may not import assistants.", status=403)
+        job = import_jobs.open_job_of(run)
+        if job is not None:
+            return _to_job(job)
+        # What an account holds beyond its objects is told by the job's report.
+        if changes(run) > import_jobs.DIRECT_OBJECTS or run.source != "upload":
+            job = import_jobs.confirm_start(run=run, actor=request.user)
+            return _to_job(job) if job else self._gone(request)
         report = import_services.preview_confirm(run=run, actor=request.user)
         if report is None or report.run is None:
-            self.message_user(request, "This preview was imported already.", messages.WARNING)
-            return HttpResponseRedirect(reverse("admin:assistants_importrun_changelist"))
-        self.message_user(request, f"Imported: {_summary(report.run)}.", messages.SUCCESS)
-        return HttpResponseRedirect(
-            reverse("admin:assistants_importrun_change", args=[report.run.pk])
-        )
+            return self._gone(request)
+        self.message_user(request, f"Imported: {summary(report.run)}.", messages.SUCCESS)
+        return HttpResponseRedirect(reverse(_PAGE, args=[report.run.pk]))
+
+    def _gone(self, request: HttpRequest) -> HttpResponse:
+        self.message_user(request, "This preview was imported already.", messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:assistants_importrun_changelist"))
 
 
 @admin.register(Finding)
@@ -247,63 +239,10 @@ class FindingAdmin(ReadOnlyAdmin):
         description="Severity",
         ordering="state",
         label={
-            "works as before": "success",
-            "works differently": "info",
-            "callers hear it": "warning",
-            "does not work yet": "warning",
-            "a secret is missing": "danger",
-            "needs a correction": "danger",
+            str(label): STATE_COLOURS[value] if STATE_COLOURS[value] != "muted" else True
+            for value, label in Finding.State.choices
         },
     )
     def state_shown(self, obj: Finding) -> str:
         """Return the state in words."""
         return obj.get_state_display()
-
-
-def _summary(run: ImportRun) -> str:
-    is_preview = run.state == ImportRun.State.PREVIEW
-    found = Counter(entry["outcome"] for entry in run.objects_json)
-    return ", ".join(
-        f"{found[outcome]} {_OUTCOME_WORDS[outcome][0 if is_preview else 1]}"
-        for outcome in import_services.OUTCOMES
-        if found[outcome]
-    )
-
-
-def _page(run: ImportRun, *, can_confirm: bool) -> dict[str, Any]:
-    """Return what the run's template shows: plain values, no model that could reveal more."""
-    is_preview = run.state == ImportRun.State.PREVIEW
-    by_object: dict[int, list[Finding]] = {}
-    for finding in run.findings.order_by("object_number", "id"):
-        by_object.setdefault(finding.object_number, []).append(finding)
-    objects = []
-    for number, entry in enumerate(run.objects_json):
-        findings = [
-            {
-                "path": finding.path,
-                "state": finding.state,
-                "words": finding.get_state_display(),
-                "colour": _STATE_COLOURS.get(finding.state, "muted"),
-                "message": finding.message,
-            }
-            for finding in by_object.get(number, [])
-        ]
-        loud = [each for each in findings if each["state"] not in (MAPPED, KEPT)]
-        objects.append(
-            {
-                **entry,
-                "words": _OUTCOME_WORDS[entry["outcome"]][0 if is_preview else 1],
-                "colour": _OUTCOME_COLOURS.get(entry["outcome"], "muted"),
-                "loud": sorted(loud, key=lambda each: _WORST_FIRST.index(str(each["state"]))),
-                "quiet": [each for each in findings if each["state"] in (MAPPED, KEPT)],
-            }
-        )
-    changes = sum(entry["outcome"] in ("created", "updated") for entry in run.objects_json)
-    return {
-        "run": {"id": run.pk, "created_at": run.created_at, "organisation": run.organisation.name},
-        "is_preview": is_preview,
-        "can_confirm": is_preview and can_confirm and changes > 0,
-        "changes": changes,
-        "summary": _summary(run),
-        "objects": objects,
-    }

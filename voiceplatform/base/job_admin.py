@@ -57,6 +57,11 @@ class JobAdmin(ReadOnlyAdmin):
         """Return done of total."""
         return f"{obj.done_count} of {obj.total_count}" if obj.total_count else str(obj.done_count)
 
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let people watch what they began themselves."""
+        own = obj is not None and obj.created_by_id == request.user.pk
+        return own or bool(super().has_view_permission(request, obj))
+
     def get_urls(self) -> list[Any]:
         """Add what the page's script polls and what its button posts to."""
         wrap = self.admin_site.admin_view

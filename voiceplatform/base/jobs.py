@@ -20,7 +20,8 @@ from voiceplatform.base.fields import seal, unseal
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.services import audit_write
 
-LEASE: Final = dt.timedelta(seconds=90)
+# Longer than the longest wait for one answer of somebody else's server.
+LEASE: Final = dt.timedelta(seconds=150)
 MOST_ATTEMPTS: Final = 3
 # Keys of `Job.parameters` that are this module's; nobody shows them.
 PRIVATE: Final = frozenset({"sealed", "lease", "attempts"})

@@ -104,7 +104,7 @@ def test_no_file_and_too_much_are_form_errors(
 ) -> None:
     body = {"organisation": factories.default_organisation().pk}
     assert "required" in staff_client.post(UPLOAD, body).content.decode()
-    monkeypatch.setattr("assistants.admin.imports.MOST_BYTES", 10)
+    monkeypatch.setattr("assistants.admin.import_forms.MOST_BYTES", 10)
     assert "More than 20 MiB" in upload(staff_client, DOCUMENT).content.decode()
     assert not ImportRun.objects.exists()
 
