@@ -7,7 +7,7 @@ tool comes in today's form (``assistants.legacy``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +25,8 @@ from assistants.findings import (
 )
 from assistants.legacy import tool_name
 from assistants.wire.files import step
+from tools.defaults import has_template
+from tools.normalise import MAX_TOOL_DESCRIPTION, function_of, normalise
 from tools.spec import POSTED_KINDS
 
 LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -115,13 +117,21 @@ def _account_schema(tool: Mapping[str, Any], notes: Notes, at: str) -> None:
             "No JSON Schema, so the model is told that there are no arguments. Fix: write one.",
         )
         return
-    for path, key, text in _texts(parameters or {}, step(at, "parameters")):
-        if key in ("default", "value", "const") and variables(text):
+    for note in normalise(parameters).notes:
+        place = step(at, "parameters")
+        for part in note.path:
+            place = step(place, part)
+        notes.add(place, LOSSY if note.is_lost else MAPPED, note.message)
+    description = function.get("description") if isinstance(function, dict) else None
+    if isinstance(description, str):
+        offered = function_of(description, parameters).description
+        if not offered.startswith(description.strip()):
             notes.add(
-                path,
-                UNSUPPORTED,
-                f"The template {variables(text)[0]} is not filled in; the model may say it "
-                "literally. Fix: take the value from the call on your tool server.",
+                step(at, "description"),
+                LOSSY,
+                f"A session takes {MAX_TOOL_DESCRIPTION:,} characters with what is said about the "
+                "arguments; the model reads the beginning. Fix: shorten it, or move the rest into "
+                "the prompt.",
             )
 
 
@@ -285,13 +295,9 @@ def _account_parts(tool: Mapping[str, Any], notes: Notes, path: str, kind: str) 
         )
     if isinstance(tool.get("parameters"), list) and tool["parameters"]:
         at = step(path, "parameters")
-        filled = not any(variables(text) for _, _, text in _texts(tool["parameters"], at))
+        filled = has_template(tool["parameters"])
         words = "Added to every call, over what the model gives."
-        notes.add(
-            at,
-            MAPPED if filled else UNSUPPORTED,
-            words if filled else f"{words} Templates in them are not filled in yet.",
-        )
+        notes.add(at, MAPPED, f"{words} Templates in them are filled in." if filled else words)
     for key, words in (
         ("rejectionPlan", "Calls are not rejected by these conditions; the tool always runs."),
         ("variableExtractionPlan", "Nothing is taken from the result into variables."),
@@ -305,14 +311,3 @@ def _account_parts(tool: Mapping[str, Any], notes: Notes, path: str, kind: str) 
     if isinstance(server, dict) and server.get("backoffPlan"):
         at = step(step(path, "server"), "backoffPlan")
         notes.add(at, UNSUPPORTED, "A failed request is not repeated; the model hears of it.")
-
-
-def _texts(value: Any, path: str, key: str = "") -> Iterator[tuple[str, str, str]]:
-    if isinstance(value, dict):
-        for name, child in value.items():
-            yield from _texts(child, step(path, name), name)
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from _texts(child, step(path, index), key)
-    elif isinstance(value, str):
-        yield path, key, value

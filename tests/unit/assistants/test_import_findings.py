@@ -236,7 +236,7 @@ def test_tools_in_every_old_place_become_tools() -> None:
         (
             {"type": "function", "parameters": [{"key": "a", "value": "{{b}}"}]},
             "$.parameters",
-            "unsupported",
+            "mapped",
         ),
         ({"type": "bash", "name": "bash"}, "$.function", "mapped"),
         (
@@ -254,17 +254,10 @@ def test_tool(tool: dict[str, Any], path: str, state: str) -> None:
     assert states(tool, "tool")[path] == state
 
 
-def test_a_template_as_default_is_named() -> None:
-    schema = {"type": "object", "properties": {"n": {"default": "{{customer.number}}"}}}
-    tool = {"type": "function", "function": {"name": "a", "parameters": schema}}
-    path = "$.function.parameters.properties.n.default"
-    assert states(tool, "tool")[path] == "unsupported"
-
-
 def test_every_leaf_has_exactly_one_state() -> None:
     document = {
         "id": str(uuid.UUID(int=1)),
-        "model": {**PROMPT, "temperature": 1, "tools": [{"type": "endCall"}], "toolIds": []},
+        "model": {**PROMPT, "numFastTurns": 1, "tools": [{"type": "endCall"}], "toolIds": []},
         "tools:append": [{"type": "dtmf"}],
         "analysisPlan": {"summaryPlan": {"enabled": False}},
         "x y": {"a.b": [1, {"c": None}]},
@@ -277,4 +270,4 @@ def test_every_leaf_has_exactly_one_state() -> None:
     assert dict(listed)['$["x y"]["a.b"][1].c'] == "kept"
     assert dict(listed)["$.model.messages[0].content"] == "mapped"
     assert dict(listed)["$.analysisPlan.summaryPlan.enabled"] == "unsupported"
-    assert dict(listed)["$.model.temperature"] == "kept"
+    assert dict(listed)["$.model.numFastTurns"] == "kept"
