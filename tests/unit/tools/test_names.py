@@ -20,17 +20,21 @@ pytestmark = pytest.mark.unit
         ("look up order", "look_up_order"),
         ("google.calendar.event.create", "google_calendar_event_create"),
         ("_private", "_private"),
-        ("été", "t"),
+        ("été", "ete"),
+        ("najdi_termin_za_stranko_ž", "najdi_termin_za_stranko_z"),
+        ("Book a Table!", "Book_a_Table"),
+        ("name\n", "name"),
+        ("a" * 63 + " b", "a" * 63),
         ("予約", "tool"),
         ("", "tool"),
         ("x" * 70, "x" * 64),
     ],
 )
-def test_o5_names_are_made_legal(name: str, legal: str) -> None:
+def test_o8_v11_names_are_made_legal(name: str, legal: str) -> None:
     assert legal_name(name) == legal
 
 
-def test_doubled_names_get_numbers() -> None:
+def test_v11_doubled_names_get_numbers() -> None:
     taken: list[str] = []
     for _ in range(3):
         taken.append(legal_name("api_request_tool", taken))
