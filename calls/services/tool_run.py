@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
 
 import structlog
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import Error as AnyDatabaseError
+from django.utils import timezone
 
 from assistants.models import AssistantRevision
+from assistants.prompt import render
 from assistants.services import revision_document
 from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database
 from calls.models import Call
+from calls.services.call_variables import variables_for
 from calls.services.vapi_objects import PendingCall, envelope_for, preceded_by_text, tool_object
 from calls.telephony.twilio_client import TwilioAccess
+from tools.defaults import Render
 from tools.dispatch import ArgumentsRefused, ToolServer, checked_arguments, dispatch
 from tools.models import Tool
 from tools.services import tool_document
@@ -79,9 +84,10 @@ def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Post:
     document = tool_document(tool)
     arguments = checked_arguments(
         # The schema as its author wrote it; a session may have been given a simpler one.
-        ToolSpec(name=spec.name, parameters=tool.parameters),
+        ToolSpec(name=spec.name, parameters=vapi_tool.read_tool(document).parameters),
         effect.arguments_json,
         static=vapi_server.static_parameters(document),
+        render=renderer_for(call),
     )
     server = server_for(tool, call.revision)
     if server is None:
@@ -97,6 +103,17 @@ def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Post:
     )
     envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000, pending=[pending])
     return _Post(server, vapi_server.encode(vapi_server.tool_calls_message(envelope, [posted])))
+
+
+def renderer_for(call: Call) -> Render:
+    """Return what fills in Liquid with the variables of a call, read when the first one is met."""
+    now = timezone.now()
+    variables = cache(lambda: variables_for(call, now))
+
+    def filled(text: str) -> str:
+        return render(text, variables(), now)
+
+    return filled
 
 
 def server_for(tool: Tool, revision: AssistantRevision | None) -> ToolServer | None:

@@ -12,6 +12,7 @@ from django.db import connection
 
 from calls.media.database import in_database
 from calls.services import tool_run as module
+from calls.services.call_plan import plan_for
 from calls.services.tool_run import server_for
 from calls.standins.tool_server import ToolReply
 from tests.factories import (
@@ -23,8 +24,10 @@ from tests.factories import (
     make_tool,
 )
 from tests.integration.tools.conftest import Settings, ToolRig
+from tests.tool_schemas import realtime_problems
 from tests.unit.tools.test_wire_messages import check
 from tools.models import Tool
+from tools.services import tool_store
 from voiceplatform.base.models import Organisation
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
@@ -213,6 +216,52 @@ async def test_v12_static_parameters_win_and_stay_hidden_from_the_model(rig: Too
     arguments = rig.message["toolCalls"][0]["function"]["arguments"]
     assert arguments == {"when": "tue", "apiKey": "hidden-1"}
     assert "hidden-1" not in json.dumps(rig.message["toolWithToolCallList"][0]["parameters"])
+
+
+async def test_templates_are_filled_in_from_the_call_and_the_model_never_sees_them(
+    rig: ToolRig,
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "when": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+            "phone": {"type": "string", "default": "{{customer.number}}"},
+            "language": {"type": "string", "default": "sl"},
+            "nothing": {"type": "string", "default": "{{no_such_variable}}"},
+        },
+        "required": ["when", "phone"],
+    }
+    document = {
+        "type": "function",
+        "function": {"name": "book", "description": "Books.", "parameters": schema},
+        "parameters": [{"key": "line", "value": "{{ phoneNumber.number }}"}],
+        "server": {"url": rig.url},
+    }
+
+    def assistant() -> Any:
+        row = make_tool(name="book")
+        tool = tool_store(
+            organisation=row.organisation, document=document, actor=None, tool=row, is_inline=True
+        )
+        return make_assistant(tools=[tool])
+
+    call = await rig.call_with(assistant)
+    (offered,) = (await in_database(plan_for, call)).tools
+    assert "{{" not in json.dumps(offered.parameters)
+    assert realtime_problems(offered.parameters) == []
+    assert offered.parameters["required"] == ["when"]
+    found = await rig.run(call, "book")
+    assert found.outcome == "ok"
+    assert rig.message["toolCalls"][0]["function"]["arguments"] == {
+        "when": "mon",
+        "phone": call.caller,
+        "language": "sl",
+        "nothing": "",
+        "line": call.callee,
+    }
+    refused = await rig.run(call, "book", '{"when": [1]}', tool_call_id="a2")
+    assert "when: [1] is not valid under any of the given schemas" in refused.output
+    assert len(rig.requests) == 1
 
 
 async def test_v14_a_tool_without_a_server_is_answered_by_its_assistant_s(rig: ToolRig) -> None:
