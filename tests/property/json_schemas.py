@@ -60,8 +60,9 @@ def fits(schema: Mapping[str, Any], arguments: Any) -> bool:
     """Tell whether ``arguments`` are valid for ``schema`` in the draft it names."""
     try:
         return bool(_JUDGES[schema.get("$schema", "")](schema).is_valid(arguments))
-    except (RecursionError, Unresolvable):
-        return False  # a reference that leads nowhere, or round and round
+    except (RecursionError, Unresolvable, AttributeError):
+        # A reference that leads nowhere, round and round, or to true, which the library trips over.
+        return False
 
 
 def _sometimes(draw: Any, chance: int = 3) -> bool:

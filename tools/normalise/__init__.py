@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tools.normalise.reading import Note, Reader, TooMuch
-from tools.normalise.shape import Shape, meet, sentences
+from tools.normalise.shape import ARGUMENTS, Shape, meet, sentences
 from tools.normalise.words import cut
 from tools.normalise.writing import Writer
 
@@ -21,7 +21,6 @@ __all__ = ["MAX_TOOL_DESCRIPTION", "Function", "Normalised", "Note", "function_o
 
 MAX_TOOL_DESCRIPTION: Final = 1_024  # enforced on Chat Completions (openai_realtime.md 6)
 
-_ARGUMENTS: Final = Shape(types=frozenset({"object"}))
 _MAX_NAMES: Final = 100
 
 
@@ -48,10 +47,10 @@ def normalise(schema: Any) -> Normalised:
     changes nothing. Its size and depth are bounded; beyond that arguments stay allowed but unnamed.
     """
     if schema is None:
-        return Normalised(_written(_ARGUMENTS)[0])
+        return Normalised(_written(ARGUMENTS)[0])
     reader = Reader(schema)
     try:
-        shape = meet(_ARGUMENTS, reader.read())
+        shape = meet(ARGUMENTS, reader.read())
         written, is_cut = _written(shape)
     except (TooMuch, RecursionError):
         note = Note((), "Too large; the model is told the names of the arguments and nothing else.")
@@ -84,4 +83,4 @@ def _written(shape: Shape) -> tuple[dict[str, Any], bool]:
 def _names_only(schema: Any) -> Shape:
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     names = list(properties)[:_MAX_NAMES] if isinstance(properties, Mapping) else []
-    return Shape(types=_ARGUMENTS.types, properties=dict.fromkeys(names, Shape()))
+    return Shape(types=ARGUMENTS.types, properties=dict.fromkeys(names, Shape()))

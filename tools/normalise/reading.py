@@ -19,6 +19,7 @@ from tools.normalise.joining import join
 from tools.normalise.shape import (
     ALL,
     ANY,
+    ARGUMENTS,
     IMPOSSIBLE,
     NOTHING,
     NUMBER,
@@ -131,6 +132,8 @@ class Reader:
         if isinstance(reference, str) and self._ignores_siblings():
             return meet(self._annotations(node, at), self._referred(reference, at))
         shape = self._own(node, at)
+        if not at.steps:
+            shape = meet(ARGUMENTS, shape)  # so that its alternatives are read as objects
         if isinstance(reference, str):
             shape = meet(shape, self._referred(reference, at))
         if isinstance(node.get("$dynamicRef", node.get("$recursiveRef")), str):
@@ -160,12 +163,9 @@ class Reader:
         default = node.get("default")
         shown: Any = NOTHING
         if default is not None:
-            if has_template(default):
-                if not at.is_filled:
-                    self._note(at, "Its default is a template in a place where none is filled in.")
-            elif isinstance(default, str | bool | int | float):
+            if isinstance(default, str | bool | int | float) and not has_template(default):
                 shown = default if _is_finite(default) else NOTHING
-            elif default:
+            elif default and not has_template(default):
                 said.append(f"If left out: {words.literal(default)}.")
         if node.get("required") is True:
             said.append("Required.")  # draft 3, and a common slip
@@ -259,12 +259,16 @@ class Reader:
         for name, child in _object(node, "properties").items():
             here = at.inside("properties", name, level=at.level + 1)
             properties[name] = self._read(child, here)
-            filling = filling_of(self.root, child) if at.is_filled else None
-            if filling is not None and filling.is_hidden:
-                properties[name] = meet(
-                    replace(properties[name], default=NOTHING), Shape(words=(FILLED,))
-                )
+            filling = filling_of(self.root, child)
+            if filling is None or not filling.is_hidden:
+                continue
+            properties[name] = replace(properties[name], default=NOTHING)
+            if at.is_filled:
+                self._note_filled(here, child)
+                properties[name] = meet(properties[name], Shape(words=(FILLED,)))
                 required = [each for each in required if each != name]
+            else:
+                self._note(here, "Its value is not filled in: it stands in one alternative only.")
         patterns = _object(node, "patternProperties")
         for pattern, child in patterns.items():
             inner = self._aside(child, at.inside("patternProperties", pattern))
@@ -280,6 +284,14 @@ class Reader:
             properties=properties,
             required=tuple(dict.fromkeys(required)),
             closed=rest is False and not patterns,
+        )
+
+    def _note_filled(self, at: _At, child: Any) -> None:
+        key = next((k for k in ("value", "default", "const") if child.get(k) is not None), "$ref")
+        self._note(
+            at.inside(key),
+            "Filled in when the model leaves the argument out; the model is not shown the value.",
+            is_lost=False,
         )
 
     def _items(self, node: Mapping[str, Any], at: _At, said: list[str]) -> Shape | None:
@@ -438,4 +450,6 @@ def _list(node: Mapping[str, Any], key: str) -> list[Any]:
 
 def _object(node: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = node.get(key)
-    return value if isinstance(value, Mapping) else {}
+    if not isinstance(value, Mapping):
+        return {}
+    return {name: each for name, each in value.items() if isinstance(name, str)}

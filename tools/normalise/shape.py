@@ -68,6 +68,7 @@ class Shape:
 
 
 ANY: Final = Shape()
+ARGUMENTS: Final = Shape(types=frozenset({"object"}))
 IMPOSSIBLE: Final = Shape(types=frozenset())
 
 
@@ -106,7 +107,10 @@ def identity(value: Any) -> Any:
 
 def distinct(values: Iterable[Any]) -> tuple[Any, ...]:
     """Return ``values`` each once, in their order."""
-    return tuple({identity(value): value for value in reversed(list(values))}.values())[::-1]
+    kept: dict[Any, Any] = {}
+    for value in values:
+        kept.setdefault(identity(value), value)
+    return tuple(kept.values())
 
 
 def is_sendable(enum: Sequence[Any]) -> bool:
