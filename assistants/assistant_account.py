@@ -18,12 +18,11 @@ from assistants.findings import (
     SECRET_MISSING,
     UNSUPPORTED,
     Notes,
-    several,
     short,
     summarise_kept,
-    variables,
 )
 from assistants.legacy import forwarding_numbers, tool_today
+from assistants.speech_account import account_speech, account_text, given_names, says_nothing
 from assistants.tool_account import (
     account_secret,
     account_secret_text,
@@ -50,10 +49,6 @@ _NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
     "hooks": (UNSUPPORTED, "Nothing happens at these events."),
     "messagePlan": (AUDIBLE, "The assistant does not ask whether the caller is still there."),
     "keypadInputPlan": (UNSUPPORTED, "Keys that callers press are not given to the model."),
-    "startSpeakingPlan": (AUDIBLE, "The speech model decides itself when the caller has finished."),
-    "stopSpeakingPlan": (AUDIBLE, "Callers interrupt as soon as they speak."),
-    "backgroundSpeechDenoisingPlan": (AUDIBLE, "The caller's sound reaches the model unfiltered."),
-    "backgroundDenoisingEnabled": (AUDIBLE, "The caller's sound reaches the model unfiltered."),
     "backchannelingEnabled": (AUDIBLE, "The assistant says no 'mhm' while the caller speaks."),
     "fillersEnabled": (AUDIBLE, "The assistant speaks without added fillers."),
     "analysisPlan": (UNSUPPORTED, "Calls are not summarised or judged after they end."),
@@ -100,7 +95,7 @@ def account_assistant(document: Mapping[str, Any], notes: Notes) -> None:
     _account_greeting(document, reading, notes)
     _account_model(document, reading, notes)
     _account_voice(document, notes)
-    _account_language(document, notes)
+    account_speech(document, notes)
     _account_duration(document, reading, notes)
     _account_server(document, reading, notes)
     _account_tools(document, bool(reading.server_url), notes)
@@ -124,16 +119,13 @@ def _account_prompt(document: Mapping[str, Any], notes: Notes) -> None:
                 f"{places[0].path} is.",
             )
             continue
-        named = variables(place.text)
-        if named:
-            notes.add(
-                place.path,
-                LOSSY,
-                "These are the instructions. Variables in them are not filled in yet; the model "
-                f"reads them as they stand: {several(named)}.",
-            )
-        else:
-            notes.add(place.path, MAPPED, "These are the instructions.")
+        account_text(
+            place.path,
+            place.text,
+            "These are the instructions.",
+            notes,
+            given=given_names(document),
+        )
     if not places:
         notes.add(
             "$.model.messages",
@@ -141,18 +133,6 @@ def _account_prompt(document: Mapping[str, Any], notes: Notes) -> None:
             "No prompt anywhere in the document, so the assistant has no instructions. "
             "Fix: put it into model.messages as a system message, or write it in the admin.",
         )
-    model = document.get("model")
-    messages = model.get("messages") if isinstance(model, Mapping) else None
-    for index, message in enumerate(messages if isinstance(messages, list) else ()):
-        role = message.get("role") if isinstance(message, Mapping) else None
-        if role == "system":
-            notes.mark(f"$.model.messages[{index}].role")
-        else:
-            notes.add(
-                f"$.model.messages[{index}]",
-                UNSUPPORTED,
-                "Stored; only system messages are given to the model.",
-            )
 
 
 def _account_greeting(
@@ -177,8 +157,14 @@ def _account_greeting(
     elif isinstance(message, str) and not message.strip():
         words = "the assistant waits for the caller" if speaks else "the mode does not need one"
         notes.add("$.firstMessage", MAPPED, f"Empty on purpose: {words}.")
+    elif isinstance(message, str) and not speaks:
+        who = "the model greets" if "speaks-first" in str(mode) else "the caller speaks first"
+        notes.add("$.firstMessage", KEPT, f"Not spoken: by the mode {who}.")
     elif isinstance(message, str):
-        _account_spoken("$.firstMessage", message, "Spoken word for word as the greeting.", notes)
+        words = "Spoken word for word as the greeting."
+        if says_nothing(message):
+            words = "Spoken as the greeting; when it is empty, the assistant waits for the caller."
+        _account_spoken(document, "$.firstMessage", message, words, notes)
     elif message is not None:
         notes.add("$.firstMessage", INVALID, "Not text; the assistant waits for the caller.")
     elif speaks:
@@ -190,20 +176,14 @@ def _account_greeting(
     notes.mark("$.firstMessageInterruptionsEnabled")
     goodbye = document.get("endCallMessage")
     if isinstance(goodbye, str) and goodbye:
-        _account_spoken("$.endCallMessage", goodbye, "Spoken before the call is ended.", notes)
+        words = "Spoken before the call is ended."
+        _account_spoken(document, "$.endCallMessage", goodbye, words, notes)
 
 
-def _account_spoken(path: str, text: str, words: str, notes: Notes) -> None:
-    named = variables(text)
-    if named:
-        notes.add(
-            path,
-            AUDIBLE,
-            f"{words} Its variables are not filled in yet ({several(named)}). "
-            "Fix: write it without them.",
-        )
-    else:
-        notes.add(path, MAPPED, words)
+def _account_spoken(
+    document: Mapping[str, Any], path: str, text: str, words: str, notes: Notes
+) -> None:
+    account_text(path, text, words, notes, given=given_names(document), lossy=AUDIBLE)
 
 
 def _account_model(
@@ -255,32 +235,6 @@ def _account_voice(document: Mapping[str, Any], notes: Notes) -> None:
         f"{menu}{old} -> {found.voice}: callers hear the Realtime voice {found.voice} instead of "
         f"{old} ({found.reason}). {decide}",
     )
-
-
-def _account_language(document: Mapping[str, Any], notes: Notes) -> None:
-    transcriber = document.get("transcriber")
-    if not isinstance(transcriber, Mapping):
-        if transcriber is not None:
-            notes.add("$.transcriber", INVALID, "Not an object; English is assumed.")
-        return
-    language = transcriber.get("language")
-    notes.add(
-        "$.transcriber",
-        LOSSY,
-        "The speech model hears the caller itself; of the transcriber only the language is used.",
-    )
-    if isinstance(language, str) and vapi_config.is_any_language(language):
-        notes.add("$.transcriber.language", MAPPED, "The model recognises the language itself.")
-    elif isinstance(language, str) and language:
-        code = vapi_config.read_assistant(document).language
-        same = language.lower().replace("_", "-").split("-")[0] == code
-        notes.add(
-            "$.transcriber.language",
-            (MAPPED if language.lower() == code else LOSSY) if same else INVALID,
-            f"Callers are expected to speak {code}."
-            if same
-            else f"{short(language)!r} is no language of two letters; English is assumed.",
-        )
 
 
 def _account_duration(

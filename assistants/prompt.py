@@ -27,7 +27,7 @@ from liquid.stream import TokenStream
 from assistants.liquid_dates import clock_variables, dated, is_zone
 from assistants.liquid_mending import mend
 
-__all__ = ["clock_variables", "is_template", "problems", "render"]
+__all__ = ["clock_variables", "is_template", "names", "problems", "render"]
 
 MAX_TEXT: Final = 200_000  # characters of a template; longer ones are not filled in
 MAX_OUTPUT: Final = 200_000  # characters
@@ -303,6 +303,18 @@ def render(text: str, variables: Mapping[str, Any], now: dt.datetime) -> str:
 def problems(text: str) -> list[str]:
     """Return what in ``text`` cannot be filled in, each with its line, in words for its author."""
     return list(_compiled(text).problems) if is_template(text) else []
+
+
+def names(text: str) -> list[str]:
+    """Return the variables that ``text`` asks for, with their paths, each once, in order."""
+    template = _compiled(text).template if is_template(text) else None
+    if template is None:
+        return []
+    try:
+        found = [str(path) for path in template.global_variable_paths()]
+    except _FAULTS:
+        return []
+    return [name for name in dict.fromkeys(found) if name]
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,152 @@
+"""What an import says of variables, example turns, the transcriber, turns, noise and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from assistants.assistant_account import account_assistant
+from assistants.findings import Notes, account
+
+pytestmark = pytest.mark.unit
+
+
+def told(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    notes = Notes()
+    account_assistant(document, notes)
+    return [(found.path, found.state, found.message) for found in notes.findings]
+
+
+def one(document: dict[str, Any], path: str) -> tuple[str, str]:
+    found = [(state, words) for where, state, words in told(document) if where == path]
+    return found[0] if found else ("", "")
+
+
+def prompt(text: str) -> dict[str, Any]:
+    return {"model": {"messages": [{"role": "system", "content": text}]}}
+
+
+PLACE = "$.model.messages[0].content"
+
+
+def test_variables_that_every_call_has_are_filled_in() -> None:
+    state, words = one(prompt('{{customer.number}} {{"now" | date: "%A", "Europe/Berlin"}}'), PLACE)
+    assert state == "mapped"
+    assert "customer.number" in words
+
+
+def test_variables_that_nobody_gives_are_named_with_what_happens() -> None:
+    state, words = one(prompt("{{plan}} {% if Zip Code %}{% endif %}{{now}}"), PLACE)
+    assert state == "invalid"  # a name with a space is no condition of Liquid
+    state, words = one(prompt("{{plan}} {{Zip Code}} {{now}}"), PLACE)
+    assert state == "mapped-lossy"
+    assert "Empty unless the call brings values: plan" in words
+    assert "Zip Code" in words
+    assert one({**prompt("{{plan}}"), "variableValues": {"plan": 1}}, PLACE)[0] == "mapped"
+    assert one({"firstMessage": "Hi {{plan}}"}, "$.firstMessage")[0] == "caller-audible"
+    assert "waits" in one({"firstMessage": "{{plan}}"}, "$.firstMessage")[1]
+
+
+def test_a_broken_tag_is_invalid_with_its_place_and_line() -> None:
+    document = prompt("one\n{% if x %}two {{ y | }}")
+    states = [(state, words) for path, state, words in told(document) if path == PLACE]
+    assert [state for state, _ in states] == ["invalid", "invalid", "mapped"]
+    assert all("line 2" in words for state, words in states if state == "invalid")
+    notes = Notes()
+    account_assistant(document, notes)
+    assert dict(account(document, notes.findings, notes.marks))[PLACE] == "invalid"
+    assert one({"endCallMessage": "Bye {{"}, "$.endCallMessage")[0] == "invalid"
+
+
+def test_a_greeting_that_the_mode_does_not_speak_is_kept() -> None:
+    for mode, who in (
+        ("assistant-waits-for-user", "the caller speaks first"),
+        ("assistant-speaks-first-with-model-generated-message", "the model greets"),
+    ):
+        state, words = one({"firstMessage": "Hi", "firstMessageMode": mode}, "$.firstMessage")
+        assert state == "kept"
+        assert who in words
+
+
+def test_example_turns_begin_the_conversation_and_other_roles_do_not() -> None:
+    document = {
+        "model": {
+            "messages": [
+                {"role": "user", "content": "Hi {{who}}"},
+                {"role": "function", "content": "x"},
+                {"role": "assistant", "content": None},
+            ]
+        }
+    }
+    assert one(document, PLACE)[0] == "mapped-lossy"
+    assert one(document, "$.model.messages[1]")[0] == "unsupported"
+    assert one(document, "$.model.messages[2]")[0] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "state", "words"),
+    [
+        (
+            {"startSpeakingPlan": {"waitSeconds": 0.8}},
+            *("$.startSpeakingPlan", "mapped-lossy", "720 ms"),
+        ),
+        (
+            {"startSpeakingPlan": {"smartEndpointingEnabled": True}},
+            *("$.startSpeakingPlan", "mapped-lossy", "judges by the caller's words"),
+        ),
+        (
+            {"startSpeakingPlan": {"customEndpointingRules": [{"type": "both"}]}},
+            *("$.startSpeakingPlan.customEndpointingRules", "unsupported", "not applied"),
+        ),
+        (
+            {"stopSpeakingPlan": {"numWords": 2}},
+            *("$.stopSpeakingPlan", "caller-audible", "not after 2 words"),
+        ),
+        ({"stopSpeakingPlan": {"numWords": 0}}, "$.stopSpeakingPlan", "mapped", "as soon as"),
+        (
+            {"stopSpeakingPlan": {"backoffSeconds": 1}},
+            *("$.stopSpeakingPlan", "caller-audible", "no effect"),
+        ),
+        (
+            {"numWordsToInterruptAssistant": 3},
+            *("$.numWordsToInterruptAssistant", "caller-audible", "not after 3 words"),
+        ),
+        (
+            {"backgroundDenoisingEnabled": True},
+            *("$.backgroundDenoisingEnabled", "mapped-lossy", "near-field"),
+        ),
+        (
+            {"backgroundDenoisingEnabled": False},
+            *("$.backgroundDenoisingEnabled", "mapped", "as it is"),
+        ),
+        (
+            {"backgroundSpeechDenoisingPlan": {"fourierDenoisingPlan": {"enabled": True}}},
+            "$.backgroundSpeechDenoisingPlan.fourierDenoisingPlan",
+            *("unsupported", "no effect"),
+        ),
+        ({"model": {"temperature": 0.5}}, "$.model.temperature", "unsupported", "no temperature"),
+        ({"model": {"maxTokens": 250}}, "$.model.maxTokens", "mapped-lossy", "mid-sentence"),
+        ({"model": {"maxTokens": 900}}, "$.model.maxTokens", "mapped-lossy", "4096 tokens"),
+        (
+            {"model": {"reasoningEffort": "low"}},
+            "$.model.reasoningEffort",
+            "mapped-lossy",
+            "reason",
+        ),
+        ({"model": {"reasoningEffort": "none"}}, "$.model.reasoningEffort", "kept", "its own"),
+        ({"voice": {"speed": 3}}, "$.voice.speed", "caller-audible", "at 1.5 times"),
+        ({"voice": {"speed": 1.1}}, "$.voice.speed", "mapped", "at 1.1 times"),
+        (
+            {"transcriber": {"keyterm": ["A", "B"]}},
+            *("$.transcriber.keyterm", "mapped-lossy", "2 words"),
+        ),
+        ({"transcriber": {"prompt": "A"}}, "$.transcriber.prompt", "mapped-lossy", "transcript"),
+        ({"variableValues": {"a": 1}}, "$.variableValues", "mapped", "filled in"),
+    ],
+)
+def test_what_is_said_is_what_the_session_does(
+    document: dict[str, Any], path: str, state: str, words: str
+) -> None:
+    assert one(document, path)[0] == state
+    assert words in one(document, path)[1]
