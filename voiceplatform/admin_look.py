@@ -99,6 +99,12 @@ UNFOLD: dict[str, Any] = {
                 _item("Revisions", "history", "assistants", "assistantrevision"),
                 _item("Voices", "record_voice_over", "assistants", "voicechoice"),
                 _item("Imports", "upload_file", "assistants", "importrun"),
+                {
+                    "title": "Missing secrets",
+                    "icon": "lock_open",
+                    "link": reverse_lazy("admin:assistants_importrun_secrets"),
+                    "permission": _may_view("assistants", "assistant"),
+                },
                 _item("Stored resources", "inventory_2", "assistants", "storedresource"),
             ),
             _group("Tools", _item("Tools", "build", "tools", "tool")),
