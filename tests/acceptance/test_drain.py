@@ -15,11 +15,7 @@ from calls.standins.twilio_webhook import signature_of
 from tests.acceptance.calls_rig import LONG, CallsRig, stream_path
 from tests.platform import Platform, alive, wait_until
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shared instance"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 
 def _rig(platform: Platform) -> CallsRig:

@@ -7,11 +7,7 @@ import pytest
 from tests.acceptance.calls_rig import LONG, POLICY_LINE, CallsRig, PlacedCall, assert_no_traceback
 from tests.platform import Platform, wait_until
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shared instance"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 CONVERSATION = [
     ("user", "First question."),

@@ -13,11 +13,7 @@ from tests.acceptance.test_kills import CONVERSATION
 from tests.drills.conftest import Tell
 from tests.platform import Platform, wait_until
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("shared instance"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
 
 PARTS = ("media", "web", "worker", "beat", "valkey")
 
