@@ -1,0 +1,64 @@
+"""What the tests of outside clients share: an organisation of a running instance with its key."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from tests.platform import ROOT, Platform, clean_environment
+
+_ROWS = """
+import json
+from tests import factories
+organisation = factories.make_organisation({name!r})
+_, clear = factories.make_api_key(organisation, scopes={scopes!r})
+numbers = [factories.make_number(organisation) for _ in range(2)]
+calls = [
+    factories.make_call(
+        number=number,
+        status="ended",
+        turns=[{{"text": "Hello"}}, {{"text": "Hi there"}}],
+        tool_invocations=[{{}}],
+    )
+    for number in numbers
+]
+print(json.dumps({{
+    "key": clear,
+    "org_id": str(organisation.pk),
+    "numbers": [str(number.pk) for number in numbers],
+    "assistants": [str(number.assistant_id) for number in numbers],
+    "calls": [str(call.pk) for call in calls],
+}}))
+"""
+
+
+@dataclass(frozen=True)
+class Account:
+    """An organisation with a key, two numbers that have an assistant each, and a call on each."""
+
+    key: str
+    org_id: str
+    numbers: list[str]
+    assistants: list[str]
+    calls: list[str]
+
+
+def make_account(platform: Platform, *scopes: str) -> Account:
+    """Make an account in the database of a running instance."""
+    code = _ROWS.format(name=f"outside {uuid.uuid4().hex[:8]}", scopes=scopes)
+    made = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", code],
+        cwd=ROOT,
+        env=clean_environment(
+            DJANGO_SETTINGS_MODULE="voiceplatform.settings", VAR_DIR=str(platform.var_dir)
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    answer: dict[str, Any] = json.loads(made.stdout.splitlines()[-1])
+    return Account(**answer)
