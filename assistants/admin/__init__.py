@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from assistants.admin import assistants, imports, resources
+from assistants.admin import assistants, imports, resources, revisions
 
-__all__ = ["assistants", "imports", "resources"]
+__all__ = ["assistants", "imports", "resources", "revisions"]

@@ -1,151 +1,29 @@
-"""Admin of assistants: one form in plain words; saving publishes a new revision.
+"""Admin of assistants: one form in plain words; saving makes a draft or publishes.
 
-Writes through ``assistants.services`` only. Revisions are shown and never changed.
+Writes through ``assistants.services`` and ``assistants.revisions`` only. The form is
+``assistant_form``, the pages of revisions ``revisions``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from unfold.widgets import (
-    UnfoldAdminIntegerFieldWidget,
-    UnfoldAdminSelectMultipleWidget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-    UnfoldBooleanWidget,
-)
 
 from assistants import services
+from assistants.admin.assistant_form import AssistantForm
 from assistants.admin.imports import ImportUploadMixin
-from assistants.exceptions import AssistantInUse
-from assistants.models import Assistant, AssistantRevision, RevisionTool
-from assistants.selectors import assistant_users, revision_tools
-from assistants.wire.vapi_config import REALTIME_VOICES
+from assistants.admin.revision_page import history_of
+from assistants.exceptions import AssistantInUse, RevisionRefused
+from assistants.models import Assistant
+from assistants.revisions import revision_publish
+from assistants.selectors import assistant_users
 from tools.models import Tool
-from tools.services import url_host
 from voiceplatform.base.admin import pretty_json
-from voiceplatform.base.scoped_admin import (
-    ReadOnlyAdmin,
-    ReadOnlyInline,
-    RetiredRowsAdmin,
-    ScopedForm,
-    badge,
-    visible_choices,
-)
-from voiceplatform.base.secret_form import SecretFormField
-
-_MODES = (
-    ("assistant-speaks-first", "The assistant says the greeting"),
-    (
-        "assistant-speaks-first-with-model-generated-message",
-        "The assistant greets in its own words",
-    ),
-    ("assistant-waits-for-user", "The assistant waits for the caller"),
-)
-_FIELDS = (
-    *("name", "instructions", "first_message", "first_message_mode"),
-    *("first_message_interruptible", "end_call_message", "voice", "language", "model"),
-    *("max_duration_seconds", "server_url", "server_secret"),
-)
-
-
-class AssistantForm(ScopedForm):
-    """The current revision of an assistant as ops people see it."""
-
-    name = forms.CharField(max_length=40, widget=UnfoldAdminTextInputWidget)
-    instructions = forms.CharField(
-        required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 14}),
-        help_text="Who the assistant is, what it should achieve and what it must never do.",
-    )
-    first_message = forms.CharField(
-        required=False,
-        label="Greeting",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="Spoken word for word. Empty: the assistant waits for the caller.",
-    )
-    first_message_mode = forms.ChoiceField(
-        choices=_MODES, label="Who speaks first", widget=UnfoldAdminSelectWidget
-    )
-    first_message_interruptible = forms.BooleanField(
-        required=False, label="The caller may interrupt the greeting", widget=UnfoldBooleanWidget
-    )
-    end_call_message = forms.CharField(
-        required=False,
-        max_length=1000,
-        label="Goodbye",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="Spoken before the assistant hangs up. Empty: it hangs up silently.",
-    )
-    voice = forms.ChoiceField(
-        choices=[(name, name.capitalize()) for name in REALTIME_VOICES],
-        initial="marin",
-        widget=UnfoldAdminSelectWidget,
-    )
-    language = forms.RegexField(
-        regex=r"^[a-z]{2}$",
-        required=False,
-        initial="en",
-        widget=UnfoldAdminTextInputWidget,
-        help_text="Two letters, e.g. en, de, es; helps to understand callers. Empty: any language.",
-    )
-    model = forms.RegexField(
-        regex=r"^gpt-realtime[a-zA-Z0-9._-]{0,68}$",
-        required=False,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="Empty: the model of the connection that the number uses.",
-    )
-    max_duration_seconds = forms.IntegerField(
-        min_value=10,
-        max_value=43_200,
-        initial=600,
-        label="Longest call (seconds)",
-        widget=UnfoldAdminIntegerFieldWidget,
-        help_text="The call is ended after this time, without a goodbye. 600 is ten minutes.",
-    )
-    tool_ids = forms.ModelMultipleChoiceField(
-        queryset=Tool.objects.none(),
-        required=False,
-        label="Tools",
-        widget=UnfoldAdminSelectMultipleWidget,
-        help_text="Saved tools the assistant may use. Inline tools of its document stay as well.",
-    )
-    server_url = SecretFormField(
-        required=False,
-        label="Webhook address",
-        help_text="Where events of its calls are sent. Hidden, because it may carry a token.",
-    )
-    server_secret = SecretFormField(
-        required=False,
-        label="Webhook secret",
-        help_text="Sent as the header X-Vapi-Secret, so that your server knows it is us.",
-    )
-
-    class Meta:
-        model = Assistant
-        fields = ("organisation",)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        instance = kwargs.get("instance")
-        revision = instance.current_revision if instance else None
-        if instance is not None and revision is not None:
-            shown = [name for name in _FIELDS if not name.startswith("server_")]
-            initial = {name: getattr(revision, name) for name in shown if name != "name"}
-            initial |= {"name": instance.name}
-            initial["tool_ids"] = [t.pk for t in revision_tools(revision) if not t.is_inline]
-            kwargs["initial"] = initial | kwargs.get("initial", {})
-        super().__init__(*args, **kwargs)
-
-    def stored_secret(self, name: str) -> str:
-        """Look on the current revision."""
-        revision = self.instance.current_revision
-        return getattr(revision, name) if revision else ""
+from voiceplatform.base.scoped_admin import RetiredRowsAdmin, badge, visible_choices
 
 
 @admin.register(Assistant)
@@ -153,6 +31,7 @@ class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
     """Assistants with their current revision."""
 
     form = AssistantForm
+    change_form_template = "admin/assistants/assistant/change_form.html"
     list_display = ("name_shown", "revision", "voice", "language", "state", "updated_at")
     list_filter = (("deleted_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "id")
@@ -199,10 +78,22 @@ class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
         """Return the current language."""
         return obj.current_revision.language if obj.current_revision else ""
 
-    @badge(description="State", label={"live": "success", "deleted": "danger"})
+    @badge(
+        description="State",
+        label={
+            "live": "success",
+            "deleted": "danger",
+            "draft": "warning",
+            "draft waits": "warning",
+        },
+    )
     def state(self, obj: Assistant) -> str:
-        """Say whether it can still answer."""
-        return "deleted" if obj.deleted_at else "live"
+        """Say whether it can still answer, and whether a draft waits."""
+        if obj.deleted_at:
+            return "deleted"
+        if obj.current_revision_id is None:
+            return "draft"
+        return "draft waits" if obj.draft_revision_id else "live"
 
     @admin.display(description="Document, without secrets")
     def document_shown(self, obj: Assistant) -> SafeString:
@@ -237,6 +128,7 @@ class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
             ("Voice and limits", {"fields": sound}),
             ("Tools", {"fields": ("tool_ids",)}),
             ("Webhook", {"fields": ("server_url", "server_secret")}),
+            ("This change", {"fields": ("note", "seen_revision")}),
         ]
         if obj is not None:
             technical = ("id", "created_at", "updated_at", "document_shown")
@@ -252,23 +144,70 @@ class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
         """Return the numbers that it answers."""
         return assistant_users(obj)
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show the history beside the form."""
+        obj = self.get_object(request, object_id) if object_id else None
+        extra = dict(extra_context or {})
+        if obj is not None:
+            extra["history"] = history_of(obj, may_change=self.has_change_permission(request, obj))
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, extra)
+        return response
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Publish what changed as the next revision."""
-        data = form.cleaned_data
-        names = form.changed_data if change else [*_FIELDS, "tool_ids"]
-        changes = {name: data[name] for name in names if name in data and name != "organisation"}
-        if "tool_ids" in changes:
-            changes["tool_ids"] = [str(tool.pk) for tool in changes["tool_ids"]]
-        if change:
-            stored = services.assistant_edit(assistant=obj, changes=changes, actor=request.user)
-        else:
+        """Make what changed the draft, or publish it."""
+        as_draft = "_draft" in request.POST
+        changes, note = form.changes(is_new=not change), form.cleaned_data.get("note", "")
+        if not change:
             stored = services.assistant_create(
-                organisation=data["organisation"], changes=changes, actor=request.user
+                organisation=form.cleaned_data["organisation"],
+                changes=changes,
+                actor=request.user,
+                as_draft=as_draft,
+                note=note,
             )
+        elif changes:
+            stored = services.assistant_edit(
+                assistant=obj,
+                changes=changes,
+                actor=request.user,
+                from_draft=True,
+                as_draft=as_draft,
+                note=note,
+            )
+        else:
+            self._save_unchanged(request, obj, as_draft=as_draft, note=note)
+            return
         obj.__dict__.update(stored.__dict__)
-        assert obj.current_revision is not None
+        obj._state.fields_cache = stored._state.fields_cache
+        if as_draft:
+            assert obj.draft_revision is not None
+            words = f"Revision {obj.draft_revision.number} is a draft; it answers no call yet."
+        else:
+            assert obj.current_revision is not None
+            words = f"Revision {obj.current_revision.number} is live for the next call."
+        self.message_user(request, words)
+
+    def _save_unchanged(self, request: HttpRequest, obj: Any, *, as_draft: bool, note: str) -> None:
+        draft = obj.draft_revision
+        if as_draft or draft is None:
+            self.message_user(
+                request, "Nothing was changed, so no revision was made.", messages.WARNING
+            )
+            return
+        try:
+            stored = revision_publish(assistant=obj, revision=draft, actor=request.user, note=note)
+        except RevisionRefused as error:
+            self.message_user(request, f"Not published: {error}", messages.ERROR)
+            return
+        assert stored.current_revision is not None
         self.message_user(
-            request, f"Revision {obj.current_revision.number} is live for the next call."
+            request, f"Revision {stored.current_revision.number} is live for the next call."
         )
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
@@ -277,84 +216,3 @@ class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
             services.assistant_delete(assistant=obj, actor=request.user)
         except AssistantInUse as error:
             self.message_user(request, str(error), messages.ERROR)
-
-
-class RevisionToolInline(ReadOnlyInline):
-    """Tools of a revision in their order."""
-
-    model = RevisionTool
-    fields = ("position", "tool")
-    verbose_name_plural = "Tools"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Fetch the tools along."""
-        rows: QuerySet[Any] = super().get_queryset(request).select_related("tool")
-        return rows.defer("tool__document")
-
-
-@admin.register(AssistantRevision)
-class AssistantRevisionAdmin(ReadOnlyAdmin):
-    """Frozen states of assistants."""
-
-    organisation_path = "assistant__organisation"
-    list_display = (
-        *("assistant", "number", "source_badge", "created_by", "created_at"),
-        *("voice", "language", "model_shown"),
-    )
-    list_filter = ("source", "voice", "language", "created_at")
-    list_select_related = ("assistant", "created_by")
-    search_fields = ("assistant__name", "assistant__id")
-    date_hierarchy = "created_at"
-    inlines = (RevisionToolInline,)
-    hidden_lookups = ("document", "server_url", "server_secret")
-    fields = (
-        *("assistant", "number", "source", "created_by", "created_at"),
-        *("instructions", "first_message", "first_message_mode"),
-        *("first_message_interruptible", "end_call_message"),
-        *("voice", "language", "model_shown", "max_duration_seconds"),
-        *("webhook", "secret_state", "document_shown"),
-    )
-    readonly_fields = ("model_shown", "webhook", "secret_state", "document_shown")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Leave sealed documents in the database."""
-        return super().get_queryset(request).defer("document")
-
-    @badge(description="Came from", ordering="source", label=True)
-    def source_badge(self, obj: AssistantRevision) -> str:
-        """Return the source as a badge."""
-        return obj.source
-
-    @admin.display(description="Model", ordering="model")
-    def model_shown(self, obj: AssistantRevision) -> str:
-        """Return the model in words."""
-        return obj.model or "the connection's"
-
-    @admin.display(description="Webhook host")
-    def webhook(self, obj: AssistantRevision) -> str:
-        """Return the host only: an address may carry a token."""
-        return url_host(obj.server_url) or "none"
-
-    @admin.display(description="Webhook secret")
-    def secret_state(self, obj: AssistantRevision) -> str:
-        """Say whether one is set."""
-        return "set" if obj.server_secret else "not set"
-
-    @admin.display(description="Document, without secrets")
-    def document_shown(self, obj: AssistantRevision) -> SafeString:
-        """Return the raw document as a block."""
-        return pretty_json(obj.document_redacted)
-
-
-@admin.register(RevisionTool)
-class RevisionToolAdmin(ReadOnlyAdmin):
-    """Which tool belongs to which revision."""
-
-    organisation_path = "revision__assistant__organisation"
-    list_display = ("revision", "position", "tool")
-    list_select_related = ("revision__assistant", "tool")
-    search_fields = ("tool__name", "revision__assistant__name")
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Keep it out of menus; the revision page shows it."""
-        return False
