@@ -13,28 +13,12 @@ from django.test import Client
 
 from assistants.models import Assistant, AssistantRevision
 from tests import factories
+from tests.integration.api.client import Rest
 from tools.models import Tool
 from voiceplatform.base import services
 from voiceplatform.base.models import ApiKey, AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
-
-
-class Rest:
-    """A client with one key."""
-
-    def __init__(self, scopes: tuple[str, ...] = ("read", "write")) -> None:
-        self.organisation = factories.make_organisation()
-        self.key, self.clear = factories.make_api_key(self.organisation, scopes=scopes)
-
-    def __call__(self, method: str, path: str, body: Any = None, raw: bytes = b"") -> Any:
-        return Client().generic(
-            method,
-            path,
-            raw or (json.dumps(body) if body is not None else ""),
-            content_type="application/json",
-            headers={"authorization": f"Bearer {self.clear}"},
-        )
 
 
 @pytest.fixture
