@@ -1,4 +1,4 @@
-"""Makes the README's screenshot from a running `make demo`: ``make screenshots CALL=<call_id>``.
+"""Makes the pictures of the documents from a running `make demo`: ``make screenshots CALL=its_id``.
 
 Signs in with the generated password of the instance in VAR_DIR and photographs what an operator
 sees. Needs Chromium, as the browser tests do.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -23,8 +23,19 @@ FLAGS = [
 ]
 
 
+def voice(page: Page, url: str, to: Path) -> None:
+    """Photograph a voice whose candidates can be heard."""
+    page.set_viewport_size({"width": 1360, "height": 860})
+    page.goto(f"{url}/admin/assistants/voicechoice/?decided_at__isempty=1")
+    page.click("tbody th a >> nth=-1")
+    if page.is_visible("[data-listen]"):
+        page.click("[data-listen] button")
+    page.wait_for_function("[...document.querySelectorAll('audio')].every(a => !a.hidden)")
+    page.screenshot(path=to)
+
+
 def main() -> None:
-    """Photograph the page of one call."""
+    """Photograph the page of one call, then those that need no id."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--call", required=True, help="call_id, as the demo's last line has it")
@@ -41,6 +52,7 @@ def main() -> None:
         page.click("button[type=submit]")
         page.goto(f"{options.url}/admin/calls/call/{options.call}/change/")
         page.screenshot(path=options.to / "call.png")
+        voice(page, options.url, options.to / "voice.png")
         browser.close()
 
 

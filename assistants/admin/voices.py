@@ -117,8 +117,10 @@ class VoiceChoiceAdmin(ScopedAdmin):
         label={"decided": "success", "proposed": "info"},
     )
     def state(self, obj: VoiceChoice) -> str:
-        """Say whether a person chose it or the catalogue proposes it."""
-        return "decided" if obj.decided_at else "proposed"
+        """Say whether a person chose it or the catalogue proposes it; the same voice is neither."""
+        if obj.decided_at:
+            return "decided"
+        return "proposed" if hears_another(obj) else ""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Decide for every assistant with this voice."""
