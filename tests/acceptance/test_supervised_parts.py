@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
+
+from tests.platform import Platform, alive, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
