@@ -98,7 +98,7 @@ def _bytes(path: Path) -> bytes:
     try:
         # Without waiting for a writer, should a pipe have taken the file's place meanwhile.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as handle:
+        with os.fdopen(descriptor, "rb", buffering=0) as handle:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise PathProblem(f"{path} is no ordinary file. Fix: give a file or a folder.")
             return handle.read(MAX_BYTES + 1)

@@ -200,6 +200,7 @@ def context_for(
         dry_run=dry_run,
         tool_ids=frozenset(stored | {d.object_id for d in drafts if d.kind == "tool"}),
         arriving=frozenset(d.object_id for d in drafts if d.kind in ("assistant", "squad")),
+        existing=frozenset(_existing_ids(drafts)),
     )
 
 
@@ -224,6 +225,24 @@ def store_drafts(
     return [results[index] for index in sorted(results)], is_cancelled
 
 
+def _model_of(kind: str) -> type[Model]:
+    models: dict[str, type[Model]] = {"tool": Tool, "assistant": Assistant, "squad": Squad}
+    return models.get(kind, StoredResource)
+
+
+def _existing_ids(drafts: Iterable[Draft]) -> set[str]:
+    """Return the ids of drafts that have a row already, deleted or another organisation's too."""
+    by_model: dict[type[Model], list[str]] = {}
+    for draft in drafts:
+        by_model.setdefault(_model_of(draft.kind), []).append(draft.object_id)
+    found: set[str] = set()
+    for model, ids in by_model.items():
+        for some in _batches(ids):
+            rows = model._default_manager.filter(pk__in=some)
+            found |= {str(pk) for pk in rows.values_list("pk", flat=True)}
+    return found
+
+
 def _foreign(organisation: Organisation, drafts: Iterable[Draft]) -> set[str]:
     """Return the ids of tools that this import may not touch; nothing may link to them either."""
     found: set[str] = set()
@@ -240,9 +259,7 @@ def _stored_ids(
     """Return, by kind, those of the wanted ids that this organisation has."""
     here: dict[str, set[str]] = {}
     for kind, ids in wanted.items():
-        model: type[Model] = {"tool": Tool, "assistant": Assistant, "squad": Squad}.get(
-            kind, StoredResource
-        )
+        model = _model_of(kind)
         limits: dict[str, Any] = {"is_inline": False} if model is Tool else {}
         limits |= {"kind": kind} if model is StoredResource else {}
         here[kind] = set()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from assistants import ports
@@ -68,7 +69,8 @@ class ImportContext:
     """Who imports, for whom, and what else the same import brings.
 
     ``tool_ids`` are saved tools that assistants may link; ``arriving`` the assistants and squads
-    that come in the same import.
+    that come in the same import; ``existing`` the ids among its objects that have a row already,
+    in whatever organisation: the others are not looked for one by one.
     """
 
     organisation: Organisation
@@ -76,6 +78,11 @@ class ImportContext:
     dry_run: bool
     tool_ids: Collection[str] = frozenset()
     arriving: frozenset[str] = frozenset()
+    existing: frozenset[str] = frozenset()
+
+    def row_of(self, draft: Draft, rows: QuerySet[Any]) -> Any:
+        """Return the row that ``draft`` would change, None when it is new."""
+        return rows.filter(pk=draft.object_id).first() if draft.object_id in self.existing else None
 
 
 class _ChangedMeanwhile(Exception):
@@ -106,7 +113,7 @@ def store_draft(draft: Draft, context: ImportContext) -> ObjectResult:
 
 def _store_tool(draft: Draft, context: ImportContext) -> ObjectResult:
     document = draft.document or {}
-    tool = Tool.objects.filter(pk=draft.object_id).first()
+    tool: Tool | None = context.row_of(draft, Tool.objects.all())
     if tool is not None:
         if tool.organisation_id != context.organisation.pk or tool.is_inline:
             return result_of(draft, REFUSED, FOREIGN)
@@ -137,7 +144,7 @@ def _store_tool(draft: Draft, context: ImportContext) -> ObjectResult:
 def _store_assistant(draft: Draft, context: ImportContext) -> ObjectResult:
     document = draft.document or {}
     rows = Assistant.objects.select_related("current_revision", "imported_revision", "organisation")
-    assistant = rows.filter(pk=draft.object_id).first()
+    assistant: Assistant | None = context.row_of(draft, rows)
     is_draft = False
     if assistant is not None:
         if assistant.organisation_id != context.organisation.pk:
@@ -208,7 +215,8 @@ def _publish(
 
 def _store_squad(draft: Draft, context: ImportContext) -> ObjectResult:
     document = draft.document or {}
-    squad = Squad.objects.filter(pk=draft.object_id).select_related("organisation").first()
+    rows = Squad.objects.select_related("organisation")
+    squad: Squad | None = context.row_of(draft, rows)
     if squad is not None:
         if squad.organisation_id != context.organisation.pk:
             return result_of(draft, REFUSED, FOREIGN)
@@ -232,7 +240,7 @@ def _store_squad(draft: Draft, context: ImportContext) -> ObjectResult:
 def _store_resource(draft: Draft, context: ImportContext) -> ObjectResult:
     document = draft.document or {}
     rows = StoredResource.objects.defer("content").select_related("organisation")
-    resource = rows.filter(pk=draft.object_id).first()
+    resource: StoredResource | None = context.row_of(draft, rows)
     if resource is not None:
         if resource.organisation_id != context.organisation.pk or resource.kind != draft.kind:
             return result_of(draft, REFUSED, FOREIGN)
