@@ -230,22 +230,28 @@ def _render(running: RunningJob) -> None:
     line = line_of(spoken_lines(choice), str(parameters.get("assistant", "")))
     voices = [voice for voice in parameters.get("voices", ()) if voice in REALTIME_VOICES]
     errors: dict[str, str] = {}
+    broken, spoken = "", 0
     for done, voice in enumerate(voices):
         if running.cancelled():
             running.end(Job.State.CANCELLED, "Cancelled.", result={"errors": errors})
             return
         running.progress(done, len(voices), f"{voice} speaks")
         problem = _render_one(connection, voice, line.text)
-        if problem is not None:
-            errors[voice] = f"{problem}. {_fix(problem.status)}"
-            if problem.status not in _ONLY_THIS_VOICE:
-                break
+        if problem is None:
+            spoken += 1
+            continue
+        words = f"{problem}. {_fix(problem.status)}"
+        if problem.status not in _ONLY_THIS_VOICE:
+            broken = words
+            break
+        errors[voice] = words
     _prune()
-    ended = Job.State.FAILED if errors else Job.State.DONE
-    first = next(iter(errors.values()), "")
-    counts = (len(voices) - len(errors), len(voices))
+    first = broken or next(iter(errors.values()), "")
     running.end(
-        ended, first or "All candidates can be heard.", result={"errors": errors}, counts=counts
+        Job.State.FAILED if first else Job.State.DONE,
+        first or "All candidates can be heard.",
+        result={"errors": errors},
+        counts=(spoken, len(voices)),
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from calls.services import wording
 from calls.standins.tones import encode, pcm24k
+from voiceplatform.base import http
 
 
 @dataclass(slots=True)
@@ -40,5 +40,5 @@ def speech(monkeypatch: pytest.MonkeyPatch) -> SpeechServer:
     """Stand in for every speech endpoint."""
     server = SpeechServer()
     transport = httpx.MockTransport(server.answer)
-    monkeypatch.setattr(wording.http, "client", lambda **_: httpx.Client(transport=transport))
+    monkeypatch.setattr(http, "client", lambda **_: httpx.Client(transport=transport))
     return server

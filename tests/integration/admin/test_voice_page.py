@@ -12,10 +12,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from assistants.models import VoiceChoice
+from assistants.models import Assistant, VoiceChoice
 from assistants.services import assistant_publish
 from assistants.voice_table import realtime_voice
 from calls.models import ProviderConnection
+from calls.services.call_plan import plan_for
 from calls.services.voice_sample import NO_CONNECTION, samples_render
 from tests import factories
 from tests.integration.admin.speech import SpeechServer, speech
@@ -134,6 +135,21 @@ def test_the_page_lets_hear_and_decides_for_all_assistants(
     shown = operator.get(LIST).content.decode()
     assert "callers hear Sage" in shown
     assert "decided" in shown
+
+
+def test_the_next_call_speaks_with_the_decided_voice(
+    operator: Client, organisation: Organisation
+) -> None:
+    publish(organisation)
+    assistant = Assistant.objects.get(organisation=organisation)
+    number = factories.make_number(organisation, assistant=assistant)
+    call = factories.make_call(number=number)
+    assert plan_for(call).session.voice == "coral"
+    choice = seeded(operator)
+    operator.post(url("change", choice), {"realtime_voice": "sage", "_save": ""})
+    assert plan_for(call).session.voice == "sage"
+    assistant.refresh_from_db()
+    assert assistant.current_revision_id == call.revision_id  # nothing was published
 
 
 def test_deciding_for_what_is_proposed_is_a_decision_too(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import current_app
 
 from assistants.models import VoiceChoice
 from assistants.services import assistant_publish
@@ -164,6 +165,7 @@ def test_a_refusal_says_how_to_mend_it_and_asks_no_further(
     assert len(speech.asked) == 1
     found = samples_of(choice, spoken_lines(choice)[0], VOICES)
     assert (found.is_pending, found.problem) == (False, job.message)
+    assert [sample.error for sample in found.samples] == [""] * 4  # no single voice is to blame
 
 
 def test_a_voice_that_the_speech_model_lacks_does_not_silence_the_others(
@@ -231,7 +233,7 @@ def test_a_job_that_no_worker_takes_says_so_and_is_taken_up_later(
     assert "No worker has begun" in found.problem
     told: list[Any] = []
     monkeypatch.setattr(
-        voice_sample.current_app, "send_task", lambda *args, **_: told.append(args), raising=False
+        current_app, "send_task", lambda *args, **_: told.append(args), raising=False
     )
     assert samples_poke() == 1
     assert told == [(voice_sample.TASK,)]
