@@ -7,7 +7,6 @@ drafts disagree, it takes the reading that allows more.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +15,20 @@ from typing import Any, Final
 from tools.defaults import filling_of, has_template
 from tools.normalise import words
 from tools.normalise.joining import join
+from tools.normalise.keywords import (
+    FORMATS,
+    is_finite,
+    limits_of,
+    list_at,
+    object_at,
+    text_at,
+    types_named,
+)
 from tools.normalise.shape import (
-    ALL,
     ANY,
     ARGUMENTS,
     IMPOSSIBLE,
     NOTHING,
-    NUMBER,
     Shape,
     distinct,
     is_sendable,
@@ -35,24 +41,8 @@ MAX_LEVELS: Final = 10  # of objects and lists inside each other, as OpenAI's st
 MAX_STEPS: Final = 40  # of keywords inside each other
 MAX_WORK: Final = 2_500  # schemas looked at
 MAX_NOTES: Final = 40
-# What OpenAI documents for structured outputs; other formats are told in words.
-FORMATS: Final = frozenset(
-    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
-)
 FILLED: Final = "Leave it out unless the caller gives another: it is filled in."
 
-_TYPE_NAMES: Final[Mapping[str, frozenset[str]]] = {
-    "number": NUMBER,
-    **{name: frozenset({name}) for name in ("string", "integer", "boolean", "object", "array")},
-    "null": frozenset({"null"}),
-    # Names that hand-written schemas use; the standard has none of them.
-    **dict.fromkeys(("str", "text"), frozenset({"string"})),
-    **dict.fromkeys(("int", "long"), frozenset({"integer"})),
-    **dict.fromkeys(("float", "double", "decimal"), NUMBER),
-    "bool": frozenset({"boolean"}),
-    "dict": frozenset({"object"}),
-    "list": frozenset({"array"}),
-}
 _OLD_DRAFT: Final = re.compile(r"draft-0[3-7]\b")
 _IN_WORDS: Final = "told to the model in words; a call that breaks it goes back to be corrected."
 
@@ -125,7 +115,7 @@ class Reader:
         if at.level > MAX_LEVELS or at.steps > MAX_STEPS:
             if node.keys() - {"description"}:
                 self._note(at, "Nested too deeply; the model is not told what goes here.")
-            return Shape(description=_text(node, "description"))
+            return Shape(description=text_at(node, "description"))
         if at.steps and self._is_of_its_own(node):
             at = replace(at, is_foreign=True)
         reference = node.get("$ref")
@@ -138,11 +128,11 @@ class Reader:
             shape = meet(shape, self._referred(reference, at))
         if isinstance(node.get("$dynamicRef", node.get("$recursiveRef")), str):
             self._note(at, "A dynamic reference; the model is not told what it leads to.")
-        for index, member in enumerate(_list(node, "allOf")):
+        for index, member in enumerate(list_at(node, "allOf")):
             shape = meet(shape, self._read(member, at.inside("allOf", index)))
         for keyword in ("anyOf", "oneOf"):
-            if _list(node, keyword):
-                shape = self._one_of(shape, keyword, _list(node, keyword), at)
+            if list_at(node, keyword):
+                shape = self._one_of(shape, keyword, list_at(node, keyword), at)
         shape = self._conditions(shape, node, at)
         if node.get("nullable") is True and shape.types and "null" not in shape.types:
             shape = self._or_null(shape, at)
@@ -164,16 +154,16 @@ class Reader:
         shown: Any = NOTHING
         if default is not None:
             if isinstance(default, str | bool | int | float) and not has_template(default):
-                shown = default if _is_finite(default) else NOTHING
+                shown = default if is_finite(default) else NOTHING
             elif default and not has_template(default):
                 said.append(f"If left out: {words.literal(default)}.")
         if node.get("required") is True:
             said.append("Required.")  # draft 3, and a common slip
-        examples = [*_list(node, "examples"), *([node["example"]] if "example" in node else [])]
+        examples = [*list_at(node, "examples"), *([node["example"]] if "example" in node else [])]
         if examples and not has_template(examples):
             said.append(f"For example {words.values(examples[:5])}.")
         return Shape(
-            description=_text(node, "description") or _text(node, "title"),
+            description=text_at(node, "description") or text_at(node, "title"),
             words=tuple(said),
             default=shown,
         )
@@ -181,15 +171,15 @@ class Reader:
     def _own(self, node: Mapping[str, Any], at: _At) -> Shape:
         """Read the keywords that need no other schema, and those of objects and lists."""
         about = self._annotations(node, at)
-        types = _types(node.get("type"))
+        types = types_named(node.get("type"))
         enum: tuple[Any, ...] | None = None
-        every = [node["const"]] if "const" in node else _list(node, "enum")
+        every = [node["const"]] if "const" in node else list_at(node, "enum")
         if every and has_template(every):
             if not (at.is_filled and "const" in node):
                 self._note(at, "A template among its values; the model is not shown them.")
         elif every:
             enum = distinct(every)
-        shape = tightened(replace(about, types=types, enum=enum, limits=_limits(node)))
+        shape = tightened(replace(about, types=types, enum=enum, limits=limits_of(node)))
         if shape.enum and not is_sendable(shape.enum):
             self._note(at, f"Its values (null, objects or very many) are {_IN_WORDS}")
         elif words.is_mixed(shape) and shape.enum is None:
@@ -205,10 +195,10 @@ class Reader:
         """Return sentences for what Realtime has no keyword for."""
         said: list[str] = []
         lost: list[str] = []
-        if _text(node, "pattern"):
-            said.append(f"Pattern: {words.cut(_text(node, 'pattern'), 120)}")
+        if text_at(node, "pattern"):
+            said.append(f"Pattern: {words.cut(text_at(node, 'pattern'), 120)}")
             self._note(at, "The pattern is told to the model in words; your server checks it.")
-        form = _text(node, "format")
+        form = text_at(node, "format")
         if form and form not in FORMATS:
             said.append(f"Format: {words.cut(form, 60)}.")
         for key, before, after in (
@@ -237,7 +227,7 @@ class Reader:
                 said.append(f"{before}{words.phrase(inner)}.")
                 lost.append(key)
         for key in ("dependentRequired", "dependencies"):
-            for name, needed in _object(node, key).items():
+            for name, needed in object_at(node, key).items():
                 if isinstance(needed, list) and needed:
                     others = words.all_of([words.literal(each) for each in needed])
                     said.append(f"With {words.literal(name)} goes {others}.")
@@ -254,9 +244,9 @@ class Reader:
         return shape
 
     def _object(self, shape: Shape, node: Mapping[str, Any], at: _At, said: list[str]) -> Shape:
-        required = [name for name in _list(node, "required") if isinstance(name, str)]
+        required = [name for name in list_at(node, "required") if isinstance(name, str)]
         properties: dict[str, Shape] = {}
-        for name, child in _object(node, "properties").items():
+        for name, child in object_at(node, "properties").items():
             here = at.inside("properties", name, level=at.level + 1)
             properties[name] = self._read(child, here)
             filling = filling_of(self.root, child)
@@ -269,7 +259,7 @@ class Reader:
                 required = [each for each in required if each != name]
             else:
                 self._note(here, "Its value is not filled in: it stands in one alternative only.")
-        patterns = _object(node, "patternProperties")
+        patterns = object_at(node, "patternProperties")
         for pattern, child in patterns.items():
             inner = self._aside(child, at.inside("patternProperties", pattern))
             said.append(f"Keys like {words.cut(pattern, 60)}: {words.phrase(inner)}.")
@@ -298,7 +288,7 @@ class Reader:
         inside = replace(at, level=at.level + 1)
         items = node.get("items")
         old = isinstance(items, list)
-        firsts = items if isinstance(items, list) else _list(node, "prefixItems")
+        firsts = items if isinstance(items, list) else list_at(node, "prefixItems")
         rest = node.get("additionalItems") if old else items
         others = None
         if isinstance(rest, Mapping | bool):
@@ -355,7 +345,7 @@ class Reader:
             shape = self._either(shape, branches, f"{said}.")
             self._note(at, f"What goes with what (if, then, else) is {_IN_WORDS}")
         for keyword in ("dependentSchemas", "dependencies"):
-            for name, child in _object(node, keyword).items():
+            for name, child in object_at(node, keyword).items():
                 if isinstance(child, list):
                     continue
                 there = self._read(child, at.inside(keyword, name, is_filled=False))
@@ -391,65 +381,11 @@ class Reader:
             self._note(at, "It contains itself; the model is shown one level of it.")
             if not isinstance(target, Mapping) or isinstance(target.get("$ref"), str):
                 return ANY
-            types = _types(target.get("type"))
+            types = types_named(target.get("type"))
             if target.get("nullable") is True:
                 types |= {"null"}
-            return Shape(types=types, description=_text(target, "description"))
+            return Shape(types=types, description=text_at(target, "description"))
         return self._read(
             target,
             replace(at, steps=at.steps + 1, references=(*at.references, reference)),
         )
-
-
-def _types(declared: Any) -> frozenset[str]:
-    if isinstance(declared, str):
-        return _TYPE_NAMES.get(declared.lower(), ALL)
-    if not isinstance(declared, list) or not declared:
-        return ALL
-    found: frozenset[str] = frozenset()
-    for each in declared:
-        found |= _types(each) if isinstance(each, str) else ALL
-    return found
-
-
-def _limits(node: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key in ("minLength", "maxLength", "minItems", "maxItems"):
-        if _is_number(node.get(key)) and node[key] >= 0 and node[key] == int(node[key]):
-            found[key] = int(node[key])
-    for key in ("minimum", "maximum", "multipleOf"):
-        if _is_number(node.get(key)) and (key != "multipleOf" or node[key] > 0):
-            found[key] = node[key]
-    for key, old in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if _is_number(node.get(key)):
-            found[key] = node[key]
-        elif node.get(key) is True and old in found:  # draft 4
-            found[key] = found.pop(old)
-    if _text(node, "format") in FORMATS:
-        found["format"] = _text(node, "format")
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
-
-
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _text(node: Mapping[str, Any], key: str) -> str:
-    value = node.get(key)
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _list(node: Mapping[str, Any], key: str) -> list[Any]:
-    value = node.get(key)
-    return value if isinstance(value, list) else []
-
-
-def _object(node: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = node.get(key)
-    if not isinstance(value, Mapping):
-        return {}
-    return {name: each for name, each in value.items() if isinstance(name, str)}
