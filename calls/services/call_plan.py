@@ -8,8 +8,10 @@ import hmac
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from assistants.models import AssistantRevision
 from assistants.prompt import render
 from assistants.services import revision_document
 from assistants.translate import session_plan
@@ -21,6 +23,7 @@ from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderC
 from calls.money.rates import price_for
 from calls.services.call_variables import variables_for
 from calls.services.sessions import assistant_parts, session_config, tool_specs
+from tools.models import Tool
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
 HISTORY_TURNS = 40
@@ -97,6 +100,12 @@ def _history(call: Call) -> tuple[tuple[HistoryItem, ...], int, int]:
     return items, turns[-1].ordinal + 1 if turns else 0, elapsed_ms
 
 
+def offered_tools(revision: AssistantRevision) -> QuerySet[Tool]:
+    """Return the tools of ``revision`` that are not deleted, in the order of its document."""
+    rows: QuerySet[Tool] = revision.tools.filter(deleted_at__isnull=True)
+    return rows.order_by("revisiontool__position")
+
+
 def plan_for(call: Call) -> CallPlan:
     """Build the plan of the call's newest stream.
 
@@ -120,8 +129,7 @@ def plan_for(call: Call) -> CallPlan:
         variables=variables,
         now=now,
     )
-    rows = revision.tools.filter(deleted_at__isnull=True).order_by("revisiontool__position")
-    tools = tool_specs(rows, lambda text: render(text, variables, now))
+    tools = tool_specs(offered_tools(revision), lambda text: render(text, variables, now))
     wording = call.policy_wording
     line = None
     if wording is not None and wording.audio_mulaw and call.policy_played_at is None:

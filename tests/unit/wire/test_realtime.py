@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,20 @@ FULL = SessionConfig(
     turn_detection=TurnDetection(0.6, 200, 400, create_response=False, interrupt_response=False),
     tools=(FunctionTool("book_slot", "Book.", SCHEMA),),
 )
+RICH = SessionConfig(
+    transcription_prompt="A clinic.",
+    keywords=("Zahnrad", "Bleaching"),
+    languages=("de", "en"),
+    turn_detection=TurnDetection(kind="semantic_vad", eagerness="high"),
+    speed=1.25,
+    max_output_tokens=4096,
+    reasoning_effort="low",
+    temperature=0.3,
+)
+TRANSCRIBERS = (
+    *("gpt-transcribe", "gpt-live-transcribe", "gpt-realtime-whisper", "gpt-4o-transcribe"),
+    *("gpt-4o-transcribe-diarize", "whisper-1"),
+)
 DIALECTS: list[Any] = ["openai_ga", "azure_ga", "beta"]
 
 
@@ -32,7 +47,7 @@ def contract_of(dialect: str) -> Any:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("config", [SessionConfig(), FULL, realtime.held(FULL)])
+@pytest.mark.parametrize("config", [SessionConfig(), FULL, realtime.held(FULL), RICH])
 def test_o3_o4_session_update_fits_the_types_of_each_dialect(
     config: SessionConfig, dialect: Any
 ) -> None:
@@ -87,6 +102,64 @@ def test_golden_ga_configuration() -> None:
         f'{tools}{{"type":"object","properties":{{"slot_id":{{"type":"string"}}}}}}}}],'
         '"tool_choice":"auto"}}'
     )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("model", TRANSCRIBERS)
+def test_o4_each_transcriber_gets_only_the_help_it_takes(model: str, dialect: Any) -> None:
+    config = replace(RICH, transcription_model=model)
+    event = json.loads(realtime.session_update(config, dialect, "cfg-1"))
+    check_realtime_client(event, contract_of(dialect))
+    session = event["session"]
+    found = (
+        session["input_audio_transcription"]
+        if dialect == "beta"
+        else session["audio"]["input"]["transcription"]
+    )
+    words = model in ("gpt-transcribe", "gpt-live-transcribe") and dialect != "beta"
+    assert ("keywords" in found, "languages" in found) == (words, words)
+    silent = model in ("gpt-realtime-whisper", "gpt-4o-transcribe-diarize")
+    assert ("prompt" in found) is not silent
+    if not silent:
+        assert found["prompt"] == "A clinic." + ("" if words else "\nZahnrad, Bleaching")
+
+
+def test_golden_rich_configuration() -> None:
+    session = json.loads(realtime.session_update(RICH, "openai_ga", "cfg-1"))["session"]
+    assert session["audio"]["input"]["turn_detection"] == {
+        "type": "semantic_vad",
+        "eagerness": "high",
+        "create_response": True,
+        "interrupt_response": True,
+    }
+    assert session["audio"]["output"]["speed"] == 1.25
+    assert (session["max_output_tokens"], session["reasoning"]) == (4096, {"effort": "low"})
+    assert "temperature" not in session  # GA has none (2.1)
+    beta = json.loads(realtime.session_update(RICH, "beta", "cfg-1"))["session"]
+    assert (beta["temperature"], beta["speed"]) == (0.6, 1.25)
+    assert beta["max_response_output_tokens"] == 4096
+    assert not {"reasoning", "max_output_tokens"} & beta.keys()
+    one = replace(RICH, language="de")
+    heard = json.loads(realtime.session_update(one, "openai_ga", "c"))["session"]["audio"]["input"]
+    assert "languages" not in heard["transcription"]
+    assert RICH.turn_detection.known_silence_ms == 0
+    assert TurnDetection().known_silence_ms == 320
+
+
+@pytest.mark.parametrize(
+    ("model", "reasons"),
+    [
+        ("gpt-realtime-2.1", True),
+        ("gpt-realtime-2.1-mini", True),
+        ("gpt-realtime-2", True),
+        ("gpt-realtime-2025-08-28", False),
+        ("gpt-realtime-1.5", False),
+        ("gpt-realtime", False),
+        ("my-azure-deployment", False),
+    ],
+)
+def test_only_models_that_reason_are_asked_to(model: str, reasons: bool) -> None:
+    assert realtime.takes_reasoning(model) is reasons
 
 
 def test_azure_speaks_ga() -> None:
