@@ -214,12 +214,11 @@ def link_findings(
             yield Finding(path, INVALID, _absent(kind, wanted, word, canonical))
         else:
             shown = short(value) if isinstance(value, str) else "This"
-            article = "an" if word[0] in "aeiou" else "a"
             yield Finding(
                 path,
                 INVALID,
-                f"{shown!r} is neither the id of {article} {word} nor a {word} file in the "
-                f"imported folder. Fix: import the whole folder, {_folder(wanted)} included.",
+                f"{shown!r} is neither an id nor the name or file of one {word} in the imported "
+                f"folder. Fix: import the whole folder, {_folder(wanted)} included.",
             )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistants.findings import account, leaves
+from assistants.findings import account, leaves, pack_leaves, unpack_leaves
 from assistants.importing import drafts_of, with_missing_tools
 from assistants.wire.files import SUFFIXES, read_file
 from assistants.wire.vapi_config import (
@@ -30,6 +30,10 @@ KEYS = (
     *("destinations", "number", "url", "secret", "headers", "language", "voiceId", "provider"),
     *("maxDurationSeconds", "endCallFunctionEnabled", "forwardingPhoneNumber", "members"),
     *("createdAt", "default", "transferPlan", "twilioAccountSid", "assistantId", "message", "***"),
+    *("assistant", "assistantOverrides", "assistantDestinations", "membersOverrides", "squadId"),
+    *("hooks", "do", "toolId", "artifactPlan", "structuredOutputIds", "schema", "assistant_ids"),
+    *("personalityId", "scenarioId", "simulationIds", "evaluations", "instructions", "results"),
+    *("tools:append", "statusCode", "isServerUrlSecretSet", "assistantName", "uuid"),
 )
 WORDS = (
     *("function", "transferCall", "system", "endCall", "multi", "11labs", "twilio", "{{now}}", ""),
@@ -58,18 +62,19 @@ VALUES = st.recursive(
     max_leaves=25,
 )
 OBJECTS = st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1, max_size=8)
+FOLDERS = (
+    *("", "tools/", "assistants/", "squads/", "structuredOutputs/", "evals/", "phone-numbers/"),
+    *("simulations/personalities/", "simulations/scenarios/", "simulations/tests/"),
+    *("simulations/suites/", ".vapi-state."),
+)
 NAMES = st.sampled_from(
-    [
-        f"{folder}a{suffix}"
-        for folder in ("", "tools/", "assistants/")
-        for suffix in (*SUFFIXES, ".txt", "")
-    ]
+    [f"{folder}a{suffix}" for folder in FOLDERS for suffix in (*SUFFIXES, ".txt", "")]
 )
 
 
 def check(name: str, raw: bytes) -> None:
     reading = read_file(name, raw, parse_yaml)
-    assert bool(reading.found) != bool(reading.problem)
+    assert bool(reading.found) != bool(reading.problem) or reading.state_of
     drafts = with_missing_tools(drafts_of([reading], organisation_id=uuid.UUID(int=1)), ())
     for draft in drafts:
         assert draft.verdict or draft.document is not None
@@ -80,8 +85,9 @@ def check(name: str, raw: bytes) -> None:
         text = json.dumps(draft.document, allow_nan=False)
         assert "\\u0000" not in text
         assert draft.original is not None
-        listed = [path for path, _ in account(draft.original, draft.findings, draft.marks)]
-        assert listed == list(leaves(draft.original))
+        listed = account(draft.original, draft.findings, draft.marks)
+        assert [path for path, _ in listed] == list(leaves(draft.original))
+        assert unpack_leaves(pack_leaves(listed)) == listed
 
 
 @given(NAMES, st.binary(max_size=200))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from assistants.findings import account, leaves
-from assistants.importing import drafts_of, with_missing_tools
+from assistants.findings import account, leaves, pack_leaves, unpack_leaves
+from assistants.importing import Draft, drafts_of, with_missing_tools
 from assistants.wire.files import read_file
 from assistants.wire.vapi_config import read_assistant
 from assistants.yaml12 import parse_yaml
@@ -38,6 +38,19 @@ def name_of(entry: tuple[Path, Path]) -> str:
     return f"{entry[0].parent.name}-{entry[1].relative_to(entry[0]).as_posix()}"
 
 
+def unspoken(draft: Draft) -> list[str]:
+    """Return the leaves that no finding and no mark speaks of, not even of what holds them."""
+    known = {f.path for f in draft.findings if f.path != "$"} | draft.marks.keys()
+    found = []
+    for leaf in leaves(draft.original):
+        cut = len(leaf)
+        while cut > 1 and leaf[:cut] not in known:
+            cut = max(leaf.rfind(".", 0, cut), leaf.rfind("[", 0, cut))
+        if cut <= 1:
+            found.append(leaf)
+    return found
+
+
 def test_there_is_a_corpus() -> None:
     assert len(FILES) > 90
 
@@ -57,6 +70,8 @@ def test_every_export_is_imported_or_refused_with_a_reason(entry: tuple[Path, Pa
         assert draft.original is not None
         listed = account(draft.original, draft.findings, draft.marks)
         assert [leaf for leaf, _ in listed] == list(leaves(draft.original))
+        assert unpack_leaves(pack_leaves(listed)) == listed
+        assert not unspoken(draft)
         assert uuid.UUID(draft.object_id)
         json.dumps(draft.document, allow_nan=False)
         assert all(finding.message for finding in draft.findings)

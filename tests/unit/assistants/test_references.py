@@ -131,9 +131,7 @@ def test_the_whole_config_as_code_layout_is_read_and_linked() -> None:
     assert at(number, "assistantId") == desk.object_id
     assert at(number, "squadId") == squad.object_id
     for draft in found.values():
-        links = [
-            f for f in draft.findings if f.state == "invalid" and "neither the id" in f.message
-        ]
+        links = [f for f in draft.findings if f.state == "invalid" and "neither an id" in f.message]
         assert not links
         assert draft.original is not None
         assert all(state for _, state in account(draft.original, draft.findings, draft.marks))
@@ -184,9 +182,7 @@ def test_what_is_not_here_says_what_to_do() -> None:
         f"GET https://api.vapi.ai/assistant/{VAPI_ID}"
         in by_path["$.members[0].assistantId"].message
     )
-    assert "an assistant file" in by_path["$.members[1].assistantId"].message or (
-        "assistant file" in by_path["$.members[1].assistantId"].message
-    )
+    assert "name or file of one assistant" in by_path["$.members[1].assistantId"].message
     here = drafts(files, known={"assistant": {VAPI_ID}, "squad": {VAPI_ID}})
     states = {f.path: f.state for f in here["squads/s.json"].findings}
     assert states["$.members[0].assistantId"] == "mapped"
