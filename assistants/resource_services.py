@@ -22,7 +22,7 @@ from voiceplatform.base.models import Organisation
 
 # What the server says about an object and a client merely sends back, beyond id and times.
 _COMPUTED_BY_KIND: Final[Mapping[str, frozenset[str]]] = {
-    StoredResource.Kind.FILE: frozenset({"bytes", "url", "status", "object"}),
+    StoredResource.Kind.FILE: frozenset({"url", "status", "object"}),
     NUMBER_KIND: frozenset({"status"}),
 }
 

@@ -33,6 +33,8 @@ from voiceplatform.base.rest import (
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 _MAX_BODY_BYTES: Final = MAX_FILE_BYTES + 64 * 1024  # the form around the file
 _KIND: Final = StoredResource.Kind.FILE
+# What the upload said of its bytes stays true as long as they are the same.
+_OF_THE_BYTES: Final = frozenset({"bytes", "mimetype", "originalName"})
 _FORM: Final = {
     "type": "object",
     "required": ["file"],
@@ -76,6 +78,7 @@ class FileList(ApiView):
             "name": name,
             "originalName": name,
             "mimetype": (upload.content_type or "application/octet-stream")[:100],
+            "bytes": upload.size,
             **about,
         }
         file = resource_services.resource_store(
@@ -118,6 +121,7 @@ class FileDetail(ApiView):
         """Replace the top-level fields that were sent."""
         file, patch = self._file(object_id), self.body()
         check_shape(FileShape, patch)
+        patch = {name: value for name, value in patch.items() if name not in _OF_THE_BYTES}
         file = resource_services.resource_patch(resource=file, patch=patch, actor=self.key)
         return Response(file_json(file))
 
