@@ -175,44 +175,73 @@ def _passage(old: str, new: str) -> Iterator[Span]:
         yield Span("removed", old)
         yield Span("added", new)
         return
-    for tag, i, i_end, j, j_end in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+    # What both begin and end with stays where a reader expects it, whatever else might match.
+    head = _shared(a, b)
+    tail = _shared(a[head:][::-1], b[head:][::-1])
+    yield Span("same", "".join(a[:head]))
+    a_rest, b_rest = a[head : len(a) - tail], b[head : len(b) - tail]
+    for tag, i, i_end, j, j_end in SequenceMatcher(
+        None, a_rest, b_rest, autojunk=False
+    ).get_opcodes():
         if tag == "equal":
-            yield Span("same", "".join(a[i:i_end]))
+            yield Span("same", "".join(a_rest[i:i_end]))
         else:
-            yield Span("removed", "".join(a[i:i_end]))
-            yield Span("added", "".join(b[j:j_end]))
+            yield Span("removed", "".join(a_rest[i:i_end]))
+            yield Span("added", "".join(b_rest[j:j_end]))
+    yield Span("same", "".join(a[len(a) - tail :]))
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many words two texts begin with alike."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:
-    """Merge neighbours, and let a lone blank between two changes belong to both of them.
+    """Merge neighbours, and let a word or two between two longer changes belong to both.
 
     Else a rewritten sentence would be cut into confetti, one word at a time.
     """
-    runs: list[tuple[str, str, bool]] = []  # removed, added, whether it is the same
-    for index, span in enumerate(spans):
-        if not span.text:
-            continue
-        between = 0 < index < len(spans) - 1 and span.text == " "
-        if span.kind == "same" and not between:
-            runs.append((span.text, span.text, True))
-            continue
+    runs: list[list[str]] = []  # removed, added; equal where nothing changed
+    for span in spans:
         removed = span.text if span.kind != "added" else ""
         added = span.text if span.kind != "removed" else ""
-        if runs and not runs[-1][2]:
-            runs[-1] = (runs[-1][0] + removed, runs[-1][1] + added, False)
+        if span.text and runs and _is_same(runs[-1]) == (span.kind == "same"):
+            runs[-1] = [runs[-1][0] + removed, runs[-1][1] + added]
+        elif span.text:
+            runs.append([removed, added])
+    merged: list[list[str]] = []
+    for index, run in enumerate(runs):
+        follows_change = bool(merged) and not _is_same(merged[-1])
+        is_island = _is_same(run) and follows_change and index + 1 < len(runs)
+        belongs = is_island and _is_short(run[0], merged[-1], runs[index + 1])
+        if follows_change and (belongs or not _is_same(run)):
+            merged[-1] = [merged[-1][0] + run[0], merged[-1][1] + run[1]]
         else:
-            runs.append((removed, added, span.kind == "same"))
-    joined: list[Span] = []
-    for removed, added, is_same in runs:
-        if is_same or removed == added:
-            if joined and joined[-1].kind == "same":
-                joined[-1] = Span("same", joined[-1].text + removed)
-            else:
-                joined.append(Span("same", removed))
-        else:
-            joined += [Span("removed", removed)] if removed else []
-            joined += [Span("added", added)] if added else []
-    return joined
+            merged.append(run)
+    return [span for run in merged for span in _spans(run)]
+
+
+def _is_same(run: Sequence[str]) -> bool:
+    return run[0] == run[1]
+
+
+def _is_short(island: str, before: Sequence[str], after: Sequence[str]) -> bool:
+    """Tell whether the changes on both sides have at least twice the words between them."""
+    least = min(max(len(text.split()) for text in run) for run in (before, after))
+    return "\n" not in island and 2 * len(island.split()) <= least
+
+
+def _spans(run: Sequence[str]) -> list[Span]:
+    removed, added = run
+    if _is_same(run):
+        return [Span("same", removed)]
+    both = (Span("removed", removed), Span("added", added))
+    return [span for span in both if span.text]
 
 
 def with_gaps(spans: Sequence[Span], context_lines: int = 2) -> list[Span]:

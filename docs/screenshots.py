@@ -34,6 +34,26 @@ def voice(page: Page, url: str, to: Path) -> None:
     page.screenshot(path=to)
 
 
+def revisions(page: Page, url: str, to: Path) -> None:
+    """Change an assistant, save it as a draft and photograph what the draft changes."""
+    page.set_viewport_size({"width": 1360, "height": 900})
+    page.goto(f"{url}/admin/assistants/assistant/")
+    page.click("a[href$='/change/'] >> nth=0")
+    prompt = page.input_value("[name=instructions]").replace(" short ", " short and friendly ", 1)
+    page.fill(
+        "[name=instructions]",
+        f"{prompt.rstrip()}\n- Whoever is in pain gets the next free time of today.\n",
+    )
+    greeting = page.input_value("[name=first_message]").removesuffix(" Who is speaking?")
+    page.fill("[name=first_message]", f"{greeting} Who is speaking?")
+    page.fill("[name=note]", "Ask for the name at once; pain goes first")
+    page.click("button[name=_draft]")
+    page.goto(f"{url}/admin/assistants/assistant/")
+    page.click("a[href$='/change/'] >> nth=0")
+    page.click("a[href*='/compare/'] >> nth=0")
+    page.screenshot(path=to)
+
+
 def main() -> None:
     """Photograph the page of one call, then those that need no id."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,6 +73,7 @@ def main() -> None:
         page.goto(f"{options.url}/admin/calls/call/{options.call}/change/")
         page.screenshot(path=options.to / "call.png")
         voice(page, options.url, options.to / "voice.png")
+        revisions(page, options.url, options.to / "revision-diff.png")
         browser.close()
 
 

@@ -19,6 +19,7 @@ from assistants.services import revision_document
 
 _SHOWN: Final = 20
 _CHOICES: Final = 200
+_SHORT: Final = 40  # characters of values that stand side by side
 _LONGEST: Final = 20_000  # characters of one value; a page is to be read
 _SOURCES: Final = {
     "import": "imported",
@@ -190,6 +191,7 @@ def _shown(change: Change, document: Mapping[str, Any]) -> dict[str, Any]:
         "words": with_gaps(change.words),
         "old": _text(change.old),
         "new": _text(change.new),
+        "is_short": max(len(_text(change.old)), len(_text(change.new))) <= _SHORT,
         "has_old": change.kind in ("changed", "removed"),
         "has_new": change.kind in ("changed", "added"),
     }

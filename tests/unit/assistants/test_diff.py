@@ -38,9 +38,9 @@ def test_a_prompt_is_compared_by_words() -> None:
         Span("same", "You are "),
         Span("removed", "polite"),
         Span("added", "brief"),
-        Span("same", " and you book "),
-        Span("added", "quiet "),
-        Span("same", "tables."),
+        Span("same", " and you book"),
+        Span("added", " quiet"),
+        Span("same", " tables."),
     )
 
 
@@ -48,6 +48,19 @@ def test_neighbouring_changed_words_are_one_stretch() -> None:
     spans = word_spans("we open at nine today\n", "we close by five today\n")
     assert [span.text for span in spans if span.kind == "removed"] == ["open at nine"]
     assert [span.text for span in spans if span.kind == "added"] == ["close by five"]
+
+
+def test_a_rewritten_sentence_is_not_cut_into_confetti() -> None:
+    spans = word_spans(
+        "Open from nine to five, closed over lunch from noon to one.",
+        "Open from eight to six, and Saturday from nine to noon.",
+    )
+    assert [span.text for span in spans] == [
+        "Open from ",
+        "nine to five, closed over lunch from noon to one",
+        "eight to six, and Saturday from nine to noon",
+        ".",
+    ]
 
 
 def test_unchanged_lines_far_from_a_change_are_left_out() -> None:
