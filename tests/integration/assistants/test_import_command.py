@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from assistants.models import Assistant, AssistantRevision, Finding, ImportRun
+from assistants.models import Assistant, AssistantRevision, Finding, ImportRun, Squad
 from assistants.selectors import revision_tools
 from assistants.services import assistant_delete, revision_document
 from calls.standins.scenario import load_scenario
@@ -260,6 +262,80 @@ def test_hidden_files_and_links_are_left_out(
     (folder / ".git" / "x.json").write_text("{")
     (folder / "loop").symlink_to(folder, target_is_directory=True)
     assert len(run(folder, capsys=capsys)["objects"]) == 2
+
+
+def test_a_checkout_of_vapi_s_config_as_code_keeps_vapi_s_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state file is hidden and beside the resources; it is found in the folder all the same."""
+    resources = tmp_path / "resources" / "dev"
+    for folder in ("assistants", "tools", "squads"):
+        (resources / folder).mkdir(parents=True)
+    (resources / "assistants" / "desk.md").write_text(
+        "---\nname: Desk\nmodel: {toolIds: [look-up]}\n---\nBe kind.\n"
+    )
+    (resources / "tools" / "look-up.yml").write_text("type: function\nfunction: {name: look_up}\n")
+    (resources / "squads" / "all.yml").write_text("name: All\nmembers: [{assistantId: desk}]\n")
+    state = {
+        "assistants": {"desk": {"uuid": ASSISTANT_ID, "latestVersion": "v3"}},
+        "tools": {"look-up": TOOL_ID},
+        "squads": {},
+    }
+    write(tmp_path, ".vapi-state.dev.json", state)
+    report = run(tmp_path, capsys=capsys)
+    assert outcomes(report) == ["ignored", "created", "created", "created"]
+    revision = Assistant.objects.get(pk=ASSISTANT_ID).current_revision
+    assert revision is not None
+    assert [str(each.pk) for each in revision_tools(revision)] == [TOOL_ID]
+    assert Squad.objects.get().document["members"] == [{"assistantId": ASSISTANT_ID}]
+    assert outcomes(run(tmp_path, capsys=capsys)) == ["ignored", *["unchanged"] * 3]
+
+
+def test_a_squad_finds_its_members_among_the_stored_ones_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folder, capsys=capsys)
+    write(tmp_path, "squad.json", {"name": "S", "members": [{"assistantId": "Front desk"}]})
+    run(tmp_path / "squad.json", capsys=capsys)
+    assert Squad.objects.get().document["members"] == [{"assistantId": ASSISTANT_ID}]
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen, pipe = Terminal(), io.StringIO()
+    call_command("import_vapi", str(folder), json=True, stderr=screen)
+    call_command("import_vapi", str(folder), json=True, stderr=pipe)
+    assert "] 2/2 " in screen.getvalue()
+    assert screen.getvalue().endswith("\r")
+    assert pipe.getvalue() == ""
+    for line in capsys.readouterr().out.splitlines():
+        json.loads(line)
+
+
+def test_an_interrupt_keeps_what_was_stored_and_says_how_to_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting(Terminal):
+        def write(self, text: str) -> int:
+            if not self.getvalue():
+                signal.raise_signal(signal.SIGINT)
+            return super().write(text)
+
+    with pytest.raises(CommandError, match="run it again to go on") as caught:
+        call_command("import_vapi", str(folder), json=True, stderr=Interrupting())
+    assert caught.value.returncode == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["cancelled"] is True
+    assert [(each["kind"], each["outcome"]) for each in report["objects"]] == [("tool", "created")]
+    assert outcomes(run(folder, capsys=capsys)) == ["created", "unchanged"]
 
 
 def test_the_text_names_outcome_path_state_and_consequence(
