@@ -33,6 +33,14 @@ def _item(title: str, icon: str, app_label: str, model: str) -> dict[str, Any]:
     }
 
 
+def _is_below(prefix: str, *, but: str) -> Callable[[HttpRequest], bool]:
+    def check(request: HttpRequest) -> bool:
+        path = request.path
+        return path.startswith(prefix) and not path.startswith(prefix + but)
+
+    return check
+
+
 def _group(title: str, *items: dict[str, Any]) -> dict[str, Any]:
     return {"title": title, "separator": True, "collapsible": False, "items": list(items)}
 
@@ -98,7 +106,8 @@ UNFOLD: dict[str, Any] = {
                 _item("Squads", "groups", "assistants", "squad"),
                 _item("Revisions", "history", "assistants", "assistantrevision"),
                 _item("Voices", "record_voice_over", "assistants", "voicechoice"),
-                _item("Imports", "upload_file", "assistants", "importrun"),
+                _item("Imports", "upload_file", "assistants", "importrun")
+                | {"active": _is_below("/admin/assistants/importrun/", but="missing-secrets/")},
                 {
                     "title": "Missing secrets",
                     "icon": "lock_open",

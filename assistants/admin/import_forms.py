@@ -10,15 +10,10 @@ from typing import Any, Final
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from unfold.widgets import (
-    INPUT_CLASSES,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextInputWidget,
-)
+from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from assistants.import_results import ImportFile
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.secret_form import SecretEntry, SecretFormField
 from voiceplatform.base.selectors import organisations_visible_to
 
 MOST_BYTES: Final = 20 * 1024 * 1024
@@ -95,9 +90,17 @@ class UploadForm(_ForOrganisation):
 class AccountForm(_ForOrganisation):
     """Which Vapi account to read; the key is in no answer and is not kept."""
 
-    api_key = SecretFormField(
+    api_key = forms.CharField(
         required=False,
         max_length=500,
+        strip=True,
+        widget=forms.PasswordInput(
+            attrs={
+                "class": " ".join(INPUT_CLASSES),
+                "autocomplete": "new-password",
+                "spellcheck": "false",
+            }
+        ),
         label="Private API key",
         help_text="From Vapi's dashboard under API keys. Sealed while the account is read, then "
         "gone.",
@@ -129,8 +132,7 @@ class AccountForm(_ForOrganisation):
             ValidationError: there is no key, or ours would go to an address that is not ours.
         """
         cleaned = super().clean() or self.cleaned_data
-        entry = cleaned.get("api_key")
-        key = entry.text.strip() if isinstance(entry, SecretEntry) else ""
+        key = str(cleaned.get("api_key", ""))
         if not key and self._may_use_ours():
             if cleaned.get("base_url", "").rstrip("/") != settings.VAPI_BASE_URL:
                 raise ValidationError("Enter the key that belongs to this address.")

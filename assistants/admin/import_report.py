@@ -43,9 +43,9 @@ _STATE_WORDS: Final = {value: str(label) for value, label in Finding.State.choic
 _OUTCOME_WORDS: Final = {
     "created": ("new", "created"),
     "updated": ("will change", "changed"),
-    "unchanged": ("stays as it is", "unchanged"),
+    "unchanged": ("already the same", "unchanged"),
     "refused": ("cannot be imported", "refused"),
-    "ignored": ("is left out", "left out"),
+    "ignored": ("left out", "left out"),
 }
 _CHANGING: Final = ("created", "updated")
 _PAGES: Final = {
@@ -258,6 +258,7 @@ def _section(section: Section) -> dict[str, Any]:
         "colour": STATE_COLOURS.get(section.state, "muted"),
         "is_open": section.needs_a_look,
         "finding_count": section.finding_count,
+        "field_count": len(section.rows),
         "rows": [
             {
                 "label": row.label,

@@ -82,7 +82,7 @@ class JobAdmin(ReadOnlyAdmin):
         job = self.get_object(request, object_id)
         extra = dict(extra_context or {})
         if job is not None:
-            extra |= {"title": job.kind, "job_page": self._page(request, job)}
+            extra |= {"title": _title(job), "job_page": self._page(request, job)}
         response: HttpResponse = super().change_view(request, object_id, form_url, extra)
         return response
 
@@ -131,6 +131,7 @@ class JobAdmin(ReadOnlyAdmin):
     def _page(self, request: HttpRequest, job: Job) -> dict[str, Any]:
         return {
             "job": job,
+            "title": _title(job),
             "parameters": _block(jobs.public_parameters(job)),
             "result": _block(job.result),
             "can_cancel": not job.finished_at
@@ -152,6 +153,10 @@ class JobAdmin(ReadOnlyAdmin):
             return ""
         may_look = registered is not None and registered.has_view_permission(request)
         return url if may_look else ""
+
+
+def _title(job: Job) -> str:
+    return job.kind.replace("-", " ").capitalize()
 
 
 def _is_stopping(job: Job) -> bool:

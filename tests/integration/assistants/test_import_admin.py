@@ -89,7 +89,7 @@ def test_a_confirmation_imports_once_and_drops_the_files(staff_client: Client) -
     assert (done.state, done.source) == ("done", "upload")
     assert "uploads" not in (done.files or {})
     assert staff_client.post(confirm_url(preview)).status_code == 404
-    assert "stays as it is" in upload(staff_client, DOCUMENT, TOOL).content.decode()
+    assert "already the same" in upload(staff_client, DOCUMENT, TOOL).content.decode()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[1, 2]", b"\x00" * 50])
