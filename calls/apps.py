@@ -12,8 +12,10 @@ class CallsConfig(AppConfig):
     verbose_name = "Calls"
 
     def ready(self) -> None:
-        """Register who stores the numbers of an import."""
-        from assistants.ports import register_number_importer
+        """Register who stores the numbers of an import and reads those of an export."""
+        from assistants.ports import register_number_exporter, register_number_importer
+        from calls.services.number_export import number_export
         from calls.services.number_import import number_import
 
         register_number_importer(number_import)
+        register_number_exporter(number_export)

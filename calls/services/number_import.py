@@ -13,10 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from assistants.models import Assistant
+from assistants.resource_services import computed_fields
+from assistants.selectors import NUMBER_KIND
 from calls.models import PhoneNumber, TwilioAccount
-from calls.services.number_documents import NumberRefused, companion_store
+from calls.selectors.numbers import number_by_id
+from calls.services.number_documents import NumberRefused, companion_store, number_document
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
+from voiceplatform.base.redaction import keep_secrets
 from voiceplatform.base.services import audit_write
 
 
@@ -42,6 +46,8 @@ def number_import(
     owner = row or PhoneNumber.objects.filter(pk=number_id).first()
     if owner is not None and (owner.organisation_id != organisation.pk or row is None):
         return "refused", "this number or its id is in use elsewhere. Fix: remove `id` or that one"
+    if row is not None and _is_current(row, document):
+        return "unchanged", ""
     wanted = _assistant_id(document)
     columns = {
         "name": _text(document, "name")[:100],
@@ -83,6 +89,18 @@ def number_import(
         row.save(update_fields=[*changed, "updated_at"])
         _audit(row, actor, "update")
     return "updated", ""
+
+
+def _is_current(row: PhoneNumber, document: Mapping[str, Any]) -> bool:
+    """Tell whether ``document`` is what an export of the number says, secrets apart."""
+    stored = number_by_id(row.organisation, row.pk)
+    if stored is None:
+        return False
+    shown = number_document(stored)
+    computed = computed_fields(NUMBER_KIND)
+    said = {name: value for name, value in document.items() if name not in computed}
+    is_same: bool = keep_secrets(said, shown) == shown
+    return is_same
 
 
 def _account(

@@ -18,6 +18,9 @@ from assistants.resource_services import resource_store
 from assistants.secret_references import secrets_line, with_references
 from assistants.selectors import revision_tools
 from assistants.squad_services import squad_store
+from calls.models import PhoneNumber
+from calls.selectors.numbers import number_by_id
+from calls.services.number_documents import number_create, number_document
 from tests import factories
 from tests.unit.house.source_tree import ROOT
 from tools.models import Tool
@@ -125,6 +128,10 @@ def documents() -> dict[str, Any]:
         if model is Tool:
             rows = rows.filter(is_inline=False)
         found |= {str(row.pk): row.document for row in rows}
+    for number in PhoneNumber.objects.all():
+        stored = number_by_id(number.organisation, number.pk)
+        assert stored is not None
+        found[str(number.pk)] = number_document(stored)
     return found
 
 
@@ -132,8 +139,8 @@ def secrets_of(folder: Path) -> str:
     """Return a filled ``secrets.env``, as an operator would write it from a vault."""
     lines: list[str] = []
     for path in sorted(folder.glob("*/*.json")):
-        kind = path.parent.name.removesuffix("s").upper()
         document = documents()[json.loads(path.read_text())["id"]]
+        kind = path.parent.name.removesuffix("s")
         prefix = f"{kind}_{path.stem}".upper().replace("-", "_")
         values = with_references(document, prefix)[1]
         lines += [f"{secrets_line(name, value)}\n" for name, value in values.items()]
@@ -335,6 +342,44 @@ def test_all_fixtures_go_out_and_come_back_unchanged(
     (tmp_path / "secrets.env").write_text(filled)
     assert outcomes(imported(tmp_path, capsys)) == {"created"}
     assert documents() == before
+    (tmp_path / "secrets.env").unlink()
+    run("export_assistants", tmp_path, capsys=capsys)
+    assert bytes_of(tmp_path) == files
+
+
+def test_numbers_go_out_and_come_back_unchanged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assistant = desk()
+    by_hand = factories.make_number(assistant=assistant, name="Front desk", route="vapi")
+    account = by_hand.twilio_account
+    document = {
+        "provider": "twilio",
+        "number": "+15550100009",
+        "twilioAccountSid": account.account_sid,
+        "twilioAuthToken": f"{HUSH}-number",
+        "assistantId": str(assistant.pk),
+        "hooks": [{"on": "call.ringing", "do": []}],
+    }
+    imported_one = number_create(organisation=assistant.organisation, document=document, actor=None)
+    run("export_assistants", tmp_path, capsys=capsys)
+    files = bytes_of(tmp_path)
+    names = sorted(path for path in files if path.startswith("phone-numbers/"))
+    assert names == [
+        f"phone-numbers/15550100009-{str(imported_one.pk)[:8]}.json",
+        f"phone-numbers/front-desk-{str(by_hand.pk)[:8]}.json",
+    ]
+    assert HUSH.encode() not in b"".join(files.values())
+    assert outcomes(imported(tmp_path, capsys)) == {"unchanged"}
+    filled = secrets_of(tmp_path)
+
+    PhoneNumber.objects.all().delete()
+    wipe()
+    (tmp_path / "secrets.env").write_text(filled)
+    report = imported(tmp_path, capsys)
+    assert outcomes(report) == {"created"}
+    back = number_by_id(assistant.organisation, imported_one.pk)
+    assert back is not None and number_document(back) == document
     (tmp_path / "secrets.env").unlink()
     run("export_assistants", tmp_path, capsys=capsys)
     assert bytes_of(tmp_path) == files
