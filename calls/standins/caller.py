@@ -66,11 +66,18 @@ class Caller:
         self._heard_before = 0
         self._played_before_ms = 0
         self._busy = False
+        self._last_said: tuple[CallerStep, int] | None = None  # and what had been heard before it
         self.stuck: CallerStep | None = None  # the step whose condition never came
 
     @property
     def remaining(self) -> list[CallerStep]:
         """Return the steps not handed out yet."""
+        return list(self._steps)
+
+    def left_after_loss(self, utterances: Sequence[str]) -> list[CallerStep]:
+        """Return what is left when the line was lost: what got no answer is said again."""
+        if self._last_said is not None and self._last_said[1] == len(utterances):
+            return [self._last_said[0], *self._steps]
         return list(self._steps)
 
     @property
@@ -85,6 +92,8 @@ class Caller:
         step = self._steps[0]
         if self._holds(step, ear):
             self._busy = True
+            if step.action == "say":
+                self._last_said = (step, len(ear.utterances))
             return self._steps.pop(0)
         if ear.now_ms - self._since_ms >= step.timeout_ms:
             self.stuck = step

@@ -191,8 +191,10 @@ class TwilioMediaPeer:
 
     @property
     def remaining_steps(self) -> list[CallerStep]:
-        """Return the steps not yet begun, for a later stream of the same call."""
-        return self._caller.remaining if self._caller is not None else list(self.caller_script)
+        """Return the steps left for a later stream of the same call, unanswered ones again."""
+        if self._caller is None:
+            return list(self.caller_script)
+        return self._caller.left_after_loss(self.heard_texts)
 
     @property
     def script_finished(self) -> bool:

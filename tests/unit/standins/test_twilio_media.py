@@ -264,6 +264,30 @@ def test_server_close_ends_the_stream_without_stop() -> None:
     assert events(line.collect()) == ["connected", "start", "media"]
 
 
+def test_what_got_no_answer_is_said_again_on_the_next_stream() -> None:
+    steps = [say("One?", wait="ms", wait_ms=0), say("Two?"), hang_up()]
+    line = Line(*steps)
+    line.run(60)
+    assert [step.text for step in line.peer.remaining_steps] == ["One?", "Two?", ""]
+    line.run(2_000)
+    line.play(encode("First."))
+    line.run(3_000)
+    assert line.peer.heard_texts == ["First."]
+    # The answer has come and the caller went on; the second question is now the one in the air.
+    assert line.peer.said == ["One?", "Two?"]
+    line.peer.peer_closed(line.now_ms)
+    assert [step.text for step in line.peer.remaining_steps] == ["Two?", ""]
+
+
+def test_what_was_answered_is_not_said_again() -> None:
+    line = Line(say("One?", wait="ms", wait_ms=0), say("Two?", wait="ms", wait_ms=60_000))
+    line.run(2_000)
+    line.play(encode("First."))
+    line.run(3_000)
+    line.peer.peer_closed(line.now_ms)
+    assert [step.text for step in line.peer.remaining_steps] == ["Two?"]
+
+
 def test_maximum_length_ends_the_call() -> None:
     line = Line(max_call_ms=1000)
     assert events(line.run(5000))[-1] == "stop"
