@@ -118,7 +118,7 @@ def _query(asked: Mapping[str, Any]) -> Query:
         raise exceptions.ValidationError("timeRange.start must not be after timeRange.end")
     try:
         zone = zoneinfo.ZoneInfo(span.get("timezone") or "UTC")
-    except (ValueError, OSError):
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
         raise exceptions.ValidationError("timeRange.timezone must be an IANA zone") from None
     operations = [
         Operation(

@@ -17,6 +17,8 @@ MASK = "***"
 _SECRET_ENDINGS = (
     *("secret", "token", "password", "passphrase", "authorization", "cookie"),
     *("apikey", "accesskey", "privatekey", "secretkey", "signingkey", "accountkey", "gcpkey"),
+    *("subscriptionkey", "openaikey", "connectionstring"),  # Azure's credentials at Vapi
+    "webhookurl",  # who knows the address may post there (Slack)
 )
 _SEPARATORS = str.maketrans("", "", "-_. ")
 _SECRET_HEADER = re.compile(r"(?i)auth|key|secret|token|cookie|password|signature")

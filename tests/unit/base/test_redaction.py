@@ -32,6 +32,7 @@ JSON = st.recursive(
     [
         *("secret", "serverUrlSecret", "apiKey", "twilioAuthToken", "twilioApiKey", "token"),
         *("twilioApiSecret", "password", "client_secret", "Authorization", "access-token"),
+        *("ocpApimSubscriptionKey", "openAIKey", "slackWebhookUrl", "connectionString"),
     ],
 )
 def test_secret_names(name: str) -> None:
