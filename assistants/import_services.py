@@ -26,6 +26,7 @@ from assistants.import_results import (
     ObjectResult,
 )
 from assistants.import_runs import BATCH, run_delete, run_leaves, run_store, run_uploads
+from assistants.import_secrets import with_secrets
 from assistants.import_store import FOREIGN, ImportContext, store_draft
 from assistants.importing import (
     Draft,
@@ -35,7 +36,6 @@ from assistants.importing import (
     refused,
     with_assistants_by_name,
     with_links,
-    with_secrets,
 )
 from assistants.kinds import RESOURCE_KINDS
 from assistants.models import Assistant, ImportRun, Squad, StoredResource

@@ -29,7 +29,8 @@ from assistants.import_results import (
     ObjectResult,
     result_of,
 )
-from assistants.importing import Draft, linked_tool_ids, without_stored_secrets
+from assistants.import_secrets import without_stored_secrets
+from assistants.importing import Draft, linked_tool_ids
 from assistants.kinds import RESOURCE_KINDS
 from assistants.models import Assistant, AssistantRevision, Squad, StoredResource
 from assistants.resource_services import resource_is_current, resource_store

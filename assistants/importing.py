@@ -18,7 +18,6 @@ from assistants.findings import (
     INVALID,
     LOSSY,
     MAPPED,
-    SECRET_MISSING,
     Finding,
     Notes,
     short,
@@ -36,7 +35,6 @@ from assistants.references import (
     resolved,
     words_pointed_at,
 )
-from assistants.secret_references import missing_findings, still_missing, with_values
 from assistants.squad_account import account_squad
 from assistants.tool_account import account_tool
 from assistants.wire import vapi_config
@@ -208,42 +206,6 @@ def linked_tool_ids(draft: Draft, known_ids: Collection[str]) -> list[str]:
     """Return the saved tools that storing the draft links, in order, each once."""
     ids = (canonical_id(each) for each in vapi_config.read_assistant(draft.document).tool_ids)
     return list(dict.fromkeys(each for each in ids if each in known_ids))
-
-
-def with_secrets(drafts: Iterable[Draft], secrets: Mapping[str, str]) -> tuple[Draft, ...]:
-    """Resolve the secrets that our own exports refer to (``${SECRET:NAME}``)."""
-    found: list[Draft] = []
-    for draft in drafts:
-        document, unresolved = with_values(draft.document, secrets)
-        findings = draft.findings + missing_findings(unresolved)
-        found.append(replace(draft, document=document, findings=findings))
-    return tuple(found)
-
-
-def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
-    """Drop findings on secrets that are missing in the file but stored already.
-
-    Args:
-        merged: the document as it will be stored, with the secrets that stay.
-    """
-    notes = Notes()
-    if draft.kind == "assistant":
-        account_assistant(merged, notes)
-    elif draft.kind == "squad":
-        account_squad(merged, notes)
-    else:
-        account_tool(merged, notes, "$", assistant_has_server=None)
-    missing = {finding.path for finding in notes.findings if finding.state == SECRET_MISSING}
-    return replace(
-        draft,
-        findings=tuple(
-            finding
-            for finding in draft.findings
-            if finding.state != SECRET_MISSING
-            or finding.path in missing
-            or still_missing(finding, merged)
-        ),
-    )
 
 
 def _draft(
