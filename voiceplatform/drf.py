@@ -144,7 +144,7 @@ def unknown_route(request: HttpRequest) -> JsonResponse:
 
     Only the holder of a live key is counted, within the key's own rate: one UPDATE a request.
     """
-    key = _key_of(get_authorization_header(request))
+    key = _key_of(request.META.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace"))
     if key is not None:
         wait_seconds = rate_limit.take(str(key.pk))
         if wait_seconds:

@@ -7,7 +7,7 @@ whoever uploaded it must not be able to run anything in somebody's browser.
 from __future__ import annotations
 
 import io
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
@@ -52,7 +52,7 @@ class FileList(ApiView):
     """``GET`` and ``POST /file``."""
 
     described = _DESCRIBED
-    parser_classes: ClassVar[Any] = (MultiPartParser,)
+    parser_classes = (MultiPartParser,)
 
     def get(self, request: Request) -> Response:
         """List files, newest first; ``purpose`` narrows."""
@@ -90,7 +90,7 @@ class FileList(ApiView):
         )
         return Response(file_json(file), status=201)
 
-    def _form(self, request: Request) -> tuple[UploadedFile, dict[str, Any]]:
+    def _form(self, request: Request) -> tuple[UploadedFile[bytes], dict[str, Any]]:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
             raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")

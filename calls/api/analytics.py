@@ -72,7 +72,9 @@ class QueryShape(Shape):
 class AnalyticsShape(Shape):
     """The body."""
 
-    queries = QueryShape(many=True, required=True, allow_empty=False, max_length=_MAX_QUERIES)
+    queries: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=QueryShape(), required=True, allow_empty=False, max_length=_MAX_QUERIES
+    )
 
 
 class Analytics(ApiView):

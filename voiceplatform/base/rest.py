@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 from rest_framework import exceptions, serializers, status
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -242,7 +242,7 @@ class ApiView(APIView):
 
     permission_classes = (HasScope,)
     throttle_classes = (KeyRate,)
-    parser_classes = (BoundedJSONParser,)
+    parser_classes: Sequence[type[BaseParser]] = (BoundedJSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = JsonWhateverAccepted
     described: ClassVar[Described | None] = None
