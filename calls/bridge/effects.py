@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["user", "assistant", "system"]
-NextStep = Literal["hangup", "resume", "dial"]
+NextStep = Literal["hangup", "resume", "dial", "apologise"]
 ToolState = Literal["running", "ok", "error", "timeout", "refused"]
 
 

@@ -356,6 +356,9 @@ class CallBridge(ModelSocket):
             return False
         if ending.dial_to:
             self._close_stream("dial", now_ms, cause=ending.cause, dial_to=ending.dial_to)
+        elif self._failed and self.plan.apology is None:
+            # No clip of ours to apologise with: the action URL lets Twilio say it.
+            self._close_stream("apologise", now_ms, cause=ending.cause)
         else:
             self._hang_up(ending.cause, now_ms)
         return True

@@ -40,8 +40,8 @@ def next_step(*, stored: str, ended: bool, stream_count: int) -> Step:
     """Decide the next step of a call.
 
     Args:
-        stored: the kind in ``Call.next_step``; anything but "hangup" and "dial" means that the
-            call was live.
+        stored: the kind in ``Call.next_step``; anything but "hangup", "dial" and "apologise" means
+            that the call was live.
         ended: the call has been finished.
         stream_count: streams handed out so far, those that never connected included.
     """
@@ -49,4 +49,6 @@ def next_step(*, stored: str, ended: bool, stream_count: int) -> Step:
         return "hangup"
     if stored == "dial":
         return "dial"
+    if stored == "apologise":
+        return "apologise"
     return "apologise" if stream_count >= MAX_STREAMS else "resume"

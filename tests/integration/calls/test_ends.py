@@ -200,6 +200,16 @@ def test_a_lost_stream_resumes_up_to_the_ceiling_and_then_apologises(
     assert _next(call) == "hangup"
 
 
+def test_a_model_that_is_lost_for_good_lets_twilio_apologise_once(transactional_db: None) -> None:
+    reason = EndCause.MODEL_QUOTA.ended_reason
+    call = factories.make_call(stream_count=1, next_step={"kind": "apologise"})
+    _end_stream(call, reason, call_over=False)
+    assert _next(call) == "apologise"
+    call.refresh_from_db()
+    assert (call.status, call.ended_reason) == ("ended", reason)
+    assert _next(call) == "hangup"
+
+
 def test_after_the_last_try_the_streams_own_reason_is_kept_in_either_order(
     transactional_db: None,
 ) -> None:

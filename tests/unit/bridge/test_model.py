@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.effects import CloseStream, HangUp
+from calls.bridge.effects import CloseStream, HangUp, StreamEnded
 from calls.bridge.model import configuration
 from calls.bridge.plan import Greeting
 from calls.bridge.reasons import EndCause
@@ -182,16 +182,20 @@ def test_o1_o19_the_error_before_the_close_names_the_cause() -> None:
     line = Line(quiet_plan(apology=None)).streaming()
     line.bridge.realtime_opened(0)
     line.error("invalid_api_key")
-    assert line.effects(HangUp) == [HangUp(EndCause.MODEL_KEY.ended_reason)]
+    # Without a clip of ours the action URL lets Twilio apologise: no caller is hung up on silently.
+    assert line.effects(HangUp, CloseStream) == [CloseStream("apologise")]
     line.bridge.realtime_closed(3000, 5)
     assert line.effects(HangUp, CloseStream) == []
+    line.bridge.twilio_closed(10)
+    (ended,) = line.effects(StreamEnded)
+    assert (ended.ended_reason, ended.call_over) == (EndCause.MODEL_KEY.ended_reason, False)
 
 
 def test_o4_o5_a_refused_configuration_is_fatal() -> None:
     for event_id in ("cfg-1", None):
         line = Line(quiet_plan(apology=None)).streaming().dialled()
         line.error("unknown_parameter", event_id)
-        assert line.effects(HangUp) == [HangUp(EndCause.CONFIG_REJECTED.ended_reason)]
+        assert line.effects(HangUp, CloseStream) == [CloseStream("apologise")]
 
 
 def test_the_servers_own_trouble_while_configuring_is_not_a_refusal() -> None:

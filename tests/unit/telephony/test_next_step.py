@@ -20,6 +20,8 @@ pytestmark = pytest.mark.unit
         ("resume", False, MAX_STREAMS + 5, "apologise"),
         ("", False, 1, "resume"),
         ("something new", False, 1, "resume"),
+        ("apologise", False, 1, "apologise"),
+        ("apologise", True, 1, "hangup"),
         ("hangup", False, 1, "hangup"),
         ("hangup", False, MAX_STREAMS, "hangup"),
         ("resume", True, 1, "hangup"),
