@@ -233,8 +233,15 @@ def _account_destination(
             "An emergency number. Calls are never transferred there; the assistant has to tell "
             "callers to dial it themselves.",
         )
+    elif variables(number) and is_used:
+        notes.add(
+            at,
+            LOSSY,
+            "A template, filled in for each call; if that gives no number that may be dialled, "
+            "the assistant is told so and offers another way.",
+        )
     elif variables(number) or has_placeholder(number):
-        notes.add(at, UNSUPPORTED, "A template; it is not filled in. Fix: write the number.")
+        notes.add(at, UNSUPPORTED, "A placeholder; nobody fills it in. Fix: write the number.")
     elif not _E164.fullmatch(number):
         notes.add(at, INVALID, "Not in the form +15550100001, so Twilio cannot dial it.")
     elif is_used:
@@ -255,13 +262,9 @@ def _account_destination(
         )
     message = entry.get("message")
     if isinstance(message, str) and message:
-        filled = not variables(message)
-        words = "Spoken before the transfer."
-        notes.add(
-            step(path, "message"),
-            MAPPED if filled else AUDIBLE,
-            words if filled else f"{words} Its variables are not filled in yet.",
-        )
+        words = "Spoken before the transfer"
+        filled = f"{words}, its variables filled in." if variables(message) else f"{words}."
+        notes.add(step(path, "message"), MAPPED, filled)
     elif message:
         notes.add(step(path, "message"), UNSUPPORTED, "Only a plain sentence is spoken; this not.")
     for key in ("extension", "callerId"):

@@ -231,7 +231,17 @@ def test_tools_in_every_old_place_become_tools() -> None:
         (
             {"type": "transferCall", "destinations": [{"message": "A {{b}}", "number": "1"}]},
             "$.destinations[0].message",
-            "caller-audible",
+            "mapped",
+        ),
+        (
+            {"type": "transferCall", "destinations": [{"number": "{{desk}}"}]},
+            "$.destinations[0].number",
+            "mapped-lossy",
+        ),
+        (
+            {"type": "transferCall", "destinations": [{"number": "${DESK}"}]},
+            "$.destinations[0].number",
+            "unsupported",
         ),
         (
             {"type": "function", "parameters": [{"key": "a", "value": "{{b}}"}]},
