@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from calls.bridge.reasons import EndCause
 from calls.media import live
 from calls.media.database import in_database
 from calls.models import Call, CallInputChunk, CallPolicy
@@ -18,6 +19,7 @@ from calls.services.journal import batch_store, record_text
 from calls.services.replay import call_replay
 from calls.standins.scenario import load_scenario, parse_scenario
 from calls.standins.tones import encode
+from calls.telephony.views import LINE_LOST
 from tests import factories
 from tests.integration.calls.rig import Rig, running_rig
 
@@ -148,6 +150,22 @@ async def test_the_policy_line_is_never_said_twice_over_streams(rig: Rig) -> Non
     assert call.stream_count == 2
     assert call.ended_reason == "customer-ended-call"
     assert [turn for turn in await rig.spoken(call) if turn[1] != LINE][0] == HELLO[0]
+    await _assert_replays(call)
+
+
+async def test_o19_with_a_wrong_key_the_caller_hears_an_apology_and_not_a_dead_line(
+    rig: Rig,
+) -> None:
+    connection = rig.number.connection
+    assert connection is not None
+    connection.api_key = "sk-invalid"
+    await in_database(connection.save)
+    report = await rig.call()
+    spoken = [event["text"] for event in report.events if event["kind"] == "say"]
+    assert spoken == [LINE_LOST]
+    assert report.streams == 1
+    call = await rig.only_call()
+    assert (call.status, call.ended_reason) == ("ended", EndCause.MODEL_KEY.ended_reason)
     await _assert_replays(call)
 
 
