@@ -1,8 +1,8 @@
 """Liveness and readiness as ASGI answers; owns what "ready" means, changes nothing.
 
 ``/healthz``: this process runs its event loop. ``/readyz``: it may be sent new calls: the database
-answers, the keys open what is stored, Redis answers, and it is not draining. Both are answered
-before Django sees the request, so that load balancers may use any Host, and database work runs
+answers, the keys open what is stored, and it is not draining. Redis may die at any time (design.md
+2.5): no call needs it, so its state is told and decides nothing. Both are answered before Django sees the request, so that load balancers may use any Host, and database work runs
 on a thread of its own, so that a slow view or query cannot delay the answer or the loop.
 """
 
@@ -73,7 +73,7 @@ async def readiness() -> tuple[bool, dict[str, Any]]:
     """Return whether new calls may come, and the state of each part."""
     (database, keys), redis = await asyncio.gather(_database(), _redis())
     draining = live.is_draining()
-    ready = (database, keys, redis) == ("ok", "ok", "ok") and not draining
+    ready = (database, keys) == ("ok", "ok") and not draining
     return ready, {
         "ready": ready,
         "database": database,

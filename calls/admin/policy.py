@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import StackedInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from calls.models import Call, CallPolicy, PolicyWording
-from calls.services.policy_review import policy_review, policy_unreview
+from calls.services.policy_review import PolicyHasNoLine, policy_review, policy_unreview
 from voiceplatform.base.scoped_admin import (
     OrganisationScoped,
     ScopedAdmin,
@@ -180,10 +180,17 @@ class CallPolicyAdmin(ScopedAdmin):
     @admin.action(description="Mark as reviewed by counsel", permissions=["change"])
     def mark_reviewed(self, request: HttpRequest, queryset: QuerySet[CallPolicy]) -> None:
         """Record who says that counsel agreed, and when."""
+        marked = 0
         for policy in queryset.filter(reviewed_at__isnull=True):
-            policy_review(policy=policy, reviewer=request.user)
+            try:
+                policy_review(policy=policy, reviewer=request.user)
+            except PolicyHasNoLine as problem:
+                self.message_user(request, str(problem), messages.ERROR)
+                continue
+            marked += 1
             self.audit(request, "callpolicy.review", policy)
-        self.message_user(request, "Marked as reviewed in your name.")
+        if marked:
+            self.message_user(request, "Marked as reviewed in your name.")
 
 
 @admin.register(PolicyWording)

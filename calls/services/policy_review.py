@@ -9,8 +9,21 @@ from django.utils import timezone
 from calls.models import CallPolicy
 
 
+class PolicyHasNoLine(Exception):
+    """There is nothing to review: write what callers are told first."""
+
+
 def policy_review(*, policy: CallPolicy, reviewer: Any) -> None:
-    """Mark ``policy`` as reviewed by ``reviewer``, a user, now."""
+    """Mark ``policy`` as reviewed by ``reviewer``, a user, now.
+
+    Raises:
+        PolicyHasNoLine: it has no wording, so calls would begin without a disclosure.
+    """
+    if not policy.wordings.exists():
+        raise PolicyHasNoLine(
+            f"“{policy}” has no wording: callers would be told nothing. Fix: add the line that "
+            "is played before the assistant speaks, have it reviewed, then mark the policy."
+        )
     policy.reviewed_at = timezone.now()
     policy.reviewed_by = reviewer
     policy.save(update_fields=["reviewed_at", "reviewed_by", "updated_at"])

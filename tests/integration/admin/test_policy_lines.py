@@ -73,3 +73,16 @@ def test_a_line_that_callers_have_heard_is_not_rewritten(admin: Client) -> None:
         assert "kept as evidence" in answer.content.decode()
     wording.refresh_from_db()
     assert (wording.text, len(wording.audio_mulaw or b"")) == ("The old line.", 800)
+
+
+def test_a_policy_without_a_line_cannot_be_marked_as_reviewed(admin: Client) -> None:
+    empty = factories.make_policy(reviewed=False, name="Nothing to say")
+    ready = factories.make_policy(reviewed=False, wordings={"en": "You speak with an assistant."})
+    url = reverse("admin:calls_callpolicy_changelist")
+    chosen = {"action": "mark_reviewed", "_selected_action": [empty.pk, ready.pk]}
+    page = admin.post(url, chosen, follow=True).content.decode()
+    assert "“Nothing to say” has no wording: callers would be told nothing." in page
+    for policy in (empty, ready):
+        policy.refresh_from_db()
+    assert empty.reviewed_at is None
+    assert ready.reviewed_at is not None
