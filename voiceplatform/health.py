@@ -2,8 +2,9 @@
 
 ``/healthz``: this process runs its event loop. ``/readyz``: it may be sent new calls: the database
 answers, the keys open what is stored, and it is not draining. Redis may die at any time (design.md
-2.5): no call needs it, so its state is told and decides nothing. Both are answered before Django sees the request, so that load balancers may use any Host, and database work runs
-on a thread of its own, so that a slow view or query cannot delay the answer or the loop.
+2.5): no call needs it, so its state is told and decides nothing. Both are answered before Django
+sees the request, so that load balancers may use any Host, and database work runs on a thread of its
+own, so that a slow view or query cannot delay the answer or the loop.
 """
 
 from __future__ import annotations
