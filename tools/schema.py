@@ -14,10 +14,15 @@ from jsonschema.exceptions import SchemaError, UnknownType, ValidationError
 from jsonschema.validators import extend
 
 from tools.defaults import has_template
-from tools.pointers import MISSING, pointed
+from tools.pointers import MISSING, nesting, pointed, reach
 
 _MAX_PROBLEMS: Final = 5
 _MAX_PROBLEM_CHARACTERS: Final = 200
+# The library recurses, about six frames for each schema that a value meets. Out of stack, its part
+# in Rust does not raise RecursionError but panics, which nothing here could catch.
+_MAX_NESTING: Final = 100
+_MAX_STEPS: Final = 100
+_MAX_APPLIED: Final = 5_000
 
 
 def _nullable(keyword: str) -> Any:
@@ -57,7 +62,7 @@ def argument_problems(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -
     A schema that cannot be used finds nothing. References lead nowhere but into the schema itself.
     """
     try:
-        if not schema or not _is_self_contained(schema):
+        if not schema or not _is_self_contained(schema) or not _is_bounded(schema, arguments):
             return []
         _Validator.check_schema(schema)
         found = _Validator(schema).iter_errors(arguments)
@@ -68,6 +73,14 @@ def argument_problems(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -
         # Legal values that the library's keywords do not expect, e.g. multipleOf with a huge float.
         return []
     return [_sentence(error) for error in errors[:_MAX_PROBLEMS]]
+
+
+def _is_bounded(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+    """Tell whether checking ends soon and on little stack, whatever the schema refers to."""
+    if nesting(schema) > _MAX_NESTING:
+        return False
+    deep, many = reach(schema)
+    return deep * (1 + nesting(arguments)) <= _MAX_STEPS and many <= _MAX_APPLIED
 
 
 def _is_self_contained(schema: Mapping[str, Any]) -> bool:

@@ -73,12 +73,37 @@ def test_problems_are_few_and_short() -> None:
         {"$ref": "#anchor"},
         {"$id": "https://schemas.example.com/", "type": "string"},
         {"$ref": "#"},
+        {"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"anyOf": [{"$ref": "#"}]}}},
         {"properties": {"a": {"multipleOf": 0}}},
         {"properties": {"a": {"pattern": "(?<name>x)("}}},
     ],
 )
 def test_a_schema_that_cannot_be_used_finds_nothing(schema: dict[str, Any]) -> None:
     assert argument_problems(schema, {"a": 1, "b": "x"}) == []
+
+
+def nested(levels: int, inner: Any) -> Any:
+    for _ in range(levels):
+        inner = {"a": inner}
+    return inner
+
+
+@pytest.mark.parametrize("levels", [5, 30, 400])
+def test_deep_arguments_never_exhaust_the_stack(levels: int) -> None:
+    """Out of stack, the library's part in Rust panics instead of raising RecursionError."""
+    tree = {"properties": {"a": {"$ref": "#"}}, "type": ["object", "null"]}
+    assert argument_problems(tree, nested(levels, None)) == []
+    assert bool(argument_problems(tree, nested(levels, 5))) == (levels < 50)
+    deep = {"type": "object", "properties": nested(levels, {"type": "object", "properties": {}})}
+    assert argument_problems(deep, {}) == []
+
+
+def test_references_that_multiply_are_not_followed() -> None:
+    doubled = {
+        f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2, "type": "object"} for n in range(40)
+    }
+    schema = {"$ref": "#/$defs/d0", "$defs": {**doubled, "d40": {"required": ["a"]}}}
+    assert argument_problems(schema, {}) == []
 
 
 def test_patterns_are_the_tool_server_s_to_check() -> None:
