@@ -86,9 +86,7 @@ def test_a_draft_answers_nobody_until_it_is_published() -> None:
     after = revisions.revision_publish(assistant=stored, revision=draft, actor=user)
     assert (after.current_revision, after.draft_revision) == (draft, None)
     assert Assistant.objects.get(pk=first.pk).name == "Renamed"
-    entry = AuditEntry.objects.filter(
-        action="assistant.publish", actor="user:ada"
-    ).get()
+    entry = AuditEntry.objects.filter(action="assistant.publish", actor="user:ada").get()
     assert entry.details["revision"] == 2
 
 
@@ -97,9 +95,7 @@ def test_a_new_assistant_may_begin_as_a_draft() -> None:
     stored = Assistant.objects.get(pk=assistant.pk)
     assert (stored.name, stored.current_revision) == ("Front desk", None)
     assert stored.draft_revision is not None
-    revisions.revision_publish(
-        assistant=stored, revision=stored.draft_revision, actor=None
-    )
+    revisions.revision_publish(assistant=stored, revision=stored.draft_revision, actor=None)
     assert live(stored).instructions == "One"
 
 
@@ -108,9 +104,7 @@ def test_a_later_draft_takes_the_place_of_an_earlier_one() -> None:
     earlier = publish("Two", assistant, as_draft=True).draft_revision
     later = publish("Three", assistant, as_draft=True).draft_revision
     assert earlier is not None and later is not None
-    with pytest.raises(
-        RevisionRefused, match="r2 is no longer the draft; r3 waits now"
-    ):
+    with pytest.raises(RevisionRefused, match="r2 is no longer the draft; r3 waits now"):
         revisions.revision_publish(assistant=assistant, revision=earlier, actor=None)
     revisions.draft_discard(assistant=assistant, revision=later, actor=None)
     with pytest.raises(RevisionRefused, match="r3 is no longer the draft"):
@@ -263,13 +257,9 @@ def test_a_secret_comes_back_with_the_address_it_belongs_to() -> None:
 def test_what_cannot_be_brought_back_says_why() -> None:
     assistant, other = publish("One"), publish("Other")
     with pytest.raises(RevisionRefused, match="r1 answers calls already"):
-        revisions.revision_revert(
-            assistant=assistant, to_revision=live(assistant), actor=None
-        )
+        revisions.revision_revert(assistant=assistant, to_revision=live(assistant), actor=None)
     with pytest.raises(RevisionRefused, match="another assistant"):
-        revisions.revision_revert(
-            assistant=assistant, to_revision=live(other), actor=None
-        )
+        revisions.revision_revert(assistant=assistant, to_revision=live(other), actor=None)
     old = live(assistant)
     publish("Two", assistant)
     services.assistant_delete(assistant=assistant, actor=None)
@@ -284,9 +274,7 @@ def test_a_call_keeps_the_revision_that_answered_it() -> None:
     answered = call.revision
     before = plan_for(call)
     publish("Two", number.assistant, voice={"provider": "openai", "voiceId": "cedar"})
-    revisions.revision_revert(
-        assistant=number.assistant, to_revision=answered, actor=None
-    )
+    revisions.revision_revert(assistant=number.assistant, to_revision=answered, actor=None)
     publish("Three", number.assistant)
     call.refresh_from_db()
     assert call.revision == answered
