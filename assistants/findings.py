@@ -27,6 +27,7 @@ STATES: Final = (MAPPED, LOSSY, AUDIBLE, KEPT, UNSUPPORTED, SECRET_MISSING, INVA
 _VARIABLE: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}|\{%-?\s*(.*?)\s*-?%\}", re.DOTALL)
 _PLACEHOLDER: Final = re.compile(
     r"\$\{[^}]*\}|<<[^>]*>>|<[A-Z][A-Z0-9_ -]+>|\{\{[^}]*\}\}|\bYOUR_[A-Z_]+|\bREPLACE_[A-Z_]+"
+    r"|\*{3,}|[•●]{3,}"
 )
 _WORDS: Final = 60
 

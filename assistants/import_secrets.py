@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from assistants.assistant_account import account_assistant
-from assistants.findings import SECRET_MISSING, Notes
-from assistants.importing import Draft
+from assistants.findings import SECRET_MISSING, Notes, leaves
+from assistants.importing import MASKED, Draft
 from assistants.secret_references import missing_findings, still_missing, with_values
 from assistants.squad_account import account_squad
 from assistants.tool_account import account_tool
@@ -41,6 +41,7 @@ def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
         account_squad(merged, notes)
     else:
         account_tool(merged, notes, "$", assistant_has_server=None)
+    stored = set(leaves(merged))
     missing = {finding.path for finding in notes.findings if finding.state == SECRET_MISSING}
     return replace(
         draft,
@@ -50,5 +51,6 @@ def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
             if finding.state != SECRET_MISSING
             or finding.path in missing
             or still_missing(finding, merged)
+            or (finding.message == MASKED and finding.path not in stored)
         ),
     )

@@ -7,8 +7,9 @@ at is ``assistants.references``. Pure: same files, same drafts; it must not know
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -18,6 +19,7 @@ from assistants.findings import (
     INVALID,
     LOSSY,
     MAPPED,
+    SECRET_MISSING,
     Finding,
     Notes,
     short,
@@ -38,10 +40,14 @@ from assistants.references import (
 from assistants.squad_account import account_squad
 from assistants.tool_account import account_tool
 from assistants.wire import vapi_config
-from assistants.wire.files import FileReading, Found
+from assistants.wire.files import FileReading, Found, step
 
 _NAMESPACE: Final = uuid.UUID("6f1d8f0e-5a53-5c0e-9d0a-3a3f2f1f7c55")
-_MASK: Final = "***"
+MASKED: Final = (
+    "Stars stand where the export had a secret. One that is stored stays; otherwise enter it under "
+    "'Missing secrets' in the admin."
+)
+_MASK: Final = re.compile(r"[*•●]{3,}")
 _TOOL_KEPT: Final[Mapping[str, str]] = {
     "orgId": "Replaced by the organisation that imports.",
     "updatedAt": "Replaced by the time of the import.",
@@ -258,6 +264,7 @@ def _draft(
         account_resource(found.kind, value, notes)
     else:
         account_number(value, notes)
+    _account_masks(found.value, notes)
     draft = replace(
         draft,
         object_id=object_id,
@@ -311,15 +318,45 @@ def _name_of(kind: Kind, value: Mapping[str, Any]) -> str:
     return names_of(value, ("name", "number", "twilioPhoneNumber", "sipUri"))
 
 
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, str) and bool(_MASK.fullmatch(value.strip()))
+
+
 def _without_masks(value: Mapping[str, Any]) -> dict[str, Any]:
     """Drop values that somebody masked: absent secrets are kept, stars would replace them."""
 
     def clean(node: Any) -> Any:
         if isinstance(node, Mapping):
-            return {key: clean(child) for key, child in node.items() if child != _MASK}
+            return {key: clean(child) for key, child in node.items() if not _is_mask(child)}
         return [clean(child) for child in node] if isinstance(node, list) else node
 
-    return {key: clean(child) for key, child in value.items() if child != _MASK}
+    return {key: clean(child) for key, child in value.items() if not _is_mask(child)}
+
+
+def _masked(node: Any, path: str = "$") -> Iterator[str]:
+    """Yield the paths of what ``_without_masks`` drops."""
+    if isinstance(node, Mapping):
+        for key, child in node.items():
+            if _is_mask(child):
+                yield step(path, key)
+            else:
+                yield from _masked(child, step(path, key))
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from _masked(child, step(path, index))
+
+
+def _account_masks(value: Mapping[str, Any], notes: Notes) -> None:
+    """Say of every masked value that it is missing, instead of the guess about its server."""
+    masked = list(_masked(value))
+    notes.findings = [
+        finding
+        for finding in notes.findings
+        if finding.state != SECRET_MISSING
+        or not any(path.startswith(f"{finding.path}.") for path in masked)
+    ]
+    for path in masked:
+        notes.add(path, SECRET_MISSING, MASKED)
 
 
 def _account_companion(

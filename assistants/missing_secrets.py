@@ -30,7 +30,6 @@ from voiceplatform.base.services import audit_write
 Kind = Literal["assistant", "tool", "squad"]
 
 MOST_CHARACTERS: Final = 4096
-_TOLD_BY: Final = "$.isServerUrlSecretSet"
 _RUNS_READ: Final = 50
 _BATCH: Final = 100
 
@@ -114,19 +113,18 @@ def needs(organisation: Organisation) -> Iterator[Need]:
     for assistant in assistants.select_related("current_revision").iterator(chunk_size=_BATCH):
         assert assistant.current_revision is not None
         document = revision_document(assistant.current_revision)
-        had = str(assistant.pk) in told
-        yield from _needs("assistant", assistant, document, had_secret=had)
+        yield from _needs("assistant", assistant, document, told)
     for tool in tool_list(organisation).iterator(chunk_size=_BATCH):
-        yield from _needs("tool", tool, tool_document(tool))
+        yield from _needs("tool", tool, tool_document(tool), told)
     squads: Any = Squad.objects.for_organisation(organisation).filter(deleted_at__isnull=True)
     for squad in squads.iterator(chunk_size=_BATCH):
-        yield from _needs("squad", squad, squad_document(squad))
+        yield from _needs("squad", squad, squad_document(squad), told)
 
 
 def _needs(
-    kind: Kind, row: Any, document: Mapping[str, Any], *, had_secret: bool = False
+    kind: Kind, row: Any, document: Mapping[str, Any], told: Mapping[str, Collection[str]]
 ) -> Iterator[Need]:
-    for slot in slots(document, had_secret=had_secret):
+    for slot in slots(document, told.get(str(row.pk), ())):
         yield Need(_key(slot), kind, row, document, slot)
 
 
@@ -137,22 +135,25 @@ def _key(slot: Slot) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _told_by_imports(organisation: Organisation) -> set[str]:
-    """Return the ids of assistants of which an import said that Vapi has a webhook secret."""
+def _told_by_imports(organisation: Organisation) -> dict[str, set[str]]:
+    """Return, by object id, the paths of secrets that the newest imports found missing.
+
+    Findings on a whole server are guesses and left out; they are paths of no slot.
+    """
     rows = Finding.objects.filter(
         run__organisation=organisation,
         run__state=ImportRun.State.DONE,
         state=Finding.State.SECRET_MISSING,
-        path=_TOLD_BY,
     ).order_by("-run__created_at")
-    numbers: dict[Any, list[int]] = {}
-    for run_id, number in rows.values_list("run_id", "object_number"):
-        if run_id in numbers or len(numbers) < _RUNS_READ:
-            numbers.setdefault(run_id, []).append(number)
-    told: set[str] = set()
-    for run in ImportRun.objects.filter(pk__in=numbers).defer("files"):
-        entries = run.objects_json
-        told |= {str(entries[each]["id"]) for each in numbers[run.pk] if each < len(entries)}
+    places: dict[Any, list[tuple[int, str]]] = {}
+    for run_id, number, path in rows.values_list("run_id", "object_number", "path"):
+        if run_id in places or len(places) < _RUNS_READ:
+            places.setdefault(run_id, []).append((number, path))
+    told: dict[str, set[str]] = {}
+    for run in ImportRun.objects.filter(pk__in=places).defer("files"):
+        for number, path in places[run.pk]:
+            if number < len(run.objects_json):
+                told.setdefault(str(run.objects_json[number]["id"]), set()).add(path)
     return told
 
 
@@ -254,9 +255,9 @@ def _fill(group: list[Need], value: str, header: str, actor: Any) -> None:
     kind = group[0].kind
     row, document = _fresh(kind, group[0].row)
     new = dict(document)
-    lacking = {need.slot.steps for need in group}
+    lacking = {need.slot.steps: need.slot.path for need in group}
     # The row may have changed since the page was shown: what lacks nothing now is left alone.
-    for slot in slots(document, had_secret=True):
+    for slot in slots(document, lacking.values()):
         if slot.steps in lacking and slot.state != "set":
             new = with_value(new, slot, value, header=header)
     patch = {name: child for name, child in new.items() if document.get(name) != child}

@@ -7,8 +7,9 @@ rows there are, and whose a host is, is ``assistants.missing_secrets``'s.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ from voiceplatform.base.redaction import is_secret_name, redact_url
 
 SECRET_HEADER: Final = "X-Vapi-Secret"  # noqa: S105 - the name of a header
 AUTHORIZATION: Final = "Authorization"
+
+# Computed by Vapi and never stored, so only an import's finding remembers it.
+OWN_SERVER: Final = "$.isServerUrlSecretSet"
 
 State = Literal["set", "missing", "perhaps"]
 Steps = tuple[str | int, ...]
@@ -69,52 +73,49 @@ def host_of(url: str) -> str:
     return f"{name}:{port}" if port else name
 
 
-def slots(document: Any, *, had_secret: bool = False) -> list[Slot]:
+def slots(document: Any, told: Collection[str] = ()) -> list[Slot]:
     """Return every slot of an assistant, tool or squad document, in its order.
 
     Args:
-        had_secret: an import said that a secret is set at Vapi for the document's own server
-            (``isServerUrlSecretSet``, which is computed and never stored).
+        told: JSON paths of which an import said that a secret is missing there, since what was
+            masked is not stored; ``OWN_SERVER`` stands for the document's own server.
     """
-    found = list(_walk(document, "$", (), 0))
-    if not had_secret:
+    found = list(_walk(document, "$", (), frozenset(told), 0))
+    if not told:
         return found
-    return [
-        _told(slot) if slot.steps in (("server", "secret"), ("serverUrlSecret",)) else slot
-        for slot in found
-    ]
+    return [_sure(slot) if _is_told(slot, told) else slot for slot in found]
 
 
-def _told(slot: Slot) -> Slot:
+def _is_told(slot: Slot, told: Collection[str]) -> bool:
+    is_own = slot.steps in (("server", "secret"), ("serverUrlSecret",))
+    return slot.path in told or (is_own and OWN_SERVER in told)
+
+
+def _sure(slot: Slot) -> Slot:
     if slot.state != "perhaps":
         return slot
-    return Slot(
-        slot.path,
-        slot.steps,
-        slot.url,
-        slot.header,
-        "missing",
-        "Vapi says that a secret is set there; exports leave it out.",
-    )
+    return Slot(slot.path, slot.steps, slot.url, slot.header, "missing", _TOLD)
 
 
-def _walk(node: Any, path: str, steps: Steps, depth: int) -> Iterator[Slot]:
+def _walk(node: Any, path: str, steps: Steps, told: frozenset[str], depth: int) -> Iterator[Slot]:
     if depth > _MOST_DEPTH:
         return
     if isinstance(node, Mapping):
-        yield from _server(node, path, steps)
+        yield from _server(node, path, steps, told)
         if node.get("type") == "apiRequest":
             yield from _api_request(node, path, steps)
         for name, child in node.items():
             if name not in _NOT_SERVERS and isinstance(child, Mapping | list):
-                yield from _walk(child, step(path, name), (*steps, name), depth + 1)
+                yield from _walk(child, step(path, name), (*steps, name), told, depth + 1)
     elif isinstance(node, list):
         for index, child in enumerate(node):
             if isinstance(child, Mapping):
-                yield from _walk(child, step(path, index), (*steps, index), depth + 1)
+                yield from _walk(child, step(path, index), (*steps, index), told, depth + 1)
 
 
-def _server(node: Mapping[str, Any], path: str, steps: Steps) -> Iterator[Slot]:
+def _server(
+    node: Mapping[str, Any], path: str, steps: Steps, told: frozenset[str]
+) -> Iterator[Slot]:
     """Yield the slots of a ``server``, or of ``serverUrl``, the old form of one."""
     given = node.get("server")
     server: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
@@ -136,10 +137,16 @@ def _server(node: Mapping[str, Any], path: str, steps: Steps) -> Iterator[Slot]:
             at = step(step(place, "headers"), name)
             to = (*where, "headers", name)
             named.append(Slot(at, to, url, name, state, _why(state)))
+    named += [
+        Slot(each, (*where, "headers", name), url, name, "missing", _TOLD)
+        for each, name in _dropped_headers(step(place, "headers"), headers, told)
+    ]
     credential = _text(server.get("credentialId"))
     if secret:
         state = "missing" if is_blank(secret) else "set"
         yield Slot(secret_at[0], secret_at[1], url, SECRET_HEADER, state, _why(state))
+    elif secret_at[0] in told:
+        yield Slot(secret_at[0], secret_at[1], url, SECRET_HEADER, "missing", _TOLD)
     elif credential and not named:
         at = step(place, "credentialId")
         yield Slot(at, (*where, "headers"), url, "", "missing", _CREDENTIAL, credential)
@@ -147,6 +154,16 @@ def _server(node: Mapping[str, Any], path: str, steps: Steps) -> Iterator[Slot]:
         state = "perhaps"
         yield Slot(secret_at[0], secret_at[1], url, SECRET_HEADER, state, _why(state))
     yield from named
+
+
+def _dropped_headers(place: str, headers: Any, told: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Yield (path, name) of headers that an import dropped because they were masked."""
+    for path in sorted(told):
+        match = _LAST_KEY.fullmatch(path.removeprefix(place)) if path.startswith(place) else None
+        if match:
+            name = match["plain"] or str(json.loads(match["quoted"]))
+            if not (isinstance(headers, Mapping) and name in headers):
+                yield path, name
 
 
 def _api_request(tool: Mapping[str, Any], path: str, steps: Steps) -> Iterator[Slot]:
@@ -169,6 +186,8 @@ def _api_request(tool: Mapping[str, Any], path: str, steps: Steps) -> Iterator[S
         yield Slot(at, to, url, "", "missing", _CREDENTIAL, credential, is_schema=True)
 
 
+_LAST_KEY: Final = re.compile(r'\.(?P<plain>[\w$-]+)|\[(?P<quoted>"(?:[^"\\]|\\.)*")\]')
+_TOLD: Final = "A secret is set there at Vapi; the import did not bring it."
 _CREDENTIAL: Final = "Vapi keeps it as a credential, of which exports hold the id only."
 _WHY: Final[Mapping[str, str]] = {
     "set": "Stored sealed.",

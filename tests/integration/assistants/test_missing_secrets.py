@@ -142,6 +142,35 @@ def test_an_import_that_names_a_webhook_secret_makes_it_certain() -> None:
     assert again.results[0].outcome == "unchanged"
 
 
+def test_what_an_export_masks_is_certain_and_stars_never_replace_a_secret() -> None:
+    tool = function(secret="*****", headers={"X-Api-Key": "***"})
+    tool["id"] = "11111111-1111-4111-8111-111111111111"
+    file = ImportFile("tool.json", json.dumps(tool).encode())
+
+    def run() -> str:
+        report = import_files(
+            organisation=factories.default_organisation(),
+            files=[file],
+            actor=None,
+            source="command",
+        )
+        (result,) = report.results
+        lacks = [each.path for each in result.findings if each.state == "secret-missing"]
+        return f"{result.outcome} {lacks}"
+
+    assert run() == "created ['$.server.secret', '$.server.headers.X-Api-Key']"
+    assert [(each.header, each.state) for each in missing()] == [
+        ("X-Api-Key", "missing"),
+        ("X-Vapi-Secret", "missing"),
+    ]
+    for secret in missing():
+        fill(secret)
+    assert missing() == []
+    stored = tool_document(Tool.objects.get())
+    assert run() == "unchanged []"
+    assert tool_document(Tool.objects.get()) == stored
+
+
 def test_a_server_without_any_secret_comes_last_as_perhaps() -> None:
     make_tool(function())
     make_tool(function(headers={"X-Key": "***"}))

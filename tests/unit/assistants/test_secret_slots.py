@@ -70,9 +70,27 @@ def test_every_server_of_an_assistant_is_found() -> None:
 
 def test_an_import_s_word_makes_perhaps_certain() -> None:
     for document in ({"server": {"url": URL}}, {"serverUrl": URL}):
-        assert only(document, had_secret=True).state == "missing"
+        assert only(document, told=["$.isServerUrlSecretSet"]).state == "missing"
     inner = {"model": {"tools": [tool()]}}
-    assert only(inner, had_secret=True).state == "perhaps"
+    assert only(inner, told=["$.isServerUrlSecretSet", "$.server"]).state == "perhaps"
+    assert only(inner, told=["$.model.tools[0].server.secret"]).state == "missing"
+
+
+@pytest.mark.parametrize("headers", [{}, {"headers": {"X-Trace": "1"}}])
+def test_a_header_that_an_import_dropped_is_asked_for_again(headers: dict[str, Any]) -> None:
+    document = tool(**headers)
+    told = ["$.server.headers.Authorization", '$.server.headers["X Odd"]', "$.server.headersX.y"]
+    found = slots(document, told)
+    assert [(slot.header, slot.state) for slot in found] == [
+        ("Authorization", "missing"),
+        ("X Odd", "missing"),
+    ]
+    filled = with_value(document, found[0], "Bearer v")
+    assert filled["server"]["headers"] == {
+        **headers.get("headers", {}),
+        "Authorization": "Bearer v",
+    }
+    assert [slot.state for slot in slots(filled, told)] == ["set", "missing"]
 
 
 def test_a_secret_in_the_old_place_counts_for_a_server_in_the_new_form() -> None:
