@@ -40,7 +40,6 @@ ROUTES: Final[tuple[Kind, ...]] = (
 )
 # Looked for in this order when only an id is given.
 _BY_ID: Final[tuple[Kind, ...]] = ("assistant", "squad", "tool", "phone-number")
-_FETCHED_ALONG: Final = frozenset({"tool", "assistant", "squad"})
 _STAYS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "chat",
@@ -183,7 +182,7 @@ class _ApiImport:
                 continue
             found[object_id] = fetched
             for each, more in ids_wanted(self._drafts([fetched])).items():
-                wanted += [(each, one) for one in more if each in _FETCHED_ALONG]
+                wanted += [(each, one) for one in more]
             if len(found) > MOST_OBJECTS:
                 raise VapiApiError(f"over {MOST_OBJECTS} objects. Fix: import them in parts")
         order = sorted(found.values(), key=lambda entry: ROUTES.index(entry[0]))

@@ -39,7 +39,7 @@ from assistants.importing import (
 )
 from assistants.kinds import RESOURCE_KINDS
 from assistants.models import Assistant, ImportRun, Squad, StoredResource
-from assistants.vapi_api import VapiApi, VapiApiError
+from assistants.vapi_api import VapiApi, VapiApiError, VapiCancelled
 from assistants.wire.files import MAX_NODES, FileReading, read_file, read_object
 from assistants.yaml12 import parse_yaml
 from tools.models import Tool
@@ -100,6 +100,8 @@ def import_files(
         cancelled: asked before each object; what was stored until then stays.
         client: fetches saved tools that assistants use and that are neither here nor in the files.
     """
+    if client is not None and cancelled is not None:
+        client.cancelled = cancelled
     drafts = _drafts(organisation, files, is_folder=is_folder, client=client)
     drafts = with_secrets(drafts, secrets or {})
     results, is_cancelled = store_drafts(
@@ -144,7 +146,7 @@ def _fetched_tools(
             tool = client.get("tool", tool_id)
             if tool is not None:
                 fetched.append(read_object(f"tool/{tool_id}", "tool", tool))
-    except VapiApiError:
+    except (VapiApiError, VapiCancelled):
         # The files are what was asked for; each tool that is missing is a finding of its own.
         return fetched
     return fetched
@@ -332,8 +334,10 @@ def preview_confirm(
     """
     rows = ImportRun.objects.filter(pk=run.pk, state=ImportRun.State.PREVIEW)
     row = rows.select_related("organisation").first()
-    # One conditional update decides who imports; the row itself goes in small transactions.
-    if row is None or not rows.update(state=ImportRun.State.DONE):
+    # One conditional update decides who imports; the row itself goes in small transactions, and
+    # should the process die meanwhile, it does not claim anything.
+    claimed: dict[str, Any] = {"state": ImportRun.State.DONE, "objects_json": [], "files": None}
+    if row is None or not rows.update(**claimed):
         return None
     files = run_uploads(row)
     run_delete(row)

@@ -16,7 +16,9 @@ _ABOUT_KEPT: Final[Mapping[str, str]] = {
     "orgId": "Replaced by the organisation that imports.",
     "updatedAt": "Replaced by the time of the import.",
 }
-_ACCOUNT_HAS_ITS_OWN: Final = "Not stored: the Twilio account of this installation has its own."
+_ACCOUNT_HAS_ITS_OWN: Final = (
+    "Stored sealed and not used: the Twilio account of this installation has its own."
+)
 _NUMBER_KEPT: Final[Mapping[str, str]] = {
     **_ABOUT_KEPT,
     "twilioAuthToken": _ACCOUNT_HAS_ITS_OWN,
@@ -48,7 +50,11 @@ def account_number(value: Mapping[str, Any], notes: Notes) -> None:
         )
     for key in ("workflowId", "fallbackDestination", "hooks", "server", "serverUrl"):
         if value.get(key):
-            notes.add(step("$", key), UNSUPPORTED, "Not taken over; calls stay on Vapi meanwhile.")
+            notes.add(
+                step("$", key),
+                UNSUPPORTED,
+                "Stored and returned, without effect here; calls stay on Vapi meanwhile.",
+            )
     if value.get("credentialId"):
         notes.add(
             "$.credentialId",
@@ -56,7 +62,7 @@ def account_number(value: Mapping[str, Any], notes: Notes) -> None:
             "Credentials come as ids only. Fix: add the account under Twilio accounts.",
         )
     if value.get("serverUrlSecret"):
-        notes.add("$.serverUrlSecret", SECRET_MISSING, "Not stored: numbers have no server here.")
+        notes.add("$.serverUrlSecret", KEPT, "Stored sealed; numbers have no server here.")
     summarise_kept(value, notes, _NUMBER_KEPT)
 
 

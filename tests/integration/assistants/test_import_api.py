@@ -265,6 +265,23 @@ def test_one_id_brings_what_it_points_at() -> None:
     assert "has no object" in run(account, ids=[object_id(7, 7)]).problem
 
 
+def test_one_id_brings_structured_outputs_too_and_says_what_is_nowhere() -> None:
+    plan = {"structuredOutputIds": [object_id(4, 1), object_id(4, 9)]}
+    account = small_account()
+    account.objects["assistant"].append(assistant(5, artifactPlan=plan))
+    report = run(account, ids=[object_id(1, 5)])
+    assert {r.object_id for r in report.results} == {
+        object_id(1, 5),
+        object_id(4, 1),
+        object_id(1, 2),
+    }
+    links = {f.path: f.state for f in report.results[-1].findings if "Ids[" in f.path} | {
+        f.path: f.state for f in report.results[-2].findings if "Ids[" in f.path
+    }
+    assert links["$.artifactPlan.structuredOutputIds[0]"] == "mapped"
+    assert links["$.artifactPlan.structuredOutputIds[1]"] == "invalid"
+
+
 def test_a_reference_to_what_the_account_does_not_have_is_said() -> None:
     handoff = tool(
         2, type="handoff", destinations=[{"type": "assistant", "assistantId": object_id(1, 99)}]
