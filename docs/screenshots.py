@@ -7,7 +7,9 @@ sees. Needs Chromium, as the browser tests do.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -21,6 +23,82 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# What a small customer exports: a desk with a webhook, and tools on one server of theirs.
+EXPORT: dict[str, Any] = {
+    "seaside-vet.json": {
+        "id": "5ea51de0-0000-4000-8000-000000000001",
+        "name": "Seaside Vet front desk",
+        "firstMessage": "Seaside Vet, good {{time_of_day}}. How can I help?",
+        "model": {
+            "provider": "openai",
+            "model": "gpt-4o",
+            "temperature": 0.4,
+            "messages": [
+                {
+                    "role": "system",
+                    "content": "You answer the phone of a vet. Today is {{now}}. Ask for the "
+                    "animal's name first. Emergencies go to the clinic at once.",
+                }
+            ],
+            "toolIds": ["5ea51de0-0000-4000-8000-000000000002"],
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {"name": "open_hours"},
+                    "server": {"url": "https://tools.seaside.example/hours", "secret": "****"},
+                }
+            ],
+        },
+        "voice": {"provider": "11labs", "voiceId": "21m00Tcm4TlvDq8ikWAM"},
+        "transcriber": {"provider": "deepgram", "model": "nova-2", "language": "en"},
+        "serverUrl": "https://hooks.seaside.example/vapi",
+        "isServerUrlSecretSet": True,
+        "backgroundSound": "office",
+        "analysisPlan": {"summaryPrompt": "Sum up the call in two sentences."},
+        "metadata": {"team": "reception"},
+    },
+    "book-visit.json": {
+        "id": "5ea51de0-0000-4000-8000-000000000002",
+        "type": "function",
+        "function": {"name": "book_visit"},
+        "server": {"url": "https://tools.seaside.example/book", "secret": "****"},
+    },
+    "find-owner.json": {
+        "id": "5ea51de0-0000-4000-8000-000000000003",
+        "type": "function",
+        "function": {"name": "find_owner"},
+        "server": {
+            "url": "https://crm.seaside.example/owners",
+            "credentialId": "5ea51de0-0000-4000-8000-00000000000c",
+        },
+    },
+}
+
+
+def imports(page: Page, url: str, folder: Path) -> None:
+    """Upload an export and photograph its preview, one object's fields and the missing secrets."""
+    page.set_viewport_size({"width": 1360, "height": 1000})
+    page.goto(f"{url}/admin/assistants/assistant/import/")
+    page.set_input_files(
+        "input[type=file]",
+        [
+            {"name": name, "mimeType": "application/json", "buffer": json.dumps(value).encode()}
+            for name, value in EXPORT.items()
+        ],
+    )
+    page.click("text=Show what would happen")
+    page.wait_for_selector("text=Seaside Vet front desk")
+    page.screenshot(path=folder / "import-preview.png")
+    page.click("section:has-text('Seaside Vet front desk') >> text=Show every field")
+    page.wait_for_selector("text=Back to the import")
+    page.screenshot(path=folder / "import-findings.png")
+    page.click("text=Back to the import")
+    if page.is_visible("text=Import 3 objects"):  # not the second time
+        page.click("text=Import 3 objects")
+        page.wait_for_selector("text=Imported:")
+    page.goto(f"{url}/admin/assistants/importrun/missing-secrets/")
+    page.screenshot(path=folder / "missing-secrets.png")
 
 
 def voice(page: Page, url: str, to: Path) -> None:
@@ -74,6 +152,7 @@ def main() -> None:
         page.screenshot(path=options.to / "call.png")
         voice(page, options.url, options.to / "voice.png")
         revisions(page, options.url, options.to / "revision-diff.png")
+        imports(page, options.url, options.to)
         browser.close()
 
 
