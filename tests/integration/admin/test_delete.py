@@ -8,6 +8,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
+from assistants.selectors import NUMBER_KIND
 from tests import factories
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -45,6 +46,31 @@ def test_a_tool_that_an_assistant_uses_is_not_deleted(staff: Client) -> None:
 
 def test_what_nothing_uses_is_deleted_and_kept_for_past_calls(staff: Client) -> None:
     for row in (factories.make_assistant(), factories.make_tool()):
+        assert "successfully" in _delete(staff, row)
+        row.refresh_from_db()
+        assert row.deleted_at is not None
+
+
+def test_a_squad_that_answers_a_number_is_not_deleted(staff: Client) -> None:
+    squad = factories.make_squad()
+    number = factories.make_resource(
+        kind=NUMBER_KIND, number="+15550100055", squadId=str(squad.pk), provider="vapi"
+    )
+    shown = _delete(staff, squad)
+    assert "+15550100055" in shown and "successfully" not in shown
+    squad.refresh_from_db()
+    assert squad.deleted_at is None
+    # What goes with a number is deleted with it, not here.
+    page = reverse("admin:assistants_storedresource_delete", args=[number.pk])
+    assert staff.get(page).status_code == 403
+
+
+def test_a_personality_that_a_simulation_plays_is_not_deleted(staff: Client) -> None:
+    personality = factories.make_resource(kind="eval/simulation/personality")
+    simulation = factories.make_resource(kind="eval/simulation", personalityId=str(personality.pk))
+    shown = _delete(staff, personality)
+    assert simulation.name in shown and "successfully" not in shown
+    for row in (simulation, personality):
         assert "successfully" in _delete(staff, row)
         row.refresh_from_db()
         assert row.deleted_at is not None
