@@ -36,6 +36,8 @@ _TAKES_NO_PROMPT = frozenset({"gpt-realtime-whisper", "gpt-4o-transcribe-diarize
 # gpt-realtime-2, -2.1, -2.1-mini; not gpt-realtime-2025-08-28 (9.1).
 _REASONS = re.compile(r"gpt-realtime-2(?!\d)").match
 _BETA_TEMPERATURES = (0.6, 1.2)
+# The beta dialect lacks these two (2.6) and would refuse the whole update; the nearest it has.
+_BETA_VOICES = {"marin": "coral", "cedar": "ash"}
 
 # Only these can bring a lone surrogate or a NUL into a decoded text.
 _UNSAFE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)|[\ud800-\udfff]").search
@@ -216,7 +218,7 @@ def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> st
         session = {
             "modalities": ["audio", "text"],
             "instructions": config.instructions,
-            "voice": config.voice,
+            "voice": _BETA_VOICES.get(config.voice, config.voice),
             "input_audio_format": "g711_ulaw",
             "output_audio_format": "g711_ulaw",
             "input_audio_transcription": transcription,

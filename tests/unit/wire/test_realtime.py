@@ -173,6 +173,10 @@ def test_golden_beta_configuration_is_flat() -> None:
     assert "type" not in session
     assert session["modalities"] == ["audio", "text"]
     assert (session["input_audio_format"], session["output_audio_format"]) == ("g711_ulaw",) * 2
+    # Beta lacks cedar (2.6); one voice it does not know would void the whole update.
+    assert session["voice"] == "ash"
+    other = json.loads(realtime.session_update(replace(FULL, voice="sage"), "beta", "cfg-1"))
+    assert other["session"]["voice"] == "sage"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
