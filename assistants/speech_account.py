@@ -95,9 +95,7 @@ def account_speech(document: Mapping[str, Any], notes: Notes) -> None:
         _account_limits(model, speech, notes)
     _account_speed(document, speech, notes)
     if given_names(document):
-        notes.add(
-            "$.variableValues", MAPPED, "The assistant's texts are filled in with these."
-        )
+        notes.add("$.variableValues", MAPPED, "The assistant's texts are filled in with these.")
 
 
 def _account_examples(document: Mapping[str, Any], speech: SpeechReading, notes: Notes) -> None:
