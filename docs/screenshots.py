@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FilePayload, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -80,13 +80,11 @@ def imports(page: Page, url: str, folder: Path) -> None:
     """Upload an export and photograph its preview, one object's fields and the missing secrets."""
     page.set_viewport_size({"width": 1360, "height": 1000})
     page.goto(f"{url}/admin/assistants/assistant/import/")
-    page.set_input_files(
-        "input[type=file]",
-        [
-            {"name": name, "mimeType": "application/json", "buffer": json.dumps(value).encode()}
-            for name, value in EXPORT.items()
-        ],
-    )
+    files: list[FilePayload] = [
+        {"name": name, "mimeType": "application/json", "buffer": json.dumps(value).encode()}
+        for name, value in EXPORT.items()
+    ]
+    page.set_input_files("input[type=file]", files)
     page.click("text=Show what would happen")
     page.wait_for_selector("text=Seaside Vet front desk")
     page.screenshot(path=folder / "import-preview.png")
