@@ -165,6 +165,14 @@ def _array(draw: Any, depth: int) -> dict[str, Any]:
     return {"type": "array", **_some(draw, options, 3)}
 
 
+def _tuple(draw: Any, depth: int) -> dict[str, Any]:
+    inner = schemas(depth=depth)
+    firsts = draw(st.lists(inner, min_size=1, max_size=2))
+    if draw(st.booleans()):
+        return {"type": "array", "prefixItems": firsts, "items": draw(inner)}
+    return {"type": "array", "items": firsts, "additionalItems": draw(inner)}
+
+
 def _union(draw: Any, depth: int) -> dict[str, Any]:
     keyword = draw(st.sampled_from(["anyOf", "oneOf"]))
     return {keyword: draw(st.lists(schemas(depth=depth), min_size=1, max_size=3))}
@@ -218,6 +226,7 @@ _MAKERS: dict[str, Any] = {
     "object_union": _object_union,
     "reference": _reference,
     "string": _string,
+    "tuple": _tuple,
     "type_list": _type_list,
     "typed": _typed,
     "union": _union,
@@ -333,7 +342,7 @@ def _array_for(draw: Any, schema: Any, root: Mapping[str, Any], depth: int) -> l
     items = schema.get("items", {})
     firsts = items if isinstance(items, list) else schema.get("prefixItems", [])
     made = [arguments_for(draw, each, root, depth + 1) for each in firsts]
-    rest = {} if isinstance(items, list) else items
+    rest = schema.get("additionalItems", {}) if isinstance(items, list) else items
     many = draw(st.integers(0, 2)) + (schema.get("minItems", 0) if not firsts else 0)
     return made + [arguments_for(draw, rest, root, depth + 1) for _ in range(many)]
 
