@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from io import StringIO
+from itertools import chain
 from typing import Any, Final
 
 import liquid
@@ -311,10 +312,12 @@ def names(text: str) -> list[str]:
     if template is None:
         return []
     try:
-        found = [str(path) for path in template.global_variable_paths()]
+        # Not ``global_variable_paths``: it puts them through a set, in another order each run.
+        found = chain.from_iterable(template.analyze().globals.values())
+        in_order = sorted(found, key=lambda variable: variable.span.index)
     except _FAULTS:
         return []
-    return [name for name in dict.fromkeys(found) if name]
+    return [name for name in dict.fromkeys(map(str, in_order)) if name]
 
 
 @lru_cache(maxsize=256)
