@@ -268,6 +268,8 @@ def _for_draft_4(node: Any) -> None:
         return
     for key in _OLD_MEANINGS:
         node.pop(key, None)
+    if isinstance(node.get("items"), bool):
+        del node["items"]  # no schema in draft 4; the library trips over it
     for key, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if not isinstance(node.get(key, False), bool):
             node[bound] = node[key]
