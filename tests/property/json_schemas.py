@@ -64,8 +64,9 @@ def fits(schema: Mapping[str, Any], arguments: Any) -> bool:
         return False  # the library would run out of stack
     try:
         return bool(_JUDGES[schema.get("$schema", "")](schema).is_valid(arguments))
-    except (Unresolvable, AttributeError):
-        return False  # a reference that leads nowhere, or to true, which the library trips over
+    except (Unresolvable, AttributeError, TypeError):
+        # A reference that leads nowhere; or true where old keywords of the library expect more.
+        return False
 
 
 def _sometimes(draw: Any, chance: int = 3) -> bool:
