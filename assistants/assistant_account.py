@@ -313,7 +313,7 @@ def _account_tools(document: Mapping[str, Any], has_server: bool, notes: Notes) 
         notes.add(
             "$.dialKeypadFunctionEnabled",
             UNSUPPORTED,
-            "The assistant cannot press keys yet; when it tries, it is told that it failed.",
+            "The assistant cannot press keys yet: the model is not offered it.",
         )
 
 
