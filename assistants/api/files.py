@@ -77,7 +77,7 @@ class FileList(ApiView):
         document = {
             "name": name,
             "originalName": name,
-            "mimetype": (upload.content_type or "application/octet-stream")[:100],
+            "mimetype": _mimetype(upload.content_type),
             "bytes": upload.size,
             **about,
         }
@@ -106,6 +106,13 @@ class FileList(ApiView):
             raw = io.BytesIO(str(form["metadata"]).encode("utf-8", "replace"))
             about["metadata"] = BoundedJSONParser().parse(raw)
         return upload, about
+
+
+def _mimetype(said: str | None) -> str:
+    """Return what the form says of its file; that header may hold any byte, NUL included."""
+    if said and said.isascii() and said.isprintable():
+        return said[:100]
+    return "application/octet-stream"
 
 
 class FileDetail(ApiView):

@@ -52,7 +52,10 @@ def number_import(
     columns = {
         "name": _text(document, "name")[:100],
         "twilio_account_id": account.pk,
-        "assistant_id": wanted if _is_here(organisation, wanted, arriving) else None,
+        # What came before in this import is stored by now, unless it was refused.
+        "assistant_id": wanted
+        if _is_here(organisation, wanted, arriving if dry_run else frozenset())
+        else None,
     }
     try:
         is_news = companion_store(
