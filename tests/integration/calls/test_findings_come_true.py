@@ -221,7 +221,9 @@ async def test_what_is_said_of_words_voice_and_turns(rig: Rig) -> None:
     # $.model.messages[0]: the broken tag and the variable are gone, what stands around them not.
     assert session["instructions"] == "Be kind. Be brief to all."
     examples = [(i["role"], i["content"][0]["text"]) for i in items(rig, "message")]
-    # $.keypadInputPlan: the examples are all that was ever put into the conversation.
+    # $.keypadInputPlan: the key arrived, and still the examples are all that was ever put in.
+    call = await rig.only_call()
+    assert call.metrics["streams"][0]["counters"]["dtmf"] == 1
     assert examples == [("user", "Is there parking?"), ("assistant", "Behind the house.")]
     assert len(frames(rig, "conversation.item.create")) == len(examples)
     (greeted,) = frames(rig, "response.create")  # no key asked for an answer
