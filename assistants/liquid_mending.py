@@ -9,6 +9,7 @@ Liquid is asked of the ``fault`` that is handed in. Linear in the length of the 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -181,6 +182,7 @@ def _mend_output(work: _Mending, piece: _Piece) -> None:
 
 def _mend_tags(work: _Mending) -> None:
     open_blocks: list[_Block] = []
+    opened: Counter[str] = Counter()  # how many of ``open_blocks`` have a name
     for index, piece in enumerate(work.pieces):
         if piece.kind != "tag":
             continue
@@ -188,14 +190,17 @@ def _mend_tags(work: _Mending) -> None:
         if name in _INNER:
             block = _Block(name, [index], is_lost=len(open_blocks) >= _MAX_DEPTH)
             open_blocks.append(block)
+            opened[name] += 1
         elif name in _SINGLE:
             _mend_single(work, piece, open_blocks)
         elif open_blocks and name in _INNER[open_blocks[-1].name]:
             open_blocks[-1].parts.append(index)
-        elif name.startswith("end") and any(block.name == name[3:] for block in open_blocks):
+        elif name.startswith("end") and opened[name[3:]]:
             while open_blocks[-1].name != name[3:]:
+                opened[open_blocks[-1].name] -= 1
                 _lose_block(work, open_blocks.pop(), "is never closed and is left out")
             block = open_blocks.pop()
+            opened[block.name] -= 1
             block.parts.append(index)
             _mend_block(work, block)
         elif name in _ELSEWHERE or name.removeprefix("end") in _ELSEWHERE:

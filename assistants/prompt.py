@@ -12,7 +12,7 @@ import datetime as dt
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from io import StringIO
 from itertools import chain
@@ -21,6 +21,7 @@ from typing import Any, Final
 import liquid
 from liquid import exceptions as liquid_errors
 from liquid.ast import Node
+from liquid.builtin.expressions.logical import ContainsExpression
 from liquid.builtin.tags import for_tag, if_tag, unless_tag
 from liquid.expression import Expression
 from liquid.stream import TokenStream
@@ -39,6 +40,7 @@ _MAX_BITS: Final = 256
 # Of this thread's work, not of the wall: a busy machine must not cut a prompt short.
 _MAX_SECONDS: Final = 0.5
 _MAX_LEVELS: Final = 8
+_MAX_BRACKETS: Final = 100  # the library's time to read them grows with their square
 
 # What the library's filters and nodes raise on values that they do not expect.
 _FAULTS: Final = (
@@ -117,11 +119,56 @@ class _Lenient(Expression):
         return [self.inner]
 
 
+class _Span(Collection[int]):
+    """A range that is asked for a member; Python would count up to one that is no whole number."""
+
+    def __init__(self, numbers: range) -> None:
+        self.numbers = numbers
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return isinstance(value, int) and value in self.numbers
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class _Searched(Expression):
+    """What ``contains`` looks into."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Expression) -> None:
+        super().__init__(inner.token)
+        self.inner = inner
+
+    def evaluate(self, context: liquid.RenderContext) -> object:
+        value = self.inner.evaluate(context)
+        return _Span(value) if isinstance(value, range) else value
+
+    def children(self) -> Iterable[Expression]:
+        return [self.inner]
+
+
+def _lenient(condition: Expression) -> Expression:
+    parts = [condition]
+    while parts:
+        part = parts.pop()
+        parts += part.children()
+        if isinstance(part, ContainsExpression):
+            part.left = _Searched(part.left)
+    return _Lenient(condition)
+
+
 def _with_lenient_conditions(node: Any) -> Any:
     if isinstance(node, if_tag.IfNode | unless_tag.UnlessNode):
-        node.condition = _Lenient(node.condition)
+        node.condition = _lenient(node.condition)
         for alternative in node.alternatives:
-            alternative.expression = _Lenient(alternative.expression)
+            alternative.expression = _lenient(alternative.expression)
     return node
 
 
@@ -237,6 +284,16 @@ def _sentence(value: Any, connector: str = "and") -> str:
     return f"{', '.join(words[:-1])}, {connector} {words[-1]}"
 
 
+def _uniq(value: Any, key: Any = None) -> list[Any]:
+    """Return each item once; the library compares every item with every other."""
+    items = value if isinstance(value, list | tuple | range | Iterator) else [value]
+    found: dict[str, Any] = {}
+    for item in items:
+        part = item if key is None else item.get(key) if isinstance(item, dict) else None
+        found.setdefault(json.dumps(part, default=str, sort_keys=True), item)
+    return list(found.values())
+
+
 # Filters that LiquidJS has and the library does not, or has differently.
 _JAVASCRIPT: Final[Mapping[str, Callable[..., Any]]] = {
     "date": _date,
@@ -254,6 +311,7 @@ _JAVASCRIPT: Final[Mapping[str, Callable[..., Any]]] = {
     "array_to_sentence_string": _sentence,
     "push": lambda value, item: [*value, item],
     "unshift": lambda value, item: [item, *value],
+    "uniq": _uniq,
     "pop": lambda value: list(value)[:-1],
     "shift": lambda value: list(value)[1:],
 }
@@ -336,6 +394,8 @@ def _compiled(text: str) -> _Compiled:
 
 @lru_cache(maxsize=2048)
 def _fault(piece: str) -> str:
+    if _STRINGS.sub("", piece).count("(") > _MAX_BRACKETS:
+        return "too many brackets"
     try:
         _ENVIRONMENT.from_string(piece)
     except liquid_errors.LiquidError as error:

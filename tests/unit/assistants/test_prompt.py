@@ -188,6 +188,24 @@ def test_templates_that_want_too_much_end(text: str) -> None:
     assert len(says(text + "tail")) <= prompt.MAX_OUTPUT
 
 
+def test_searching_a_long_range_or_list_does_not_count_through_it() -> None:
+    numbers = "{% assign x = (1..99999999999) %}"
+    assert says(numbers + "{% if x contains 5.5 %}yes{% else %}no{% endif %}") == "no"
+    assert says(numbers + "{% unless x contains 'q' %}no{% endunless %}") == "no"
+    assert says(numbers + "{% if x contains 500000 and x contains 7.0 %}yes{% endif %}") == "yes"
+    letters = "".join(map(chr, range(0x10000, 0x10000 + 40_000)))
+    assert render("{{ s | split: '' | uniq | size }}", {"s": letters}, NOW) == "40000"
+    objects = [{"a": 1}, {"a": 1}, {"a": 2}, 1, "1", 1]
+    assert render("{{ s | uniq | size }} {{ s | uniq: 'a' | size }}", {"s": objects}, NOW) == "4 3"
+
+
+def test_brackets_without_end_are_named_not_counted() -> None:
+    text = "{% if " + "(" * 60_000 + "b" + ")" * 60_000 + " %}x{% endif %}y"
+    assert says(text) == "xy"
+    assert "too many brackets" in problems(text)[0]
+    assert says('{{ "' + "(" * 200 + '" | size }}') == "200"
+
+
 def test_what_is_too_large_is_left_alone_and_said() -> None:
     long = "{{count}}" + "x" * prompt.MAX_TEXT
     assert says(long) == long
