@@ -245,7 +245,8 @@ def _account_duration(
         return
     used = reading.max_duration_seconds
     if value == used and not isinstance(value, bool):
-        notes.add("$.maxDurationSeconds", MAPPED, f"A call is ended after {used} seconds.")
+        words = f"A call is ended after {used} seconds, or at its number's own ceiling before."
+        notes.add("$.maxDurationSeconds", MAPPED, words)
     else:
         low, high = vapi_config.DURATION_SECONDS
         notes.add(

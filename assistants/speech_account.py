@@ -26,13 +26,19 @@ from assistants.wire import vapi_config
 from assistants.wire.files import step
 from assistants.wire.vapi_speech import EFFORTS, SpeechReading, read_speech
 
-# What a call fills in by itself (vapi.md 2.10): `calls.services.call_variables` has the values.
+# What every call fills in by itself (vapi.md 2.10): `calls.services.call_variables` has the values.
+# Of the caller nothing but the number is known.
 GIVEN: Final = frozenset(
     {
         *("now", "date", "time", "month", "day", "year"),
-        *("customer", "phoneNumber", "call", "transport"),
+        *("customer.number", "phoneNumber.id", "phoneNumber.number", "phoneNumber.name"),
+        *("call.id", "call.orgId", "call.type", "call.status", "call.startedAt"),
+        *("call.phoneNumberId", "call.assistantId"),
+        *("transport.provider", "transport.conversationType"),
+        *("transport.accountSid", "transport.callSid"),
     }
 )
+_GIVEN_WHOLE: Final = frozenset(path.split(".")[0] for path in GIVEN)
 _MOST_PROBLEMS: Final = 5
 _ANY_MOMENT: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -50,7 +56,7 @@ def account_text(
     for problem in prompt.problems(text)[:_MOST_PROBLEMS]:
         notes.add(path, INVALID, f"{problem}. Fix: mend the text in the admin or at Vapi.")
     named = prompt.names(text)
-    open_names = [name for name in named if _root(name) not in GIVEN | set(given)]
+    open_names = [name for name in named if not _is_given(name, given)]
     filled = [name for name in named if name not in open_names]
     known = f" Filled in for each call: {several(map(short, filled))}." if filled else ""
     if open_names:
@@ -64,6 +70,12 @@ def account_text(
         notes.add(path, MAPPED, f"{words}{known}")
 
 
+def _is_given(name: str, given: Collection[str]) -> bool:
+    if name in given or _root(name) in given or name in GIVEN or name in _GIVEN_WHOLE:
+        return True
+    return any(name.startswith((f"{path}.", f"{path}[")) for path in GIVEN)
+
+
 def _root(name: str) -> str:
     for end in (".", "["):
         if end in name[1:]:
@@ -73,8 +85,11 @@ def _root(name: str) -> str:
 
 def given_names(document: Mapping[str, Any]) -> frozenset[str]:
     """Return the names that the document itself has values for."""
-    values = document.get("variableValues")
-    return frozenset(map(str, values)) if isinstance(values, Mapping) else frozenset()
+    names: set[str] = set()
+    for holder in (document, document.get("assistantOverrides")):
+        values = holder.get("variableValues") if isinstance(holder, Mapping) else None
+        names |= set(map(str, values)) if isinstance(values, Mapping) else set()
+    return frozenset(names)
 
 
 def says_nothing(text: str) -> bool:
@@ -94,8 +109,12 @@ def account_speech(document: Mapping[str, Any], notes: Notes) -> None:
     if isinstance(model, Mapping):
         _account_limits(model, speech, notes)
     _account_speed(document, speech, notes)
-    if given_names(document):
-        notes.add("$.variableValues", MAPPED, "The assistant's texts are filled in with these.")
+    overrides = document.get("assistantOverrides")
+    for path, holder in (("$", document), ("$.assistantOverrides", overrides)):
+        values = holder.get("variableValues") if isinstance(holder, Mapping) else None
+        if isinstance(values, Mapping) and values:
+            at = step(path, "variableValues")
+            notes.add(at, MAPPED, "The assistant's texts are filled in with these.")
 
 
 def _account_examples(document: Mapping[str, Any], speech: SpeechReading, notes: Notes) -> None:

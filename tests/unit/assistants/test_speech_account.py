@@ -36,6 +36,23 @@ def test_variables_that_every_call_has_are_filled_in() -> None:
     assert "customer.number" in words
 
 
+def test_what_is_not_known_of_a_caller_is_not_promised() -> None:
+    state, words = one(prompt("{{customer.name}} at {{customer.number}}"), PLACE)
+    assert state == "mapped-lossy"
+    assert "Filled in for each call: customer.number" in words
+    assert "Empty unless the call brings values: customer.name" in words
+    assert one({"firstMessage": "Hi {{customer.name}}"}, "$.firstMessage")[0] == "caller-audible"
+    for values in ({"customer.name": "Ada"}, {"customer": {"name": "Ada"}}):
+        document = {**prompt("{{customer.name}}"), "variableValues": values}
+        assert one(document, PLACE)[0] == "mapped"
+
+
+def test_values_in_overrides_of_the_document_are_filled_in_too() -> None:
+    document = {**prompt("{{plan}}"), "assistantOverrides": {"variableValues": {"plan": "gold"}}}
+    assert one(document, PLACE)[0] == "mapped"
+    assert one(document, "$.assistantOverrides.variableValues")[0] == "mapped"
+
+
 def test_variables_that_nobody_gives_are_named_with_what_happens() -> None:
     state, words = one(prompt("{{plan}} {% if Zip Code %}{% endif %}{{now}}"), PLACE)
     assert state == "invalid"  # a name with a space is no condition of Liquid
