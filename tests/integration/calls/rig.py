@@ -245,13 +245,6 @@ async def _started(server: uvicorn.Server, listener: socket.socket) -> None:
     await server.startup(sockets=[listener])
 
 
-async def _started(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Start a server without its main loop, which only polls for an end ten times a second."""
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup(sockets=[listener])
-
-
 @asynccontextmanager
 async def serving(*servers: uvicorn.Server) -> AsyncIterator[list[int]]:
     """Serve on free loopback ports; all end together."""
