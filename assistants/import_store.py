@@ -181,7 +181,8 @@ def _changed_sides(assistant: Assistant, draft: Draft) -> tuple[bool, bool]:
     if original.get(EXPORTED_FROM) == fingerprint(revision_document(current)):
         return False, True
     brought = revision_document(imported)
-    ours = current.pk != imported.pk and redact(revision_document(current)) != redact(brought)
+    now = revision_document(current)
+    ours = current.pk != imported.pk and redact(now) != redact(keep_secrets(brought, now))
     theirs = keep_secrets(document_to_store(document, None), brought) != brought
     return ours, theirs
 

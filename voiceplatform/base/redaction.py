@@ -140,6 +140,11 @@ def _keep(new: Any, stored: Any, *, in_headers: bool, under_secret_header: bool)
         headers = _keep({}, stored["headers"], in_headers=True, under_secret_header=False)
         if headers:
             kept["headers"] = headers
+    if isinstance(new.get("serverUrl"), str) and "server" in stored and "server" not in new:
+        # The same for documents of the old form: only what was entered here made a `server`.
+        server = _keep({}, stored["server"], in_headers=False, under_secret_header=False)
+        if server:
+            kept["server"] = server
     return kept | {name: stored[name] for name in hidden if name not in new}
 
 

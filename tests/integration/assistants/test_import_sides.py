@@ -73,6 +73,22 @@ def test_what_changed_only_there_is_published() -> None:
     assert desk().imported_revision == desk().current_revision
 
 
+@pytest.mark.parametrize("place", ["secret", "headers"])
+def test_a_secret_entered_for_an_old_server_url_survives_the_next_import(place: str) -> None:
+    old = {"serverUrl": "https://hook.example.com", "isServerUrlSecretSet": True}
+    value = assistant(1, firstMessage="one", **old)
+    value.pop("server", None)
+    run(value)
+    entered: Any = "s3cret" if place == "secret" else {"x-api-key": "s3cret"}
+    assistant_patch(assistant=desk(), patch={"server": {place: entered}}, actor=None)
+    assert run(value).results[0].outcome == "unchanged"
+    report = run({**value, "firstMessage": "two"})
+    assert (first_message(desk()), desk().draft_revision) == ("two", None)
+    assert report.results[0].outcome == "updated"
+    assert desk().current_revision is not None
+    assert revision_document(desk().current_revision)["server"] == {place: entered}
+
+
 def test_what_changed_only_here_stays() -> None:
     run(assistant(1, firstMessage="one"))
     assistant_patch(assistant=desk(), patch={"firstMessage": "ours"}, actor=None)
