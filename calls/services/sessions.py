@@ -7,7 +7,7 @@ paper (``render_session``), so that both send the same bytes. It must not read o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from assistants.translate import SessionPlan
 from calls.bridge.plan import Greeting, HistoryItem
@@ -20,6 +20,9 @@ from tools.wire.vapi_tool import ToolReading
 from voiceplatform.base.phones import dialable
 
 Fill = Callable[[str], str]  # a text with its variables filled in
+
+# What of a schema becomes part of a description: a template left in it would be said by the model.
+_SAID: Final = frozenset({"description", "title", "pattern"})
 
 
 def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpec, ...]:
@@ -51,12 +54,10 @@ def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpe
 
 
 def _filled(schema: Any, fill: Fill) -> Any:
-    """Return a schema whose descriptions have their variables filled in."""
+    """Return a schema whose texts that reach the model have their variables filled in."""
     if isinstance(schema, Mapping):
         return {
-            key: fill(value)
-            if key == "description" and isinstance(value, str)
-            else _filled(value, fill)
+            key: fill(value) if key in _SAID and isinstance(value, str) else _filled(value, fill)
             for key, value in schema.items()
         }
     return [_filled(each, fill) for each in schema] if isinstance(schema, list) else schema

@@ -155,6 +155,19 @@ def test_a_call_speaks_what_is_filled_in(_noon: None, db: None) -> None:
     assert type(plan).from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
+def test_no_text_of_a_schema_reaches_the_model_as_a_template(db: None) -> None:
+    number = factories.make_number()
+    day = {"type": "string", "title": "After {{date}}", "pattern": "{{year}}"}
+    function = {"name": "book", "parameters": {"type": "object", "properties": {"day": day}}}
+    server = {"url": "https://tools.example.com"}
+    document = {"model": {"tools": [{"type": "function", "function": function, "server": server}]}}
+    assistant = assistant_publish(
+        organisation=number.organisation, document=document, source="seed", actor=None
+    )
+    call = factories.make_call(number=number, revision=assistant.current_revision)
+    assert "{{" not in json.dumps(plan_for(call).session.tools[0].parameters)
+
+
 def test_the_voice_is_the_one_that_was_decided(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     call = factories.make_call()
     monkeypatch.setattr("calls.services.call_plan.realtime_voice", lambda *_: "verse")
