@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -22,6 +23,9 @@ SpanKind = Literal["same", "removed", "added", "gap"]
 
 _WORDS: Final = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 _MOST_WORDS: Final = 6000  # of one replaced passage; beyond it the passage is shown whole
+# Of an element here with an equal one there: a thousand empty lines on both sides have a million,
+# and each is looked at again and again.
+_MOST_MATCHES: Final = 4_000_000
 _IDENTITIES: Final = ("id", "toolId", "assistantId", "name", "assistantName", "key")
 
 
@@ -129,8 +133,7 @@ def pairs(old: Sequence[Any], new: Sequence[Any]) -> list[tuple[int | None, int 
         found += [(places.get(identity), index) for index, identity in enumerate(after)]
         found += [(index, None) for index, ident in enumerate(before) if ident not in kept]
         return found
-    matcher = SequenceMatcher(None, [_text(x) for x in old], [_text(x) for x in new], False)
-    for _, a, a_end, b, b_end in matcher.get_opcodes():
+    for _, a, a_end, b, b_end in _opcodes([_text(x) for x in old], [_text(x) for x in new]):
         shared = min(a_end - a, b_end - b)
         found += [(a + offset, b + offset) for offset in range(shared)]
         found += [(index, None) for index in range(a + shared, a_end)]
@@ -159,8 +162,7 @@ def word_spans(old: str, new: str) -> list[Span]:
     """
     spans: list[Span] = []
     a_lines, b_lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
-    matcher = SequenceMatcher(None, a_lines, b_lines, autojunk=False)
-    for tag, a, a_end, b, b_end in matcher.get_opcodes():
+    for tag, a, a_end, b, b_end in _opcodes(a_lines, b_lines):
         before, after = "".join(a_lines[a:a_end]), "".join(b_lines[b:b_end])
         if tag == "equal":
             spans.append(Span("same", before))
@@ -180,15 +182,31 @@ def _passage(old: str, new: str) -> Iterator[Span]:
     tail = _shared(a[head:][::-1], b[head:][::-1])
     yield Span("same", "".join(a[:head]))
     a_rest, b_rest = a[head : len(a) - tail], b[head : len(b) - tail]
-    for tag, i, i_end, j, j_end in SequenceMatcher(
-        None, a_rest, b_rest, autojunk=False
-    ).get_opcodes():
+    for tag, i, i_end, j, j_end in _opcodes(a_rest, b_rest):
         if tag == "equal":
             yield Span("same", "".join(a_rest[i:i_end]))
         else:
             yield Span("removed", "".join(a_rest[i:i_end]))
             yield Span("added", "".join(b_rest[j:j_end]))
     yield Span("same", "".join(a[len(a) - tail :]))
+
+
+def _opcodes(old: Sequence[str], new: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:
+    """Return how ``old`` becomes ``new`` in the words of difflib, in bounded time.
+
+    Where too much is alike to be told apart, all between the common beginning and end is replaced.
+    """
+    counts = Counter(new)
+    if sum(number * counts[each] for each, number in Counter(old).items()) <= _MOST_MATCHES:
+        return SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    head = _shared(old, new)
+    tail = _shared(old[head:][::-1], new[head:][::-1])
+    a_end, b_end = len(old) - tail, len(new) - tail
+    return [
+        ("equal", 0, head, 0, head),
+        ("replace", head, a_end, head, b_end),
+        ("equal", a_end, len(old), b_end, len(new)),
+    ]
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:

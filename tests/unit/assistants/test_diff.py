@@ -123,3 +123,14 @@ def test_a_secret_is_named_and_never_shown() -> None:
 def test_a_secret_that_is_set_says_so() -> None:
     found = changes({"server": {"secret": None}}, {"server": {"secret": "s3"}})
     assert found == [Change("$.server.secret", "secret", new="set")]
+
+
+def test_thousands_of_like_lines_are_compared_at_once() -> None:
+    same = "\n" * 10_000
+    (change,) = changes({"p": f"one two three four\n{same}end"}, {"p": f"two\n{same}a b c d"})
+    assert change.kind == "changed"
+    (change,) = changes({"p": f"a b c d\n{same}is old"}, {"p": f"a b c d\n{same}is new"})
+    assert [span.kind for span in change.words] == ["same", "removed", "added"]
+    items = [1] * 10_000
+    found = changes({"p": [3, *items, 4, 5]}, {"p": [2, *items, 4, 5, 6]})
+    assert len(found) > 0
