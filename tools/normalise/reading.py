@@ -41,6 +41,7 @@ MAX_LEVELS: Final = 10  # of objects and lists inside each other, as OpenAI's st
 MAX_STEPS: Final = 40  # of keywords inside each other
 MAX_WORK: Final = 2_500  # schemas looked at
 MAX_NOTES: Final = 40
+_VALUES_A_SCHEMA: Final = 50  # values of an enum that cost what one schema costs
 FILLED: Final = "Leave it out unless the caller gives another: it is filled in."
 
 _OLD_DRAFT: Final = re.compile(r"draft-0[3-7]\b")
@@ -174,6 +175,7 @@ class Reader:
         types = types_named(node.get("type"))
         enum: tuple[Any, ...] | None = None
         every = [node["const"]] if "const" in node else list_at(node, "enum")
+        self._count(len(every) // _VALUES_A_SCHEMA)
         if every and has_template(every):
             if not (at.is_filled and "const" in node):
                 self._note(at, "A template among its values; the model is not shown them.")

@@ -332,6 +332,13 @@ def test_very_long_enums_are_told_in_words() -> None:
     assert "980 more" in found["description"]
 
 
+def test_enums_without_end_are_given_up() -> None:
+    enum = {"enum": [{"a": [n]} for n in range(2_000)]}
+    found = normalise({"properties": {"a": {"allOf": [enum] * 80}}})
+    assert found.schema == {"type": "object", "properties": {"a": {}}}
+    assert "Too large" in found.notes[0].message
+
+
 def test_v30_what_is_said_of_all_arguments_moves_into_the_tool_s_description() -> None:
     schema = {"properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
     made = function_of("Looks it up", schema)
