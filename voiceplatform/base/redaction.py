@@ -23,12 +23,18 @@ _SECRET_ENDINGS = (
 _SEPARATORS = str.maketrans("", "", "-_. ")
 _SECRET_HEADER = re.compile(r"(?i)auth|key|secret|token|cookie|password|signature")
 _SECRET_QUERY = re.compile(r"(?i)token|secret|password|signature|^(sig|auth|code|key)$|api[-_]?key")
+# Liquid may hold blanks and question marks: `https://host/{{ id }}?api_key=…`. Nothing is tried
+# twice (`*+`), so that no text, however long, takes longer than reading it.
+_LIQUID = r"\{\{[^{}]*+\}\}|\{(?!\{[^{}]*+\}\})"
 _URL = re.compile(
-    r"(?P<head>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^/?#\s@]*@)?(?P<place>[^?#\s]*\??)"
-    r"(?P<query>[^#\s]*)(?P<tail>#\S*)?"
+    r"(?P<head>\s*+(?:[a-zA-Z][a-zA-Z0-9+.-]*+:)?//)"
+    rf"(?P<user>(?:[^/?#\s@{{]|{_LIQUID})*+@)?+(?P<place>(?:[^?#\s{{]|{_LIQUID})*+\??+)"
+    rf"(?P<query>(?:[^#\s{{]|{_LIQUID})*+)(?P<tail>(?:\#(?:[^\s{{]|{_LIQUID})*+)?+\s*+)"
 )
+_PAIR_ENDS = re.compile(r"([&;])")
 _WHOLE = frozenset({"credentials"})
-_SCHEMA_VALUES = frozenset({"value", "default", "const"})
+_SCHEMA_VALUES = frozenset({"value", "default", "const", "example"})
+_SCHEMA_LISTS = frozenset({"enum", "examples"})
 _IDENTITIES = ("id", "name", "key", "provider", "type")
 
 
@@ -40,7 +46,7 @@ def is_secret_name(name: str) -> bool:
 def _is_secret(name: str, value: Any, *, in_headers: bool) -> bool:
     if name in _WHOLE:
         return value is not None
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return False
     return is_secret_name(name) or (in_headers and bool(_SECRET_HEADER.search(name)))
 
@@ -53,15 +59,21 @@ def redact_url(url: str) -> str:
     match = _URL.fullmatch(url)
     if match is None:
         return url
-    head, user, place, query = match.group("head", "user", "place", "query")
-    pairs = [pair.partition("=") for pair in query.split("&")]
-    masked = "&".join(
-        f"{name}={MASK}"
-        if value and _SECRET_QUERY.search(unquote_plus(name))
+    head, user, place, query, tail = match.group("head", "user", "place", "query", "tail")
+    mark, fragment = tail[:1], tail[1:]
+    tail = mark + (_masked(fragment) if mark == "#" else fragment)
+    return f"{head}{MASK + '@' if user else ''}{place}{_masked(query)}{tail}"
+
+
+def _masked(query: str) -> str:
+    """Return a query string, or a fragment of that form, with its secret values masked."""
+    pairs = (piece.partition("=") for piece in _PAIR_ENDS.split(query))
+    return "".join(
+        f"{name}={MASK}{value[len(value.rstrip()) :]}"
+        if value.strip() and _SECRET_QUERY.search(unquote_plus(name))
         else name + mid + value
         for name, mid, value in pairs
     )
-    return f"{head}{MASK + '@' if user else ''}{place}{masked}{match.group('tail') or ''}"
 
 
 def redact(document: Any) -> Any:
@@ -94,6 +106,7 @@ def _hidden_keys(
     hidden = {n for n, v in node.items() if _is_secret(n, v, in_headers=in_headers)}
     if under_secret_header:  # apiRequest headers are a JSON Schema with fixed values
         hidden |= {n for n in _SCHEMA_VALUES if isinstance(node.get(n), str)}
+        hidden |= {n for n in _SCHEMA_LISTS if isinstance(node.get(n), list)}
     key = node.get("key")
     if isinstance(key, str) and is_secret_name(key) and isinstance(node.get("value"), str):
         hidden.add("value")  # static parameters are key/value pairs (vapi.md 3.2)

@@ -57,6 +57,9 @@ def test_names_that_only_look_like_secrets(name: str) -> None:
         ("https://h/?a=1&token=x&b=", "https://h/?a=1&token=***&b="),
         ("wss://h/?API_KEY=x#f", "wss://h/?API_KEY=***#f"),
         ("https://h/?q=%7B%7Bname%7D%7D&x=a+b", "https://h/?q=%7B%7Bname%7D%7D&x=a+b"),
+        ("https://h/{{ id }}?api_key=x", "https://h/{{ id }}?api_key=***"),
+        ("https://h/?a={{ b }};token=x ", "https://h/?a={{ b }};token=*** "),
+        ("https://h/#access_token=x", "https://h/#access_token=***"),
         ("call https://h/?token=x now", "call https://h/?token=x now"),
         ("mail me@h.example", "mail me@h.example"),
     ],
@@ -64,6 +67,18 @@ def test_names_that_only_look_like_secrets(name: str) -> None:
 def test_urls_lose_passwords_and_tokens_only(url: str, shown: str) -> None:
     assert redact_url(url) == shown
     assert keep_secrets(shown, url) == url
+
+
+@pytest.mark.parametrize("piece", ["{{a}}", "{", "a", "{{a", "a@", "?", "&token=x;", "#"])
+def test_no_text_takes_longer_than_reading_it(piece: str) -> None:
+    text = "https://" + piece * 50_000 + " x"
+    assert redact_url(text) == text
+
+
+def test_a_number_and_a_list_of_fixed_values_are_secrets_too() -> None:
+    document = {"apiKey": 98765, "token": True, "headers": {"Authorization": {"enum": ["x"]}}}
+    assert redact(document) == {"token": True, "headers": {"Authorization": {}}}
+    assert keep_secrets(redact(document), document) == document
 
 
 def test_a_schema_property_called_token_is_no_secret() -> None:
