@@ -58,7 +58,10 @@ class QueryShape(Shape):
     table = Choice(("call", "subscription"), required=True, allow_null=False)
     name = Text(required=True, allow_null=False, max_length=40)
     operations = OperationShape(
-        many=True, required=True, allow_empty=False, max_length=_MAX_OPERATIONS
+        many=True,
+        required=True,
+        allow_empty=False,
+        max_length=_MAX_OPERATIONS,  # type: ignore[call-arg]  # the stubs know no many=True options
     )
     groupBy = serializers.ListField(
         child=Choice(tuple(GROUPS), allow_null=False), required=False, allow_null=True
