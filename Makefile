@@ -66,6 +66,7 @@ lint: $(VENV)/.dev-stamp ## ruff and mypy
 # What speaks SQL of its own, or relies on locks and constraints, is run again on PostgreSQL; whole
 # calls in real time are not, they would only take the time twice (all of it passes there too:
 # `make test-postgres ON_POSTGRES=tests/integration`).
+# Nor are Schemathesis and the SDKs, which try what Python does with a request.
 ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy tools \
   $(addprefix calls/test_,ends.py journal.py voice_webhook.py instance_commands.py))
 
@@ -77,7 +78,8 @@ test-sqlite: $(VENV)/.node-stamp
 	$(BIN)/pytest -n $(WORKERS)
 
 test-postgres: $(VENV)/.dev-stamp
-	$(BIN)/pytest -n 1 --database=postgres -m "integration and django_db" $(ON_POSTGRES)
+	$(BIN)/pytest -n 1 --database=postgres -m "integration and django_db" $(ON_POSTGRES) \
+	  $(addprefix --ignore=tests/integration/,$(addprefix api/test_,openapi_fuzz.py vapi_sdk.py vapi_sdk_resources.py) tools/test_tool_run.py)
 
 quick: $(VENV)/.dev-stamp ## the unit tier
 	$(BIN)/pytest -m unit tests/unit

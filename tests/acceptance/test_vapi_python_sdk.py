@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 BYTES = bytes(range(256)) * 8192  # 2 MiB, more than a JSON body may have
 
 
-def test_both_clients_work_over_sockets(running_platform: Platform) -> None:
-    account = make_account(running_platform, "read", "write", "calls", "transcripts")
-    origin = running_platform.base_url
+def test_both_clients_work_over_sockets(shared_platform: Platform) -> None:
+    account = make_account(shared_platform, "read", "write", "calls", "transcripts")
+    origin = shared_platform.base_url
     with httpx.Client() as connections:
         sdk = Vapi(token=account.key, base_url=origin, httpx_client=connections)
         assistant_id, ids = use(sdk, account, origin)
