@@ -25,7 +25,7 @@ def test_a_life_killed_at_any_moment_and_begun_again(
     """Kills during the start, a start, kill -9, a start on the same folder and port, SIGTERM."""
     chance = random.Random(7)
     lengths = {"secret_key": 65, "field_encryption_keys": 45}
-    for _ in range(max(3, round(100 * drill_scale))):
+    for _ in range(max(2, round(100 * drill_scale))):
         begun = start_platform(wait=False)
         begun.pids()
         moment = time.monotonic() + chance.random() * 1.5
