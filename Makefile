@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 4
+WORKERS ?= 3
 
 # Some images set it; then every one of an instance's seven processes compiles all of our modules.
 unexport PYTHONDONTWRITEBYTECODE
