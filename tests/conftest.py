@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -148,6 +149,9 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let whole instances begin first, so that no worker is left alone with the longest test."""
     items.sort(key=lambda item: item.get_closest_marker("acceptance") is None)
+    twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"tests of one name, of which xdist runs only one: {twice[:3]}")
 
 
 def _refused(*_: object, **__: object) -> NoReturn:
