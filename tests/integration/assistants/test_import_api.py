@@ -17,7 +17,7 @@ from assistants.models import Assistant, AssistantRevision, ImportRun, Squad, St
 from assistants.selectors import revision_tools
 from assistants.vapi_api import VapiApi, VapiApiError
 from tests import factories
-from tests.vapi_transport import KEY, VapiAccount, assistant, at, object_id, tool
+from tests.vapi_account import KEY, VapiAccount, assistant, at, object_id, tool
 from tools.models import Tool
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]

@@ -18,7 +18,7 @@ from assistants.import_services import ImportFile, ImportReport, import_files
 from assistants.models import Assistant, AssistantRevision, ImportRun, Squad, StoredResource
 from assistants.wire.files import MAX_BYTES
 from tests import factories
-from tests.vapi_transport import assistant, object_id, tool
+from tests.vapi_account import assistant, object_id, tool
 from tools.models import Tool
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]

@@ -27,7 +27,7 @@ from assistants.models import (
 from assistants.services import assistant_edit, assistant_patch, revision_document
 from assistants.squad_services import squad_delete
 from tests import factories
-from tests.vapi_transport import assistant, at, object_id, tool
+from tests.vapi_account import assistant, at, object_id, tool
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
