@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.db.models import PROTECT, QuerySet
 from assistants.models import Assistant, AssistantRevision, Squad, StoredResource
 from assistants.wire.vapi_squad import assistant_ids
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.selectors import uuids_in
 
 # Companions are stored resources that share the id of a row of the layer above: what Vapi's object
 # of a phone number or call says beyond the columns of that row. They have no route of their own.
@@ -43,13 +43,7 @@ def assistant_users(assistant: Assistant) -> list[str]:
 
 def assistants_here(organisation: Organisation, ids: Iterable[str]) -> set[str]:
     """Return those of ``ids`` that name a live assistant of the organisation."""
-    keys: list[uuid.UUID] = []
-    for text in ids:
-        try:
-            keys.append(uuid.UUID(text))
-        except ValueError:
-            continue
-    found = assistant_list(organisation).filter(pk__in=keys).values_list("pk", flat=True)
+    found = assistant_list(organisation).filter(pk__in=uuids_in(ids)).values_list("pk", flat=True)
     return {str(pk) for pk in found}
 
 

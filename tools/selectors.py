@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 
 from django.db.models import F, QuerySet
 
 from tools.models import Tool
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.selectors import uuids_in
 
 
 def tool_list(organisation: Organisation) -> QuerySet[Tool]:
@@ -19,13 +19,7 @@ def tool_list(organisation: Organisation) -> QuerySet[Tool]:
 
 def tools_by_id(organisation: Organisation, ids: Iterable[str]) -> dict[str, Tool]:
     """Return the saved tools among ``ids``, by id; what is not a UUID is not found."""
-    keys: list[uuid.UUID] = []
-    for text in ids:
-        try:
-            keys.append(uuid.UUID(text))
-        except ValueError:
-            continue
-    return {str(tool.pk): tool for tool in tool_list(organisation).filter(pk__in=keys)}
+    return {str(tool.pk): tool for tool in tool_list(organisation).filter(pk__in=uuids_in(ids))}
 
 
 def tool_users(tool: Tool) -> list[str]:

@@ -1,10 +1,12 @@
 """Reads of the lowest layer: what a signed-in person may see.
 
-Owns the one way from a user to rows of any model; writes nothing.
+Owns the one way from a user to rows of any model, and from texts to ids; writes nothing.
 """
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -47,3 +49,14 @@ def rows_visible_to(queryset: QuerySet[Any], user: Any, path: str) -> QuerySet[A
     if not path:
         return queryset.none()
     return queryset.filter(**{f"{path}__memberships__user": user})
+
+
+def uuids_in(texts: Iterable[str]) -> list[uuid.UUID]:
+    """Return those of ``texts`` that are UUIDs, in order."""
+    found: list[uuid.UUID] = []
+    for text in texts:
+        try:
+            found.append(uuid.UUID(text))
+        except ValueError:
+            continue
+    return found
