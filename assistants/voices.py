@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -91,7 +92,9 @@ class StandIn:
     about: str = ""
 
 
-def _catalogue() -> dict[VoiceKey, StandIn]:
+@cache
+def _catalogue() -> Mapping[VoiceKey, StandIn]:
+    """Return every voice of the catalogue by each of its keys; read once, when first asked for."""
     found: dict[VoiceKey, StandIn] = {}
     with _CATALOGUE_FILE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(line for line in file if not line.startswith("#")):
@@ -109,12 +112,12 @@ def _catalogue() -> dict[VoiceKey, StandIn]:
     return found
 
 
-_TABLE: Final = _catalogue()
-# For documents that name no provider: ids that exactly one of them has.
-_HOLDERS: Final = Counter(key.voice_id for key in _TABLE)
-_OWNER: Final[Mapping[str, str]] = {
-    key.voice_id: key.provider for key in _TABLE if _HOLDERS[key.voice_id] == 1
-}
+@cache
+def _owners() -> Mapping[str, str]:
+    """Return the provider of each id that exactly one has, for documents that name none."""
+    keys = _catalogue().keys()
+    holders = Counter(key.voice_id for key in keys)
+    return {key.voice_id: key.provider for key in keys if holders[key.voice_id] == 1}
 
 
 def _printable(text: str, limit: int) -> str:
@@ -134,9 +137,10 @@ def stand_in(provider: str, voice_id: str) -> StandIn:
     if wanted in REALTIME_VOICES and name in ("openai", ""):
         same = VoiceKey("openai", wanted)
         return StandIn(wanted, wanted, "the same voice", is_same=True, key=same)
-    for key in _spellings(name or _OWNER.get(wanted, ""), wanted):
-        if key in _TABLE:
-            return _TABLE[key]
+    table = _catalogue()
+    for key in _spellings(name or _owners().get(wanted, ""), wanted):
+        if key in table:
+            return table[key]
     return _unknown(VoiceKey(name, wanted), _printable(voice_id, ID_CHARACTERS))
 
 

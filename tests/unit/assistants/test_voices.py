@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,22 @@ def test_every_row_of_the_catalogue_is_whole() -> None:
             assert (row["provider"], spelling) not in seen, row
             seen.add((row["provider"], spelling))
     assert len(seen) > 600
+
+
+def test_the_catalogue_is_read_once_and_not_before_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[object] = []
+    monkeypatch.setattr(csv, "DictReader", lambda lines: read.append(lines) or [])
+    spec = importlib.util.spec_from_file_location("voices_anew", voices.__file__)
+    assert spec is not None and spec.loader is not None
+    anew = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, anew)
+    spec.loader.exec_module(anew)
+    assert (anew.stand_in("openai", "alloy").is_same, read) == (True, [])
+    for voice_id in ("sarah", "matilda"):
+        assert anew.stand_in("", voice_id).voice == DEFAULT_VOICE
+    assert len(read) == 1
 
 
 def test_a_stand_in_keeps_the_gender() -> None:
