@@ -30,6 +30,7 @@ PURE = (
     "assistants.importing",
     "calls.telephony.next_step",
     "calls.numbers.route",
+    "calls.numbers.hours",
     "calls.money.rates",
     "calls.money.carrier",
     "calls.events.retry",
