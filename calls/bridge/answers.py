@@ -12,6 +12,7 @@ from calls.bridge.core import text_of
 from calls.bridge.effects import DispatchTool
 from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
 from calls.bridge.responses import Current, Request
+from calls.bridge.second_tries import hinted_ms
 from calls.bridge.speech import Speech
 from calls.bridge.states import Realtime
 from calls.money.rates import response_microusd, response_tokens
@@ -118,7 +119,8 @@ class Answers(Speech):
             self._fail(cause_of_error(code), now_ms)
         else:
             self._last_error_code = code
-            self._retry(current.purpose, now_ms, pause_ms=self.plan.watchdog.retry_pause_ms)
+            hint_ms = hinted_ms(text_of(response, "status_details", "error", "message"))
+            self._retry_failed(current.request, code, now_ms, hint_ms=hint_ms)
 
     def _on_output_item_added(self, event: dict[str, Any], now_ms: int) -> None:
         if self.responses.current is not None and text_of(event, "item", "type") != "message":
@@ -210,6 +212,8 @@ class Answers(Speech):
         self._ending = None
         self.responses.forget("goodbye")
         tool_call_id, self._end_tool_call_id = self._end_tool_call_id, ""
+        if not tool_call_id:
+            return  # it was not the model that wanted to end the call
         self._tool_result(
             tool_call_id, "refused", "The caller spoke again, so the call goes on.", now_ms
         )
@@ -253,14 +257,30 @@ class Answers(Speech):
             self.metrics_note("ceiling", "spend")
             self._end_when_heard(EndCause.CEILING, now_ms, abortable=False)
 
-    def _retry(self, purpose: str, now_ms: int, *, pause_ms: int) -> None:
-        """Ask once more; the second silence in a row is the end of patience (7.3)."""
+    def _retry_failed(
+        self, request: Request | None, code: str, now_ms: int, *, hint_ms: int
+    ) -> None:
+        pause_ms = self.plan.watchdog.retry_pause_ms
+        self._retry(request, now_ms, pause_ms=pause_ms, code=code, hint_ms=hint_ms)
+
+    def _retry(
+        self,
+        request: Request | None,
+        now_ms: int,
+        *,
+        pause_ms: int,
+        code: str = "",
+        hint_ms: int = 0,
+    ) -> None:
+        """Ask again, or give up when patience is at its end (7.3)."""
         if self._failed or self._ending is not None:
             return
-        if self._retries:
+        wait_ms = self.tries.pause_ms(code, pause_ms, now_ms, hint_ms=hint_ms)
+        if wait_ms is None:
             self._fail(cause_of_error(self._last_error_code), now_ms)
             return
-        self._retries += 1
         self.count("retries")
-        self._retry_at_ms = now_ms + pause_ms
-        self._retry_purpose = purpose
+        self._retry_at_ms = now_ms + wait_ms
+        # Words of our own are asked for again; anything else is the model's to find.
+        own = request is not None and (request.instructions or not request.tools_allowed)
+        self._retry_request = request if own else Request("retry", follow_up=True)

@@ -1,8 +1,7 @@
 """What every part of the bridge shares: the plan, the machines, the outputs, the way to end.
 
-Lowest of the bridge's layers (``core`` < ``speech`` < ``answers`` < ``dead_air`` < ``model`` <
-``machine``): each
-adds one subject to the same call. Nothing here reads an event.
+Lowest of the bridge's layers (``core`` < ``speech`` < ``answers`` < ``dead_air`` < ``pauses`` <
+``model`` < ``machine``): each adds one subject to the same call. Nothing here reads an event.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from calls.bridge.plan import CallPlan, Clip
 from calls.bridge.playback import Playback
 from calls.bridge.reasons import EndCause
 from calls.bridge.responses import Request, Responses
+from calls.bridge.second_tries import SecondTries
 from calls.bridge.states import PHASE, REALTIME, LocalBridgeError, Machine, Phase, Realtime, State
 from calls.bridge.toolbox import Toolbox
 from calls.bridge.transcript import Spoken, Transcript
@@ -86,9 +86,9 @@ class Core(ABC):
         self._owed: dict[str, None] = {}
         self._speech_end_ms: int | None = None
         self._unanswered_ms: int | None = None
-        self._retries = 0
+        self.tries = SecondTries()
         self._retry_at_ms: int | None = None
-        self._retry_purpose = ""
+        self._retry_request: Request | None = None
         self._failed = False
         self._apology_due = False
         self._model_lost: tuple[EndCause, bool] | None = None
@@ -193,7 +193,3 @@ class Core(ABC):
     @abstractmethod
     def _greeting_done(self) -> None:
         """Note that the greeting has been generated, or given up."""
-
-    @abstractmethod
-    def _ask_again(self, purpose: str) -> Request:
-        """Return the request that repeats one of this purpose."""

@@ -13,6 +13,7 @@ from calls.bridge.reasons import (
     EndCause,
     cause_of_error,
 )
+from calls.bridge.second_tries import hinted_ms
 from calls.bridge.states import Realtime, Response
 from calls.wire import realtime
 
@@ -43,7 +44,11 @@ class DeadAir(Answers):
             elsewhere = code == "conversation_already_has_active_response"
             request = self.responses.on_refused(event_id, active_elsewhere=elsewhere, now_ms=now_ms)
             if request is not None and not elsewhere:
-                self._retry(request.purpose, now_ms, pause_ms=self.plan.watchdog.retry_pause_ms)
+                hint_ms = hinted_ms(text_of(event, "error", "message"))
+                self._retry_failed(request, code, now_ms, hint_ms=hint_ms)
+
+    def _on_rate_limits(self, event: dict[str, Any], now_ms: int) -> None:
+        self.tries.limits(event.get("rate_limits"), now_ms)
 
     def _model_deadlines(self) -> list[int]:
         wait = self.plan.watchdog
@@ -101,12 +106,12 @@ class DeadAir(Answers):
         ):
             self._unanswered_ms = None
             self.count("dead_air")
-            self._retry("turn", now_ms, pause_ms=0)
+            self._retry(None, now_ms, pause_ms=0)
         self._watch_response(now_ms)
         if self._retry_at_ms is not None and now_ms >= self._retry_at_ms:
             self._retry_at_ms = None
-            request = self._ask_again(self._retry_purpose)
-            if not (request.follow_up and self.responses.running):
+            request = self._retry_request
+            if request and not (request.follow_up and self.responses.running):
                 self.responses.ask(request, first=True)
 
     def _watch_response(self, now_ms: int) -> None:
@@ -127,4 +132,4 @@ class DeadAir(Answers):
             self._send(realtime.response_cancel(self._id("cancel"), current.response_id))
         self.responses.give_up()
         if state is not Response.CANCELLING:
-            self._retry(current.purpose, now_ms, pause_ms=0)
+            self._retry(current.request, now_ms, pause_ms=0)

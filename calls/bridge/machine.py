@@ -23,7 +23,6 @@ from calls.bridge.model import ModelSocket
 from calls.bridge.opening import Opening
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
-from calls.bridge.responses import Request
 from calls.bridge.states import (
     STREAM,
     LocalBridgeError,
@@ -187,6 +186,7 @@ class CallBridge(ModelSocket):
         else:
             self._tick_playback(now_ms)
             self._tick_model(now_ms)
+            self._tick_pauses(now_ms)
         self._settle(now_ms)
 
     def next_deadline_ms(self) -> int | None:
@@ -205,6 +205,7 @@ class CallBridge(ModelSocket):
             self._duration_deadline_ms(),
             self._last_media_ms + wait.caller_audio_ms,
             *self._model_deadlines(),
+            *self._pause_deadlines(),
         ]
         if self.playback is not None:
             due = self.playback.deadline_ms(wait.mark_slack_ms)
@@ -241,6 +242,7 @@ class CallBridge(ModelSocket):
             return
         while self._couple(now_ms):
             pass
+        self._note_quiet(now_ms)
 
     def _couple(self, now_ms: int) -> bool:
         if self.stream.now is Stream.STOPPED:
@@ -337,7 +339,7 @@ class CallBridge(ModelSocket):
         if self.playback is None:
             return
         for item in self.playback.finished:
-            self._retries = 0
+            self.tries.heard()
             if item.item_id == POLICY_ITEM_ID:
                 self._opening.line_playing = False
             if item.item_id == POLICY_ITEM_ID and not item.assumed:
@@ -345,6 +347,7 @@ class CallBridge(ModelSocket):
             turn = self.transcript.get(item.item_id)
             if turn is not None:
                 self.transcript.end(turn, self._record_ms(now_ms))
+                self._heard_out(turn, now_ms)
         self.playback.finished.clear()
 
     def _hang_up_when_heard(self, now_ms: int) -> bool:
@@ -422,9 +425,3 @@ class CallBridge(ModelSocket):
 
     def _greeting_done(self) -> None:
         self._opening.greeting_done = True
-
-    def _ask_again(self, purpose: str) -> Request:
-        first = self._opening.first_request()
-        if first is not None and purpose == first.purpose:
-            return first
-        return Request("retry", follow_up=True)

@@ -10,7 +10,8 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from calls.bridge.dead_air import CONFIG_EVENT_ID, DeadAir
+from calls.bridge.dead_air import CONFIG_EVENT_ID
+from calls.bridge.pauses import Pauses
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
 from calls.bridge.states import LocalBridgeError, Phase, Realtime
@@ -29,7 +30,7 @@ def configuration(plan: CallPlan) -> str:
     return realtime.session_update(config, plan.dialect, CONFIG_EVENT_ID)
 
 
-class ModelSocket(DeadAir):
+class ModelSocket(Pauses):
     """Inputs that come from the model's side."""
 
     def __init__(self, plan: CallPlan, now_ms: int) -> None:
@@ -49,6 +50,7 @@ class ModelSocket(DeadAir):
             "response.output_audio_transcript.done": self._on_text_done,
             "response.done": self._on_response_done,
             "conversation.item.added": self._on_item_added,
+            "rate_limits.updated": self._on_rate_limits,
             "error": self._on_error,
         }
 

@@ -66,6 +66,22 @@ class Watchdog:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """What a quiet line leads to (vapi.md 2.2); ``silence_ms`` 0 never ends the call.
+
+    ``most`` messages are spoken in a stream, counted anew after every word of the caller if
+    ``counts_anew``.
+    """
+
+    messages: tuple[str, ...] = ()
+    wait_ms: int = 10_000
+    most: int = 3
+    counts_anew: bool = False
+    silence_ms: int = 0
+    silence_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryItem:
     """One earlier turn: of a conversation that goes on, or an example to begin with."""
 
@@ -99,6 +115,8 @@ class CallPlan:
     first_ordinal: int = 0
     elapsed_ms: int = 0
     examples: tuple[HistoryItem, ...] = ()
+    idle: Idle = Idle()
+    end_call_phrases: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal plan."""
@@ -134,6 +152,8 @@ class CallPlan:
                 "price": ModelPrice(**value["price"]),
                 "history": tuple(HistoryItem(**item) for item in value["history"]),
                 "examples": tuple(HistoryItem(**item) for item in value.get("examples", ())),
+                "idle": _idle(value.get("idle", {})),
+                "end_call_phrases": tuple(value.get("end_call_phrases", ())),
             }
         )
 
@@ -146,3 +166,7 @@ class CallPlan:
         return self.policy_line is not None or (
             not self.resumed and self.greeting.mode != "wait" and not self.greeting.interruptible
         )
+
+
+def _idle(value: Mapping[str, Any]) -> Idle:
+    return Idle(**{**value, "messages": tuple(value.get("messages", ()))})

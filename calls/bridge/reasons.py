@@ -11,9 +11,11 @@ class EndCause(Enum):
     CALLER_HUNG_UP = "customer-ended-call"
     ASSISTANT_ENDED = "assistant-ended-call"
     ASSISTANT_SAID_GOODBYE = "assistant-ended-call-after-message-spoken"
+    SAID_END_PHRASE = "assistant-said-end-call-phrase"
     TRANSFERRED = "assistant-forwarded-call"
     OPERATOR_ENDED = "manually-canceled"
     MAX_DURATION = "exceeded-max-duration"
+    SILENCE = "silence-timed-out"
     # Vapi has no word for a spend or tool ceiling; the metrics say which one it was.
     CEILING = "assistant-ended-call-with-hangup-task"
     STREAM_LOST = "phone-call-provider-closed-websocket"

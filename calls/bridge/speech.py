@@ -10,7 +10,9 @@ from abc import abstractmethod
 from typing import Any
 
 from calls.bridge.core import Core, text_of
+from calls.bridge.phrases import says
 from calls.bridge.playback import Playback
+from calls.bridge.reasons import EndCause
 from calls.bridge.responses import Current, Request
 from calls.bridge.states import Phase
 from calls.bridge.transcript import Spoken
@@ -164,6 +166,26 @@ class Speech(Core):
         turn = self._assistant_turn(event, now_ms)
         if turn is not None:
             self.transcript.say(turn, text_of(event, "transcript"))
+            if turn.final:
+                self._heard_out(turn, now_ms)
+
+    def _heard_out(self, turn: Spoken, now_ms: int) -> None:
+        """End the call if a turn that was heard to its end has one of the words for it.
+
+        Text runs ahead of audio, so it is judged when the audio has been heard and the text is
+        there; a caller who speaks meanwhile, or who has cut the turn, wants to go on.
+        """
+        if (
+            turn.role != "assistant"
+            or turn.interrupted
+            or self._ending is not None
+            or self._caller_speaking
+            or self.phase.now is not Phase.OPEN
+            or turn.item_id.startswith("clip-")
+        ):
+            return
+        if says(turn.text, self.plan.end_call_phrases):
+            self._end_when_heard(EndCause.SAID_END_PHRASE, now_ms, abortable=True)
 
     def _assistant_turn(self, event: dict[str, Any], now_ms: int) -> Spoken | None:
         item_id = text_of(event, "item_id")
