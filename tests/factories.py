@@ -30,6 +30,7 @@ from calls.models import (
     Call,
     CallPolicy,
     DeliveryAttempt,
+    OperatorDesk,
     OutboxEvent,
     PhoneNumber,
     PolicyWording,
@@ -301,6 +302,14 @@ def make_voice_choice(organisation: Organisation | None = None, **columns: Any) 
         "decided_at": timezone.now(),
     }
     return VoiceChoice.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_desk(organisation: Organisation | None = None, **columns: Any) -> OperatorDesk:
+    """Make an operator destination that is open at all hours."""
+    defaults: dict[str, Any] = {"name": f"Desk {next(_counter)}", "destination": "+15550100042"}
+    return OperatorDesk.objects.create(
         organisation=organisation or default_organisation(), **{**defaults, **columns}
     )
 

@@ -99,7 +99,11 @@ UNFOLD: dict[str, Any] = {
                     },
                 ],
             },
-            _group("Numbers", _item("Phone numbers", "dialpad", "calls", "phonenumber")),
+            _group(
+                "Numbers",
+                _item("Phone numbers", "dialpad", "calls", "phonenumber"),
+                _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
+            ),
             _group(
                 "Assistants",
                 _item("Assistants", "support_agent", "assistants", "assistant"),

@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
+from calls.services.operators import desk_of, preview
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
 
@@ -84,17 +85,19 @@ class PhoneNumberAdmin(ScopedAdmin):
     list_filter = ("route", ("assistant", ScopedRelatedFilter), ("policy", ScopedRelatedFilter))
     list_select_related = ("assistant", "policy")
     search_fields = ("number_e164", "name")
-    autocomplete_fields = ("twilio_account", "assistant", "connection", "policy")
+    autocomplete_fields = ("twilio_account", "assistant", "connection", "policy", "operator_desk")
     field_labels = {  # noqa: RUF012 - never changed in place
         "canary_percent": "Share of callers in a canary (percent)",
         "connection": "Model connection",
         "policy": "Call policy",
+        "operator_desk": "Operator destination",
+        "fallback_message": "Last words",
         "max_call_seconds": "Longest call (seconds)",
         "max_tool_calls": "Most tool calls",
         "max_spend_usd": "Most money spent (USD)",
         "twilio_sid": "Twilio's id of the number",
     }
-    readonly_fields = ("id", "previous_voice_url", "created_at", "updated_at")
+    readonly_fields = ("id", "previous_voice_url", "right_now", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("organisation", "number_e164", "name")}),
         (
@@ -104,6 +107,14 @@ class PhoneNumberAdmin(ScopedAdmin):
                 "description": "vapi: the old stack answers. canary: a share of callers comes to "
                 "us, always the same ones. direct: we answer every call. paused: callers hear "
                 "that the line is closed.",
+            },
+        ),
+        (
+            "A person, always",
+            {
+                "fields": ("operator_desk", "right_now", "fallback_message"),
+                "description": "When the model cannot be reached: the old stack while the phone "
+                "still rings, then the operator destination, then the last words.",
             },
         ),
         (
@@ -136,6 +147,13 @@ class PhoneNumberAdmin(ScopedAdmin):
             )
         )
         return rows
+
+    @admin.display(description="A person, right now")
+    def right_now(self, obj: PhoneNumber | None) -> str:
+        """Say whom a caller who asks for a person would reach at this moment."""
+        if obj is None or obj._state.adding:
+            return "Save the number, then this says whom a caller would reach at that moment."
+        return preview(desk_of(obj))
 
     @badge(description="Route", ordering="route", label=ROUTE_COLOURS)
     def route_badge(self, obj: PhoneNumber) -> Any:

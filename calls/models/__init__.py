@@ -3,18 +3,22 @@
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, OutboxEvent
 from calls.models.numbers import PhoneNumber
+from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
+from calls.models.talks import Talk
 
 __all__ = [
     "Call",
     "CallInputChunk",
     "CallPolicy",
     "DeliveryAttempt",
+    "OperatorDesk",
     "OutboxEvent",
     "PhoneNumber",
     "PolicyWording",
     "ProviderConnection",
+    "Talk",
     "ToolInvocation",
     "Turn",
     "TwilioAccount",

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from assistants.models import Assistant
 from calls.models.connections import ProviderConnection, TwilioAccount
+from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy
 from voiceplatform.base.models import OrganisationOwned
 
@@ -49,6 +50,19 @@ class PhoneNumber(OrganisationOwned):
     )
     policy = models.ForeignKey(
         CallPolicy, on_delete=models.PROTECT, null=True, blank=True, related_name="numbers"
+    )
+    operator_desk = models.ForeignKey(
+        OperatorDesk,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="numbers",
+        help_text="Who takes over from the assistant. Empty: the organisation's default",
+    )
+    fallback_message = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="Spoken when neither the assistant nor a person can be reached",
     )
     max_call_seconds = models.PositiveIntegerField(default=3600)
     max_tool_calls = models.PositiveIntegerField(default=50)

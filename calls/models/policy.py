@@ -28,6 +28,12 @@ class CallPolicy(OrganisationOwned):
         HUMAN = "human", "Hand over to a person"
         END = "end", "End the call"
 
+    class Emergency(models.TextChoices):
+        AUTO = "auto", "In the sector health: transfer, or the notice when nobody is there"
+        TRANSFER = "transfer", "Transfer to a person, or the notice when nobody is there"
+        NOTICE = "notice", "Say the notice and go on"
+        NOTHING = "nothing", "Nothing"
+
     class Direction(models.TextChoices):
         INBOUND = "inbound"
         OUTBOUND = "outbound"
@@ -44,6 +50,15 @@ class CallPolicy(OrganisationOwned):
     effective_from = models.DateField()
     recording_consent = models.CharField(max_length=6, choices=Consent, default=Consent.ASK)
     on_refusal = models.CharField(max_length=10, choices=Refusal, default=Refusal.UNRECORDED)
+    refusal_key = models.CharField(
+        max_length=1, blank=True, help_text="Pressed to refuse; the line must name it"
+    )
+    refusal_message = models.CharField(
+        max_length=500, blank=True, help_text="Said before a call is ended for a refusal"
+    )
+    emergency = models.CharField(max_length=8, choices=Emergency, default=Emergency.AUTO)
+    emergency_words = models.JSONField(default=list, blank=True)
+    emergency_notice = models.CharField(max_length=500, blank=True)
     opt_out_words = models.JSONField(default=list, blank=True)
     calling_hours = models.JSONField(
         default=dict,
@@ -73,6 +88,10 @@ class CallPolicy(OrganisationOwned):
             models.CheckConstraint(
                 condition=~Q(recording_consent="ask", record_replay_audio=True),
                 name="policy_ask_keeps_no_audio",
+            ),
+            models.CheckConstraint(
+                condition=Q(emergency__in=("auto", "transfer", "notice", "nothing")),
+                name="policy_emergency_known",
             ),
         )
 

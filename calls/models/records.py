@@ -69,6 +69,12 @@ class Call(OrganisationOwned):
         "calls.PolicyWording", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     policy_played_at = models.DateTimeField(null=True, blank=True)
+    policy_refused_at = models.DateTimeField(
+        null=True, blank=True, help_text="The caller refused what the policy line says"
+    )
+    emergency_at = models.DateTimeField(
+        null=True, blank=True, help_text="An emergency word was heard; acted on once"
+    )
 
     duration_seconds = models.PositiveIntegerField(default=0)
     first_word_ms = models.PositiveIntegerField(

@@ -86,6 +86,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.callpolicy": policy,
         "calls.policywording": wording,
         "calls.phonenumber": number,
+        "calls.operatordesk": factories.make_desk(organisation),
         "calls.call": call,
         "calls.turn": call.turns.first(),
         "calls.toolinvocation": call.tool_invocations.get(),

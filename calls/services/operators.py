@@ -1,0 +1,116 @@
+"""A person for the caller: which destination a number has, and who is reached there right now.
+
+Owns the way from rows to ``calls.numbers.hours``. It stores nothing and dials nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from calls.models import OperatorDesk, PhoneNumber
+from calls.numbers import hours
+from calls.numbers.destinations import destination_of
+from calls.numbers.hours import Decision, Desk
+from calls.numbers.phrases import Sentence, sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What becomes of a caller who needs a person at one moment.
+
+    ``say`` is spoken before it rings, or instead when nobody is there (``reach`` message).
+    """
+
+    decision: Decision
+    say: str = ""
+    language: str = ""
+    ring_seconds: int = 30
+    shows_caller: bool = True
+
+
+def desk_of(number: PhoneNumber | None) -> OperatorDesk | None:
+    """Return the destination of a number: its own, else its organisation's default."""
+    if number is None:
+        return None
+    if number.operator_desk is not None:
+        return number.operator_desk
+    return OperatorDesk.objects.filter(organisation=number.organisation, is_default=True).first()
+
+
+def desk_value(desk: OperatorDesk) -> Desk:
+    """Return a row as the value that hours are judged by; what cannot be read counts as closed."""
+    try:
+        holidays = frozenset(hours.holidays_of(desk.holidays))
+    except hours.HoursError:
+        holidays = frozenset()
+    return Desk(
+        # Checked again: a row may have been written before a rule was.
+        destination=destination_of(desk.destination),
+        zone=desk.zone,
+        hours=hours.hours_stored(desk.hours),
+        always_open=desk.always_open,
+        holidays=holidays,
+        outside=desk.outside,  # type: ignore[arg-type]  # the column's choices are the words
+        outside_destination=destination_of(desk.outside_destination),
+    )
+
+
+def reached(desk: OperatorDesk | None, now: datetime | None = None) -> Decision:
+    """Return whom a caller would reach at ``now`` (aware; the present when absent)."""
+    moment = now or timezone.now()
+    decision = hours.decide(desk_value(desk) if desk is not None else None, moment)
+    if decision.reach == "dial" and not decision.to:
+        return Decision("message", "", f"the destination may not be dialled; {decision.reason}")
+    return decision
+
+
+def handover(
+    desk: OperatorDesk | None, *, language: str = "en", now: datetime | None = None
+) -> Handover:
+    """Return what becomes of a caller who needs a person, with the words to be spoken."""
+    decision = reached(desk, now)
+    if desk is None or decision.reach == "nothing":
+        return Handover(decision)
+    if decision.reach == "message":
+        say, spoken = _own_or("closed", desk.outside_message, language)
+    else:
+        say, spoken = _own_or("announcement", desk.announcement, language)
+    return Handover(
+        decision,
+        say=say,
+        language=spoken,
+        ring_seconds=desk.ring_seconds,
+        shows_caller=desk.shows_caller,
+    )
+
+
+def no_answer_words(desk: OperatorDesk | None, language: str) -> tuple[str, str]:
+    """Return what is said when nobody takes the call, and its language."""
+    return _own_or("no_answer", desk.no_answer_message if desk else "", language)
+
+
+def fallback_words(number: PhoneNumber | None, language: str) -> tuple[str, str]:
+    """Return what is said when neither the assistant nor a person can be reached."""
+    return _own_or("unreachable", number.fallback_message if number else "", language)
+
+
+def _own_or(kind: Sentence, own: str, language: str) -> tuple[str, str]:
+    return (own, language) if own else sentence(kind, language)
+
+
+def preview(desk: OperatorDesk | None, now: datetime | None = None) -> str:
+    """Say in a sentence whom a caller would reach right now."""
+    decision = reached(desk, now)
+    if desk is None:
+        return (
+            "Right now a caller who asks for a person would reach nobody: there is no destination."
+        )
+    words = {
+        "dial": f"would reach {decision.to}",
+        "message": "would hear the message, then the call ends",
+        "nothing": "would stay with the assistant",
+    }[decision.reach]
+    return f"Right now a caller {words} ({decision.reason})."
