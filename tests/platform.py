@@ -29,14 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
-# How a child is recognised by its command line.
+# How a child is recognised by its command line or title; Celery gives its processes their own.
 PARTS = {
-    "media": "voiceplatform.serving media",
-    "web": "voiceplatform.serving web",
-    "prepare": "voiceplatform.supervisor.prepare",
-    "standins": "calls.standins",
-    "worker": "voiceplatform --quiet worker",
-    "beat": "voiceplatform --quiet beat",
+    "media": "voiceplatform: media",
+    "web": "voiceplatform: web",
+    "prepare": "voiceplatform: prepare",
+    "standins": "voiceplatform: standins",
+    "worker": "[celeryd: ",
+    "beat": "[celery beat]",
     "valkey": "valkey-server",
 }
 

@@ -83,3 +83,8 @@ def run_dir(var_dir: Path) -> Path:
 def child_environment(extra: dict[str, str]) -> dict[str, str]:
     """Return this process's environment with ``extra`` on top, for a child process."""
     return {**os.environ, **extra}
+
+
+def tell_library(name: str, value: str) -> None:
+    """Set a variable for a C library of this process alone; nothing of ours reads it."""
+    os.putenv(name, value)

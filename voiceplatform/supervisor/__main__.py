@@ -6,6 +6,7 @@ keeps it from starting is one sentence on standard error and exit code 1 (2: bad
 
 from __future__ import annotations
 
+import importlib
 import socket
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from types import ModuleType
 
 from voiceplatform import env
 from voiceplatform.supervisor import valkey
-from voiceplatform.supervisor.children import Child, environment_for
+from voiceplatform.supervisor.children import Child
 from voiceplatform.supervisor.core import Parts, Supervisor
 from voiceplatform.supervisor.errors import StartError
 from voiceplatform.supervisor.folders import generate_missing_keys, lock, make_folder
+from voiceplatform.supervisor.forking import Entry
 from voiceplatform.supervisor.sockets import bind_loopback, bind_public, bind_unix, origin
 
 
@@ -45,7 +47,9 @@ def _run(settings: ModuleType) -> int:
         if settings.DATABASE_IS_EMBEDDED:
             missing = {"secret_key"} if settings.SECRET_KEY_MISSING else set()
             missing |= set() if settings.FIELD_ENCRYPTION_KEYS else {"field_encryption_keys"}
-            generate_missing_keys(settings.VAR_DIR, missing)
+            if missing:
+                generate_missing_keys(settings.VAR_DIR, missing)
+                importlib.reload(settings)  # the parts are copies of this process
         public = bind_public(settings.HOST, settings.PORT, patient=held.predecessor_crashed)
         web = bind_unix(settings.RUN_DIR / "web.sock")
         standins = bind_loopback() if settings.STANDINS else None
@@ -67,42 +71,47 @@ def _parts(
 ) -> Parts:
     """Return the children of this instance with their commands."""
     base: Path = settings.BASE_DIR
-    environment = environment_for(env.child_environment)
+    # A part's title may fill the room of our arguments only: beyond it lies the environment, by
+    # which people and tools find an instance's processes.
+    env.tell_library("SPT_NOENV", "1")
+    environment = env.child_environment({})
 
-    def python(
-        name: str, *arguments: str, fd: socket.socket | None = None, ready: bool = False
+    def part(
+        name: str,
+        module: str,
+        *arguments: str,
+        fd: socket.socket | None = None,
+        ready: bool = False,
     ) -> Child:
         descriptors = () if fd is None else (fd.fileno(),)
-        command = [sys.executable, "-m", *arguments]
-        if fd is not None:
-            command += ["--fd", str(fd.fileno())]
-        return Child(name, command, environment, base, descriptors, reports_ready=ready)
+        named = () if fd is None else ("--fd", str(fd.fileno()))
+        return Child(
+            name, [*arguments, *named], environment, base, descriptors, Entry(module), ready
+        )
 
-    prepare = ["voiceplatform.supervisor.prepare"]
-    if standins is not None:
-        prepare += ["--standins-url", origin(standins)]
     redis = None
     if settings.REDIS_IS_EMBEDDED:
         data_dir = settings.VAR_DIR / "valkey"
         make_folder(data_dir)
         command = valkey.command(socket_path=settings.REDIS_SOCKET, data_dir=data_dir)
         redis = Child("valkey", command, environment, base)
-    celery = ("celery", "--app", "voiceplatform", "--quiet")
+    standins_url = () if standins is None else ("--standins-url", origin(standins))
+    celery = ("celery.__main__", "--app", "voiceplatform", "--quiet")
     return Parts(
-        prepare=python("prepare", *prepare),
-        media=python("media", "voiceplatform.serving", "media", fd=public, ready=True),
-        web=python("web", "voiceplatform.serving", "web", fd=web, ready=True),
-        worker=python(
+        prepare=part("prepare", "voiceplatform.supervisor.prepare", *standins_url),
+        media=part("media", "voiceplatform.serving", "media", fd=public, ready=True),
+        web=part("web", "voiceplatform.serving", "web", fd=web, ready=True),
+        worker=part(
             "worker", *celery, "worker", "--pool", "prefork", "--concurrency", "2",
             "--without-gossip", "--without-mingle", "--without-heartbeat",
         ),
-        beat=python(
+        beat=part(
             "beat", *celery, "beat", "--pidfile", "",
             "--schedule", str(settings.VAR_DIR / "beat-schedule"),
         ),
         redis=redis,
         redis_socket=settings.REDIS_SOCKET,
-        standins=None if standins is None else python("standins", "calls.standins", fd=standins),
+        standins=part("standins", "calls.standins.__main__", fd=standins) if standins else None,
     )  # fmt: skip
 
 

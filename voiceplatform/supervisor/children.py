@@ -11,10 +11,11 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from voiceplatform.supervisor.forking import Entry, Forked, fork
 from voiceplatform.supervisor.parent_death import before_exec
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -49,16 +50,20 @@ def reason(return_code: int) -> str:
 
 @dataclass
 class Child:
-    """A part of the platform and, while it runs, its process."""
+    """A part of the platform and, while it runs, its process.
+
+    With ``entry`` it is a copy of the supervisor and ``command`` its arguments; without, a program.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     descriptors: tuple[int, ...] = ()
+    entry: Entry | None = None
     reports_ready: bool = False
     backoff: Backoff = field(default_factory=Backoff)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     started_at: float = 0.0  # monotonic seconds, as every time here
     restart_at: float | None = None
     ready_fd: int | None = None
@@ -85,16 +90,19 @@ class Child:
             command += ["--ready-fd", str(write_end)]
             inherited.append(write_end)
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - commands of our own
-                command,
-                env=self.environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                pass_fds=inherited,
-                start_new_session=True,
-                # The supervisor has one thread, so running Python between fork and exec is safe.
-                preexec_fn=before_exec(),
-            )
+            if self.entry is not None:
+                self.process = fork(self.entry, name=self.name, arguments=command, keep=inherited)
+            else:
+                self.process = subprocess.Popen(  # noqa: S603 - commands of our own
+                    command,
+                    env=self.environment,
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=inherited,
+                    start_new_session=True,
+                    # The supervisor has one thread: running Python between fork and exec is safe.
+                    preexec_fn=before_exec(),
+                )
         except (OSError, subprocess.SubprocessError):
             if self.ready_fd is not None:
                 os.close(self.ready_fd)
@@ -128,8 +136,3 @@ class Child:
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, number)
-
-
-def environment_for(base: Callable[[dict[str, str]], dict[str, str]]) -> dict[str, str]:
-    """Return the environment every child gets."""
-    return base({"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "voiceplatform.settings"})

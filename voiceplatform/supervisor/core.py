@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from voiceplatform.supervisor import valkey
+from voiceplatform.supervisor import forking, valkey
 from voiceplatform.supervisor.children import Child, reason
 from voiceplatform.supervisor.errors import StartError
 
@@ -110,6 +110,7 @@ class Supervisor:
                 failure="Valkey does not answer on its socket. Fix: see its lines above.",
             )
             self._announce(parts.redis.name, "ready")
+        forking.load_models()
         parts.prepare.start(time.monotonic())
         code = self._wait_for_end(parts.prepare)
         if code != 0:
@@ -117,6 +118,7 @@ class Supervisor:
                 f"the database could not be prepared ({reason(code)}). Fix: see the lines above."
             )
         self._announce("database", "ready")
+        forking.load_parts()
         if parts.standins is not None:
             self._launch(parts.standins)
             self._announce(parts.standins.name, "started")
@@ -124,7 +126,7 @@ class Supervisor:
         self._launch(parts.web)
         while not {parts.media.name, parts.web.name} <= self._announced:
             self._turn(stop_is_an_error=True)
-        # Later than the two that callers wait for: four Python starts at once take twice as long.
+        # Later than the two that callers wait for.
         for child in (parts.worker, parts.beat):
             self._launch(child)
             self._announce(child.name, "started")
