@@ -39,8 +39,8 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Post:
-    """What is to be sent, made from rows in one go."""
+class ToolPost:
+    """What is to be sent, made from rows in one go; no server: nothing can be."""
 
     server: ToolServer | None
     body: bytes
@@ -67,12 +67,7 @@ async def tool_run(*, plan: CallPlan, effect: DispatchTool) -> ToolResult:
     return results[effect.tool_call_id]
 
 
-def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Post:
-    """Read the rows and build the body.
-
-    Raises:
-        ArgumentsRefused: the model's arguments cannot be posted.
-    """
+def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
     call = Call.objects.select_related(
         "organisation",
         "twilio_account",
@@ -80,6 +75,16 @@ def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Post:
         "revision__assistant",
         "connection",
     ).get(pk=call_id)
+    return tool_post(call=call, spec=spec, effect=effect)
+
+
+def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
+    """Read the tool of ``call`` and build what its server is sent.
+
+    Raises:
+        ArgumentsRefused: the model's arguments cannot be posted.
+        Tool.DoesNotExist: the tool is gone.
+    """
     tool = Tool.objects.for_organisation(call.organisation).get(pk=spec.handle)
     document = tool_document(tool)
     arguments = checked_arguments(
@@ -91,7 +96,7 @@ def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Post:
     )
     server = server_for(tool, call.revision)
     if server is None:
-        return _Post(None, b"")
+        return ToolPost(None, b"")
     name = spec.posted_name or tool.name
     pending = PendingCall(effect.tool_call_id, name, effect.arguments_json)
     posted = vapi_server.PostedCall(
@@ -102,7 +107,7 @@ def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Post:
         preceded_by_text=preceded_by_text(call),
     )
     envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000, pending=[pending])
-    return _Post(server, vapi_server.encode(vapi_server.tool_calls_message(envelope, [posted])))
+    return ToolPost(server, vapi_server.encode(vapi_server.tool_calls_message(envelope, [posted])))
 
 
 def renderer_for(call: Call) -> Render:
