@@ -10,45 +10,60 @@ from typing import Literal
 
 MAX_STREAMS = 3
 
-Step = Literal["hangup", "resume", "dial", "apologise"]
-
+Step = Literal["hangup", "resume", "dial", "apologise", "message"]
+Person = Literal["dial", "message", "nothing"]
 
 _REASONS = {
     "busy": "call.forwarding.operator-busy",
     "no-answer": "call.forwarding.no-answer",
 }
+_TAKEN = frozenset({"completed", "answered"})
 TRANSFER_FAILED = "call.in-progress.error-transfer-failed"
 FORWARDED = "assistant-forwarded-call"
 
 
-def after_dial(*, dial_status: str, stream_count: int) -> tuple[Step, str]:
+def after_dial(*, dial_status: str, stream_count: int, operator: bool = False) -> tuple[Step, str]:
     """Decide what follows a dialled transfer, with the ended reason if the call is over.
 
     Args:
         dial_status: Twilio's ``DialCallStatus`` (twilio.md 4.4).
         stream_count: streams handed out so far; a caller whom nobody took comes back to the
             assistant while there may be another one.
+        operator: a person was called for the caller's sake (key, refusal, emergency, fallback):
+            a caller whom nobody took is told so, and the call ends.
     """
-    if dial_status in {"completed", "answered"}:
+    if dial_status in _TAKEN:
         return "hangup", FORWARDED
+    reason = _REASONS.get(dial_status, TRANSFER_FAILED)
+    if operator:
+        return "message", reason
     if stream_count < MAX_STREAMS:
         return "resume", ""
-    return "apologise", _REASONS.get(dial_status, TRANSFER_FAILED)
+    return "apologise", reason
 
 
-def next_step(*, stored: str, ended: bool, stream_count: int) -> Step:
+def next_step(*, stored: str, ended: bool, stream_count: int, person: Person = "nothing") -> Step:
     """Decide the next step of a call.
 
     Args:
-        stored: the kind in ``Call.next_step``; anything but "hangup", "dial" and "apologise" means
-            that the call was live.
+        stored: the kind in ``Call.next_step``; anything but "hangup", "dial", "operator",
+            "message" and "apologise" means that the call was live.
         ended: the call has been finished.
         stream_count: streams handed out so far, those that never connected included.
+        person: whom the caller reaches at the number's operator destination right now.
     """
     if ended or stored == "hangup":
         return "hangup"
     if stored == "dial":
         return "dial"
-    if stored == "apologise":
-        return "apologise"
-    return "apologise" if stream_count >= MAX_STREAMS else "resume"
+    if stored == "message":
+        return "message"
+    streams_left = stream_count < MAX_STREAMS
+    if stored == "operator":
+        if person != "nothing":
+            return person
+        return "resume" if streams_left else "apologise"
+    if stored != "apologise" and streams_left:
+        return "resume"
+    # The assistant is given up: a person if there is one, the last words if not.
+    return "dial" if person == "dial" else "apologise"

@@ -220,7 +220,7 @@ def _next_twiml(outcome: CallNext) -> HttpResponse:
     if outcome.step == "dial":
         return _twiml(
             twilio_voice.dial(
-                number_e164=str(call.next_step["to"]),
+                to=str(call.next_step["to"]),
                 caller_id=call.callee,
                 action_url=public_url(after_dial_path(call.pk)),
             )

@@ -149,12 +149,46 @@ def connect_stream(
     return str(response)
 
 
-def dial(*, number_e164: str, caller_id: str, action_url: str) -> str:
-    """Return TwiML that connects the caller to a number and asks ``action_url`` afterwards."""
+def dial(
+    *,
+    to: str,
+    caller_id: str,
+    action_url: str,
+    ring_seconds: int = DIAL_SECONDS,
+    say_first: str = "",
+    language: str = "",
+) -> str:
+    """Return TwiML that connects the caller to a number or SIP address (4.4).
+
+    ``action_url`` is asked afterwards, whatever came of it. The caller hears it ring until somebody
+    answers (``answerOnBridge``). ``caller_id`` must be owned, or the caller's own on an inbound
+    call. ``say_first`` is spoken before it rings.
+    """
     response = VoiceResponse()
-    made = Dial(action=action_url, method="POST", timeout=DIAL_SECONDS, caller_id=caller_id)
-    made.number(number_e164)
+    if say_first:
+        response.say(say_first, language=language or None)
+    made = Dial(
+        action=action_url,
+        method="POST",
+        timeout=ring_seconds,
+        caller_id=caller_id,
+        answer_on_bridge=True,
+    )
+    if to.startswith(("sip:", "sips:")):
+        made.sip(to)
+    else:
+        made.number(to)
     response.append(made)
+    return str(response)
+
+
+def redirect(url: str) -> str:
+    """Return TwiML that gives the call to another URL: nothing before it answers the call.
+
+    The other side is asked with the same form, and signed for its URL by Twilio itself.
+    """
+    response = VoiceResponse()
+    response.redirect(url, method="POST")
     return str(response)
 
 

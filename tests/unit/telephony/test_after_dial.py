@@ -40,7 +40,7 @@ def test_a_stored_dial_is_dialled_however_often_twilio_asks() -> None:
 
 
 def test_the_twiml_names_number_caller_id_and_action() -> None:
-    text = dial(number_e164="+15550100042", caller_id="+15550100001", action_url="https://v.e/x")
+    text = dial(to="+15550100042", caller_id="+15550100001", action_url="https://v.e/x")
     assert "<Number>+15550100042</Number>" in text
     assert 'action="https://v.e/x"' in text
     assert 'callerId="+15550100001"' in text
