@@ -193,6 +193,8 @@ class BridgePart:
         bridge = self.bridge
         if bridge.playback is None or not bridge._opening.over or bridge._failed:
             return 0
+        if bridge._gate.guards:
+            return 0  # to speak is not enough there
         final = bridge._ending is not None and not bridge._ending.abortable
         return 0 if final or not bridge.playback.interruptible else bridge.playback.ahead_ms
 

@@ -13,8 +13,8 @@ from calls.bridge.effects import DispatchTool
 from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
 from calls.bridge.responses import Current, Request
 from calls.bridge.second_tries import hinted_ms
-from calls.bridge.speech import Speech
 from calls.bridge.states import Realtime
+from calls.bridge.turns import Turns
 from calls.money.rates import response_microusd, response_tokens
 from calls.wire import realtime
 from tools.spec import Outcome, ToolSpec
@@ -22,7 +22,7 @@ from tools.spec import Outcome, ToolSpec
 CEILING_ANSWER = "This tool is not available any more in this call. Go on without it."
 
 
-class Answers(Speech):
+class Answers(Turns):
     """Responses, tools and spend."""
 
     def _send_request(self, now_ms: int) -> bool:
@@ -66,8 +66,11 @@ class Answers(Speech):
         ending = self._ending
         goodbye = current is not None and current.purpose == "goodbye"
         closing = ending is not None and not ending.abortable and not goodbye
-        if (self._caller_speaking and self._opening_over()) or closing:
-            # It began after the speech, so the server's own interruption has missed it.
+        interrupted = self._caller_speaking and self._opening_over() and not self._gate.closed
+        by_server = current is not None and current.request is None
+        if interrupted or closing or (by_server and self._gate.text_awaited):
+            # It began after the speech, so the server's own interruption has missed it; or it
+            # answers a turn of which the gate does not know yet whether it wants an answer.
             self._cancel_response(by_server=False)
 
     def _on_response_done(self, event: dict[str, Any], now_ms: int) -> None:

@@ -185,6 +185,7 @@ class CallBridge(ModelSocket):
             self._close_stream("resume", now_ms, cause=EndCause.NO_CALLER_AUDIO)
         else:
             self._tick_playback(now_ms)
+            self._tick_turns(now_ms)
             self._tick_model(now_ms)
             self._tick_pauses(now_ms)
         self._settle(now_ms)
@@ -204,13 +205,14 @@ class CallBridge(ModelSocket):
         candidates = [
             self._duration_deadline_ms(),
             self._last_media_ms + wait.caller_audio_ms,
+            *self._turn_deadlines(),
             *self._model_deadlines(),
             *self._pause_deadlines(),
         ]
         if self.playback is not None:
             due = self.playback.deadline_ms(wait.mark_slack_ms)
-            if due is not None:
-                candidates.append(due)
+            resumes = self.playback.paused_until_ms()
+            candidates += [each for each in (due, resumes) if each is not None]
         return min(candidates)
 
     def _duration_deadline_ms(self) -> int:
@@ -224,6 +226,9 @@ class CallBridge(ModelSocket):
         due = self.playback.deadline_ms(self.plan.watchdog.mark_slack_ms)
         if due is not None and now_ms >= due:
             self.playback.give_up_marks(now_ms)
+        resumes = self.playback.paused_until_ms()
+        if resumes is not None and now_ms >= resumes:
+            self.playback.resume(now_ms)
 
     def _tick_closing(self, now_ms: int) -> None:
         if now_ms < self._closing_deadline_ms:

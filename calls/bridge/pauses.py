@@ -1,6 +1,6 @@
 """What happens when nobody speaks: idle messages and the end of a silent call.
 
-Sits on ``dead_air``: that is the silence of a model that owes a word, this is the quiet of a call in
+Sits on ``dead_air``: that is the silence of a model that owes a word, this the quiet of a call in
 which nobody does. It must not judge audio or text; the clocks are pure modules of their own.
 """
 
@@ -38,6 +38,7 @@ class Pauses(DeadAir):
             and self._ending is None
             and not self._caller_speaking
             and not self._server_will_answer()
+            and not self._gate.closed
             and self.responses.idle
             and self._retry_at_ms is None
             and not self.toolbox.pending

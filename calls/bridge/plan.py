@@ -82,6 +82,40 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+class Interruption:
+    """What it takes to interrupt the assistant (vapi.md 2.7); by default to speak is enough.
+
+    ``words`` above 0, else ``voice_ms`` above 0, ask for more; ``backoff_ms`` is the pause after.
+    """
+
+    words: int = 0
+    voice_ms: int = 0
+    backoff_ms: int = 0
+    acknowledgements: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Keypad:
+    """When the caller's keys are complete: at a delimiter, or so long after the last one."""
+
+    timeout_ms: int = 2_000
+    delimiters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """What is heard when an answer does not come; without a clip the model may be ``asked``.
+
+    It can only be asked while a tool runs: at any other time it is the one who owes the answer.
+    """
+
+    clip: Clip | None = None
+    after_ms: int = 2_000
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryItem:
     """One earlier turn: of a conversation that goes on, or an example to begin with."""
 
@@ -117,6 +151,9 @@ class CallPlan:
     examples: tuple[HistoryItem, ...] = ()
     idle: Idle = Idle()
     end_call_phrases: tuple[str, ...] = ()
+    interruption: Interruption = Interruption()
+    keypad: Keypad | None = None
+    filler: Filler = Filler()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal plan."""
@@ -134,26 +171,26 @@ class CallPlan:
         session["tools"] = tuple(FunctionTool(**tool) for tool in session["tools"])
         for name in ("keywords", "languages"):
             session[name] = tuple(session.get(name, ()))
-
-        def clip(name: str) -> Clip | None:
-            body = value[name]
-            return body and Clip(payloads=tuple(body["payloads"]), text=body["text"])
-
+        filler = value.get("filler", {})
+        keypad = value.get("keypad")
         return cls(
             **{
                 **value,
                 "session": SessionConfig(**session),
                 "tools": tuple(ToolSpec(**tool) for tool in value["tools"]),
-                "policy_line": clip("policy_line"),
-                "apology": clip("apology"),
+                "policy_line": _clip(value["policy_line"]),
+                "apology": _clip(value["apology"]),
                 "greeting": Greeting(**value["greeting"]),
                 "limits": Limits(**value["limits"]),
                 "watchdog": Watchdog(**value["watchdog"]),
                 "price": ModelPrice(**value["price"]),
                 "history": tuple(HistoryItem(**item) for item in value["history"]),
                 "examples": tuple(HistoryItem(**item) for item in value.get("examples", ())),
-                "idle": _idle(value.get("idle", {})),
+                "idle": Idle(**_tuples(value.get("idle", {}))),
                 "end_call_phrases": tuple(value.get("end_call_phrases", ())),
+                "interruption": Interruption(**_tuples(value.get("interruption", {}))),
+                "keypad": keypad and Keypad(**_tuples(keypad)),
+                "filler": Filler(**{**filler, "clip": _clip(filler.get("clip"))}),
             }
         )
 
@@ -168,5 +205,9 @@ class CallPlan:
         )
 
 
-def _idle(value: Mapping[str, Any]) -> Idle:
-    return Idle(**{**value, "messages": tuple(value.get("messages", ()))})
+def _clip(body: Mapping[str, Any] | None) -> Clip | None:
+    return Clip(payloads=tuple(body["payloads"]), text=body["text"]) if body else None
+
+
+def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}

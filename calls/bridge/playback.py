@@ -93,6 +93,7 @@ class Playback:
         self._marked_ordinal = 0
         self._ordinal = 0
         self._head_since_ms = 0
+        self._paused_until_ms = 0
 
     @property
     def silent(self) -> bool:
@@ -119,7 +120,20 @@ class Playback:
         in_flight_ms = 0
         if self._chunks:
             in_flight_ms = sum(self._heard_of_chunks(now_ms)) // MULAW_BYTES_PER_MS
-        return self.ahead_ms - in_flight_ms
+        return max(0, self.ahead_ms - in_flight_ms, self._paused_until_ms - now_ms)
+
+    def pause(self, until_ms: int) -> None:
+        """Keep back what is added before ``until_ms``; ``resume`` lets it go."""
+        self._paused_until_ms = until_ms
+
+    def paused_until_ms(self) -> int | None:
+        """Return when ``resume`` is due, None when nothing waits for it."""
+        waits = self._held and self._ahead_bytes < MAX_AHEAD_BYTES
+        return self._paused_until_ms if waits else None
+
+    def resume(self, now_ms: int) -> None:
+        """Send what a pause kept back, once it is over."""
+        self._release(now_ms)
 
     @property
     def interruptible(self) -> bool:
@@ -144,7 +158,8 @@ class Playback:
             if not item.is_clip:
                 self._open[item_id] = item
         item.received_bytes += size
-        if self._held or self._ahead_bytes >= MAX_AHEAD_BYTES:
+        paused = now_ms < self._paused_until_ms
+        if self._held or paused or self._ahead_bytes >= MAX_AHEAD_BYTES:
             if self._held_bytes + size > MAX_HELD_BYTES:
                 self.dropped_bytes += size
                 return False
@@ -250,6 +265,8 @@ class Playback:
         self._release(now_ms)
 
     def _release(self, now_ms: int) -> None:
+        if now_ms < self._paused_until_ms:
+            return
         while self._held and self._ahead_bytes < MAX_AHEAD_BYTES:
             item, payload, size = self._held.popleft()
             self._held_bytes -= size

@@ -11,7 +11,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from calls.bridge.plan import CallPlan, Greeting, HistoryItem, Limits, Watchdog
+from calls.bridge.plan import (
+    CallPlan,
+    Greeting,
+    HistoryItem,
+    Idle,
+    Interruption,
+    Limits,
+    Watchdog,
+)
 from tests.virtual_call import ACCOUNT_SID, CALL_SID, STREAM_SID, clip, plan_of
 
 ITEM_IDS = ["item_1", "item_2", "item_3", "item_4"]
@@ -43,6 +51,8 @@ values = st.recursive(
 EVENT_TYPES = [
     "session.created", "session.updated", "input_audio_buffer.speech_started",
     "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
+    "conversation.item.input_audio_transcription.delta",
+    "conversation.item.input_audio_transcription.failed",
     "conversation.item.input_audio_transcription.completed", "conversation.item.added",
     "response.created", "response.output_item.added", "response.output_item.done",
     "response.output_audio.delta", "response.output_audio.done",
@@ -186,4 +196,9 @@ def plans(draw: st.DrawFn) -> CallPlan:
             st.sampled_from([Watchdog(), Watchdog(tool_ms=3_000, caller_audio_ms=9_000)])
         ),
         elapsed_ms=draw(st.sampled_from([0, 4_000])),
+        idle=draw(st.sampled_from([Idle(), Idle(("There?",), 2_000, 2, True, 5_000, "Bye then.")])),
+        end_call_phrases=draw(st.sampled_from([(), ("words all",)])),
+        interruption=draw(
+            st.sampled_from([Interruption(), Interruption(2, 0, 500, ("ok",), ("stop",))])
+        ),
     )

@@ -246,6 +246,15 @@ class BridgeMachine(RuleBasedStateMachine):
         for part in ("speech_started", "speech_stopped", "committed"):
             self.caller_speaks(part, item_id)
 
+    @rule(
+        item_id=items,
+        kind=st.sampled_from(["delta", "completed", "completed", "failed"]),
+        text=st.sampled_from(["", "ok", "stop", "why", "one two three"]),
+    )
+    def caller_text(self, item_id: str, kind: str, text: str) -> None:
+        name = f"conversation.item.input_audio_transcription.{kind}"
+        self.realtime(name, item_id=f"u_{item_id}", content_index=0, delta=text, transcript=text)
+
     @rule(response_id=responses)
     def response_created(self, response_id: str) -> None:
         self.created += response_id == "current"

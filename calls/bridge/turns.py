@@ -1,0 +1,222 @@
+"""The caller's turns: when they begin and end, whether they interrupt, and what a noise undoes.
+
+The caller may talk over the assistant at any time; most interruptions come after the model has
+finished generating, while Twilio still plays (openai_realtime.md 4.3, 5). Where the assistant asks
+for more than speech, ``gate`` decides; a turn that it keeps out is heard by the model all the same
+and answered when the assistant has been heard, unless it only agrees.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Final
+
+from calls.bridge.core import text_of
+from calls.bridge.gate import Gate, Verdict
+from calls.bridge.plan import CallPlan
+from calls.bridge.playback import Playback
+from calls.bridge.responses import Request
+from calls.bridge.speech import Speech
+from calls.wire import realtime
+from calls.wire.twilio_media import MULAW_BYTES_PER_MS
+
+TURNS_EVENT_ID = "cfg-2"
+# Speech without any words for so long after its end was none, if nothing answers it (5.5).
+NOISE_MS: Final = 1_500
+_GO_ON: Final = (
+    "You stopped because of a noise; the caller has said nothing. Go on where you stopped, without "
+    "an apology and without a new beginning. The caller has not heard this yet: "
+)
+
+
+@dataclass(slots=True)
+class Interrupted:
+    """What the caller did not hear because of a turn that may turn out to be a noise."""
+
+    item_id: str
+    unheard: list[str]
+    over_ms: int | None = None
+
+
+class Turns(Speech):
+    """Turns of the caller and barge-in."""
+
+    def __init__(self, plan: CallPlan, now_ms: int) -> None:
+        super().__init__(plan, now_ms)
+        self._gate = Gate(plan.interruption)
+        self._interrupted: Interrupted | None = None
+
+    def _restore_turns(self) -> None:
+        """Give turn taking back to the server; a turn taken meanwhile gets its answer."""
+        detection = self.plan.session.turn_detection
+        self._send(realtime.turn_detection_update(detection, self.plan.dialect, TURNS_EVENT_ID))
+        if self._unanswered_ms is not None and not self._caller_speaking:
+            self.responses.ask(Request("turn", follow_up=True))
+
+    def _on_speech_started(self, event: dict[str, Any], now_ms: int) -> None:
+        self._caller_speaking = True
+        self._unanswered_ms = None
+        item_id = text_of(event, "item_id")
+        if self._opening_over() or not self.plan.holds_the_floor:
+            playback = self.playback
+            if self._gate.guards and playback is not None and not playback.silent:
+                self._gate.knock(item_id, now_ms)
+            else:
+                self._barge_in(item_id, now_ms)
+        if item_id:
+            self.transcript.begin(item_id, "user", self._record_ms(now_ms))
+
+    def _on_speech_stopped(self, event: dict[str, Any], now_ms: int) -> None:
+        self._caller_speaking = False
+        item_id = text_of(event, "item_id")
+        self._gate.stopped(item_id, now_ms)
+        if self._interrupted is not None and self._interrupted.item_id == item_id:
+            self._interrupted.over_ms = now_ms
+        if self._server_turns and not self._gate.has(item_id):
+            self._unanswered_ms = now_ms
+        silence_ms = self.plan.session.turn_detection.known_silence_ms
+        self._speech_end_ms = now_ms - silence_ms
+
+    def _on_committed(self, event: dict[str, Any], now_ms: int) -> None:
+        self._caller_speaking = False
+        item_id = text_of(event, "item_id")
+        self._gate.stopped(item_id, now_ms)
+        if item_id:
+            turn = self.transcript.begin(item_id, "user", self._record_ms(now_ms))
+            self.transcript.end(turn, self._record_ms(now_ms))
+        if self._gate.has(item_id):
+            return
+        self._unanswered_ms = now_ms
+        if not self._server_turns and self._opening_over():
+            self.responses.ask(Request("turn", follow_up=True))
+
+    def _on_caller_piece(self, event: dict[str, Any], now_ms: int) -> None:
+        item_id = text_of(event, "item_id")
+        over = not self._caller_speaking
+        verdict = self._gate.hears(item_id, text_of(event, "delta"), final=False)
+        self._carry_out(verdict, item_id, now_ms, over=over)
+
+    def _on_caller_text(self, event: dict[str, Any], now_ms: int) -> None:
+        item_id = text_of(event, "item_id")
+        text = text_of(event, "transcript").strip()
+        if item_id:
+            turn = self.transcript.begin(item_id, "user", self._record_ms(now_ms))
+            self.transcript.say(turn, text)
+        if self._gate.has(item_id):
+            verdict = self._gate.hears(item_id, text, final=True)
+            self._carry_out(verdict, item_id, now_ms, over=True)
+        elif text:
+            self._interrupted = None
+        elif self._interrupted is not None and self._interrupted.item_id == item_id:
+            self._go_on(now_ms)
+
+    def _on_caller_text_failed(self, event: dict[str, Any], now_ms: int) -> None:
+        item_id = text_of(event, "item_id")
+        self._carry_out(self._gate.unread(item_id), item_id, now_ms, over=True)
+
+    # ---- the gate -----------------------------------------------------------------------------
+
+    def _carry_out(self, verdict: Verdict | None, item_id: str, now_ms: int, *, over: bool) -> None:
+        """Do what the gate has decided; ``over``: the turn has ended, so it wants its answer."""
+        if verdict == "interrupt":
+            self._barge_in(item_id, now_ms)
+        elif verdict == "ignore":
+            self.count("not_interrupted")
+        if verdict in ("interrupt", "answer") and over and self._ending is None:
+            # The server's own answer was not let through, or never made: one still ran (2.2).
+            self.responses.ask(Request("turn", follow_up=True))
+
+    def _turn_deadlines(self) -> list[int]:
+        due = [self._gate.deadline_ms()]
+        if self._interrupted is not None and self._interrupted.over_ms is not None:
+            due.append(self._interrupted.over_ms + NOISE_MS)
+        return [each for each in due if each is not None]
+
+    def _tick_turns(self, now_ms: int) -> None:
+        for item_id, verdict in self._gate.due(now_ms).items():
+            self._carry_out(verdict, item_id, now_ms, over=verdict == "answer")
+        cut = self._interrupted
+        if cut is not None and cut.over_ms is not None and now_ms >= cut.over_ms + NOISE_MS:
+            answered = self._unanswered_ms is not None or not self.responses.idle
+            if answered or self._retry_at_ms is not None or self._caller_speaking:
+                self._interrupted = None
+            else:
+                self._go_on(now_ms)
+
+    # ---- interruption -------------------------------------------------------------------------
+
+    def _barge_in(self, item_id: str, now_ms: int) -> None:
+        """Stop what the caller talks over: here, at Twilio, and in the model's memory (5.1)."""
+        # Whoever knocked before is part of what is answered now.
+        self._gate.forget()
+        playback = self.playback
+        if playback is None or not playback.interruptible or self._failed:
+            return
+        if self._ending is not None:
+            if not self._ending.abortable:
+                return
+            self._end_taken_back(now_ms)
+        # Cancelled first: an item that still grows cannot be cut.
+        self._cancel_response()
+        if not playback.silent or playback.unfinished:
+            self.count("barge_ins")
+            before = self._interrupted.unheard if self._interrupted is not None else []
+            self._interrupted = Interrupted(item_id, before)
+            self._forget_unheard(playback, now_ms)
+            playback.pause(now_ms + self.plan.interruption.backoff_ms)
+
+    @abstractmethod
+    def _end_taken_back(self, now_ms: int) -> None:
+        """Go on with the call because the caller has spoken again."""
+
+    def _forget_unheard(self, playback: Playback, now_ms: int) -> None:
+        """Cut what has not been heard, in every memory of it."""
+        for cut in playback.clear(now_ms):
+            item = cut.item
+            turn = self.transcript.get(item.item_id)
+            if cut.heard_all or item.is_clip:
+                if turn is not None:
+                    self.transcript.end(turn, self._record_ms(now_ms))
+                continue
+            if turn is not None:
+                self.transcript.cut(
+                    turn, cut.heard_bytes, item.received_bytes, self._record_ms(now_ms)
+                )
+                if self._interrupted is not None:
+                    self._interrupted.unheard.append(turn.text_unheard)
+            heard_ms = cut.heard_bytes // MULAW_BYTES_PER_MS
+            if heard_ms == 0:
+                # Truncating an item at 0 ms is refused (trap O11).
+                self._send(realtime.item_delete(self._id("del"), item.item_id))
+            else:
+                self._send(realtime.item_truncate(self._id("cut"), item.item_id, heard_ms))
+
+    def _cancel_response(self, *, by_server: bool = True) -> None:
+        response_id = self.responses.cancel()
+        if response_id is None:
+            return
+        interrupts = self._server_turns and self.plan.session.turn_detection.interrupt_response
+        if not (by_server and interrupts):
+            self._send(realtime.response_cancel(self._id("cancel"), response_id))
+
+    # ---- noises -------------------------------------------------------------------------------
+
+    def _answer_begins(self) -> None:
+        """Note that a response has its first sound: whatever was said, it is being answered."""
+        self._interrupted = None
+
+    def _go_on(self, now_ms: int) -> None:
+        """Say the rest of what a noise has cut off (5.5)."""
+        cut, self._interrupted = self._interrupted, None
+        unheard = " ".join(filter(None, cut.unheard)) if cut is not None else ""
+        if not unheard or self._failed or self._ending is not None:
+            return
+        self.count("false_interruptions")
+        self._unanswered_ms = None
+        self.responses.forget("turn")
+        self._cancel_response(by_server=False)
+        rest = json.dumps(unheard, ensure_ascii=False)
+        words = f"{self.plan.session.instructions}\n\n{_GO_ON}{rest}".strip()
+        self.responses.ask(Request("continue", instructions=words))
