@@ -115,7 +115,7 @@ def _text(item: Item, template: Mapping[str, Any], *, portable: bool) -> str:
     whole = dict(template)
     if not portable:
         whole = {"id": item.object_id, **whole, "createdAt": item.created_at}
-        if item.kind == "assistant":
+        if item.kind != "phone-number":  # the importer of numbers does not ask for it
             whole[EXPORTED_FROM] = fingerprint(item.document)
     return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
 

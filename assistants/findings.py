@@ -30,6 +30,9 @@ _PLACEHOLDER: Final = re.compile(
     r"|\*{3,}|[•●]{3,}"
 )
 _WORDS: Final = 60
+_EVERYWHERE: Final[Mapping[str, str]] = {
+    "exportedFrom": "Says which state our export was made from; compared with it, not stored.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,8 @@ def summarise_kept(document: Mapping[str, Any], notes: Notes, known: Mapping[str
         rest = [leaf for leaf in leaves(value, path) if not _is_spoken(leaf, spoken)]
         if not rest:
             continue
-        if key in known:
-            notes.add(path, KEPT, known[key])
+        if key in known or key in _EVERYWHERE:
+            notes.add(path, KEPT, known.get(key) or _EVERYWHERE[key])
         elif key.startswith("_"):
             notes.add(path, KEPT, "A comment. Stored and returned; it never reaches the model.")
         elif rest == [path]:

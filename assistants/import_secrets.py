@@ -13,6 +13,8 @@ from typing import Any
 from assistants.assistant_account import account_assistant
 from assistants.findings import SECRET_MISSING, Notes, leaves
 from assistants.importing import MASKED, Draft
+from assistants.kept_account import account_resource
+from assistants.kinds import RESOURCE_KINDS
 from assistants.secret_references import missing_findings, still_missing, with_values
 from assistants.squad_account import account_squad
 from assistants.tool_account import account_tool
@@ -39,6 +41,8 @@ def without_stored_secrets(draft: Draft, merged: Mapping[str, Any]) -> Draft:
         account_assistant(merged, notes)
     elif draft.kind == "squad":
         account_squad(merged, notes)
+    elif draft.kind in RESOURCE_KINDS:
+        account_resource(draft.kind, merged, notes)
     else:
         account_tool(merged, notes, "$", assistant_has_server=None)
     stored = set(leaves(merged))

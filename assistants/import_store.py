@@ -1,15 +1,16 @@
 """Storing one draft of an import: the outcome of a tool, assistant, squad, number or resource.
 
 Owns what an import may change: it publishes only when something changed, never over what somebody
-changed here since the last import (that becomes a draft revision), and never in another
-organisation. What costs time is done before a transaction is opened; each object is one of its own.
+changed here since the last import (that becomes a draft revision, or waits beside the row), and
+never in another organisation. What costs time is done before a transaction is opened; each object
+is one of its own.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from assistants import ports
-from assistants.export import EXPORTED_FROM, fingerprint
+from assistants.export import EXPORTED_FROM
 from assistants.findings import LOSSY, MAPPED
 from assistants.findings import Finding as FindingValue
 from assistants.import_results import (
@@ -30,9 +31,22 @@ from assistants.import_results import (
     result_of,
 )
 from assistants.import_secrets import without_stored_secrets
+from assistants.import_sides import (
+    changed_sides,
+    imported_object,
+    imported_remember,
+    row_document,
+    sides_of,
+)
 from assistants.importing import Draft, linked_tool_ids
 from assistants.kinds import RESOURCE_KINDS
-from assistants.models import Assistant, AssistantRevision, Squad, StoredResource
+from assistants.models import (
+    Assistant,
+    AssistantRevision,
+    ImportedObject,
+    Squad,
+    StoredResource,
+)
 from assistants.resource_services import resource_is_current, resource_store
 from assistants.services import (
     assistant_is_current,
@@ -40,12 +54,12 @@ from assistants.services import (
     document_to_store,
     revision_document,
 )
-from assistants.squad_services import squad_document, squad_is_current, squad_store
+from assistants.squad_services import squad_is_current, squad_store
 from tools.exceptions import ToolTypeIsFixed
 from tools.models import Tool
-from tools.services import tool_document, tool_is_current, tool_store
+from tools.services import tool_is_current, tool_store
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.redaction import keep_secrets, redact
+from voiceplatform.base.redaction import keep_secrets
 
 FOREIGN: Final = (
     "this id cannot be used in this organisation. Fix: remove `id` from the file to import a copy"
@@ -63,6 +77,14 @@ _BOTH: Final = FindingValue(
     "Vapi has now is a draft revision. Fix: compare the two in the admin, then publish the draft "
     "or discard it.",
 )
+_BOTH_HERE: Final = FindingValue(
+    "$",
+    LOSSY,
+    "Both sides changed it since the last import, so it was not overwritten: what Vapi has now "
+    "waits beside it. Fix: open Imported versions in the admin, compare the two, and take the one "
+    "from Vapi or keep ours.",
+)
+_ONE_DOCUMENT: Final = frozenset({"tool", "squad", *RESOURCE_KINDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +117,10 @@ def store_draft(draft: Draft, context: ImportContext) -> ObjectResult:
     if draft.verdict:
         return result_of(draft, draft.verdict, draft.reason)
     try:
-        if draft.kind == "tool":
-            return _store_tool(draft, context)
         if draft.kind == "assistant":
             return _store_assistant(draft, context)
-        if draft.kind == "squad":
-            return _store_squad(draft, context)
-        if draft.kind in RESOURCE_KINDS:
-            return _store_resource(draft, context)
+        if draft.kind in _ONE_DOCUMENT:
+            return _store_document(draft, context)
         return _store_number(draft, context)
     except ToolTypeIsFixed as error:
         reason = f"{error}. Fix: delete the tool here first, or give this one another id"
@@ -110,36 +128,6 @@ def store_draft(draft: Draft, context: ImportContext) -> ObjectResult:
     except (IntegrityError, _ChangedMeanwhile):
         reason = "it was changed at the same moment. Fix: import it again"
         return result_of(draft, REFUSED, reason)
-
-
-def _store_tool(draft: Draft, context: ImportContext) -> ObjectResult:
-    document = draft.document or {}
-    tool: Tool | None = context.row_of(draft, Tool.objects.all())
-    if tool is not None:
-        if tool.organisation_id != context.organisation.pk or tool.is_inline:
-            return result_of(draft, REFUSED, FOREIGN)
-        draft = without_stored_secrets(draft, keep_secrets(dict(document), tool_document(tool)))
-        if tool.deleted_at is None and tool_is_current(tool, document):
-            return result_of(draft, UNCHANGED)
-        if document.get("type") != tool.type:
-            raise ToolTypeIsFixed(f"type is {tool.type} and cannot be changed")
-        if tool.deleted_at is not None:
-            draft = replace(draft, findings=(_BROUGHT_BACK, *draft.findings))
-    if not context.dry_run:
-        with transaction.atomic():
-            if tool is not None and tool.deleted_at is not None:
-                Tool.objects.filter(pk=tool.pk).update(deleted_at=None)
-            tool_store(
-                organisation=context.organisation,
-                document=document,
-                actor=context.actor,
-                tool=tool,
-                tool_id=uuid.UUID(draft.object_id),
-            )
-            created_at = moment(draft.created_at)
-            if tool is None and created_at is not None:
-                Tool.objects.filter(pk=draft.object_id).update(created_at=created_at)
-    return result_of(draft, UPDATED if tool else CREATED)
 
 
 def _store_assistant(draft: Draft, context: ImportContext) -> ObjectResult:
@@ -152,6 +140,11 @@ def _store_assistant(draft: Draft, context: ImportContext) -> ObjectResult:
             return result_of(draft, REFUSED, FOREIGN)
         draft = without_stored_secrets(draft, document_to_store(document, assistant))
         if assistant_is_current(assistant, document, linked_tool_ids(draft, context.tool_ids)):
+            if not context.dry_run and assistant.imported_revision_id != (
+                current := assistant.current_revision_id
+            ):
+                same = Assistant.objects.filter(pk=assistant.pk, current_revision=current)
+                same.update(imported_revision=current)
             return result_of(draft, UNCHANGED)
         if assistant.deleted_at is not None:
             draft = replace(draft, findings=(_BROUGHT_BACK, *draft.findings))
@@ -168,23 +161,18 @@ def _store_assistant(draft: Draft, context: ImportContext) -> ObjectResult:
 
 
 def _changed_sides(assistant: Assistant, draft: Draft) -> tuple[bool, bool]:
-    """Tell whether we, and whether the file, changed it since the last import.
-
-    A secret that was entered here is no change: exports never contain any (vapi.md trap 16). A
-    file of our own export says what it was made from.
-    """
-    document, original = draft.document or {}, draft.original or {}
+    """Tell whether we, and whether the file, changed it since the last import."""
     imported = assistant.imported_revision or _last_import(assistant)
     current = assistant.current_revision
     if imported is None or current is None:
         return False, True
-    if original.get(EXPORTED_FROM) == fingerprint(revision_document(current)):
-        return False, True
-    brought = revision_document(imported)
-    now = revision_document(current)
-    ours = current.pk != imported.pk and redact(now) != redact(keep_secrets(brought, now))
-    theirs = keep_secrets(document_to_store(document, None), brought) != brought
-    return ours, theirs
+    ours, theirs = changed_sides(
+        brought=revision_document(imported),
+        now=revision_document(current),
+        new=document_to_store(draft.document or {}, None),
+        exported_from=(draft.original or {}).get(EXPORTED_FROM),
+    )
+    return ours and current.pk != imported.pk, theirs
 
 
 def _last_import(assistant: Assistant) -> AssistantRevision | None:
@@ -215,52 +203,115 @@ def _publish(
     )
 
 
-def _store_squad(draft: Draft, context: ImportContext) -> ObjectResult:
-    document = draft.document or {}
-    rows = Squad.objects.select_related("organisation")
-    squad: Squad | None = context.row_of(draft, rows)
-    if squad is not None:
-        if squad.organisation_id != context.organisation.pk:
-            return result_of(draft, REFUSED, FOREIGN)
-        draft = without_stored_secrets(draft, keep_secrets(dict(document), squad_document(squad)))
-        if squad_is_current(squad, document):
-            return result_of(draft, UNCHANGED)
-        if squad.deleted_at is not None:
-            draft = replace(draft, findings=(_BROUGHT_BACK, *draft.findings))
-    if not context.dry_run:
-        squad_store(
-            organisation=context.organisation,
-            document=document,
-            actor=context.actor,
-            squad=squad,
-            squad_id=uuid.UUID(draft.object_id),
-            created_at=moment(draft.created_at),
-        )
-    return result_of(draft, UPDATED if squad else CREATED)
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """How rows of one kind are found, compared and stored."""
+
+    rows: Callable[[], QuerySet[Any]]
+    is_other: Callable[[Any, str], bool]  # a row of this id that an import may not touch
+    is_current: Callable[[Any, Mapping[str, Any]], bool]
+    store: Callable[..., Any]
+    check: Callable[[Any, Mapping[str, Any]], None] = lambda row, document: None
 
 
-def _store_resource(draft: Draft, context: ImportContext) -> ObjectResult:
+def _tool_check(tool: Tool, document: Mapping[str, Any]) -> None:
+    if document.get("type") != tool.type:
+        raise ToolTypeIsFixed(f"type is {tool.type} and cannot be changed")
+
+
+_TOOLS: Final = _Shelf(
+    rows=Tool.objects.all,
+    is_other=lambda tool, kind: tool.is_inline,
+    is_current=lambda tool, document: tool.deleted_at is None and tool_is_current(tool, document),
+    store=lambda *, row, row_id, kind, **common: tool_store(
+        tool=row, tool_id=row_id, restore=True, **common
+    ),
+    check=_tool_check,
+)
+_SQUADS: Final = _Shelf(
+    rows=lambda: Squad.objects.select_related("organisation"),
+    is_other=lambda squad, kind: False,
+    is_current=squad_is_current,
+    store=lambda *, row, row_id, kind, **common: squad_store(squad=row, squad_id=row_id, **common),
+)
+_RESOURCES: Final = _Shelf(
+    rows=lambda: StoredResource.objects.defer("content").select_related("organisation"),
+    is_other=lambda resource, kind: resource.kind != kind,
+    is_current=resource_is_current,
+    store=lambda *, row, row_id, **common: resource_store(
+        resource=row, resource_id=row_id, **common
+    ),
+)
+
+
+def _store_document(draft: Draft, context: ImportContext) -> ObjectResult:
+    """Store a tool, squad or resource: rows that are one document."""
+    shelf = {"tool": _TOOLS, "squad": _SQUADS}.get(draft.kind, _RESOURCES)
     document = draft.document or {}
-    rows = StoredResource.objects.defer("content").select_related("organisation")
-    resource: StoredResource | None = context.row_of(draft, rows)
-    if resource is not None:
-        if resource.organisation_id != context.organisation.pk or resource.kind != draft.kind:
+    row = context.row_of(draft, shelf.rows())
+    known: ImportedObject | None = None
+    if row is not None:
+        if row.organisation_id != context.organisation.pk or shelf.is_other(row, draft.kind):
             return result_of(draft, REFUSED, FOREIGN)
-        if resource_is_current(resource, document):
+        now = row_document(row)
+        draft = without_stored_secrets(draft, keep_secrets(dict(document), now))
+        known = imported_object(draft.kind, row.pk)
+        if shelf.is_current(row, document):
+            _remember(draft, context, known)
             return result_of(draft, UNCHANGED)
-        if resource.deleted_at is not None:
+        shelf.check(row, document)
+        if row.deleted_at is not None:
             draft = replace(draft, findings=(_BROUGHT_BACK, *draft.findings))
+        else:
+            ours, theirs = sides_of(
+                known,
+                kind=draft.kind,
+                now=now,
+                document=document,
+                original=draft.original or {},
+            )
+            if ours:
+                return _kept_ours(draft, context, known, is_news=theirs)
     if not context.dry_run:
-        resource_store(
+        shelf.store(
             organisation=context.organisation,
             kind=draft.kind,
             document=document,
             actor=context.actor,
-            resource=resource,
-            resource_id=uuid.UUID(draft.object_id),
+            row=row,
+            row_id=uuid.UUID(draft.object_id),
             created_at=moment(draft.created_at),
         )
-    return result_of(draft, UPDATED if resource else CREATED)
+    _remember(draft, context, known)
+    return result_of(draft, UPDATED if row else CREATED)
+
+
+def _kept_ours(
+    draft: Draft, context: ImportContext, known: ImportedObject | None, *, is_news: bool
+) -> ObjectResult:
+    """Leave what was changed here as it is; what both sides changed waits for a person."""
+    waits = is_news or (known is not None and known.waits)
+    _remember(draft, context, known, waits=waits)
+    finding = _BOTH_HERE if waits else _ONLY_OURS
+    draft = replace(draft, findings=(finding, *draft.findings))
+    return result_of(draft, UPDATED if is_news else UNCHANGED)
+
+
+def _remember(
+    draft: Draft, context: ImportContext, known: ImportedObject | None, *, waits: bool = False
+) -> None:
+    # After the row and in a transaction of its own: if this is lost, the next import asks a
+    # person where it need not, and overwrites nothing.
+    if not context.dry_run:
+        imported_remember(
+            known,
+            organisation=context.organisation,
+            kind=draft.kind,
+            object_id=uuid.UUID(draft.object_id),
+            document=draft.document or {},
+            name=draft.name,
+            waits=waits,
+        )
 
 
 def _store_number(draft: Draft, context: ImportContext) -> ObjectResult:

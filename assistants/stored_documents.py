@@ -19,7 +19,12 @@ from voiceplatform.base.redaction import keep_secrets, redact
 from voiceplatform.base.services import audit_write
 
 # Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
-COMPUTED: Final = frozenset({"id", "orgId", "createdAt", "updatedAt", "latestVersion"})
+COMPUTED: Final = frozenset(
+    {
+        *("id", "orgId", "createdAt", "updatedAt", "latestVersion"),
+        "exportedFrom",  # what our own exports say of themselves
+    }
+)
 
 Row = TypeVar("Row", Squad, StoredResource)
 

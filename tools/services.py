@@ -6,6 +6,7 @@ must not know assistants, HTTP or calls.
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,12 @@ from voiceplatform.base.redaction import keep_secrets, redact
 from voiceplatform.base.services import audit_write
 
 # Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
-_COMPUTED = frozenset({"id", "orgId", "createdAt", "updatedAt", "latestVersion"})
+_COMPUTED = frozenset(
+    {
+        *("id", "orgId", "createdAt", "updatedAt", "latestVersion"),
+        "exportedFrom",  # what our own exports say of themselves
+    }
+)
 
 
 @transaction.atomic
@@ -35,12 +41,16 @@ def tool_store(
     tool: Tool | None = None,
     tool_id: uuid.UUID | None = None,
     is_inline: bool = False,
+    created_at: dt.datetime | None = None,
+    restore: bool = False,
 ) -> Tool:
     """Make a tool from ``document``, or replace the document of ``tool``.
 
     Args:
         tool_id: the id of a new tool; Vapi's when it is imported.
         is_inline: the document stands inside an assistant's.
+        created_at: when a new tool was made, if it was made elsewhere.
+        restore: one that had been deleted is back.
 
     Raises:
         ToolTypeIsFixed: ``document`` gives ``tool`` another type.
@@ -57,7 +67,12 @@ def tool_store(
             raise ToolTypeIsFixed(f"type is {tool.type} and cannot be changed")
     kept = {name: value for name, value in document.items() if name not in _COMPUTED}
     _fill(tool, kept)
+    if restore:
+        tool.deleted_at = None
     tool.save()
+    if is_new and created_at is not None:  # the column fills itself in
+        Tool.objects.filter(pk=tool.pk).update(created_at=created_at)
+        tool.created_at = created_at
     if not is_inline:
         audit_write(
             actor=actor,

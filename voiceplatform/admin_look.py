@@ -118,6 +118,8 @@ UNFOLD: dict[str, Any] = {
                     "link": reverse_lazy("admin:assistants_importrun_secrets"),
                     "permission": _may_view("assistants", "assistant"),
                 },
+                _item("Imported versions", "rule", "assistants", "importedobject"),
+                _item("Talks", "mic", "calls", "talk"),
                 _item("Stored resources", "inventory_2", "assistants", "storedresource"),
             ),
             _group("Tools", _item("Tools", "build", "tools", "tool")),

@@ -142,8 +142,7 @@ def compare_page(
     may_change: bool,
 ) -> dict[str, Any]:
     """Return what the page shows that compares two revisions of ``assistant``."""
-    document = revision_document(new)
-    rows = [_shown(change, document) for change in changes(revision_document(old), document)]
+    rows = changes_shown(revision_document(old), revision_document(new))
     numbers = assistant.revisions.order_by("-number").values_list("pk", "number")[:_CHOICES]
     is_draft = assistant.draft_revision_id == new.pk
     older = old if old.number < new.number else new
@@ -162,6 +161,11 @@ def compare_page(
         "revert_number": older.number,
         "live_number": live.number if live else None,
     }
+
+
+def changes_shown(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every difference of two documents for the template ``changes.html``."""
+    return [_shown(change, new) for change in changes(old, new)]
 
 
 def _tool_changes(old: AssistantRevision, new: AssistantRevision) -> list[dict[str, str]]:

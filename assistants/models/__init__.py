@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assistants.models.assistant import Assistant, AssistantRevision, RevisionTool
-from assistants.models.imports import Finding, ImportRun
+from assistants.models.imports import Finding, ImportedObject, ImportRun
 from assistants.models.resources import StoredResource
 from assistants.models.squads import Squad
 from assistants.models.voices import VoiceChoice
@@ -13,6 +13,7 @@ __all__ = [
     "AssistantRevision",
     "Finding",
     "ImportRun",
+    "ImportedObject",
     "RevisionTool",
     "Squad",
     "StoredResource",

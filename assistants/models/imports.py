@@ -1,4 +1,4 @@
-"""Imports and what each said about every object it met."""
+"""Imports, what each said about every object it met, and what the last one brought."""
 
 from __future__ import annotations
 
@@ -46,6 +46,40 @@ class ImportRun(OrganisationOwned):
 
     def __str__(self) -> str:
         return f"import of {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class ImportedObject(OrganisationOwned):
+    """What the last import brought of a tool, squad or stored resource.
+
+    An import compares it with the row and with the file, and so knows which side changed
+    (assistants have ``imported_revision`` for that). When both did it waits for a person.
+    """
+
+    kind = models.CharField(max_length=30, help_text="tool, squad, or a kind of stored resource")
+    object_id = models.UUIDField()
+    name = models.CharField(max_length=200, blank=True)
+    document = EncryptedJSONField(help_text="The whole object as the import brought it")
+    waits = models.BooleanField(
+        default=False, help_text="Both sides changed it; a person chooses one"
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("kind", "name", "id")
+        verbose_name = "imported version"
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "object_id"), name="imported_object_once"),
+        )
+        indexes = (
+            models.Index(
+                fields=("organisation", "-updated_at"),
+                name="imported_object_waits",
+                condition=Q(waits=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name or self.object_id}"
 
 
 class Finding(models.Model):
