@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from assistants.models import Finding, ImportRun, StoredResource
+from assistants.models import Finding, ImportedObject, ImportRun, StoredResource
 from calls.models import CallInputChunk
 from tests import factories
 from voiceplatform.base.models import EncryptionCanary, Membership, Organisation, UnknownRoute
@@ -52,6 +52,14 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     finding = Finding.objects.create(
         run=run, object_number=0, path="name", state="mapped", message="Works."
     )
+    imported = ImportedObject.objects.create(
+        organisation=organisation,
+        kind="tool",
+        object_id=tool.pk,
+        name=tool.name,
+        document={"type": "function", "function": {"name": tool.name}},
+        waits=True,
+    )
     group, _ = Group.objects.get_or_create(name="Everybody")
     squad = factories.make_squad(organisation)
     kinds = [kind for kind in StoredResource.Kind.values if kind != "file"]
@@ -81,6 +89,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "assistants.voicechoice": factories.make_voice_choice(organisation),
         "assistants.importrun": run,
         "assistants.finding": finding,
+        "assistants.importedobject": imported,
         "calls.twilioaccount": number.twilio_account,
         "calls.providerconnection": number.connection,
         "calls.callpolicy": policy,
@@ -93,5 +102,6 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.callinputchunk": chunk,
         "calls.outboxevent": event,
         "calls.deliveryattempt": attempt,
+        "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }

@@ -91,6 +91,14 @@ def make_fifty(world: dict[str, Any], label: str) -> None:
                     organisation=organisation, source="command", created_by=factories.make_user()
                 )
                 run.findings.create(object_number=0, path="name", state="kept", message="x")
+            case "assistants.importedobject":
+                type(world[label]).objects.create(
+                    organisation=organisation,
+                    kind="tool",
+                    object_id=factories.make_tool(organisation).pk,
+                    document={},
+                    waits=True,
+                )
             case "calls.twilioaccount":
                 factories.make_account(organisation)
             case "calls.providerconnection":
@@ -107,6 +115,8 @@ def make_fifty(world: dict[str, Any], label: str) -> None:
                 factories.make_tool_invocation(factories.make_call(number=number))
             case "calls.callinputchunk":
                 type(world[label]).objects.create(call=call, ordinal=index + 1, data=b"x")
+            case "calls.talk":
+                factories.make_talk(factories.make_assistant(organisation).current_revision)
             case "calls.outboxevent":
                 factories.make_event(call=factories.make_call(number=number))
             case "calls.deliveryattempt":
@@ -176,7 +186,7 @@ def test_dashboard_of_staff_without_permissions_says_so(client: Client) -> None:
         *("base.job", "base.auditentry", "base.encryptioncanary", "calls.call", "calls.turn"),
         *("calls.toolinvocation", "calls.callinputchunk", "calls.outboxevent"),
         *("calls.deliveryattempt", "assistants.assistantrevision", "assistants.revisiontool"),
-        *("assistants.importrun", "assistants.finding"),
+        *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
     ],
 )
 def test_machine_written_rows_cannot_be_changed(superuser_client: Client, label: str) -> None:
