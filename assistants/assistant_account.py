@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from assistants import speech_models
+from assistants.circumstances import NOTHING_KNOWN, Answering, Circumstances
 from assistants.findings import (
     AUDIBLE,
     INVALID,
@@ -29,6 +31,7 @@ from assistants.tool_account import (
     account_tool,
     account_url,
 )
+from assistants.voice_account import account_voice
 from assistants.wire import vapi_config
 from assistants.wire.files import step
 
@@ -85,7 +88,9 @@ _KEPT_WHY: Final[Mapping[str, str]] = {
 }
 
 
-def account_assistant(document: Mapping[str, Any], notes: Notes) -> None:
+def account_assistant(
+    document: Mapping[str, Any], notes: Notes, around: Circumstances = NOTHING_KNOWN
+) -> None:
     """Add the findings on an assistant document; every leaf is spoken of afterwards."""
     reading = vapi_config.read_assistant(document)
     notes.mark("$.id", "$.createdAt", "$.name", "$.isServerUrlSecretSet", "$.endCallMessage")
@@ -93,9 +98,9 @@ def account_assistant(document: Mapping[str, Any], notes: Notes) -> None:
     notes.mark("$.model.toolIds", "$.model.toolRefs")
     _account_prompt(document, notes)
     _account_greeting(document, reading, notes)
-    _account_model(document, reading, notes)
-    _account_voice(document, notes)
-    account_speech(document, notes)
+    _account_model(document, reading, around.answering, notes)
+    account_voice(document, around.decided, notes)
+    account_speech(document, notes, around.answering)
     _account_duration(document, reading, notes)
     _account_server(document, reading, notes)
     _account_tools(document, bool(reading.server_url), notes)
@@ -187,53 +192,53 @@ def _account_spoken(
 
 
 def _account_model(
-    document: Mapping[str, Any], reading: vapi_config.AssistantReading, notes: Notes
+    document: Mapping[str, Any],
+    reading: vapi_config.AssistantReading,
+    answering: Answering | None,
+    notes: Notes,
 ) -> None:
     model = document.get("model")
     entry = model if isinstance(model, Mapping) else {}
     name = model if isinstance(model, str) else entry.get("model")
     path = "$.model" if isinstance(model, str) else "$.model.model"
-    if reading.model:
-        notes.add(path, MAPPED, f"The speech model {reading.model} answers.")
+    asked = bool(reading.model)
+    if reading.model and answering is not None and answering.deployment:
+        asked = reading.model == answering.deployment
+        _account_deployment(path, reading.model, answering, notes)
+    elif reading.model:
+        ends = speech_models.shutdown_date(reading.model)
+        notes.add(
+            path,
+            MAPPED,
+            f"The speech model {reading.model} answers; at Azure the connection's deployment does."
+            + (f" It is shut down on {ends}. Fix: name its successor before." if ends else ""),
+        )
     elif isinstance(name, str) and name:
         provider = entry.get("provider")
         whose = f" of {short(provider)}" if isinstance(provider, str) and provider else ""
         notes.add(
             path,
             LOSSY,
-            f"{short(name)}{whose} is no speech model; the connection's speech model answers "
-            "with the same instructions. Rehearse it before the switch.",
+            f"{short(name)}{whose} {speech_models.why_no_speech_model(name)}; the connection's "
+            "speech model answers with the same instructions. Rehearse it before the switch.",
         )
-    notes.mark("$.model.provider", state=MAPPED if reading.model else LOSSY)
+    notes.mark("$.model.provider", state=MAPPED if asked else LOSSY)
     if model is None:
         notes.add("$.model", INVALID, "No model is named; the connection's speech model answers.")
 
 
-def _account_voice(document: Mapping[str, Any], notes: Notes) -> None:
-    voice = document.get("voice")
-    found = vapi_config.voice_of(voice)
-    decide = (
-        'Fix: hear the candidates and decide under "Voices" in the admin; what is decided there '
-        "holds for every assistant with this voice."
-    )
-    if not voice:
-        notes.add(
-            "$.voice",
-            AUDIBLE,
-            f"No voice is named; callers hear the Realtime voice {found.voice}. {decide}",
-        )
+def _account_deployment(path: str, model: str, answering: Answering, notes: Notes) -> None:
+    """Say that Azure knows deployments, not models (openai_realtime.md 1.3)."""
+    whose = f"of the connection {short(answering.name)}"
+    if model == answering.deployment:
+        notes.add(path, MAPPED, f"The deployment {model} {whose} answers.")
         return
-    if found.is_same:
-        notes.add("$.voice", MAPPED, f"Callers hear the same voice, {found.voice}.")
-        return
-    whose, known_as = short(found.key.provider), short(found.known_as) or "without a name"
-    old = " ".join(filter(None, (whose, known_as)))
-    menu = "A menu of voices, of which the first is taken. " * vapi_config.is_voice_menu(voice)
     notes.add(
-        "$.voice",
-        AUDIBLE,
-        f"{menu}{old} -> {found.voice}: callers hear the Realtime voice {found.voice} instead of "
-        f"{old} ({found.reason}). {decide}",
+        path,
+        LOSSY,
+        f"{model} is not asked for: at Azure the deployment {short(answering.deployment)} {whose} "
+        "answers. Fix: if it runs another model, enter the right deployment as the model under "
+        f"Connections, or give the number a connection that offers {model}.",
     )
 
 

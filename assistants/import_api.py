@@ -19,6 +19,7 @@ from assistants.import_services import Progress, context_for, drafts_resolved, s
 from assistants.importing import Draft, drafts_of, ids_wanted
 from assistants.kinds import Kind
 from assistants.references import canonical_id, references
+from assistants.selectors import circumstances_of
 from assistants.vapi_api import VapiApi, VapiApiError, VapiCancelled
 from assistants.wire.files import read_object
 from voiceplatform.base.models import Organisation
@@ -148,6 +149,7 @@ class _ApiImport:
         cancelled: Callable[[], bool],
     ) -> None:
         self.organisation = organisation
+        self.around = circumstances_of(organisation)
         self.actor = actor
         self.dry_run = dry_run
         self.progress = progress
@@ -190,7 +192,9 @@ class _ApiImport:
 
     def _drafts(self, rows: Sequence[tuple[Kind, dict[str, Any]]]) -> tuple[Draft, ...]:
         readings = [read_object(f"{kind}/{row.get('id')}", kind, row) for kind, row in rows]
-        return drafts_of(readings, organisation_id=self.organisation.pk, is_folder=False)
+        return drafts_of(
+            readings, organisation_id=self.organisation.pk, is_folder=False, around=self.around
+        )
 
     def _store(self, rows: Sequence[tuple[Kind, dict[str, Any]]], *, later: frozenset[str]) -> None:
         self.read += len(rows)

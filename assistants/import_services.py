@@ -39,6 +39,7 @@ from assistants.importing import (
 )
 from assistants.kinds import RESOURCE_KINDS
 from assistants.models import Assistant, ImportRun, Squad, StoredResource
+from assistants.selectors import circumstances_of
 from assistants.vapi_api import VapiApi, VapiApiError, VapiCancelled
 from assistants.wire.files import MAX_NODES, FileReading, read_file, read_object
 from assistants.yaml12 import parse_yaml
@@ -125,11 +126,18 @@ def _drafts(
 ) -> tuple[Draft, ...]:
     readings = list(_readings(files))
     readings.sort(key=lambda reading: reading.file)
-    drafts = drafts_of(readings, organisation_id=organisation.pk, is_folder=is_folder)
+    around = circumstances_of(organisation)
+
+    def read() -> tuple[Draft, ...]:
+        return drafts_of(
+            readings, organisation_id=organisation.pk, is_folder=is_folder, around=around
+        )
+
+    drafts = read()
     fetched = _fetched_tools(organisation, drafts, client) if client is not None else []
     if fetched:
         readings += fetched
-        drafts = drafts_of(readings, organisation_id=organisation.pk, is_folder=is_folder)
+        drafts = read()
     return drafts_resolved(organisation, drafts)
 
 

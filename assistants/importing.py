@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from assistants.assistant_account import account_assistant
+from assistants.circumstances import NOTHING_KNOWN, Circumstances
 from assistants.findings import (
     INVALID,
     LOSSY,
@@ -93,7 +94,11 @@ class Draft:
 
 
 def drafts_of(
-    readings: Sequence[FileReading], *, organisation_id: uuid.UUID, is_folder: bool = True
+    readings: Sequence[FileReading],
+    *,
+    organisation_id: uuid.UUID,
+    is_folder: bool = True,
+    around: Circumstances = NOTHING_KNOWN,
 ) -> tuple[Draft, ...]:
     """Return a draft of every object, and one for each file that holds none.
 
@@ -101,6 +106,7 @@ def drafts_of(
         readings: in the order of the files' names, so that ids do not depend on chance.
         is_folder: the files were found in a folder, so one that is no export is ignored; a file
             that was named is refused.
+        around: what of the organisation findings take into account.
     """
     drafts: list[Draft] = []
     taken: dict[str, Draft] = {}
@@ -113,7 +119,7 @@ def drafts_of(
             drafts.append(_draft_of_nothing(reading, is_folder=is_folder))
         for found in reading.found:
             known = _state_id(found, states)
-            drafts.append(_draft(found, organisation_id, taken, texts, known))
+            drafts.append(_draft(found, organisation_id, taken, texts, known, around))
     return _with_references(drafts, states.values())
 
 
@@ -220,6 +226,7 @@ def _draft(
     taken: dict[str, Draft],
     texts: Mapping[PurePosixPath, Sequence[str]],
     state_id: str,
+    around: Circumstances,
 ) -> Draft:
     value = _without_masks(found.value)
     draft = Draft(
@@ -247,7 +254,7 @@ def _draft(
         return refused(draft, f"{place} has another object with this id. Fix: import one of them")
     document: Mapping[str, Any] = value
     if found.kind == "assistant":
-        account_assistant(value, notes)
+        account_assistant(value, notes, around)
         _account_companion(draft, notes, texts)
     elif found.kind == "tool":
         document = tool_today(value)

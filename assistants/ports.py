@@ -1,6 +1,7 @@
-"""What a layer above offers to imports and exports: storing and reading phone numbers.
+"""What a layer above offers: storing and reading phone numbers, and which connection answers.
 
-Assistants know nothing of numbers, so the calls layer registers its service here when it starts.
+Assistants know nothing of numbers and connections, so the calls layer registers its services here
+when it starts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from assistants.circumstances import Answering
 from voiceplatform.base.models import Organisation
 
 
@@ -66,3 +68,23 @@ def register_number_exporter(exporter: NumberExporter) -> None:
 def number_exporter() -> NumberExporter | None:
     """Return the registered exporter."""
     return _exporters[0] if _exporters else None
+
+
+class AnsweringReader(Protocol):
+    """Reads which connection of an organisation answers calls."""
+
+    def __call__(self, *, organisation: Organisation) -> Answering | None:
+        """Return the default connection, None when there is none."""
+
+
+_answering: list[AnsweringReader] = []
+
+
+def register_answering_reader(reader: AnsweringReader) -> None:
+    """Make ``reader`` the one that findings use; the last one wins."""
+    _answering[:] = [reader]
+
+
+def answering_reader() -> AnsweringReader | None:
+    """Return the registered reader."""
+    return _answering[0] if _answering else None

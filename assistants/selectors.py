@@ -7,7 +7,10 @@ from typing import Any
 
 from django.db.models import PROTECT, QuerySet
 
+from assistants import ports
+from assistants.circumstances import Circumstances
 from assistants.models import Assistant, AssistantRevision, Squad, StoredResource
+from assistants.voice_table import decided_voices
 from assistants.wire.vapi_squad import assistant_ids
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.selectors import uuids_in
@@ -23,6 +26,13 @@ def assistant_list(organisation: Organisation) -> QuerySet[Assistant]:
     """Return the assistants of an organisation that are not deleted, with current revisions."""
     rows: QuerySet[Assistant] = Assistant.objects.for_organisation(organisation)
     return rows.filter(deleted_at__isnull=True).select_related("current_revision")
+
+
+def circumstances_of(organisation: Organisation) -> Circumstances:
+    """Return what findings on assistants of ``organisation`` take into account."""
+    read = ports.answering_reader()
+    answering = read(organisation=organisation) if read is not None else None
+    return Circumstances(decided=decided_voices(organisation), answering=answering)
 
 
 def assistant_users(assistant: Assistant) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from assistants import prompt, translate
+from assistants.circumstances import Answering
 from assistants.findings import (
     AUDIBLE,
     INVALID,
@@ -22,6 +23,7 @@ from assistants.findings import (
     several,
     short,
 )
+from assistants.speech_models import TAKE_NO_HINTS
 from assistants.wire import vapi_config
 from assistants.wire.files import step
 from assistants.wire.vapi_speech import EFFORTS, SpeechReading, read_speech
@@ -97,12 +99,14 @@ def says_nothing(text: str) -> bool:
     return not prompt.render(text, {}, _ANY_MOMENT).strip()
 
 
-def account_speech(document: Mapping[str, Any], notes: Notes) -> None:
+def account_speech(
+    document: Mapping[str, Any], notes: Notes, answering: Answering | None = None
+) -> None:
     """Add the findings on how an assistant listens and speaks."""
     speech = read_speech(document)
     model = document.get("model")
     _account_examples(document, speech, notes)
-    _account_transcriber(document, speech, notes)
+    _account_transcriber(document, speech, answering, notes)
     _account_starting(document, speech, notes)
     _account_stopping(document, speech, notes)
     _account_denoising(document, speech, notes)
@@ -139,7 +143,9 @@ def _account_examples(document: Mapping[str, Any], speech: SpeechReading, notes:
             notes.add(path, UNSUPPORTED, words)
 
 
-def _account_transcriber(document: Mapping[str, Any], speech: SpeechReading, notes: Notes) -> None:
+def _account_transcriber(
+    document: Mapping[str, Any], speech: SpeechReading, answering: Answering | None, notes: Notes
+) -> None:
     transcriber = document.get("transcriber")
     if not isinstance(transcriber, Mapping):
         if transcriber is not None:
@@ -148,8 +154,8 @@ def _account_transcriber(document: Mapping[str, Any], speech: SpeechReading, not
     notes.add(
         "$.transcriber",
         LOSSY,
-        "The speech model hears the caller itself; the transcriber's language and hints go to the "
-        "model that writes the transcript, the rest of it has no effect.",
+        "The speech model hears the caller itself; the transcriber's language goes to the model "
+        "that writes the transcript, hints too where it takes any; the rest has no effect.",
     )
     _account_language(document, transcriber, notes)
     hints = speech.transcription_keywords
@@ -158,12 +164,31 @@ def _account_transcriber(document: Mapping[str, Any], speech: SpeechReading, not
         if transcriber.get(key) and hints:
             notes.add(
                 step("$.transcriber", key),
-                LOSSY,
-                f"{len(hints)} words help the transcript; boosts and longer texts are left out. "
-                "The speech model does not read them: name what it must understand in the prompt.",
+                *_of_hints(
+                    f"{len(hints)} words",
+                    " Boosts and longer texts are left out. The speech model does not read them: "
+                    "name what it must understand in the prompt.",
+                    answering,
+                ),
             )
     if speech.transcription_prompt:
-        notes.add("$.transcriber.prompt", LOSSY, "Helps the transcript, not the speech model.")
+        more = " The speech model does not read them."
+        notes.add("$.transcriber.prompt", *_of_hints("Its words", more, answering))
+
+
+def _of_hints(what: str, more: str, answering: Answering | None) -> tuple[str, str]:
+    """Return the state of hints and what becomes of them: not every transcriber takes them."""
+    if answering is None:
+        others = " or ".join(TAKE_NO_HINTS)
+        words = f"{what} help the transcript, unless the connection transcribes with {others}."
+        return LOSSY, words + more
+    if answering.takes_hints:
+        return LOSSY, f"{what} help the transcript.{more}"
+    whose = f"{short(answering.transcriber)} of the connection {short(answering.name)}"
+    return UNSUPPORTED, (
+        f"{what} do not help: {whose} writes the transcript and takes no hints. "
+        "Fix: enter gpt-transcribe as transcription model under Connections."
+    )
 
 
 def _account_language(

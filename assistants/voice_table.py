@@ -85,6 +85,16 @@ def voice_for(organisation: Organisation | uuid.UUID, voice_document: Any) -> Vo
     return _decision(found, chosen)
 
 
+def decided_voices(organisation: Organisation | uuid.UUID) -> dict[VoiceKey, str]:
+    """Return what operators decided, by the voice it was decided for."""
+    return {
+        VoiceKey(row.provider, row.voice_id): row.realtime_voice
+        for row in VoiceChoice.objects.for_organisation(organisation).filter(
+            decided_at__isnull=False, realtime_voice__in=REALTIME_VOICES
+        )
+    }
+
+
 def realtime_voice(organisation: Organisation | uuid.UUID, voice_document: Any) -> str:
     """Return the name of the Realtime voice that speaks for ``voice_document``."""
     return voice_for(organisation, voice_document).voice
@@ -93,12 +103,7 @@ def realtime_voice(organisation: Organisation | uuid.UUID, voice_document: Any) 
 def voices_in_use(organisation: Organisation) -> list[VoiceInUse]:
     """Return the provider voices of the organisation's current assistants, most used first."""
     used = used_voices([organisation]).values()
-    chosen: dict[VoiceKey, str] = {
-        VoiceKey(row.provider, row.voice_id): row.realtime_voice
-        for row in VoiceChoice.objects.for_organisation(organisation).filter(
-            decided_at__isnull=False, realtime_voice__in=REALTIME_VOICES
-        )
-    }
+    chosen = decided_voices(organisation)
     found = [
         VoiceInUse(
             known.key, known.known_as, known.about, number, _decision(known, chosen.get(known.key))

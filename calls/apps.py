@@ -12,10 +12,16 @@ class CallsConfig(AppConfig):
     verbose_name = "Calls"
 
     def ready(self) -> None:
-        """Register who stores the numbers of an import and reads those of an export."""
-        from assistants.ports import register_number_exporter, register_number_importer
+        """Register who stores and reads numbers, and who knows which connection answers."""
+        from assistants.ports import (
+            register_answering_reader,
+            register_number_exporter,
+            register_number_importer,
+        )
+        from calls.services.answering import answering_default
         from calls.services.number_export import number_export
         from calls.services.number_import import number_import
 
         register_number_importer(number_import)
         register_number_exporter(number_export)
+        register_answering_reader(answering_default)

@@ -20,6 +20,7 @@ from unfold.widgets import (
 
 from assistants.models import Assistant, AssistantRevision
 from assistants.selectors import revision_tools
+from assistants.speech_models import is_speech_model, why_no_speech_model
 from assistants.wire.vapi_config import REALTIME_VOICES
 from tools.models import Tool
 from voiceplatform.base.scoped_admin import ScopedForm
@@ -102,11 +103,12 @@ class AssistantForm(ScopedForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="Two letters, e.g. en, de, es; helps to understand callers. Empty: any language.",
     )
-    model = forms.RegexField(
-        regex=r"^gpt-realtime[a-zA-Z0-9._-]{0,68}$",
+    model = forms.CharField(
         required=False,
+        max_length=80,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Empty: the model of the connection that the number uses.",
+        help_text="Empty: the model of the connection that the number uses. At Azure that "
+        "connection's deployment answers, whatever stands here.",
     )
     max_duration_seconds = forms.IntegerField(
         min_value=10,
@@ -165,6 +167,20 @@ class AssistantForm(ScopedForm):
         """Look on the revision that is shown."""
         base = shown_revision(self.instance)
         return getattr(base, name) if base else ""
+
+    def clean_model(self) -> str:
+        """Take models that can hold a conversation.
+
+        Raises:
+            ValidationError: it is another kind of model, or shut down.
+        """
+        model: str = self.cleaned_data["model"]
+        if model and not is_speech_model(model):
+            why = why_no_speech_model(model)
+            raise ValidationError(
+                f"“{model}” {why}. Use a model such as gpt-realtime-2.1, or leave this empty."
+            )
+        return model
 
     def clean_seen_revision(self) -> int | None:
         """Refuse to write over what somebody else saved while this page was open.

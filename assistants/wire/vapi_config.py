@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from assistants.legacy import inline_tools
+from assistants.speech_models import is_speech_model
 from assistants.voices import DEFAULT_VOICE, REALTIME_VOICES, StandIn, stand_in
 from tools.loose_json import as_list, as_object, as_text, as_whole_number
 
@@ -274,4 +275,4 @@ def _language(transcriber: Mapping[str, Any]) -> str:
 
 def _realtime_model(value: Any) -> str:
     name = as_text(value)
-    return name if name.startswith("gpt-realtime") and len(name) <= 80 else ""
+    return name if is_speech_model(name) else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from assistants.speech_models import TAKE_NO_HINTS
 from calls.models import ProviderConnection, TwilioAccount
 from voiceplatform.base.scoped_admin import ScopedAdmin, badge
 
@@ -62,6 +63,7 @@ class ProviderConnectionAdmin(ScopedAdmin):
     hidden_lookups = ("api_key",)
     field_labels = {  # noqa: RUF012 - never changed in place
         "is_default": "Use it where a number names no other",
+        "model": "Model, or deployment at Azure",
         "api_key": "API key",
         "realtime_url": "Realtime address",
         "rest_base_url": "REST address",
@@ -79,7 +81,16 @@ class ProviderConnectionAdmin(ScopedAdmin):
                 "description": "Leave these as they are unless your provider gave you others.",
             },
         ),
-        ("Models", {"fields": ("model", "speech_model", "transcription_model")}),
+        (
+            "Models",
+            {
+                "fields": ("model", "speech_model", "transcription_model"),
+                "description": "At Azure the model is the name of your deployment, which answers "
+                "whatever model an assistant names. Vocabulary hints of assistants reach every "
+                "transcription model but "
+                f"{' and '.join(TAKE_NO_HINTS)}.",
+            },
+        ),
         (
             "Contract",
             {

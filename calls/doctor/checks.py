@@ -20,15 +20,19 @@ from django.conf import settings
 from django.core import checks as system_checks
 from django.db import DatabaseError, connection
 from twilio.request_validator import RequestValidator
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import connect
 
+from assistants.speech_models import is_speech_model, why_no_speech_model
+from calls.media.realtime_client import Endpoint
 from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
 from calls.telephony.addresses import public_url, stream_url
+from calls.wire.realtime import RealtimeWireError, decode
 from voiceplatform.base import http
 
 State = Literal["ok", "warning", "failed"]
 CLOCK_SECONDS = 5.0
+_BROKEN_OFF = (TimeoutError, ConnectionClosed, RealtimeWireError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +183,10 @@ def _models() -> Iterator[Result]:
         yield Result("model", "warning", "no provider connection", "Add one under Connections.")
     for row in connections:
         name = f"model {row.name}"
-        header = (
-            {"api-key": row.api_key}
-            if row.dialect == ProviderConnection.Dialect.AZURE_GA
-            else {"Authorization": f"Bearer {row.api_key}"}
-        )
+        if row.names_deployment:
+            yield _deployment_result(name, row)
+            continue
+        header = {"Authorization": f"Bearer {row.api_key}"}
         try:
             with http.client(connect_seconds=5, read_seconds=10) as client:
                 response = client.get(f"{row.rest_base_url}/models", headers=header)
@@ -197,11 +200,45 @@ def _models() -> Iterator[Result]:
         yield _model_result(name, row.model, body)
 
 
+def _deployment_result(name: str, row: ProviderConnection) -> Result:
+    """Dial the deployment: Azure lists models, which may be called otherwise. Costs nothing."""
+    fix = (
+        "Enter under Connections, as the model, the name that the deployment has at Azure; it need "
+        "not be the model's name."
+    )
+    endpoint = Endpoint(
+        url=row.realtime_url,
+        dialect=row.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
+        model=row.model,
+        api_key=row.api_key,
+    )
+    try:
+        with connect(
+            endpoint.address(), additional_headers=endpoint.headers(), open_timeout=5, proxy=None
+        ) as socket:
+            kind, event = decode(str(socket.recv(timeout=5)), endpoint.dialect)
+    except InvalidStatus as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            return Result(name, "failed", f"answered {status}", "Check the key.")
+        return Result(name, "failed", f"deployment {row.model} answered {status}", fix)
+    except (OSError, InvalidHandshake, InvalidURI, EOFError, *_BROKEN_OFF) as error:
+        return Result(name, "failed", type(error).__name__, "Check the connection's addresses.")
+    if kind != "session.created":
+        problem = event.get("error")
+        code = problem.get("code") if isinstance(problem, dict) else kind
+        return Result(name, "failed", f"deployment {row.model}: {str(code)[:80]}", fix)
+    return Result(name, "ok", f"deployment {row.model} is there")
+
+
 def _model_result(name: str, model: str, body: object) -> Result:
     rows = body.get("data") if isinstance(body, dict) else None
     known = {row.get("id"): row for row in rows or [] if isinstance(row, dict)}
     if model not in known:
         return Result(name, "failed", f"{model} is not offered", "Choose a model the key may use.")
+    if model.startswith("gpt-") and not is_speech_model(model):
+        why = why_no_speech_model(model)
+        return Result(name, "failed", f"{model} {why}", "Choose a model such as gpt-realtime-2.1.")
     ends = known[model].get("shutdown_date")
     if ends:
         return Result(name, "warning", f"{model} is shut down on {ends}", "Plan its successor.")

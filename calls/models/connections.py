@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from urllib.parse import parse_qsl, urlsplit
 
 from django.db import models
 from django.db.models import Q
@@ -78,3 +79,9 @@ class ProviderConnection(OrganisationOwned):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.model})"
+
+    @property
+    def names_deployment(self) -> bool:
+        """Tell whether ``model`` is a deployment's name, as at Azure (openai_realtime.md 1.3)."""
+        is_azure_preview = "api-version" in dict(parse_qsl(urlsplit(self.realtime_url).query))
+        return self.dialect == self.Dialect.AZURE_GA or is_azure_preview

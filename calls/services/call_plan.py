@@ -22,7 +22,12 @@ from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
 from calls.money.rates import price_for
 from calls.services.call_variables import variables_for
-from calls.services.sessions import assistant_parts, session_config, tool_specs
+from calls.services.sessions import (
+    answering_model,
+    assistant_parts,
+    session_config,
+    tool_specs,
+)
 from tools.models import Tool
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
@@ -73,7 +78,7 @@ def endpoint_for(call: Call) -> Endpoint:
     return Endpoint(
         url=connection.realtime_url,
         dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
-        model=revision.model or connection.model,
+        model=answering_model(connection, revision.model),
         api_key=connection.api_key,
         safety_identifier=hmac.new(
             settings.SECRET_KEY.encode(), salted, hashlib.sha256
@@ -135,7 +140,7 @@ def plan_for(call: Call) -> CallPlan:
     if wording is not None and wording.audio_mulaw and call.policy_played_at is None:
         line = clip_of(bytes(wording.audio_mulaw), wording.text)
     max_seconds = min(number.max_call_seconds, plan.max_duration_seconds)
-    model = revision.model or connection.model
+    model = answering_model(connection, revision.model)
     return CallPlan(
         call_id=str(call.pk),
         call_sid=call.call_sid,

@@ -17,22 +17,29 @@ from django.conf import settings
 from django.utils import timezone
 
 from assistants.assistant_account import account_assistant
+from assistants.circumstances import Circumstances
 from assistants.findings import INVALID, Finding, Notes
 from assistants.import_paths import PathProblem, read_paths
 from assistants.prompt import clock_variables, render
 from assistants.selectors import assistant_list
 from assistants.services import revision_document
 from assistants.translate import session_plan
-from assistants.voice_table import realtime_voice
+from assistants.voice_table import decided_voices, realtime_voice
 from assistants.wire import vapi_config
 from assistants.wire.files import read_file
 from assistants.yaml12 import parse_yaml
 from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.models import ProviderConnection
+from calls.services.answering import answering_of
 from calls.services.call_plan import offered_tools
 from calls.services.call_variables import own_variables
-from calls.services.sessions import assistant_parts, session_config, tool_specs
+from calls.services.sessions import (
+    answering_model,
+    assistant_parts,
+    session_config,
+    tool_specs,
+)
 from calls.wire.realtime import Dialect
 from tools.models import Tool
 from tools.selectors import tools_by_id
@@ -165,7 +172,11 @@ def preview_document(
         variables=scope,
         now=now,
     )
-    model = plan.model or (connection.model if connection else settings.OPENAI_REALTIME_MODEL)
+    model = (
+        answering_model(connection, plan.model)
+        if connection
+        else plan.model or settings.OPENAI_REALTIME_MODEL
+    )
     specs = tool_specs(tools, lambda text: render(text, scope, now))
     config = session_config(
         plan,
@@ -189,7 +200,11 @@ def preview_document(
         )
     )
     notes = Notes()
-    account_assistant(document, notes)
+    around = Circumstances(
+        decided=decided_voices(organisation),
+        answering=answering_of(connection) if connection else None,
+    )
+    account_assistant(document, notes, around)
     first, *others = events
     return SessionPreview(
         session_update=first,

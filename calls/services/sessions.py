@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from assistants.speech_models import is_speech_model
 from assistants.translate import SessionPlan
 from calls.bridge.plan import Greeting, HistoryItem
+from calls.models import ProviderConnection
 from calls.wire.realtime import FunctionTool, SessionConfig, TurnDetection, takes_reasoning
 from tools.models import Tool
 from tools.names import legal_name
@@ -23,6 +25,17 @@ Fill = Callable[[str], str]  # a text with its variables filled in
 
 # What of a schema becomes part of a description: a template left in it would be said by the model.
 _SAID: Final = frozenset({"description", "title", "pattern"})
+
+
+def answering_model(connection: ProviderConnection, named: str) -> str:
+    """Return the model that is dialled: the one a document names, if the connection has models.
+
+    Azure's addresses name a deployment (openai_realtime.md 1.3), which is the connection's own;
+    a model's name in its place would lead nowhere.
+    """
+    if connection.names_deployment or not is_speech_model(named):
+        return connection.model
+    return named
 
 
 def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpec, ...]:

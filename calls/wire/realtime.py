@@ -162,6 +162,11 @@ def takes_reasoning(model: str) -> bool:
     return _REASONS(model) is not None
 
 
+def takes_hints(transcription_model: str) -> bool:
+    """Tell whether a transcriber takes keywords or a prompt (2.4)."""
+    return transcription_model not in _TAKES_NO_PROMPT
+
+
 def _turn_detection(value: TurnDetection) -> dict[str, Any]:
     if value.kind == "semantic_vad":
         return {
@@ -194,7 +199,7 @@ def _transcription(config: SessionConfig, dialect: Dialect) -> dict[str, Any]:
             transcription["languages"] = list(config.languages)
     elif config.keywords:
         prompt = "\n".join(filter(None, (prompt, ", ".join(config.keywords))))
-    if prompt and model not in _TAKES_NO_PROMPT:
+    if prompt and takes_hints(model):
         transcription["prompt"] = prompt
     return transcription
 

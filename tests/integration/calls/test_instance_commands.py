@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -11,6 +13,8 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.utils import timezone
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection, serve
 
 from assistants.models import Assistant
 from calls.doctor import Result, checks, run_checks
@@ -177,6 +181,9 @@ def test_a_database_that_is_away_is_a_result(
 def test_models_that_end_and_clocks_that_differ_are_warnings() -> None:
     body = {"data": [{"id": "gpt-realtime", "shutdown_date": "2027-01-20"}]}
     assert checks._model_result("m", "gpt-realtime", body).state == "warning"
+    listed = {"data": [{"id": "gpt-realtime-whisper"}]}
+    result = checks._model_result("m", "gpt-realtime-whisper", listed)
+    assert (result.state, "cannot speak" in result.detail) == ("failed", True)
     for odd in (None, [], {"data": None}, {"data": [5]}):
         assert checks._model_result("m", "gpt-realtime", odd).state == "failed"
     (late,) = checks._clock("Sun, 01 Nov 2026 09:00:00 GMT", timezone.now().timestamp())
@@ -185,6 +192,57 @@ def test_models_that_end_and_clocks_that_differ_are_warnings() -> None:
     assert list(checks._clock("not a date", 0.0)) == []
     (naive,) = checks._clock("Sun, 01 Nov 2026 09:00:00 -0000", 1_793_523_600.0)
     assert naive.state == "ok"
+
+
+@pytest.fixture
+def azure() -> Iterator[str]:
+    """Serve two deployments as Azure does: one that is there, and one of no speech model."""
+
+    def refuse(connection: ServerConnection, request: Request) -> Response | None:
+        if request.headers.get("api-key") != "k":
+            return connection.respond(401, "no")
+        known = ("model=clinic-rt", "model=words")
+        return None if request.path.endswith(known) else connection.respond(404, "no")
+
+    def answer(connection: ServerConnection) -> None:
+        error = '{"type":"error","error":{"code":"invalid_model"}}'
+        is_there = connection.request is not None and "clinic-rt" in connection.request.path
+        connection.send('{"type":"session.created"}' if is_there else error)
+
+    with serve(answer, "127.0.0.1", 0, process_request=refuse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/openai/v1/realtime"
+        server.shutdown()
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "state", "words"),
+    [
+        ("clinic-rt", "k", "ok", "is there"),
+        ("gpt-realtime-2.1", "k", "failed", "answered 404"),
+        ("words", "k", "failed", "invalid_model"),
+        ("clinic-rt", "wrong", "failed", "answered 401"),
+    ],
+)
+def test_o27_a_name_that_is_no_deployment_at_azure_is_found(
+    transactional_db: None, azure: str, model: str, key: str, state: str, words: str
+) -> None:
+    row = {"dialect": "azure_ga", "realtime_url": azure, "model": model, "api_key": key}
+    factories.make_connection(**row)
+    (found,) = checks._models()
+    assert (found.state, words in found.detail) == (state, True)
+    assert ("the name that the deployment has at Azure" in found.fix) is (
+        words in ("answered 404", "invalid_model")
+    )
+
+
+def test_an_address_of_azure_where_nobody_answers_is_found(transactional_db: None) -> None:
+    url = "ws://127.0.0.1:9/openai/v1/realtime"
+    factories.make_connection(dialect="azure_ga", realtime_url=url)
+    (found,) = checks._models()
+    assert (found.state, "addresses" in found.fix) == ("failed", True)
 
 
 def test_a_line_without_audio_is_a_warning(transactional_db: None) -> None:

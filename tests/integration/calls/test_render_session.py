@@ -14,11 +14,12 @@ from django.utils import timezone
 
 from assistants.models import Assistant
 from assistants.services import assistant_publish
+from assistants.voice_table import voice_decide
 from calls.bridge.model import configuration
 from calls.models import Call, ProviderConnection
-from calls.services.call_plan import plan_for
+from calls.services.call_plan import endpoint_for, plan_for
 from calls.services.call_variables import variables_for
-from calls.services.session_preview import opening_events, preview_file
+from calls.services.session_preview import opening_events, preview_file, preview_stored
 from tests import factories
 from tests.contract import check_realtime_client
 from tests.unit.house.source_tree import ROOT
@@ -172,6 +173,53 @@ def test_the_voice_is_the_one_that_was_decided(db: None, monkeypatch: pytest.Mon
     call = factories.make_call()
     monkeypatch.setattr("calls.services.call_plan.realtime_voice", lambda *_: "verse")
     assert plan_for(call).session.voice == "verse"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "query"), [("azure_ga", ""), ("beta", "?api-version=2025-04-01-preview")]
+)
+def test_o27_azure_is_dialled_by_the_deployment_of_the_connection(
+    db: None, dialect: str, query: str
+) -> None:
+    call = factories.make_call()
+    document = {**DOCUMENT, "voice": {"provider": "11labs", "voiceId": "sarah"}}
+    assistant = assistant_publish(
+        organisation=call.organisation, document=document, source="seed", actor=None
+    )
+    call.revision = assistant.current_revision
+    assert endpoint_for(call).model == plan_for(call).model == "gpt-realtime-2.1"
+    call.connection.model = "clinic-rt"
+    call.connection.dialect = dialect
+    call.connection.realtime_url = f"wss://clinic.openai.azure.com/openai/v1/realtime{query}"
+    call.connection.is_default = True
+    call.connection.transcription_model = "gpt-realtime-whisper"
+    call.connection.save()
+    assert endpoint_for(call).model == plan_for(call).model == "clinic-rt"
+    assert "=clinic-rt" in endpoint_for(call).address()
+    assert "gpt-realtime-2.1" not in endpoint_for(call).address()
+    voice_decide(
+        organisation=call.organisation,
+        provider="11labs",
+        voice_id="sarah",
+        realtime_voice="sage",
+        actor=None,
+    )
+    preview = preview_stored(
+        organisation=call.organisation, assistant_id=assistant.pk, variables={}
+    )
+    said = {found.path: found.message for found in preview.findings}
+    assert "is not asked for: at Azure the deployment clinic-rt" in said["$.model.model"]
+    assert "takes no hints" in said["$.transcriber.keyterm"]
+    assert "Sarah -> sage" in said["$.voice"]
+    sent = preview.session_update["session"]
+    assert "Zahnrad" not in json.dumps(sent)
+    assert '"sage"' in json.dumps(sent)
+
+
+def test_a_model_that_cannot_speak_is_not_dialled(db: None) -> None:
+    call = factories.make_call()
+    call.revision.model = "gpt-realtime-whisper"  # a row of an earlier version
+    assert endpoint_for(call).model == call.connection.model
 
 
 def test_a_file_takes_its_saved_tools_from_here(

@@ -7,19 +7,25 @@ from typing import Any
 import pytest
 
 from assistants.assistant_account import account_assistant
+from assistants.circumstances import NOTHING_KNOWN, Answering, Circumstances
 from assistants.findings import Notes, account
+from assistants.voices import VoiceKey
 
 pytestmark = pytest.mark.unit
 
 
-def told(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+def told(
+    document: dict[str, Any], around: Circumstances = NOTHING_KNOWN
+) -> list[tuple[str, str, str]]:
     notes = Notes()
-    account_assistant(document, notes)
+    account_assistant(document, notes, around)
     return [(found.path, found.state, found.message) for found in notes.findings]
 
 
-def one(document: dict[str, Any], path: str) -> tuple[str, str]:
-    found = [(state, words) for where, state, words in told(document) if where == path]
+def one(
+    document: dict[str, Any], path: str, around: Circumstances = NOTHING_KNOWN
+) -> tuple[str, str]:
+    found = [(state, words) for where, state, words in told(document, around) if where == path]
     return found[0] if found else ("", "")
 
 
@@ -167,3 +173,58 @@ def test_what_is_said_is_what_the_session_does(
 ) -> None:
     assert one(document, path)[0] == state
     assert words in one(document, path)[1]
+
+
+HINTS = {"transcriber": {"keyterm": ["A", "B"], "prompt": "A clinic."}}
+
+
+def at(**connection: Any) -> Circumstances:
+    return Circumstances(answering=Answering("Front {x}", **connection))
+
+
+def test_hints_are_said_to_help_only_where_the_transcriber_takes_them() -> None:
+    for path in ("$.transcriber.keyterm", "$.transcriber.prompt"):
+        state, words = one(HINTS, path)
+        assert (state, "unless the connection transcribes with" in words) == ("mapped-lossy", True)
+        state, words = one(HINTS, path, at(transcriber="gpt-transcribe"))
+        assert (state, "help the transcript." in words) == ("mapped-lossy", True)
+        whisper = at(transcriber="gpt-realtime-whisper", takes_hints=False)
+        state, words = one(HINTS, path, whisper)
+        assert state == "unsupported"
+        assert "do not help: gpt-realtime-whisper of the connection Front {x}" in words
+        assert "Fix: enter gpt-transcribe" in words
+
+
+def test_a_model_for_other_work_is_named_with_what_it_does() -> None:
+    document = {"model": {"provider": "openai", "model": "gpt-realtime-whisper"}}
+    state, words = one(document, "$.model.model")
+    assert (state, "writes transcripts and cannot speak" in words) == ("mapped-lossy", True)
+    state, words = one({"model": {"model": "gpt-realtime-mini"}}, "$.model.model")
+    assert (state, "shut down on 2027-01-20" in words) == ("mapped", True)
+
+
+def test_at_azure_the_deployment_answers_and_not_the_model_that_is_named() -> None:
+    document = {"model": {"provider": "openai", "model": "gpt-realtime-2.1"}}
+    assert one(document, "$.model.model", at())[0] == "mapped"
+    assert one(document, "$.model.model", at(deployment="gpt-realtime-2.1"))[0] == "mapped"
+    state, words = one(document, "$.model.model", at(deployment="clinic-rt"))
+    assert state == "mapped-lossy"
+    assert "gpt-realtime-2.1 is not asked for: at Azure the deployment clinic-rt" in words
+    assert "Fix: " in words
+
+
+def test_a_voice_that_an_operator_decided_is_the_one_that_is_named() -> None:
+    sarah = {"voice": {"provider": "11labs", "voiceId": "sarah"}}
+    key = VoiceKey("11labs", "exavitqu4vr4xnsdxmal")
+    assert "11labs Sarah -> coral" in one(sarah, "$.voice")[1]
+    state, words = one(sarah, "$.voice", Circumstances({key: "sage"}))
+    assert state == "caller-audible"
+    assert words.startswith("11labs Sarah -> sage: callers hear the Realtime voice sage instead")
+    assert "An operator decided so" in words
+    assert "coral" not in words
+    alloy = {"voice": {"provider": "openai", "voiceId": "alloy"}}
+    state, words = one(alloy, "$.voice", Circumstances({VoiceKey("openai", "alloy"): "ash"}))
+    assert (state, "openai alloy -> ash" in words) == ("caller-audible", True)
+    assert one(alloy, "$.voice")[0] == "mapped"
+    state, words = one({}, "$.voice", Circumstances({VoiceKey("", ""): "ash"}))
+    assert (state, "hear the Realtime voice ash. An operator" in words) == ("caller-audible", True)

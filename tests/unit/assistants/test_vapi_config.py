@@ -54,6 +54,7 @@ def test_an_empty_document_has_vapis_defaults() -> None:
         ("gpt-realtime-2.1", "gpt-realtime-2.1"),
         ("gpt-realtime-2.1-mini", "gpt-realtime-2.1-mini"),
         ("gpt-4o", ""),
+        ("gpt-realtime-whisper", ""),
         ("gpt-4o-realtime-preview-2024-12-17", ""),
         (7, ""),
     ],
