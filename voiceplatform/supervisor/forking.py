@@ -18,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from voiceplatform.supervisor.parent_death import die_with_parent
 
@@ -126,25 +127,39 @@ def _copy(
     mask: set[signal.Signals | int],
 ) -> int:
     """Live as the part; return the exit code."""
-    code = 1
-    try:
+    with _LastWords() as last_words:
         os.setsid()
         _shed_signals()
         die_with_parent(parent_pid)
         _shed_descriptors(keep)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _take_name(name, arguments)
-        code = entry.run()
-    except SystemExit as end:
-        code = _exit_code(end)
-    except BaseException:  # the end of this process, as the interpreter itself would tell it
-        traceback.print_exc()
-    with contextlib.suppress(BaseException):
-        threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its copies
+        last_words.code = entry.run()
+    with _LastWords():  # as multiprocessing ends its copies
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-    return code
+    return last_words.code
+
+
+@dataclass
+class _LastWords:
+    """Ends a block as the interpreter ends a program: whatever is raised becomes an exit code."""
+
+    code: int = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: object
+    ) -> bool:
+        if isinstance(error, SystemExit):
+            self.code = _exit_code(error)
+        elif error is not None:
+            traceback.print_exception(error)
+        return True
 
 
 def _shed_signals() -> None:
