@@ -35,6 +35,7 @@ from calls.models import (
     PhoneNumber,
     PolicyWording,
     ProviderConnection,
+    Talk,
     ToolInvocation,
     Turn,
     TwilioAccount,
@@ -436,3 +437,18 @@ def make_attempt(event: OutboxEvent | None = None, **columns: Any) -> DeliveryAt
         "status_code": 200,
     }
     return DeliveryAttempt.objects.create(event=event, **{**defaults, **columns})
+
+
+def make_talk(revision: AssistantRevision | None = None, **columns: Any) -> Talk:
+    """Make a talk through the browser that has begun and whose socket is awaited."""
+    revision = revision or make_assistant().current_revision
+    assert revision is not None
+    organisation = revision.assistant.organisation
+    defaults: dict[str, Any] = {
+        "user": columns.get("user") or make_staff(organisation),
+        "connection": columns.get("connection") or make_connection(organisation),
+        "token_expires_at": timezone.now() + dt.timedelta(seconds=30),
+    }
+    return Talk.objects.create(
+        organisation=organisation, revision=revision, **{**defaults, **columns}
+    )

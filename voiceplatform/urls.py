@@ -5,11 +5,23 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from calls.admin import talk_page
 from calls.admin.doctor import doctor
 from voiceplatform import api_docs
 
 urlpatterns = [
     path("admin/doctor", admin.site.admin_view(doctor), name="doctor"),
+    # Pages of assistants that need calls, a layer above.
+    path(
+        "admin/assistants/assistantrevision/<int:object_id>/talk/",
+        admin.site.admin_view(talk_page.talk),
+        name="talk",
+    ),
+    path(
+        "admin/assistants/assistantrevision/<int:object_id>/talk/start/",
+        admin.site.admin_view(talk_page.begin),
+        name="talk-start",
+    ),
     path("admin/", admin.site.urls),
     path("schema", api_docs.schema, name="schema"),
     path("docs", api_docs.docs, name="docs"),

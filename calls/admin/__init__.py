@@ -1,5 +1,23 @@
 """Admin of the calls layer, one module per subject; importing them registers them."""
 
-from calls.admin import connections, events, numbers, operators, policy, records, voice_page
+from calls.admin import (
+    connections,
+    events,
+    numbers,
+    operators,
+    policy,
+    records,
+    talk_page,
+    voice_page,
+)
 
-__all__ = ["connections", "events", "numbers", "operators", "policy", "records", "voice_page"]
+__all__ = [
+    "connections",
+    "events",
+    "numbers",
+    "operators",
+    "policy",
+    "records",
+    "talk_page",
+    "voice_page",
+]

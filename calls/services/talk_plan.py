@@ -1,0 +1,189 @@
+"""What one talk needs: the plan of a call that nobody placed, and what its tools would be sent.
+
+A talk is given to the same services as a call, as a call that is never saved: prompt, voice, tools
+and ceilings come about exactly as on the phone. Owns that likeness and the dry run; saves nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import structlog
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import Error as AnyDatabaseError
+
+from calls.bridge.effects import DispatchTool, RecordTurn
+from calls.bridge.plan import CallPlan
+from calls.media.database import in_database
+from calls.media.realtime_client import Endpoint
+from calls.models import Call, PhoneNumber, ProviderConnection, Talk, Turn, TwilioAccount
+from calls.services.call_plan import endpoint_for, plan_for
+from calls.services.seed import STANDIN_API_KEY
+from calls.services.tool_run import UNAVAILABLE, ToolPost, tool_post
+from tools.dispatch import ArgumentsRefused, dispatch
+from tools.spec import POSTED_KINDS, ToolResult, ToolSpec
+from voiceplatform.base.fields import DecryptionError
+from voiceplatform.base.models import Organisation
+from voiceplatform.base.redaction import redact_url
+
+ACCOUNT_SID = "web"
+MAX_SECONDS = 900
+MAX_TOOL_CALLS = 30
+MAX_SPEND_USD = Decimal(2)
+
+NO_SERVER = "This tool has no server to call."
+# What the model goes on with when nothing was sent; in JSON, as most servers answer.
+DRY_ANSWER = json.dumps(
+    {
+        "status": "success",
+        "note": "This is a rehearsal and nothing was sent. Go on as if it had succeeded; where you "
+        "need a detail of the answer, take a plausible one.",
+    }
+)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TalkTicket:
+    """Everything the socket of a talk needs, loaded once."""
+
+    plan: CallPlan
+    endpoint: Endpoint
+    stream_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A request to a tool server as the page shows it, without anything secret."""
+
+    url: str
+    headers: tuple[str, ...]
+    body: dict[str, Any]
+    sent: bool
+
+
+def is_standin(connection: ProviderConnection) -> bool:
+    """Tell whether a connection leads to the stand-in for the model."""
+    return connection.api_key == STANDIN_API_KEY
+
+
+def call_like(talk: Talk) -> Call:
+    """Return a talk in the shape of a call, with a number that has ceilings. Never save it."""
+    organisation = talk.organisation
+    account = TwilioAccount(organisation=organisation, name="browser", account_sid=ACCOUNT_SID)
+    return Call(
+        id=talk.pk,
+        organisation=organisation,
+        call_sid=f"web-{talk.pk.hex[:28]}",
+        twilio_account=account,
+        number=PhoneNumber(
+            organisation=organisation,
+            name="browser",
+            twilio_account=account,
+            max_call_seconds=MAX_SECONDS,
+            max_tool_calls=MAX_TOOL_CALLS,
+            max_spend_usd=MAX_SPEND_USD,
+        ),
+        revision=talk.revision,
+        connection=talk.connection,
+        direction="web",
+        status=Call.Status.IN_PROGRESS,
+        # Hashed for the provider, who is to tell one misuser from an organisation.
+        caller=f"user:{talk.user_id}",
+        created_at=talk.created_at,
+        started_at=talk.token_used_at,
+        stream_count=1,
+    )
+
+
+def talk_ticket(*, talk: Talk) -> TalkTicket:
+    """Load the plan and the endpoint of a talk."""
+    call = call_like(talk)
+    endpoint = endpoint_for(call)
+    assert talk.connection is not None, "a talk without a connection is not opened"
+    if is_standin(talk.connection):
+        # Words of the stand-in travel in tones; through a microphone they do not arrive bit by bit.
+        parts = urlsplit(endpoint.url)
+        query = "&".join(filter(None, (parts.query, urlencode({"ear": "air"}))))
+        endpoint = dataclasses.replace(endpoint, url=urlunsplit(parts._replace(query=query)))
+    # The caller is nobody's number: a prompt that speaks of one says nothing.
+    call.caller = ""
+    return TalkTicket(plan_for(call), endpoint, f"MZ{talk.pk.hex}")
+
+
+async def talk_tool_run(
+    *, talk: Talk, plan: CallPlan, effect: DispatchTool, turns: Sequence[RecordTurn]
+) -> tuple[ToolResult, ToolRequest | None]:
+    """Answer a function call of a talk and say what was, or would have been, sent; never raises.
+
+    Dry unless the talk calls tools: then the very request of a phone call is made and not sent.
+    """
+    spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
+    if spec is None:
+        return ToolResult(f"There is no tool {effect.name!r}.", outcome="error"), None
+    if spec.kind not in POSTED_KINDS:
+        return ToolResult("This tool is not available on this line.", outcome="error"), None
+    try:
+        post = await in_database(_post_for, talk, spec, effect, turns)
+    except ArgumentsRefused as error:
+        return ToolResult(str(error), outcome="error"), None
+    except (AnyDatabaseError, ObjectDoesNotExist, ValidationError, DecryptionError) as error:
+        log.error("tool_not_prepared", call_id=plan.call_id, error=type(error).__name__)
+        return ToolResult(UNAVAILABLE, outcome="error"), None
+    if post.server is None:
+        return ToolResult(NO_SERVER, outcome="error"), None
+    request = ToolRequest(
+        url=redact_url(post.server.url),
+        headers=tuple(
+            sorted({*post.server.headers, *(("X-Vapi-Secret",) if post.server.secret else ())})
+        ),
+        body=json.loads(post.body),
+        sent=talk.calls_tools,
+    )
+    if not talk.calls_tools:
+        return ToolResult(DRY_ANSWER), request
+    results = await dispatch(
+        {effect.tool_call_id: spec}, post.server, post.body, call_id=plan.call_id
+    )
+    return results[effect.tool_call_id], request
+
+
+def _post_for(
+    talk: Talk, spec: ToolSpec, effect: DispatchTool, turns: Sequence[RecordTurn]
+) -> ToolPost:
+    call = call_like(talk)
+    call.number, call.caller = None, ""
+    # What a stored call's rows would answer; the words of a talk are in memory only.
+    spoken = [_turn(turn) for turn in sorted(turns, key=lambda turn: turn.ordinal)]
+    vars(call)["_prefetched_objects_cache"] = {"turns": spoken, "tool_invocations": []}
+    post = tool_post(call=call, spec=spec, effect=effect)
+    if post.server is None:
+        return post
+    body = json.loads(post.body)
+    # No carrier is part of a web call (vapi.md 6.3).
+    for name in ("phoneCallProvider", "phoneCallTransport", "phoneCallProviderId", "transport"):
+        body["message"]["call"].pop(name, None)
+    return ToolPost(post.server, json.dumps(body, separators=(",", ":")).encode("ascii"))
+
+
+def _turn(turn: RecordTurn) -> Turn:
+    return Turn(
+        ordinal=turn.ordinal,
+        role=turn.role,
+        text=turn.text,
+        started_ms=turn.started_ms,
+        ended_ms=turn.ended_ms,
+    )
+
+
+def talk_connections(organisation: Organisation) -> list[ProviderConnection]:
+    """Return the connections a talk may use, the organisation's default first."""
+    rows = ProviderConnection.objects.for_organisation(organisation)
+    return list(rows.order_by("-is_default", "name"))
