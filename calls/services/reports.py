@@ -17,6 +17,7 @@ from assistants.models import AssistantRevision
 from assistants.services import revision_document
 from calls.events.outbox import Destination, event_enqueue, event_id
 from calls.models import Call
+from calls.numbers.destinations import is_sip
 from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
 from calls.wire import call_events
 from tools.wire import vapi_server, vapi_tool
@@ -74,8 +75,12 @@ def call_began_enqueue(call: Call) -> None:
     )
 
 
-def call_forwarding_enqueue(call: Call, number_e164: str) -> None:
-    """Tell that a call is being transferred; in the caller's transaction."""
+def call_forwarding_enqueue(call: Call, to: str) -> None:
+    """Tell that a call is being transferred to a number or SIP address.
+
+    In the caller's transaction.
+    """
+    destination = {"type": "sip", "sipUri": to} if is_sip(to) else {"type": "number", "number": to}
     _tell_server(
         call,
         "status-update",
@@ -83,7 +88,7 @@ def call_forwarding_enqueue(call: Call, number_e164: str) -> None:
         lambda envelope: vapi_server.status_update_message(
             envelope,
             status="forwarding",
-            destination={"type": "number", "number": number_e164},
+            destination=destination,
         ),
     )
 

@@ -27,7 +27,7 @@ from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.models import Call, TwilioAccount
 from calls.services.call_finish import status_apply, stream_report_apply
-from calls.services.call_next import CallNext, call_after_dial, call_next
+from calls.services.call_next import CallNext, call_after_dial, call_next, caller_id_of
 from calls.services.call_start import CallStart, call_start, media_token
 from calls.telephony.addresses import (
     after_dial_path,
@@ -44,7 +44,8 @@ STREAM_COMES_SECONDS = 10.0  # from our TwiML to the handshake, with one that is
 STREAM_END_SECONDS = 2.0  # of silence for the caller at most
 HAND_OVER_SECONDS = 0.4  # the server looks ten times a second whether it is to exit
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
-LINE_LOST = "We are sorry. We have lost the connection. Please call again. Goodbye."
+# No field of Twilio's: the header under which a repeated request is known (twilio.md 1.1).
+REQUEST_KEY = "I-Twilio-Idempotency-Token"
 
 P = ParamSpec("P")
 Form = dict[str, str]
@@ -120,6 +121,7 @@ def signed(view: SignedView[P]) -> View[P]:
             if account is None or not _is_signed(request, account):
                 log.warning("signature_refused", path=request.path.split("/")[2])
                 return _refusal(403, "the request is not signed by Twilio")
+            form[REQUEST_KEY] = request.headers.get(REQUEST_KEY, "")[:64]
             return await view(form, account, *args, **kwargs)
         except twilio_voice.VoiceFormError as error:
             return _refusal(400, str(error))
@@ -188,6 +190,7 @@ async def after_stream(form: Form, account: TwilioAccount, call_id: UUID) -> Htt
         call_sid=request.call_sid,
         call_status=request.call_status,
         account=account,
+        request_key=form[REQUEST_KEY],
     )
     if outcome is None:
         return _refusal(404, "no such call")
@@ -206,10 +209,25 @@ async def after_dial(form: Form, account: TwilioAccount, call_id: UUID) -> HttpR
         call_status=request.call_status,
         dial_seconds=twilio_voice.seconds_of(form, "DialCallDuration"),
         account=account,
+        request_key=form[REQUEST_KEY],
     )
     if outcome is None:
         return _refusal(404, "no such call")
     return _next_twiml(outcome)
+
+
+def _dial_twiml(call: Call) -> HttpResponse:
+    step = call.next_step
+    return _twiml(
+        twilio_voice.dial(
+            to=str(step["to"]),
+            caller_id=caller_id_of(call),
+            action_url=public_url(after_dial_path(call.pk)),
+            ring_seconds=int(step.get("ring_seconds", twilio_voice.DIAL_SECONDS)),
+            say_first=str(step.get("say", "")),
+            language=str(step.get("language", "")),
+        )
+    )
 
 
 def _next_twiml(outcome: CallNext) -> HttpResponse:
@@ -218,15 +236,9 @@ def _next_twiml(outcome: CallNext) -> HttpResponse:
     if outcome.step == "resume":
         return _bridge_twiml(call)
     if outcome.step == "dial":
-        return _twiml(
-            twilio_voice.dial(
-                to=str(call.next_step["to"]),
-                caller_id=call.callee,
-                action_url=public_url(after_dial_path(call.pk)),
-            )
-        )
-    if outcome.step == "apologise":
-        return _twiml(twilio_voice.say_and_hang_up(LINE_LOST))
+        return _dial_twiml(call)
+    if outcome.step in {"apologise", "message"}:
+        return _twiml(twilio_voice.say_and_hang_up(outcome.say, outcome.language))
     return _twiml(twilio_voice.hang_up())
 
 

@@ -15,11 +15,11 @@ from calls.bridge.reasons import EndCause
 from calls.media import live
 from calls.media.database import in_database
 from calls.models import Call, CallInputChunk, CallPolicy
+from calls.numbers.phrases import sentence
 from calls.services.journal import batch_store, record_text
 from calls.services.replay import call_replay
 from calls.standins.scenario import load_scenario, parse_scenario
 from calls.standins.tones import encode
-from calls.telephony.views import LINE_LOST
 from tests import factories
 from tests.integration.calls.rig import Rig, running_rig
 
@@ -162,7 +162,7 @@ async def test_o19_with_a_wrong_key_the_caller_hears_an_apology_and_not_a_dead_l
     await in_database(connection.save)
     report = await rig.call()
     spoken = [event["text"] for event in report.events if event["kind"] == "say"]
-    assert spoken == [LINE_LOST]
+    assert spoken == [sentence("unreachable", "en")[0]]
     assert report.streams == 1
     call = await rig.only_call()
     assert (call.status, call.ended_reason) == ("ended", EndCause.MODEL_KEY.ended_reason)
