@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from calls.bridge.effects import (
+    CloseModel,
     CloseStream,
+    DialModel,
     DispatchTool,
     Effect,
     HangUp,
@@ -135,11 +137,12 @@ class BridgePart:
         self.effects: list[Effect] = []
         self.faults: list[str] = []
         self.to_twilio: list[Output] = []
-        self.to_realtime: list[Output] = []
+        self.to_models: dict[int, list[Output]] = {}
         self.sent_twilio: list[dict[str, Any]] = []
         self.sent_realtime: list[dict[str, Any]] = []
         self.model_events: list[dict[str, Any]] = []
         self.dispatched: list[tuple[str, str]] = []
+        self.on_dial: list[Callable[[DialModel, int], None]] = []
         self.on_hang_up: list[Callable[[int], None]] = []
         self.on_effect: list[Callable[[Effect, int], None]] = []
         self.on_twilio: list[Callable[[dict[str, Any], int], None]] = []
@@ -170,8 +173,8 @@ class BridgePart:
             self.faults.append(f"twilio stand-in: {error}")
         self.feed("receive_twilio", frame, now_ms)
 
-    def from_realtime(self, frame: str | bytes, now_ms: int) -> None:
-        """Take a frame of the model's socket; binary ones have no meaning there."""
+    def from_realtime(self, frame: str | bytes, now_ms: int, session: int = 1) -> None:
+        """Take a frame of a model's socket; binary ones have no meaning there."""
         if isinstance(frame, bytes):
             return
         try:
@@ -184,7 +187,7 @@ class BridgePart:
         except ValueError:
             pass  # the profile's junk
         ahead_ms, sent = self._can_be_cut_ms(), len(self.sent_twilio)
-        self.feed("receive_realtime", frame, now_ms)
+        self.feed("receive_realtime", frame, now_ms, session=session)
         if '"input_audio_buffer.speech_started"' in frame and ahead_ms > 0:
             if not any(each["event"] == "clear" for each in self.sent_twilio[sent:]):
                 self.faults.append(f"T12: the caller talks over {ahead_ms} ms of audio")
@@ -225,13 +228,17 @@ class BridgePart:
         for text in _taken(bridge.to_realtime):
             self._sent(text, self._check_realtime, self.sent_realtime, self.on_realtime, now_ms)
             self.outputs.append(("realtime", text))
-            self.to_realtime.append(Send(text))
+            self.to_model(bridge.session).append(Send(text))
         for effect in _taken(bridge.effects):
             self.outputs.append(("effect", effect))
             self.effects.append(effect)
             for listener in self.on_effect:
                 listener(effect, now_ms)
             self._carry_out(effect, now_ms)
+
+    def to_model(self, session: int) -> list[Output]:
+        """Return what is on its way to a session."""
+        return self.to_models.setdefault(session, [])
 
     def _check_realtime(self, event: Mapping[str, Any]) -> None:
         check_realtime_client(event, "beta" if self.dialect == "beta" else "ga")
@@ -268,8 +275,15 @@ class BridgePart:
         elif isinstance(effect, CloseStream) and self.obeys:
             self.to_twilio.append(Close(effect.code))
             self._at(now_ms, lambda at_ms: self.feed("twilio_closed", at_ms))
+        elif isinstance(effect, DialModel):
+            self._check_realtime(json.loads(effect.config_text))
+            for dial in self.on_dial:
+                dial(effect, now_ms)
+        elif isinstance(effect, CloseModel):
+            self.to_model(effect.session).append(Close(1000))
         elif isinstance(effect, StreamEnded):
-            self.to_realtime.append(Close(1000))
+            for session in {1, self.bridge.session, *self.to_models}:
+                self.to_model(session).append(Close(1000))
 
     def _answer(self, tool_call_id: str, result: Result) -> Callable[[int], None]:
         value = ToolResult(result.output, result.outcome)  # type: ignore[arg-type]
@@ -330,53 +344,108 @@ class VirtualCall:
     commands: Sequence[tuple[int, str, tuple[Any, ...]]] = ()
     alter_twilio: Callable[[list[Output]], list[Output]] = list
     alter_realtime: Callable[[list[Output]], list[Output]] = list
+    # Of the sessions dialled after the first, in order; the last one for all that follow.
+    sessions: Sequence[RealtimeProfile] = ()
+    # (when, what): done to the newest session, e.g. lambda model: model.lose(1006).
+    blows: Sequence[tuple[int, Callable[[RealtimePeer], None]]] = ()
 
     caller: TwilioMediaPeer = field(init=False)
-    model: RealtimePeer = field(init=False)
+    models: list[RealtimePeer] = field(init=False, default_factory=list)
     part: BridgePart = field(init=False)
     ended_at_ms: int = 0
     faults: list[str] = field(default_factory=list)
-    _close_codes: list[int] = field(default_factory=list)
+    _clock: VirtualClock = field(default_factory=VirtualClock)
+    _parts: list[Any] = field(default_factory=list)
+    _wires: list[Wire] = field(default_factory=list)
+    _close_codes: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def model(self) -> RealtimePeer:
+        """Return the newest session of the model."""
+        return self.models[-1]
 
     def run(self) -> VirtualCall:
         """Run until nothing is left to do or time is up."""
         self.caller = TwilioMediaPeer(
             ACCOUNT_SID, CALL_SID, STREAM_SID, {"tok": "t"}, self.script, self.media
         )
-        self.model = RealtimePeer(self.realtime, self.brain)
         self.part = part = BridgePart(self.plan, self.tools, self.latency.rest_ms, self.bridge)
-        clock = VirtualClock()
+        clock = self._clock
+        part.on_dial.append(self._dial_again)
         if self.rest_works:
             part.on_hang_up.append(self.caller.call_ended_by_rest)
         part.on_effect.append(self._watch_effect)
         part.on_realtime.append(self._watch_truncate)
-        twilio_ms, realtime_ms = self.latency.twilio_ms, self.latency.realtime_ms
-        wires = [
+        twilio_ms = self.latency.twilio_ms
+        self._parts += [self.caller, part]
+        self._wires += [
             Wire(self.caller.drain, part.from_twilio, self._twilio_gone, twilio_ms),
             Wire(self._to_caller, self.caller.receive, self.caller.peer_closed, twilio_ms),
-            Wire(self._to_model, self.model.receive, self.model.peer_closed, realtime_ms),
-            Wire(self._from_model, part.from_realtime, self._closed_by_model, realtime_ms),
         ]
-        part.timers.at(self.dial_ms, lambda: self._dial(clock))
+        self._add_model(self.realtime, "")
+        part.timers.at(self.dial_ms, lambda: self._open(1))
+        for at_ms, blow in self.blows:
+            part.timers.at(at_ms, lambda b=blow: b(self.model))
         for at_ms, name, args in self.commands:
             part.timers.at(at_ms, lambda at=at_ms, n=name, a=args: part.feed(n, *a, at))
         self.caller.opened(0)
         self.ended_at_ms = run_virtual(
-            [self.caller, part, self.model],
+            self._parts,
             self.until_ms,
-            wires,
+            self._wires,
             clock=clock,
             stop_when=lambda: bool(part.ended) and self.caller.ended_by is not None,
         )
         self.faults += part.faults
         return self
 
-    def _dial(self, clock: VirtualClock) -> None:
+    def _add_model(self, profile: RealtimeProfile, config_text: str) -> int:
+        """Put one more session beside the others; its driver sends ``config_text``."""
+        session = len(self.models) + 1
+        model = RealtimePeer(profile, self.brain, id_seed=str(session - 1))
+        self.models.append(model)
+        self._parts.append(model)
+
+        def heard(frame: str | bytes, now_ms: int) -> None:
+            self.part.from_realtime(frame, now_ms, session)
+            if config_text and isinstance(frame, str) and '"session.created"' in frame:
+                self.part.to_model(session).append(Send(config_text))
+
+        def closed(now_ms: int) -> None:
+            self.part.feed(
+                "realtime_closed", self._close_codes.pop(session), now_ms, session=session
+            )
+
+        self._wires += [
+            Wire(
+                lambda: self.alter_realtime(_taken(self.part.to_model(session))),
+                model.receive,
+                model.peer_closed,
+                self.latency.realtime_ms,
+            ),
+            Wire(lambda: self._from_model(session), heard, closed, self.latency.realtime_ms),
+        ]
+        return session
+
+    def _open(self, session: int) -> None:
+        model, now_ms = self.models[session - 1], self._clock.now_ms
+        if model.closed:
+            return  # given up before it was dialled
         # The SDK's beta types know no model newer than this one.
-        model = "gpt-realtime" if self.plan.dialect == "beta" else self.plan.model
-        self.model.opened(clock.now_ms, {"model": model})
-        if self.realtime.upgrade_status is None:  # a bad key is refused after the upgrade
-            self.part.feed("realtime_opened", clock.now_ms)
+        name = "gpt-realtime" if self.plan.dialect == "beta" else self.plan.model
+        model.opened(now_ms, {"model": name})
+        if model.profile.upgrade_status is None:  # a bad key is refused after the upgrade
+            sent = {"config_sent": True} if session > 1 else {}
+            self.part.feed("realtime_opened", now_ms, session=session, **sent)
+
+    def _dial_again(self, effect: DialModel, now_ms: int) -> None:
+        index = min(len(self.models) - 1, len(self.sessions) - 1)
+        profile = self.sessions[index] if self.sessions else self.realtime
+        session = self._add_model(profile, effect.config_text)
+        if session != effect.session:
+            self.faults.append(f"session {effect.session} dialled as number {session}")
+        due_ms = now_ms + 2 * self.latency.realtime_ms
+        self.part.timers.at(due_ms, lambda: self._open(session))
 
     def _twilio_gone(self, now_ms: int) -> None:
         self.part.feed("twilio_closed", now_ms)
@@ -384,20 +453,14 @@ class VirtualCall:
     def _to_caller(self) -> list[Output]:
         return self.alter_twilio(_taken(self.part.to_twilio))
 
-    def _to_model(self) -> list[Output]:
-        return self.alter_realtime(_taken(self.part.to_realtime))
-
-    def _from_model(self) -> list[Output]:
-        outputs = self.model.drain()
+    def _from_model(self, session: int) -> list[Output]:
+        outputs = self.models[session - 1].drain()
         for output in outputs:
             if isinstance(output, Close):
-                self._close_codes.append(output.code)
+                self._close_codes[session] = output.code
             elif isinstance(output, Refuse):
-                self._close_codes.append(output.status)
+                self._close_codes[session] = output.status
         return outputs
-
-    def _closed_by_model(self, now_ms: int) -> None:
-        self.part.feed("realtime_closed", self._close_codes.pop(0), now_ms)
 
     def _watch_effect(self, effect: Effect, now_ms: int) -> None:
         ends = isinstance(effect, HangUp) and "exceeded" not in effect.ended_reason

@@ -156,6 +156,7 @@ class Answers(Turns):
         )
         if invocation is None:
             return
+        invocation.place = self.transcript.next_ordinal
         if over_ceiling:
             self.metrics_note("ceiling", "tool_calls")
             self._tool_result(tool_call_id, "refused", CEILING_ANSWER, now_ms)
@@ -227,9 +228,14 @@ class Answers(Turns):
         if invocation is None:
             self.count("late_tool_results")
             return
-        self._send(realtime.function_output(self._id("out"), tool_call_id, output))
+        shown_id = self._shown_call_id(tool_call_id)
+        self._send(realtime.function_output(self._id("out"), shown_id, output))
         self._unconfirmed_outputs[tool_call_id] = None
         self._owed[invocation.response_id] = None
+
+    def _shown_call_id(self, tool_call_id: str) -> str:
+        """Return the id under which the session in use knows a function call."""
+        return tool_call_id
 
     def _on_item_added(self, event: dict[str, Any], now_ms: int) -> None:
         if text_of(event, "item", "type") == "function_call_output":

@@ -23,6 +23,7 @@ class CallerAudio:
         "frames",
         "kept_bytes",
         "received_bytes",
+        "taken_back_bytes",
     )
 
     def __init__(self) -> None:
@@ -31,12 +32,25 @@ class CallerAudio:
         self.forwarded_bytes = 0
         self.dropped_bytes = 0
         self.kept_bytes = 0
+        self.taken_back_bytes = 0
         self._ring: deque[tuple[str, int]] = deque()
 
     def keep(self, payload: str, size: int) -> None:
         """Keep a payload for later; the oldest ones make room beyond ``RING_BYTES``."""
         self._ring.append((payload, size))
         self.kept_bytes += size
+        self._make_room()
+
+    def take_back(self, payloads: list[tuple[str, int]]) -> None:
+        """Keep, in front of all else, what was forwarded to a session that is gone."""
+        self._ring.extendleft(reversed(payloads))
+        size = sum(each for _, each in payloads)
+        self.forwarded_bytes -= size
+        self.taken_back_bytes += size
+        self.kept_bytes += size
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self.kept_bytes > RING_BYTES:
             _, lost = self._ring.popleft()
             self.kept_bytes -= lost

@@ -92,7 +92,9 @@ class Core(ABC):
         self._retry_request: Request | None = None
         self._failed = False
         self._apology_due = False
-        self._model_lost: tuple[EndCause, bool] | None = None
+        self._model_lost: EndCause | None = None
+        # When patience with a model that is being dialled ends.
+        self._model_due_ms = now_ms + plan.watchdog.ready_ms
         self._last_error_code = ""
         self._ending: Ending | None = None
         self._end_tool_call_id = ""

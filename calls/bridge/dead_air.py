@@ -58,7 +58,7 @@ class DeadAir(Answers):
         if self._failed:
             return due
         if self.realtime.now not in (Realtime.READY, Realtime.CLOSED):
-            due.append(self._born_ms + wait.ready_ms)
+            due.append(self._model_due_ms)
         if self._retry_at_ms is not None:
             due.append(self._retry_at_ms)
         if self._unanswered_ms is not None and self._server_turns:
@@ -90,11 +90,11 @@ class DeadAir(Answers):
             return
         if (
             self.realtime.now not in (Realtime.READY, Realtime.CLOSED)
-            and now_ms >= self._born_ms + wait.ready_ms
+            and now_ms >= self._model_due_ms
         ):
             self.realtime.to(Realtime.CLOSED)
             self.metrics_note("realtime_close", "never ready")
-            self._model_lost = (EndCause.MODEL_FAILED, True)
+            self._model_lost = EndCause.MODEL_FAILED
             return
         blocked_ms = self.responses.blocked_since_ms()
         if blocked_ms is not None and now_ms >= blocked_ms + wait.stall_ms:

@@ -74,6 +74,24 @@ class CloseStream:
 
 
 @dataclass(frozen=True, slots=True)
+class DialModel:
+    """Open another socket to the model and configure it with ``config_text``.
+
+    Answered by ``realtime_opened(session=…)`` and what the model says, or by ``realtime_closed``.
+    """
+
+    session: int
+    config_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseModel:
+    """Close a session's socket, or give up dialling it; nothing more is heard of it."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamEnded:
     """The last effect, exactly once. ``call_over`` False: the action URL decides what follows."""
 
@@ -83,5 +101,13 @@ class StreamEnded:
 
 
 Effect = (
-    DispatchTool | RecordTurn | RecordTool | PolicyLinePlayed | HangUp | CloseStream | StreamEnded
+    DispatchTool
+    | RecordTurn
+    | RecordTool
+    | PolicyLinePlayed
+    | HangUp
+    | CloseStream
+    | DialModel
+    | CloseModel
+    | StreamEnded
 )

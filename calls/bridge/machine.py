@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from calls.bridge.caller_audio import CallerAudio
+from calls.bridge.continuity import HOLD_ITEM, Continuity
 from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.effects import (
     CloseStream,
@@ -19,7 +20,7 @@ from calls.bridge.effects import (
     PolicyLinePlayed,
     StreamEnded,
 )
-from calls.bridge.model import ModelSocket
+from calls.bridge.memory import newest
 from calls.bridge.opening import Opening
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
@@ -38,7 +39,7 @@ from tools.spec import ToolResult
 MAX_MALFORMED = 20
 
 
-class CallBridge(ModelSocket):
+class CallBridge(Continuity):
     """One stream of one call. Feed inputs; then drain ``to_twilio``, ``to_realtime``, ``effects``.
 
     Inputs: ``receive_twilio``, ``twilio_malformed``, ``twilio_closed``, ``realtime_opened``,
@@ -108,6 +109,7 @@ class CallBridge(ModelSocket):
         self._last_media_ms = now_ms
         if self._opening.ears_open and self.realtime.now is Realtime.READY and not self._failed:
             caller.forwarded_bytes += size
+            self.recent.note(payload, size)
             self.to_realtime.append(realtime.append(payload))
         else:
             caller.keep(payload, size)
@@ -254,10 +256,12 @@ class CallBridge(ModelSocket):
             self._finish(now_ms)
             return False
         self._note_heard(now_ms)
+        self._note_silence(now_ms)
         if self.phase.now is not Phase.OPEN or self.stream.now is not Stream.STREAMING:
             return False
         return (
             self._react_to_lost_model(now_ms)
+            or self._take_over(now_ms)
             or self._apologise(now_ms)
             or self._play_policy_line(now_ms)
             or self._begin_conversation(now_ms)
@@ -271,15 +275,11 @@ class CallBridge(ModelSocket):
     def _react_to_lost_model(self, now_ms: int) -> bool:
         if self._model_lost is None or self._failed:
             return False
-        cause, may_heal = self._model_lost
-        self._model_lost = None
+        cause, self._model_lost = self._model_lost, None
         if self._ending is not None:
             # The goodbye has been generated or never will be: what is left is to be heard out.
             self.responses.forget()
             self.responses.give_up()
-        elif may_heal:
-            # A new stream brings a new session; the conversation is seeded from what was heard.
-            self._close_stream("resume", now_ms, cause=cause)
         else:
             self._fail(cause, now_ms)
         return True
@@ -306,8 +306,10 @@ class CallBridge(ModelSocket):
         if self.realtime.now is not Realtime.READY or self._opening.begun or self._ending:
             return False
         self._opening.begun = True
-        for role, text in self._opening.seeds():
-            self._send(realtime.message_item(self._id("seed"), role, text, self.plan.dialect))
+        for item in newest(self._opening.seeds()):
+            self._tell(item)
+            if item.pending:
+                self._take_up(item, now_ms)
         request = self._opening.first_request()
         if request is not None:
             self.responses.ask(request)
@@ -323,6 +325,7 @@ class CallBridge(ModelSocket):
             return False
         self._opening.ears_open = True
         for payload in self._caller.release():
+            self.recent.note(payload, twilio_media.payload_bytes(payload))
             self.to_realtime.append(realtime.append(payload))
         return True
 
@@ -344,7 +347,8 @@ class CallBridge(ModelSocket):
         if self.playback is None:
             return
         for item in self.playback.finished:
-            self.tries.heard()
+            if not item.item_id.startswith(HOLD_ITEM):
+                self.tries.heard()
             if item.item_id == POLICY_ITEM_ID:
                 self._opening.line_playing = False
             if item.item_id == POLICY_ITEM_ID and not item.assumed:

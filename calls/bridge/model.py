@@ -24,10 +24,30 @@ _BEFORE_READY = frozenset({"session.created", "session.updated", "error"})
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
-def configuration(plan: CallPlan) -> str:
-    """Return the first ``session.update`` of a call, the same whoever sends it."""
-    config = realtime.held(plan.session) if plan.holds_the_floor else plan.session
+def configuration(plan: CallPlan, *, held: bool | None = None) -> str:
+    """Return the first ``session.update`` of a session, the same whoever sends it.
+
+    ``held``: nobody takes turns yet; by default as a call begins.
+    """
+    hold = plan.holds_the_floor if held is None else held
+    config = realtime.held(plan.session) if hold else plan.session
     return realtime.session_update(config, plan.dialect, CONFIG_EVENT_ID)
+
+
+def verdict(code: int, error_code: str) -> tuple[EndCause, bool]:
+    """Return why a socket is gone, and whether another one may do better.
+
+    Args:
+        code: the close code, or the HTTP status (below 1000) of a refused handshake.
+        error_code: of the last error event before it, '' if there was none.
+    """
+    if code in {401, 403}:
+        return EndCause.MODEL_KEY, False
+    if code < 1000:
+        refused = 400 <= code < 500 and code not in _RETRYABLE_STATUSES
+        return (EndCause.MODEL_FAILED if refused else EndCause.MODEL_SERVER), not refused
+    heals = code in RETRYABLE_CLOSES and error_code not in FATAL_CODES
+    return cause_of_error(error_code), heals
 
 
 class ModelSocket(Pauses):
@@ -100,19 +120,16 @@ class ModelSocket(Pauses):
         """
         if self.phase.now is Phase.CLOSED or self.realtime.now is Realtime.CLOSED:
             return
-        self.realtime.to(Realtime.CLOSED)
         self.metrics_note("realtime_close", str(code))
-        if code in {401, 403}:
-            self._model_lost = (EndCause.MODEL_KEY, False)
-        elif code < 1000:
-            refused = 400 <= code < 500 and code not in _RETRYABLE_STATUSES
-            cause = EndCause.MODEL_FAILED if refused else EndCause.MODEL_SERVER
-            self._model_lost = (cause, not refused)
-        else:
-            fatal = self._last_error_code in FATAL_CODES
-            cause = cause_of_error(self._last_error_code)
-            self._model_lost = (cause, code in RETRYABLE_CLOSES and not fatal)
+        cause, may_heal = verdict(code, self._last_error_code)
+        if not (may_heal and self.lose(cause, now_ms)):
+            self.realtime.to(Realtime.CLOSED)
+            self._model_lost = cause
         self._settle(now_ms)
+
+    @abstractmethod
+    def lose(self, cause: EndCause, now_ms: int) -> bool:
+        """Put down what the lost session was doing and dial another; False if the call ends now."""
 
     def _on_session_created(self, event: dict[str, Any], now_ms: int) -> None:
         if self._advance(self.realtime, Realtime.CONFIGURING) and not self._config_sent:

@@ -6,9 +6,7 @@ and transcribes the caller but neither answers nor stops. Pure bookkeeping; the 
 
 from __future__ import annotations
 
-from typing import Literal
-
-from calls.bridge.plan import CallPlan, ResumeReason
+from calls.bridge.plan import CallPlan, HistoryItem, ResumeReason
 from calls.bridge.responses import Request
 from calls.wire.realtime import verbatim
 
@@ -36,13 +34,12 @@ class Opening:
         self.greeting_done = plan.resumed or plan.greeting.mode == "wait"
         self.over = False
 
-    def seeds(self) -> list[tuple[Literal["user", "assistant"], str]]:
-        """Return the text items that the model must know before it speaks."""
-        seeds: list[tuple[Literal["user", "assistant"], str]] = []
-        seeds.extend((item.role, item.text) for item in self._plan.examples if item.text)
+    def seeds(self) -> list[HistoryItem]:
+        """Return the items that the model must know before it speaks."""
+        seeds = [item for item in self._plan.examples if item.text]
         if self._plan.policy_line is not None:
-            seeds.append(("assistant", self._plan.policy_line.text))
-        seeds.extend((item.role, item.text) for item in self._plan.history if item.text)
+            seeds.append(HistoryItem("assistant", self._plan.policy_line.text))
+        seeds.extend(item for item in self._plan.history if item.text or item.role == "tool")
         return seeds
 
     def first_request(self) -> Request | None:

@@ -63,6 +63,12 @@ class Watchdog:
     goodbye_ms: int = 15_000
     hang_up_ms: int = 5_000
     caller_audio_ms: int = 30_000
+    # Another socket to the model: how long one attempt may take, how much silence is covered by a
+    # tone, and at which age a session is replaced (7.4: about 55 min, when idle) or must be (1.4).
+    attempt_ms: int = 3_000
+    hold_ms: int = 2_000
+    session_ms: int = 3_300_000
+    session_hard_ms: int = 3_540_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +123,19 @@ class Filler:
 
 @dataclass(frozen=True, slots=True)
 class HistoryItem:
-    """One earlier turn: of a conversation that goes on, or an example to begin with."""
+    """One earlier turn: of a conversation that goes on, or an example to begin with.
 
-    role: Literal["user", "assistant"]
+    A ``tool`` is a function call with its output in ``text``. ``pending``: it was cut off and is
+    to be run again, because its tool says that this does no harm.
+    """
+
+    role: Literal["user", "assistant", "tool"]
     text: str
+    tool_call_id: str = ""
+    name: str = ""
+    arguments_json: str = ""
+    pending: bool = False
+    item_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

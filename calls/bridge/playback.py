@@ -106,6 +106,11 @@ class Playback:
         return bool(self._open)
 
     @property
+    def unfinished_item(self) -> str:
+        """Return the item of which the model owes the rest, '' if it owes none."""
+        return next(reversed(self._open), "")
+
+    @property
     def held_bytes(self) -> int:
         """Bytes kept back because Twilio has enough for now."""
         return self._held_bytes

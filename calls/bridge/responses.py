@@ -73,6 +73,11 @@ class Responses:
         """Tell whether a response holds the slot."""
         return self.machine.now is not Response.IDLE
 
+    @property
+    def waiting(self) -> tuple[Request, ...]:
+        """Return the requests that wait for the slot, next first."""
+        return tuple(self._queue)
+
     def ask(self, request: Request, *, first: bool = False) -> None:
         """Queue a request; a second follow-up is the same wish and is dropped."""
         if request.follow_up and any(waiting.follow_up for waiting in self._queue):

@@ -70,9 +70,10 @@ STREAM: Mapping[Stream, frozenset[Stream]] = {
 }
 REALTIME: Mapping[Realtime, frozenset[Realtime]] = {
     Realtime.DIALING: frozenset({Realtime.EXPECT_CREATED, Realtime.CLOSED}),
-    Realtime.EXPECT_CREATED: frozenset({Realtime.CONFIGURING, Realtime.CLOSED}),
-    Realtime.CONFIGURING: frozenset({Realtime.READY, Realtime.CLOSED}),
-    Realtime.READY: frozenset({Realtime.CLOSED}),
+    # Back to DIALING: this session is lost and another one is on its way.
+    Realtime.EXPECT_CREATED: frozenset({Realtime.CONFIGURING, Realtime.DIALING, Realtime.CLOSED}),
+    Realtime.CONFIGURING: frozenset({Realtime.READY, Realtime.DIALING, Realtime.CLOSED}),
+    Realtime.READY: frozenset({Realtime.DIALING, Realtime.CLOSED}),
     Realtime.CLOSED: frozenset(),
 }
 RESPONSE: Mapping[Response, frozenset[Response]] = {

@@ -12,10 +12,16 @@ from dataclasses import dataclass
 from calls.bridge.effects import Effect, RecordTool, ToolState
 from tools.spec import Outcome, ToolSpec
 
+# What a tool answers whose call was cut off by the end of a stream: the request may have arrived.
+LOST_RESULT = (
+    "The line was lost before the result came, so it is not known whether this took effect. "
+    "Check first, before you do it again or tell the caller that it is done."
+)
+
 
 @dataclass(slots=True)
 class Invocation:
-    """One function call on its way."""
+    """One function call on its way. ``place`` is the number of turns that had begun before it."""
 
     tool_call_id: str
     name: str
@@ -24,6 +30,8 @@ class Invocation:
     started_ms: int
     record_started_ms: int
     pending: bool = True
+    place: int = 0
+    output: str = ""
 
 
 class Toolbox:
@@ -51,6 +59,10 @@ class Toolbox:
     def pending(self) -> list[Invocation]:
         """Return what is still running, oldest first."""
         return [each for each in self._invocations.values() if each.pending]
+
+    def calls(self) -> list[Invocation]:
+        """Return every call in the order in which the model made them."""
+        return list(self._invocations.values())
 
     def spec(self, name: str) -> ToolSpec | None:
         """Return the tool of that name."""
@@ -85,6 +97,7 @@ class Toolbox:
         if invocation is None or not invocation.pending:
             return None
         invocation.pending = False
+        invocation.output = output
         self._record(invocation, outcome, output, now_ms - invocation.started_ms)
         return invocation
 

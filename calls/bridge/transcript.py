@@ -41,6 +41,10 @@ def heard_part(text: str, heard: int, received: int) -> tuple[str, str]:
     return text[:cut].rstrip(), text[cut:].lstrip()
 
 
+def _joined(first: str, second: str) -> str:
+    return f"{first} {second}" if first and second else first or second
+
+
 class Transcript:
     """Collects turns and hands them out as ``RecordTurn`` effects through ``emit``."""
 
@@ -53,6 +57,29 @@ class Transcript:
     def count(self) -> int:
         """Turns begun in this stream."""
         return len(self._turns)
+
+    @property
+    def next_ordinal(self) -> int:
+        """Return the ordinal of the next turn to begin."""
+        return self._next
+
+    def turns(self) -> list[Spoken]:
+        """Return the turns of this stream in the order of speech."""
+        return sorted(self._turns.values(), key=lambda turn: turn.ordinal)
+
+    def rename(self, item_id: str, new_item_id: str) -> None:
+        """Give a turn the id under which another session of the model hears it again."""
+        turn = self._turns.get(item_id)
+        if turn is not None and new_item_id not in self._turns:
+            del self._turns[item_id]
+            turn.item_id = new_item_id
+            self._turns[new_item_id] = turn
+
+    def stop_at(self, turn: Spoken, characters: int) -> None:
+        """Note that the model was lost in the middle of a turn: nothing beyond can be heard."""
+        turn.text, rest = heard_part(turn.text, characters, len(turn.text))
+        turn.text_unheard = _joined(rest, turn.text_unheard)
+        turn.interrupted = True
 
     def begin(self, item_id: str, role: Role, started_ms: int) -> Spoken:
         """Return the turn of an item, made now if it is new."""
@@ -80,8 +107,8 @@ class Transcript:
 
     def cut(self, turn: Spoken, heard: int, received: int, ended_ms: int) -> None:
         """Keep of a turn what was heard, and mark the rest."""
-        whole = turn.text
-        turn.text, turn.text_unheard = heard_part(whole, heard, received)
+        turn.text, rest = heard_part(turn.text, heard, received)
+        turn.text_unheard = _joined(rest, turn.text_unheard)
         turn.interrupted = True
         self.end(turn, ended_ms)
 

@@ -186,12 +186,15 @@ class Turns(Speech):
                 )
                 if self._interrupted is not None:
                     self._interrupted.unheard.append(turn.text_unheard)
-            heard_ms = cut.heard_bytes // MULAW_BYTES_PER_MS
-            if heard_ms == 0:
-                # Truncating an item at 0 ms is refused (trap O11).
-                self._send(realtime.item_delete(self._id("del"), item.item_id))
-            else:
-                self._send(realtime.item_truncate(self._id("cut"), item.item_id, heard_ms))
+            self._forget_at_model(item.item_id, cut.heard_bytes // MULAW_BYTES_PER_MS)
+
+    def _forget_at_model(self, item_id: str, heard_ms: int) -> None:
+        """Make the model forget what of an item was not heard."""
+        if heard_ms == 0:
+            # Truncating an item at 0 ms is refused (trap O11).
+            self._send(realtime.item_delete(self._id("del"), item_id))
+        else:
+            self._send(realtime.item_truncate(self._id("cut"), item_id, heard_ms))
 
     def _cancel_response(self, *, by_server: bool = True) -> None:
         response_id = self.responses.cancel()

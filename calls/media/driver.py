@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from calls.bridge.effects import (
+    CloseModel,
     CloseStream,
+    DialModel,
     DispatchTool,
     Effect,
     HangUp,
@@ -26,8 +28,8 @@ from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
 from calls.media import recording
+from calls.media.model_line import ModelLine
 from calls.media.pool import Prepared
-from calls.media.realtime_client import RealtimeSocket, RealtimeUnreachable
 from calls.wire.realtime import APPEND_HEAD
 from calls.wire.twilio_media import MAX_FRAME_BYTES
 from tools.spec import ToolResult
@@ -64,7 +66,10 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the driver needs from outside. None of them may raise, but ``connect``."""
+    """What the driver needs from outside. None of them may raise, but ``connect``.
+
+    ``connect`` is called once per session of the model, and raises ``RealtimeUnreachable``.
+    """
 
     connect: Callable[[], Awaitable[Prepared]]
     run_tool: Callable[[DispatchTool], Awaitable[ToolResult]]
@@ -84,15 +89,15 @@ class CallDriver:
             plan, keep_audio=keep_audio, store=ports.journal.write_inputs
         )
         self._bridge = CallBridge(plan, 0)
-        self._socket: RealtimeSocket | None = None
+        self._line = ModelLine(1, "", plan.dialect)
+        self._lines = {1: self._line}
         self._to_twilio: deque[str] = deque()
-        self._to_realtime: deque[str] = deque()
         self._twilio_busy_since: float | None = None
-        self._realtime_busy_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
+        self._broken: asyncio.Future[None] = self._loop.create_future()
         self._ended: StreamEnded | None = None
 
     @property
@@ -103,13 +108,11 @@ class CallDriver:
     async def run(self) -> StreamEnded:
         """Carry the stream to its end and return how it ended; the sockets are closed then."""
         self._schedule()
-        loops = [
-            asyncio.create_task(self._twilio_loop(), name="twilio"),
-            asyncio.create_task(self._realtime_loop(), name="realtime"),
-        ]
+        twilio = asyncio.create_task(self._twilio_loop(), name="twilio")
         watch = asyncio.create_task(self._over.wait(), name="over")
+        self._start(self._line)
         try:
-            pending: set[asyncio.Task[Any]] = {*loops, watch}
+            pending: set[asyncio.Future[Any]] = {twilio, watch, self._broken}
             while not self._over.is_set():
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -117,12 +120,13 @@ class CallDriver:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            for task in (*loops, watch):
+            self._broken.cancel()
+            for task in (twilio, watch):
                 task.cancel()
-            await asyncio.gather(*loops, watch, return_exceptions=True)
+            await asyncio.gather(twilio, watch, return_exceptions=True)
+            lines = {self._line, *self._lines.values()}
+            await asyncio.gather(*(line.close() for line in lines))
             self._recorder.flush()
-            if self._socket is not None:
-                await self._socket.close()
         if self._ended is None:
             raise RuntimeError("the stream is over without having ended")
         return self._ended
@@ -139,16 +143,22 @@ class CallDriver:
 
     # ---- inputs -------------------------------------------------------------------------------
 
-    def _input(self, kind: str, text: str, give: Callable[[int], None]) -> None:
+    def _input(
+        self, kind: str, text: str, give: Callable[[int], None], *, session: int = 1
+    ) -> None:
         now_ms = self.now_ms
-        self._recorder.input(kind, now_ms, text)
+        self._recorder.input(kind, now_ms, text, session=session)
         give(now_ms)
         self._collect(now_ms)
 
     def _collect(self, now_ms: int) -> None:
         twilio, realtime, effects = recording.drain(self._bridge, self._recorder, now_ms)
         self._to_twilio.extend(twilio)
-        self._to_realtime.extend(realtime)
+        if self._bridge.session != self._line.session:
+            # What the earlier session was still to be sent is of no use to anybody.
+            self._line.outbox.clear()
+            self._line = self._lines[self._bridge.session]
+        self._line.outbox.extend(realtime)
         for effect in effects:
             self._perform(effect)
         self._schedule()
@@ -174,7 +184,7 @@ class CallDriver:
                     self._collect(now_ms)
                 elif bridge.to_realtime:
                     self._pass_on(now_ms)
-            if self._to_realtime or self._to_twilio:
+            if self._line.outbox or self._to_twilio:
                 await self._flush()
 
     def _pass_on(self, now_ms: int) -> None:
@@ -184,50 +194,58 @@ class CallDriver:
             self._collect(now_ms)
             return
         for text in out:
-            self._recorder.output(recording.OUT_REALTIME, now_ms, text)
-        self._to_realtime.extend(out)
+            self._recorder.output(
+                recording.OUT_REALTIME, now_ms, text, session=self._bridge.session
+            )
+        self._line.outbox.extend(out)
         out.clear()
 
-    async def _realtime_loop(self) -> None:
-        bridge = self._bridge
-        try:
-            prepared = await self._ports.connect()
-        except RealtimeUnreachable as error:
-            code = error.code
-            self._input(
-                recording.REALTIME_CLOSED, str(code), lambda now: bridge.realtime_closed(code, now)
-            )
-            await self._flush()
-            await self._over.wait()
-            return
-        socket = self._socket = prepared.socket
-        sent = prepared.config_sent
+    # ---- the model ----------------------------------------------------------------------------
+
+    def _start(self, line: ModelLine) -> None:
+        """Begin to dial a session."""
+        task = line.task = asyncio.create_task(
+            line.run(self._ports.connect, self), name=f"model-{line.session}"
+        )
+        task.add_done_callback(self._line_done)
+
+    def _line_done(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
+    async def opened(self, session: int, *, config_sent: bool, said: list[str]) -> None:
+        """Tell the bridge that a session's socket is open (``Ears``)."""
         self._input(
             recording.OPENED,
-            "1" if sent else "0",
-            lambda now: bridge.realtime_opened(now, config_sent=sent),
+            "1" if config_sent else "0",
+            lambda now: self._bridge.realtime_opened(now, config_sent=config_sent, session=session),
+            session=session,
         )
-        for said in prepared.said:
-            self._receive_realtime(said)
+        for text in said:
+            self._hear(session, text)
         await self._flush()
-        while True:
-            text = await socket.receive()
-            if text is None:
-                break
-            self._receive_realtime(text)
-            if self._to_twilio or self._to_realtime:
-                await self._flush()
-        code = socket.close_code
-        self._input(
-            recording.REALTIME_CLOSED, str(code), lambda now: bridge.realtime_closed(code, now)
-        )
-        await self._flush()
-        await self._over.wait()
 
-    def _receive_realtime(self, text: str) -> None:
+    async def says(self, session: int, text: str) -> None:
+        """Give the bridge one frame of a session (``Ears``)."""
+        self._hear(session, text)
+        if self._to_twilio or self._line.outbox:
+            await self._flush()
+
+    async def closed(self, session: int, code: int) -> None:
+        """Tell the bridge that a session's socket is gone (``Ears``)."""
+        self._input(
+            recording.REALTIME_CLOSED,
+            str(code),
+            lambda now: self._bridge.realtime_closed(code, now, session=session),
+            session=session,
+        )
+        await self._flush()
+
+    def _hear(self, session: int, text: str) -> None:
         now_ms = self.now_ms
-        self._recorder.input(recording.REALTIME, now_ms, text)
-        self._bridge.receive_realtime(text, now_ms)
+        self._recorder.input(recording.REALTIME, now_ms, text, session=session)
+        self._bridge.receive_realtime(text, now_ms, session=session)
         self._collect(now_ms)
 
     # ---- time ---------------------------------------------------------------------------------
@@ -251,21 +269,16 @@ class CallDriver:
         if due_ms is not None and now_ms >= due_ms:
             self._input(recording.TICK, "", self._bridge.tick)
             self._spawn(self._flush())
-        since = self._realtime_busy_since
-        if since is not None and self._loop.time() - since > BLOCKED_SECONDS and self._socket:
-            self._socket.abort()
+        since = self._line.busy_since
+        if since is not None and self._loop.time() - since > BLOCKED_SECONDS:
+            self._line.abort()
         self._schedule()
 
     # ---- outputs ------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
-        if self._to_realtime and self._realtime_busy_since is None and self._socket is not None:
-            self._realtime_busy_since = self._loop.time()
-            try:
-                while self._to_realtime:
-                    await self._socket.send(self._to_realtime.popleft())
-            finally:
-                self._realtime_busy_since = None
+        if self._line.outbox:
+            await self._line.flush()
         if self._to_twilio and self._twilio_busy_since is None:
             self._twilio_busy_since = self._loop.time()
             try:
@@ -281,6 +294,14 @@ class CallDriver:
             self._spawn(self._hang_up())
         elif isinstance(effect, CloseStream):
             self._spawn(self._close_stream(effect))
+        elif isinstance(effect, DialModel):
+            line = ModelLine(effect.session, effect.config_text, self._bridge.plan.dialect)
+            self._lines[effect.session] = line
+            self._start(line)
+        elif isinstance(effect, CloseModel):
+            gone = self._lines.pop(effect.session, None)
+            if gone is not None:
+                self._spawn(gone.close())
         elif isinstance(effect, StreamEnded):
             self._ended = effect
             self._over.set()

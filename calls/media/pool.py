@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from calls.media.realtime_client import Endpoint, RealtimeSocket, RealtimeUnreachable, dial
 from calls.wire import realtime
+from calls.wire.realtime import Dialect
 
 UNCLAIMED_SECONDS = 8.0
 
@@ -34,14 +35,18 @@ async def prepare(endpoint: Endpoint, config_text: str) -> Prepared:
     Raises:
         RealtimeUnreachable: the socket did not open.
     """
-    prepared = Prepared(await dial(endpoint))
+    return await configured(Prepared(await dial(endpoint)), config_text, endpoint.dialect)
+
+
+async def configured(prepared: Prepared, config_text: str, dialect: Dialect) -> Prepared:
+    """Configure an open socket; returns as ``prepare`` does."""
     try:
         while True:
             text = await prepared.socket.receive()
             if text is None:
                 return prepared
             prepared.said.append(text)
-            kind = _kind(text, endpoint)
+            kind = _kind(text, dialect)
             if kind == "session.created" and not prepared.config_sent:
                 prepared.config_sent = True
                 await prepared.socket.send(config_text)
@@ -53,9 +58,9 @@ async def prepare(endpoint: Endpoint, config_text: str) -> Prepared:
         raise
 
 
-def _kind(text: str, endpoint: Endpoint) -> str:
+def _kind(text: str, dialect: Dialect) -> str:
     try:
-        return realtime.decode(text, endpoint.dialect)[0]
+        return realtime.decode(text, dialect)[0]
     except realtime.RealtimeWireError:
         return ""
 

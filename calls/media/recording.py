@@ -1,6 +1,7 @@
 """The record of a stream's inputs and outputs, and its way back into a bridge.
 
-One line per record: a letter, the time in ms, a size, then the text. Inputs make a replay
+One line per record: a letter, the time in ms, a size, then the text; a number behind the letter is
+that of the model's session, from the second one on. Inputs make a replay
 possible; outputs make a difference visible. Without permission to keep audio every payload is
 replaced by its size, in inputs and outputs alike, and replayed as silence of that size, so a
 replay still compares to the letter. Pure; the driver feeds it, the journal stores it.
@@ -70,18 +71,21 @@ class Recorder:
         header = {"keep_audio": keep_audio, "plan": plan.to_json()}
         self._write(PLAN, 0, json.dumps(header, ensure_ascii=False, separators=(",", ":")))
 
-    def input(self, kind: str, now_ms: int, text: str) -> None:
-        """Record an input of the bridge, before the bridge sees it."""
+    def input(self, kind: str, now_ms: int, text: str, *, session: int = 1) -> None:
+        """Record an input of the bridge, before the bridge sees it.
+
+        ``session`` is the session of the model that an input of the model belongs to.
+        """
         if not self._keep_audio and kind in (TWILIO, REALTIME):
             text = without_audio(text)
-        self._write(kind, now_ms, text)
+        self._write(_numbered(kind, session), now_ms, text)
 
-    def output(self, kind: str, now_ms: int, text: str) -> None:
+    def output(self, kind: str, now_ms: int, text: str, *, session: int = 1) -> None:
         """Record a message of the bridge; audio only as a digest, or as its size."""
         bare = without_audio(text)
         if self._keep_audio and bare is not text:
             bare = f"{bare} {blake2b(text.encode(), digest_size=8).hexdigest()}"
-        self._write(kind, now_ms, bare)
+        self._write(_numbered(kind, session), now_ms, bare)
 
     def effect(self, now_ms: int, effect: Effect) -> None:
         """Record an effect of the bridge."""
@@ -108,6 +112,10 @@ class Recorder:
             self.flush()
 
 
+def _numbered(kind: str, session: int) -> str:
+    return kind if session == 1 else f"{kind}{session}"
+
+
 def effect_text(effect: Effect) -> str:
     """Return an effect as one line of JSON."""
     return json.dumps(
@@ -116,7 +124,7 @@ def effect_text(effect: Effect) -> str:
 
 
 def records(text: str) -> Iterator[tuple[str, int, str]]:
-    """Yield (kind, now_ms, text) of a record.
+    """Yield (kind, now_ms, text) of a record; the kind with the session's number, if it has one.
 
     Raises:
         ValueError: the text is no record, or was cut in the middle of one.
@@ -143,10 +151,11 @@ def plan_of(text: str) -> tuple[CallPlan, bool]:
 
 def apply(bridge: CallBridge, kind: str, now_ms: int, text: str) -> None:
     """Give one recorded input to a bridge."""
+    kind, session = kind[:1], int(kind[1:] or 1)
     if kind == TWILIO:
         bridge.receive_twilio(with_silence(text), now_ms)
     elif kind == REALTIME:
-        bridge.receive_realtime(with_silence(text), now_ms)
+        bridge.receive_realtime(with_silence(text), now_ms, session=session)
     elif kind == TICK:
         bridge.tick(now_ms)
     elif kind == MALFORMED:
@@ -154,9 +163,9 @@ def apply(bridge: CallBridge, kind: str, now_ms: int, text: str) -> None:
     elif kind == TWILIO_CLOSED:
         bridge.twilio_closed(now_ms)
     elif kind == OPENED:
-        bridge.realtime_opened(now_ms, config_sent=text == "1")
+        bridge.realtime_opened(now_ms, config_sent=text == "1", session=session)
     elif kind == REALTIME_CLOSED:
-        bridge.realtime_closed(int(text), now_ms)
+        bridge.realtime_closed(int(text), now_ms, session=session)
     elif kind == TOOL:
         value: dict[str, Any] = json.loads(text)
         tool_call_id = value.pop("tool_call_id")
@@ -180,7 +189,7 @@ def drain(
     for text in twilio:
         recorder.output(OUT_TWILIO, now_ms, text)
     for text in realtime:
-        recorder.output(OUT_REALTIME, now_ms, text)
+        recorder.output(OUT_REALTIME, now_ms, text, session=bridge.session)
     for effect in effects:
         recorder.effect(now_ms, effect)
     return twilio, realtime, effects
@@ -199,8 +208,9 @@ def replay(text: str) -> str:
     for kind, now_ms, body in records(text):
         if kind == PLAN:
             bridge = CallBridge(plan, now_ms)
-        elif kind not in OUTPUTS and kind != TRUNCATED and bridge is not None:
-            recorder.input(kind, now_ms, with_silence(body) if kind in (TWILIO, REALTIME) else body)
+        elif kind[:1] not in OUTPUTS and kind != TRUNCATED and bridge is not None:
+            loud = with_silence(body) if kind[:1] in (TWILIO, REALTIME) else body
+            recorder.input(kind[:1], now_ms, loud, session=int(kind[1:] or 1))
             apply(bridge, kind, now_ms, body)
             drain(bridge, recorder, now_ms)
     recorder.flush()

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Literal
 
 Dialect = Literal["openai_ga", "azure_ga", "beta"]
@@ -38,6 +39,9 @@ _REASONS = re.compile(r"gpt-realtime-2(?!\d)").match
 _BETA_TEMPERATURES = (0.6, 1.2)
 # The beta dialect lacks these two (2.6) and would refuse the whole update; the nearest it has.
 _BETA_VOICES = {"marin": "coral", "cedar": "ash"}
+
+# Ids that a client may create (1.4, trap O17).
+_LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]{1,32}").fullmatch
 
 # Only these can bring a lone surrogate or a NUL into a decoded text.
 _UNSAFE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)|[\ud800-\udfff]").search
@@ -340,17 +344,49 @@ def item_delete(event_id: str, item_id: str) -> str:
 
 
 def message_item(
-    event_id: str, role: Literal["user", "assistant"], text: str, dialect: Dialect
+    event_id: str,
+    role: Literal["user", "assistant"],
+    text: str,
+    dialect: Dialect,
+    *,
+    item_id: str = "",
 ) -> str:
-    """Render a text item; assistant audio cannot be created by a client (trap O30)."""
+    """Render a text item; assistant audio cannot be created by a client (trap O30).
+
+    With an ``item_id`` of ours (at most 32 letters, digits, - or _) it can be deleted later.
+    """
     part = "input_text" if role == "user" else ("text" if dialect == "beta" else "output_text")
+    item: dict[str, Any] = {
+        "type": "message",
+        "role": role,
+        "content": [{"type": part, "text": text}],
+    }
+    if item_id:
+        item["id"] = item_id
+    return _dump({"type": "conversation.item.create", "event_id": event_id, "item": item})
+
+
+def function_call(event_id: str, tool_call_id: str, name: str, arguments_json: str) -> str:
+    """Render a function call of an earlier session, so that its output has a place (7.4)."""
     return _dump(
         {
             "type": "conversation.item.create",
             "event_id": event_id,
-            "item": {"type": "message", "role": role, "content": [{"type": part, "text": text}]},
+            "item": {
+                "type": "function_call",
+                "call_id": tool_call_id,
+                "name": name,
+                "arguments": arguments_json,
+            },
         }
     )
+
+
+def legal_id(tool_call_id: str) -> str:
+    """Return an id that a client may create: its own where it is legal, else a digest (O17)."""
+    if _LEGAL_ID(tool_call_id):
+        return tool_call_id
+    return "call_" + blake2b(tool_call_id.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 def function_output(event_id: str, tool_call_id: str, output: str) -> str:

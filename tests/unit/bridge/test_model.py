@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.effects import CloseStream, HangUp, StreamEnded
+from calls.bridge.effects import CloseStream, DialModel, HangUp, StreamEnded
 from calls.bridge.model import configuration
 from calls.bridge.plan import Greeting
 from calls.bridge.reasons import EndCause
@@ -141,7 +141,7 @@ def test_a_socket_that_opens_after_it_was_given_up_is_ignored() -> None:
         line.after(1000).frame()
         assert line.now_ms == at_ms
     line.tick()
-    assert line.effects(CloseStream) == [CloseStream("resume")]
+    line.look()
     line.bridge.realtime_opened(line.now_ms)
     line.realtime("session.created")
     assert_sent(line, realtime=[])
@@ -150,12 +150,13 @@ def test_a_socket_that_opens_after_it_was_given_up_is_ignored() -> None:
 @pytest.mark.parametrize(
     "code", [1000, 1001, 1005, 1006, 1011, 1012, 1013, 1015, 500, 503, 429, 408]
 )
-def test_o18_closes_that_may_heal_resume_on_a_new_stream(code: int) -> None:
+def test_o18_closes_that_may_heal_dial_another_session(code: int) -> None:
     line = Line().streaming()
     if code >= 1000:
         line.ready()
     line.bridge.realtime_closed(code, 50)
-    assert line.effects(CloseStream, HangUp) == [CloseStream("resume")]
+    dial = DialModel(2, configuration(line.plan))
+    assert line.effects(CloseStream, HangUp, DialModel) == [dial]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_the_servers_own_trouble_while_configuring_is_not_a_refusal() -> None:
     line = Line().streaming().dialled().error("server_error")
     assert line.effects(HangUp, CloseStream) == []
     line.bridge.realtime_closed(1011, 5)
-    assert line.effects(CloseStream) == [CloseStream("resume")]
+    assert len(line.effects(DialModel)) == 1
 
 
 def test_a_refused_second_configuration_leaves_turns_to_us() -> None:
@@ -215,12 +216,13 @@ def test_a_refused_second_configuration_leaves_turns_to_us() -> None:
     assert_sent(line, realtime=["cancel r2", "delete a2"])
 
 
-def test_model_lost_before_start_is_reacted_to_at_start() -> None:
+def test_model_lost_before_start_is_dialled_again_at_once() -> None:
     line = Line(quiet_plan(apology=clip("Sorry.")))
     line.bridge.realtime_opened(0)
     line.bridge.realtime_closed(1006, 10)
-    assert assert_sent(line, twilio=[]) == []
-    assert line.streaming().effects(CloseStream) == [CloseStream("resume")]
+    assert assert_sent(line, twilio=[]) == [DialModel(2, configuration(line.plan))]
+    line.streaming().dialled(config_sent=True).updated().frame()
+    assert_sent(line, twilio=[], realtime=["append 20"])
 
 
 def test_model_refused_before_start_apologises_at_start() -> None:

@@ -76,8 +76,8 @@ class Altered(CallBridge):
         super().receive_twilio(text, now_ms)
         self._alter()
 
-    def receive_realtime(self, text: str, now_ms: int) -> None:
-        super().receive_realtime(text, now_ms)
+    def receive_realtime(self, text: str, now_ms: int, *, session: int = 0) -> None:
+        super().receive_realtime(text, now_ms, session=session)
         self._alter()
 
     def _alter(self) -> None:
@@ -180,7 +180,7 @@ def test_two_callers_swapped_are_found() -> None:
     assert_sound(other)
     call = VirtualCall(plan_of(), HELLO).run()
     assert_sound(call)
-    call.model, other.model = other.model, call.model
+    call.models, other.models = other.models, call.models
     for each in (call, other):
         with pytest.raises(AssertionError):
             assert_sound(each)
