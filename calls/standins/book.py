@@ -32,8 +32,8 @@ class StandinBook:
     def playing(self, scenario: Scenario) -> Iterator[None]:
         """Let the model know a scenario while a call plays it; shipped ones are always known."""
         self._running.append(scenario)
-        if scenario.realtime != RealtimeProfile():
-            self.next_profiles.append(scenario.realtime)
+        if scenario.realtime != RealtimeProfile() or scenario.sessions:
+            self.next_profiles += [scenario.realtime, *scenario.sessions]
         try:
             yield
         finally:

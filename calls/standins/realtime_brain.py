@@ -47,6 +47,14 @@ class Turn:
     outputs: tuple[ToolOutput, ...] = ()
     tools: frozenset[str] = frozenset()
     out_of_band: bool = False
+    # (role or kind of item, text) of the conversation as this session knows it, oldest first.
+    history: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def cut_off(self) -> str:
+        """Return the assistant's words with which the conversation ends, '' if it does not."""
+        role, text = self.history[-1] if self.history else ("", "")
+        return text if role == "assistant" else ""
 
 
 class Brain(Protocol):
@@ -85,6 +93,7 @@ class RuleBrain:
     out_of_band_say: str = "{}"
     _used: set[int] = field(default_factory=set)
     _after_tools: Step | None = None
+    _latest: str = ""
 
     def matches(self, heard: str) -> bool:
         """Tell whether a rule with a `when` fits these words."""
@@ -92,6 +101,22 @@ class RuleBrain:
 
     def reply(self, turn: Turn) -> list[Part]:
         """Return the parts of the next response."""
+        parts = self._rest(turn) or self._reply(turn)
+        spoken = " ".join(part.text for part in parts if isinstance(part, Speak))
+        self._latest = spoken or self._latest
+        return parts
+
+    def _rest(self, turn: Turn) -> list[Part]:
+        """Return what is left to say when the session before this one died in mid-sentence."""
+        asked = turn.instructions is not None and sentence_to_say(turn.instructions) is None
+        if not asked or turn.heard is not None or turn.outputs or not turn.cut_off:
+            return []
+        if not self._latest.startswith(turn.cut_off):
+            return []
+        rest = self._latest[len(turn.cut_off) :].strip()
+        return [Speak(rest)] if rest else []
+
+    def _reply(self, turn: Turn) -> list[Part]:
         exact = sentence_to_say(turn.instructions)
         if exact is not None:
             return [Speak(exact)]

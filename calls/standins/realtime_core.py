@@ -14,7 +14,7 @@ from calls.standins.realtime_beta import server_event_to_beta
 from calls.standins.realtime_brain import Brain, RuleBrain
 from calls.standins.realtime_input import InputBuffer
 from calls.standins.realtime_items import Conversation
-from calls.standins.realtime_profile import RealtimeProfile
+from calls.standins.realtime_profile import LOSE_EVENTS, RealtimeProfile
 from calls.standins.timers import Timers
 from calls.standins.tones import Heard
 
@@ -45,6 +45,7 @@ class RealtimeCore:
         self._voice_used = False
         self._input = InputBuffer(self.profile.vad_onset_ms)
         self._junk = self.profile.junk
+        self._until_lost = self.profile.lose_after
 
     @property
     def heard(self) -> list[Heard]:
@@ -60,8 +61,28 @@ class RealtimeCore:
     def _send_created(self) -> None:
         self.emit("session.created", session=self.session)
 
+    def lose(self, code: int) -> None:
+        """Lose the socket now: 1006 cuts the line, 1001 is the end of a session's time."""
+        if self.closed:
+            return
+        if code == 1001:
+            self._expire()
+        else:
+            self.close(code, "" if code == 1006 else "internal error")
+
+    def _lose_after(self, kind: str, fields: dict[str, Any]) -> None:
+        if self.profile.lose_at != LOSE_EVENTS.get(kind):
+            return
+        if kind == "conversation.item.added":
+            if fields["item"].get("type") != "function_call_output":
+                return
+        self._until_lost -= 1
+        if self._until_lost < 0:
+            # After the event that is being handled: its own consequences were never sent.
+            self.lose(self.profile.lose_code)
+
     def _expire(self) -> None:
-        minutes = self.profile.max_session_ms // 60_000
+        minutes = 60 if self.profile.lose_at else self.profile.max_session_ms // 60_000
         text = f"Your session hit the maximum duration of {minutes} minutes."
         self._error("session_expired", text, None, None)
         self.close(1001, text)
@@ -76,6 +97,8 @@ class RealtimeCore:
         shown = server_event_to_beta(event) if self.profile.dialect == "beta" else event
         if shown is not None:
             self._out.append(Send(json.dumps(shown, separators=(",", ":"))))
+        if self.profile.lose_at is not None and kind in LOSE_EVENTS:
+            self._lose_after(kind, fields)
 
     def new_id(self, prefix: str) -> str:
         """Return the next id; the same inputs give the same ids."""

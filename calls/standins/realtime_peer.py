@@ -100,6 +100,8 @@ class RealtimePeer(RespondingCore):
             self._epoch_seconds + (now_ms + self.profile.max_session_ms) // 1000,
         )
         self._at(self.profile.max_session_ms, self._expire)
+        if self.profile.lose_at == "ms":
+            self._at(self.profile.lose_after, lambda: self.lose(self.profile.lose_code))
         if not self.profile.never_created:
             self._at(self.profile.created_delay_ms, self._send_created)
 
@@ -337,6 +339,10 @@ class RealtimePeer(RespondingCore):
             self._unanswered_outputs.append(ToolOutput(name, item.text))
         elif item.kind == "message" and item.role == "user":
             self._unanswered.append(item.text)
+        elif item.kind == "message" and item.role == "assistant":
+            # History: what stands before it has had its answer.
+            self._unanswered.clear()
+            self._unanswered_outputs.clear()
         self._announce(item, previous)
 
     def _truncate(self, event: dict[str, Any]) -> None:

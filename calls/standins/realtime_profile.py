@@ -9,6 +9,28 @@ from typing import Literal
 
 Dialect = Literal["ga", "azure_ga", "beta"]
 Mutant = Literal["drop_frame", "swap_frames", "alter_byte", "undeclared_key"]
+# Points of a session, each the server event that has just been sent; `ms` is the session's age.
+LosePoint = Literal[
+    "ms",
+    "speech_started",
+    "committed",
+    "transcribed",
+    "response_created",
+    "audio",
+    "tool_called",
+    "response_done",
+    "output_added",
+]
+LOSE_EVENTS: dict[str, str] = {
+    "input_audio_buffer.speech_started": "speech_started",
+    "input_audio_buffer.committed": "committed",
+    "conversation.item.input_audio_transcription.completed": "transcribed",
+    "response.created": "response_created",
+    "response.output_audio.delta": "audio",
+    "response.function_call_arguments.done": "tool_called",
+    "response.done": "response_done",
+    "conversation.item.added": "output_added",  # of a function call's output only
+}
 
 REALTIME_MODELS: dict[str, str | None] = {  # model -> shutdown date, openai_realtime.md 9.1
     "gpt-realtime-2.1": None,
@@ -39,7 +61,7 @@ class RealtimeProfile:
     obfuscation: bool = True
     call_undeclared_tools: bool = False  # a model that invents tool names
 
-    upgrade_status: int | None = None  # 403, 404 or 500 instead of 101
+    upgrade_status: int | None = None  # 401, 403, 404, 429 or 500 instead of 101
     never_created: bool = False
     never_updated: bool = False
     reject_update: bool = False
@@ -48,6 +70,9 @@ class RealtimeProfile:
     fail_response: Literal["server_error", "rate_limit", "quota"] | None = None
     incomplete: Literal["max_output_tokens", "content_filter"] | None = None
     close_mid_response: int | None = None  # 1006 or 1011, after the second audio delta
+    lose_at: LosePoint | None = None  # after `lose_after` more of them, or ms
+    lose_after: int = 0
+    lose_code: int = 1006  # 1006 is a reset; 1001 sends session_expired first (1.4); else a close
     junk: Literal["json", "unknown_event", "binary"] | None = None  # once, after session.updated
     late_deltas_after_cancel: int = 0
     done_without_created: bool = False

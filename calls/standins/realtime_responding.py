@@ -100,7 +100,12 @@ class RespondingCore(RealtimeCore):
         heard = " ".join(text for text in self._unanswered if text) if self._unanswered else None
         outputs = tuple(self._unanswered_outputs)
         self._unanswered, self._unanswered_outputs = [], []
-        return Turn(heard, instructions, outputs, names)
+        history = tuple(
+            (item.role if item.kind == "message" else item.kind, item.text)
+            for item in self.conversation.items
+            if item.text
+        )
+        return Turn(heard, instructions, outputs, names, history=history)
 
     def _allowed(self, turn: Turn, settings: dict[str, Any]) -> list[Speak | CallTool]:
         parts = self.brain.reply(turn)

@@ -25,6 +25,7 @@ _STEP = frozenset({*_ACTIONS, "after", "barge_in", "timeout_ms"})
 _AFTER_WAITS: dict[str, Wait] = {"ms": "ms", "silence_ms": "silence_ms"}
 _BRAIN = frozenset({"rules", "default_say", "greeting"})
 _RULE = frozenset({"when", "once", "say", "tool", "after_tool", "then"})
+_PROFILES = frozenset({"media", "realtime", "sessions"})
 _EXPECT = frozenset({"agent_says", "tools", "ended_by", "codes"})
 
 
@@ -74,6 +75,7 @@ class Scenario:
     greeting: str = "Hello."
     media: MediaProfile = field(default_factory=MediaProfile)
     realtime: RealtimeProfile = field(default_factory=RealtimeProfile)
+    sessions: tuple[RealtimeProfile, ...] = ()  # of the sessions dialled after the first, in order
     expect: Expectations = field(default_factory=Expectations)
 
     def brain(self) -> RuleBrain:
@@ -114,7 +116,7 @@ def parse_scenario(document: Any, file: str = "inline") -> Scenario:
     reader = _Reader(file)
     top = reader.mapping(document, "", _TOP)
     brain = reader.mapping(top.get("brain", {}), "brain", _BRAIN)
-    profile = reader.mapping(top.get("profile", {}), "profile", frozenset({"media", "realtime"}))
+    profile = reader.mapping(top.get("profile", {}), "profile", _PROFILES)
     return Scenario(
         name=reader.text(top.get("name", file.removesuffix(".yaml")), "name"),
         description=reader.text(top.get("description", ""), "description"),
@@ -130,6 +132,12 @@ def parse_scenario(document: Any, file: str = "inline") -> Scenario:
         greeting=reader.text(brain.get("greeting", "Hello."), "brain.greeting"),
         media=reader.options(MediaProfile, profile.get("media", {}), "profile.media"),
         realtime=reader.options(RealtimeProfile, profile.get("realtime", {}), "profile.realtime"),
+        sessions=tuple(
+            reader.options(RealtimeProfile, each, f"profile.sessions[{index}]")
+            for index, each in enumerate(
+                reader.sequence(profile.get("sessions", []), "profile.sessions")
+            )
+        ),
         expect=reader.expectations(top.get("expect", {}), "expect"),
     )
 
