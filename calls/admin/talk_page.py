@@ -118,7 +118,6 @@ class TalkAdmin(ReadOnlyAdmin):
         *("calls_tools", "created_at"),
         ("revision__assistant", ScopedRelatedFilter),
     )
-    list_select_related = ("revision__assistant", "user")
     search_fields = ("revision__assistant__name", "id")
     fields = (
         *("id", "organisation", "revision", "user", "connection", "model", "tools_badge"),
@@ -132,7 +131,7 @@ class TalkAdmin(ReadOnlyAdmin):
         return (
             super()
             .get_queryset(request)
-            .select_related("connection")
+            .select_related("revision__assistant", "user", "connection", "organisation")
             .defer(
                 *("revision__document", "revision__document_redacted", "revision__server_url"),
                 *("revision__server_secret", "connection__api_key"),
