@@ -42,6 +42,12 @@ class VoiceDecision:
     reason: str
     is_same: bool
     decided: bool
+    key: VoiceKey = VoiceKey("", "")
+
+    @property
+    def old(self) -> str:
+        """Return what people call the provider's voice."""
+        return name_of(self.key, self.known_as)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,11 @@ class FirstLine:
     name: str
     text: str
     language: str
+
+
+def name_of(key: VoiceKey, known_as: str) -> str:
+    """Return what people call a provider's voice."""
+    return " ".join(filter(None, (key.provider, known_as or key.voice_id))) or "no voice named"
 
 
 def voice_for(organisation: Organisation | uuid.UUID, voice_document: Any) -> VoiceDecision:
@@ -87,12 +98,41 @@ def voice_for(organisation: Organisation | uuid.UUID, voice_document: Any) -> Vo
 
 def decided_voices(organisation: Organisation | uuid.UUID) -> dict[VoiceKey, str]:
     """Return what operators decided, by the voice it was decided for."""
+    owner = organisation.pk if isinstance(organisation, Organisation) else organisation
+    return {key: voice for (_, key), voice in _decided([owner]).items()}
+
+
+def _decided(owners: Iterable[uuid.UUID]) -> dict[OrganisationKey, str]:
+    rows = VoiceChoice.objects.filter(
+        organisation__in=list(owners), decided_at__isnull=False, realtime_voice__in=REALTIME_VOICES
+    )
     return {
-        VoiceKey(row.provider, row.voice_id): row.realtime_voice
-        for row in VoiceChoice.objects.for_organisation(organisation).filter(
-            decided_at__isnull=False, realtime_voice__in=REALTIME_VOICES
-        )
+        (row.organisation_id, VoiceKey(row.provider, row.voice_id)): row.realtime_voice
+        for row in rows
     }
+
+
+def voices_heard(assistants: Iterable[Assistant]) -> dict[uuid.UUID, VoiceDecision]:
+    """Return what callers of these assistants hear today, by assistant; two queries for any number.
+
+    Deleted ones and those without a published revision are heard by nobody.
+    """
+    rows = Assistant.objects.filter(pk__in=[assistant.pk for assistant in assistants])
+    spoken = [(pk, owner, voice_of(voice)) for pk, owner, voice in _spoken_by(rows)]
+    chosen = _decided({owner for _, owner, _ in spoken})
+    return {pk: _decision(found, chosen.get((owner, found.key))) for pk, owner, found in spoken}
+
+
+def revision_voice(revision: AssistantRevision) -> VoiceDecision:
+    """Return what callers would hear today of a revision."""
+    whole = AssistantRevision.objects.filter(pk=revision.pk, document__isnull=False)
+    has_document = bool(revision.document_redacted) or whole.exists()
+    voice = (
+        revision.document_redacted.get("voice")
+        if has_document
+        else {"provider": "openai", "voiceId": revision.voice}
+    )
+    return voice_for(revision.assistant.organisation_id, voice)
 
 
 def realtime_voice(organisation: Organisation | uuid.UUID, voice_document: Any) -> str:
@@ -243,9 +283,11 @@ def voice_decide(
 
 def _decision(known: StandIn, chosen: str | None) -> VoiceDecision:
     if chosen is None:
-        return VoiceDecision(known.voice, known.known_as, known.reason, known.is_same, False)
+        return VoiceDecision(
+            known.voice, known.known_as, known.reason, known.is_same, False, known.key
+        )
     is_same = known.is_same and chosen == known.voice
-    return VoiceDecision(chosen, known.known_as, _DECIDED, is_same, True)
+    return VoiceDecision(chosen, known.known_as, _DECIDED, is_same, True, known.key)
 
 
 def _name(row: VoiceChoice | None, known: StandIn) -> str:

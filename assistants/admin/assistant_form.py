@@ -9,6 +9,8 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectMultipleWidget,
@@ -21,7 +23,8 @@ from unfold.widgets import (
 from assistants.models import Assistant, AssistantRevision
 from assistants.selectors import revision_tools
 from assistants.speech_models import is_speech_model, why_no_speech_model
-from assistants.wire.vapi_config import REALTIME_VOICES
+from assistants.voice_table import VoiceDecision, revision_voice, voice_for
+from assistants.voices import FEEL, REALTIME_VOICES
 from tools.models import Tool
 from voiceplatform.base.scoped_admin import ScopedForm
 from voiceplatform.base.secret_form import SecretFormField
@@ -92,8 +95,9 @@ class AssistantForm(ScopedForm):
         help_text="Spoken before the assistant hangs up. Empty: it hangs up silently.",
     )
     voice = forms.ChoiceField(
-        choices=[(name, name.capitalize()) for name in REALTIME_VOICES],
+        choices=[(name, f"{name.capitalize()}: {FEEL[name]}") for name in REALTIME_VOICES],
         initial="marin",
+        label="Callers hear",
         widget=UnfoldAdminSelectWidget,
     )
     language = forms.RegexField(
@@ -142,6 +146,7 @@ class AssistantForm(ScopedForm):
         help_text="Why you change it, in your words. Shown in the history beside your name.",
     )
     seen_revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    seen_voice = forms.CharField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = Assistant
@@ -160,13 +165,41 @@ class AssistantForm(ScopedForm):
             )
             initial["tool_ids"] = [t.pk for t in revision_tools(base) if not t.is_inline]
             initial["seen_revision"] = base.number
+            heard = revision_voice(base)
+            initial["voice"] = initial["seen_voice"] = heard.voice
             kwargs["initial"] = initial | kwargs.get("initial", {})
         super().__init__(*args, **kwargs)
+        if instance is not None and base is not None and "voice" in self.fields:
+            self.fields["voice"].help_text = voice_words(heard)
 
     def stored_secret(self, name: str) -> str:
         """Look on the revision that is shown."""
         base = shown_revision(self.instance)
         return getattr(base, name) if base else ""
+
+    def clean_voice(self) -> str:
+        """Refuse a voice in whose place an operator decided that callers hear another.
+
+        Raises:
+            ValidationError: callers would not hear what is chosen.
+        """
+        voice: str = self.cleaned_data["voice"]
+        owner = self.cleaned_data.get("organisation") or self.instance.organisation_id
+        if not self._replaces_voice(voice) or owner is None:
+            return voice
+        heard = voice_for(owner, {"provider": "openai", "voiceId": voice}).voice
+        if heard != voice:
+            raise ValidationError(
+                f"Under Voices somebody decided that callers hear {heard.capitalize()} wherever an "
+                f"assistant has {voice.capitalize()}. Choose {heard.capitalize()}, or change that "
+                "decision."
+            )
+        return voice
+
+    def _replaces_voice(self, voice: str) -> bool:
+        """Tell whether a person chose ``voice``, rather than left what the page showed."""
+        shown = self.data.get(self.add_prefix("seen_voice")) or self.initial.get("voice")
+        return bool(voice != shown)
 
     def clean_model(self) -> str:
         """Take models that can hold a conversation.
@@ -211,6 +244,11 @@ class AssistantForm(ScopedForm):
         if not is_new:
             names = [name for name in names if name in self.changed_data]
         changes = {name: self.cleaned_data[name] for name in names if name in self.cleaned_data}
+        if not is_new:
+            # What the page showed may have been decided for all assistants with a voice.
+            voice = changes.pop("voice", "")
+            if voice and self._replaces_voice(voice):
+                changes["own_voice"] = voice
         if "tool_ids" in changes:
             changes["tool_ids"] = [str(tool.pk) for tool in changes["tool_ids"]]
         return changes
@@ -221,3 +259,20 @@ def shown_revision(assistant: Assistant | None) -> AssistantRevision | None:
     if assistant is None:
         return None
     return assistant.draft_revision or assistant.current_revision
+
+
+def voice_words(heard: VoiceDecision) -> SafeString:
+    """Return where the voice comes from that callers hear, and what choosing another one does.
+
+    Escaped here: the admin takes a help text for markup, and a document names the voice.
+    """
+    if heard.is_same:
+        return SafeString("The assistant's own voice.")
+    if heard.decided:
+        why = "decided under Voices for every assistant with it"
+    else:
+        why = f"proposed, not decided yet: {heard.reason}"
+    old = f"“{heard.old}” at Vapi" if any(heard.key) else "an assistant that names no voice"
+    return format_html(
+        "For {}; {}. Choosing another voice here changes this assistant alone.", old, why
+    )

@@ -21,6 +21,7 @@ from assistants.exceptions import AssistantInUse, RevisionRefused
 from assistants.models import Assistant
 from assistants.revisions import revision_publish
 from assistants.selectors import assistant_users
+from assistants.voice_table import voices_heard
 from tools.models import Tool
 from voiceplatform.base.admin import pretty_json
 from voiceplatform.base.scoped_admin import RetiredRowsAdmin, badge, visible_choices
@@ -68,10 +69,21 @@ class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
         """Return the current revision's number."""
         return f"r{obj.current_revision.number}" if obj.current_revision else ""
 
-    @admin.display(description="Voice", ordering="current_revision__voice")
-    def voice(self, obj: Assistant) -> str:
-        """Return the current voice."""
-        return obj.current_revision.voice if obj.current_revision else ""
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Look up at once what callers of the assistants on this page hear."""
+        found = super().get_changelist_instance(request)
+        heard = voices_heard(found.result_list)
+        for row in found.result_list:
+            row.heard = heard.get(row.pk)
+        return found
+
+    @admin.display(description="Callers hear", ordering="current_revision__voice")
+    def voice(self, obj: Any) -> str:
+        """Return the voice, and whether it was decided for all assistants with their voice."""
+        if obj.heard is None:
+            return ""
+        decided = " (decided)" if obj.heard.decided else ""
+        return f"{obj.heard.voice.capitalize()}{decided}"
 
     @admin.display(description="Language", ordering="current_revision__language")
     def language(self, obj: Assistant) -> str:
@@ -128,7 +140,7 @@ class AssistantAdmin(ImportUploadMixin, RetiredRowsAdmin):
             ("Voice and limits", {"fields": sound}),
             ("Tools", {"fields": ("tool_ids",)}),
             ("Webhook", {"fields": ("server_url", "server_secret")}),
-            ("This change", {"fields": ("note", "seen_revision")}),
+            ("This change", {"fields": ("note", "seen_revision", "seen_voice")}),
         ]
         if obj is not None:
             technical = ("id", "created_at", "updated_at", "document_shown")

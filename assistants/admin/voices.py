@@ -23,9 +23,7 @@ from voiceplatform.base.selectors import organisations_visible_to
 
 def old_voice(choice: VoiceChoice) -> str:
     """Return what people call the voice that an assistant's document names."""
-    if not choice.provider and not choice.voice_id:
-        return "no voice named"
-    return " ".join(filter(None, (choice.provider, choice.known_as or choice.voice_id)))
+    return voice_table.name_of(VoiceKey(choice.provider, choice.voice_id), choice.known_as)
 
 
 def hears_another(choice: VoiceChoice) -> bool:

@@ -149,7 +149,9 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
     """Return ``document`` with ``changes`` written into it, the rest untouched.
 
     Keys of ``changes`` are fields of ``AssistantReading``; ``tool_ids`` replaces the saved tools
-    and leaves inline ones alone; an empty ``model`` means the connection's.
+    and leaves inline ones alone; an empty ``model`` means the connection's. ``voice`` leaves
+    another provider's voice alone whose stand-in it is; ``own_voice`` puts a Realtime voice in its
+    place.
     """
     new = dict(as_object(document))
     short = as_text(new.get("model"))
@@ -163,6 +165,8 @@ def write_assistant(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]
             model = _with_instructions(model, value)
         elif key == "voice":
             new["voice"] = _with_voice(new.get("voice"), value)
+        elif key == "own_voice":
+            new["voice"] = _own_voice(new.get("voice"), value)
         elif key == "language":
             spoken = value or "multi"
             new["transcriber"] = {**as_object(new.get("transcriber")), "language": spoken}
@@ -211,7 +215,14 @@ def _with_voice(voice: Any, name: str) -> Any:
     """Keep another provider's voice whose stand-in was not changed."""
     if voice and voice_of(voice).voice == name:
         return voice
-    return {"provider": "openai", "voiceId": name}
+    return _own_voice(voice, name)
+
+
+def _own_voice(voice: Any, name: str) -> dict[str, Any]:
+    """Return a Realtime voice that speaks as fast as the one it replaces."""
+    speed = as_object(voice).get("speed")
+    own = {"provider": "openai", "voiceId": name}
+    return own if speed is None else {**own, "speed": speed}
 
 
 def _with_instructions(model: Mapping[str, Any], text: str) -> dict[str, Any]:

@@ -42,6 +42,17 @@ def test_reading_is_total_and_stays_in_bounds(document: Any) -> None:
     write_assistant(document, {"instructions": "x", "server_secret": "", "voice": "cedar"})
 
 
+def test_a_voice_of_its_own_replaces_the_stand_in_too_and_keeps_the_speed() -> None:
+    paula = {"provider": "11labs", "voiceId": "paula", "speed": 1.1, "stability": 0.5}
+    heard = read_assistant({"voice": paula}).voice
+    new = write_assistant({"voice": paula}, {"own_voice": heard})
+    assert new["voice"] == {"provider": "openai", "voiceId": heard, "speed": 1.1}
+    assert write_assistant({"voice": "paula"}, {"own_voice": "ash"})["voice"] == {
+        "provider": "openai",
+        "voiceId": "ash",
+    }
+
+
 def test_an_empty_document_has_vapis_defaults() -> None:
     assert read_assistant({}) == AssistantReading()
     assert read_assistant({}).max_duration_seconds == 600
