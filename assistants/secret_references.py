@@ -16,6 +16,7 @@ from typing import Any, Final
 from assistants.findings import SECRET_MISSING, Finding
 from assistants.wire.files import step
 from voiceplatform.base.redaction import MASK, redact
+from voiceplatform.base.redaction_urls import url_parts
 
 SECRETS_FILE: Final = "secrets.env"
 # A list of credentials is one secret as a whole; its value is JSON text.
@@ -61,7 +62,7 @@ def with_references(document: Any, prefix: str) -> tuple[Any, dict[str, str]]:
 
 def _referenced(raw: Any, shown: Any, words: tuple[str, ...], walk: _Walk) -> Any:
     if isinstance(raw, str):
-        return raw if raw == shown else _url_with_references(raw, shown, words, walk)
+        return raw if raw == shown else _url_with_references(raw, words, walk)
     if isinstance(raw, list):
         labels = [_label(item, index) for index, item in enumerate(raw)]
         return [
@@ -84,15 +85,12 @@ def _referenced(raw: Any, shown: Any, words: tuple[str, ...], walk: _Walk) -> An
     return found
 
 
-def _url_with_references(raw: str, shown: str, words: tuple[str, ...], walk: _Walk) -> str:
-    """Replace what ``redact_url`` masked, piece by piece."""
-    pieces = shown.split(MASK)
-    match = re.fullmatch("(.+?)".join(map(re.escape, pieces)), raw, re.DOTALL)
-    secrets = match.groups() if match else ()
-    text = pieces[0]
-    for secret, piece in zip(secrets, pieces[1:], strict=True):
-        text += f"${{SECRET:{walk.name_for(words, secret)}}}{piece}"
-    return text
+def _url_with_references(raw: str, words: tuple[str, ...], walk: _Walk) -> str:
+    """Replace what ``redact_url`` masks, piece by piece; what is masked already stays so."""
+    return "".join(
+        f"${{SECRET:{walk.name_for(words, piece)}}}" if is_secret and piece != MASK else piece
+        for piece, is_secret in url_parts(raw)
+    )
 
 
 def _label(item: Any, index: int) -> str:

@@ -17,8 +17,10 @@ from calls.wire.realtime import FunctionTool, SessionConfig, TurnDetection, take
 from tools.models import Tool
 from tools.names import legal_name
 from tools.normalise import function_of
+from tools.offered import offered_schema
+from tools.services import tool_document
 from tools.spec import RUNNABLE_KINDS, ToolSpec
-from tools.wire.vapi_tool import ToolReading
+from tools.wire.vapi_tool import ToolReading, read_tool
 from voiceplatform.base.phones import dialable
 
 Fill = Callable[[str], str]  # a text with its variables filled in
@@ -51,7 +53,7 @@ def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpe
             # The import has said so; a model that is offered it would promise what cannot be.
             continue
         name = legal_name(tool.name, specs)
-        function = function_of(fill(tool.description), _filled(tool.parameters, fill))
+        function = function_of(fill(tool.description), _filled(_parameters(tool), fill))
         specs[name] = ToolSpec(
             name=name,
             posted_name=tool.name if name != tool.name else "",
@@ -64,6 +66,12 @@ def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpe
             **_transfer(tool, fill),
         )
     return tuple(specs.values())
+
+
+def _parameters(tool: Tool | ToolReading) -> Mapping[str, Any]:
+    """Return the arguments as the model is told of them; a row's own column may lack fixed ones."""
+    reading = read_tool(tool_document(tool)) if isinstance(tool, Tool) else tool
+    return offered_schema(reading.parameters)
 
 
 def _filled(schema: Any, fill: Fill) -> Any:

@@ -28,6 +28,7 @@ from calls.telephony.twilio_client import TwilioAccess
 from tools.defaults import Render
 from tools.dispatch import ArgumentsRefused, ToolServer, checked_arguments, dispatch
 from tools.models import Tool
+from tools.offered import judging_schema
 from tools.services import tool_document
 from tools.spec import POSTED_KINDS, ToolResult, ToolSpec
 from tools.wire import vapi_server, vapi_tool
@@ -89,7 +90,9 @@ def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
     document = tool_document(tool)
     arguments = checked_arguments(
         # The schema as its author wrote it; a session may have been given a simpler one.
-        ToolSpec(name=spec.name, parameters=vapi_tool.read_tool(document).parameters),
+        ToolSpec(
+            name=spec.name, parameters=judging_schema(vapi_tool.read_tool(document).parameters)
+        ),
         effect.arguments_json,
         static=vapi_server.static_parameters(document),
         render=renderer_for(call),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assistants.findings import Finding
 from assistants.secret_references import (
@@ -56,6 +58,25 @@ def test_every_secret_leaves_a_reference_named_after_its_place() -> None:
     assert end["server"]["secret"] is None
     assert values["ASSISTANT_A_SERVER_URL"] == "u:p"
     assert with_values(template, values) == (DOCUMENT, [])
+
+
+ADDRESSES = ["h/p?token=x", "https://u:p@h/;key=y?n=/b?sig=2", "a:b@c/", "https://h/?a=%3Fkey%3Dq"]
+NAMES = ["server", "headers", "key", "value", "name", "properties", "credentials", "apiKey"]
+NAMES += ["token", "items", "anyOf", "type", "default", "enum", "dependentRequired", "description"]
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "***", "object", *ADDRESSES]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(NAMES), inner, min_size=1, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(DOCUMENTS)
+def test_whatever_leaves_as_a_reference_comes_back(document: Any) -> None:
+    template, values = with_references(document, "A")
+    assert with_values(template, values) == (document, [])
 
 
 def test_a_place_that_is_no_secret_is_never_filled() -> None:
