@@ -100,3 +100,15 @@ def number_by_id(organisation: Organisation, number_id: uuid.UUID) -> StoredNumb
     row = number_list(organisation).filter(pk=number_id).first()
     companion = resource_list(organisation, NUMBER_KIND).filter(pk=number_id).first()
     return StoredNumber(row, companion) if row or companion else None
+
+
+def number_kept(
+    organisation: Organisation, number_id: uuid.UUID, number: str
+) -> StoredResource | None:
+    """Return the companion without a row of this id, else the one that keeps this number."""
+    with_row = PhoneNumber.objects.for_organisation(organisation).values("pk")
+    kept = resource_list(organisation, NUMBER_KIND).exclude(pk__in=with_row).defer("document")
+    found: StoredResource | None = kept.filter(pk=number_id).first()
+    if found is None and number:
+        found = kept.filter(document_redacted__number=number).first()
+    return found

@@ -2,7 +2,8 @@
 
 Owns how Vapi's phone number object becomes a row (vapi.md 7.1). It changes nothing at Twilio. What
 the row has no column for is kept in the number's companion, sealed; credentials in it are not used,
-because the account here has its own.
+because the account here has its own. A number that cannot be served here (another provider, a
+Twilio account that is not known) is kept as a companion alone, as REST does.
 """
 
 from __future__ import annotations
@@ -10,18 +11,33 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from assistants.models import Assistant
+from assistants.models import Assistant, StoredResource
 from assistants.resource_services import computed_fields
 from assistants.selectors import NUMBER_KIND
 from calls.models import PhoneNumber, TwilioAccount
-from calls.selectors.numbers import number_by_id
-from calls.services.number_documents import NumberRefused, companion_store, number_document
+from calls.selectors.numbers import number_by_id, number_kept
+from calls.services.number_documents import (
+    PROVIDERS,
+    NumberRefused,
+    companion_store,
+    number_document,
+)
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.redaction import keep_secrets
 from voiceplatform.base.services import audit_write
+
+_OTHER_PROVIDER: Final = (
+    "stored and returned as blocked: only numbers of Twilio can be served here, so its calls stay "
+    "where they are. Fix: port it to your Twilio account, then import it from there"
+)
+_OTHER_ACCOUNT: Final = (
+    "stored and returned as blocked: its Twilio account is not known here, so its calls stay where "
+    "they are. Fix: add the account under Twilio accounts in the admin, then import again"
+)
+_ELSEWHERE: Final = "this number or its id is in use elsewhere. Fix: remove `id` or that one"
 
 
 def number_import(
@@ -36,16 +52,38 @@ def number_import(
 ) -> tuple[str, str]:
     """Create or update one number and return (outcome, reason).
 
-    Route, policy and ceilings of a known number are never changed by an import.
+    Route, policy and ceilings of a known number are never changed by an import. A reason beside
+    another outcome than ``refused`` says why the number is blocked.
     """
+    document = {**document, "provider": document.get("provider") or "twilio"}
+    if document["provider"] not in PROVIDERS:
+        return "refused", f"its provider is none of {', '.join(PROVIDERS)}. Fix: correct `provider`"
     number_e164 = _text(document, "number") or _text(document, "twilioPhoneNumber")
-    account, refusal = _account(organisation, document, number_e164)
+    row = PhoneNumber.objects.filter(number_e164=number_e164).first() if number_e164 else None
+    account = _account(organisation, document)
+    is_ours = row is not None and row.organisation_id == organisation.pk
+    if account is None and not is_ours:
+        return _kept(
+            organisation=organisation,
+            document=document,
+            number_id=number_id,
+            number=number_e164,
+            created_at=created_at,
+            actor=actor,
+            dry_run=dry_run,
+        )
     if account is None:
-        return "refused", refusal
-    row = PhoneNumber.objects.filter(number_e164=number_e164).first()
+        return "refused", (
+            "it is served here with a Twilio account, and the file names another provider or "
+            "account. Fix: correct `provider` and `twilioAccountSid`"
+        )
+    if not is_e164(number_e164):
+        return "refused", "its number is not in the form +15550100001. Fix: correct `number`"
+    kept = number_kept(organisation, number_id, number_e164) if row is None else None
+    number_id = kept.pk if kept else number_id
     owner = row or PhoneNumber.objects.filter(pk=number_id).first()
     if owner is not None and (owner.organisation_id != organisation.pk or row is None):
-        return "refused", "this number or its id is in use elsewhere. Fix: remove `id` or that one"
+        return "refused", _ELSEWHERE
     if row is not None and _is_current(row, document):
         return "unchanged", ""
     wanted = _assistant_id(document)
@@ -80,7 +118,7 @@ def number_import(
             if created_at is not None:
                 PhoneNumber.objects.filter(pk=row.pk).update(created_at=created_at)
             _audit(row, actor, "create")
-        return "created", ""
+        return "updated" if kept else "created", ""
     if columns["assistant_id"] is None:
         del columns["assistant_id"]  # what was chosen here stays
     changed = [name for name, value in columns.items() if getattr(row, name) != value]
@@ -92,6 +130,39 @@ def number_import(
         row.save(update_fields=[*changed, "updated_at"])
         _audit(row, actor, "update")
     return "updated", ""
+
+
+def _kept(
+    *,
+    organisation: Organisation,
+    document: Mapping[str, Any],
+    number_id: uuid.UUID,
+    number: str,
+    created_at: dt.datetime | None,
+    actor: Any,
+    dry_run: bool,
+) -> tuple[str, str]:
+    """Keep a number that cannot be served here."""
+    why = _OTHER_ACCOUNT if document["provider"] == "twilio" else _OTHER_PROVIDER
+    known = number_kept(organisation, number_id, number)
+    number_id = known.pk if known else number_id
+    if PhoneNumber.objects.filter(pk=number_id).exists():
+        return "refused", _ELSEWHERE
+    try:
+        is_news = companion_store(
+            organisation=organisation,
+            number_id=number_id,
+            document=document,
+            actor=actor,
+            created_at=created_at,
+            dry_run=dry_run,
+        )
+    except NumberRefused as error:
+        return "refused", f"{error}. Fix: remove `id` or that one"
+    if is_news and not dry_run:
+        companion = StoredResource.objects.defer("content").get(pk=number_id)
+        _audit(companion, actor, "update" if known else "create")
+    return ("updated" if known else "created") if is_news else "unchanged", why
 
 
 def _is_current(row: PhoneNumber, document: Mapping[str, Any]) -> bool:
@@ -106,29 +177,16 @@ def _is_current(row: PhoneNumber, document: Mapping[str, Any]) -> bool:
     return is_same
 
 
-def _account(
-    organisation: Organisation, document: Mapping[str, Any], number_e164: str
-) -> tuple[TwilioAccount | None, str]:
-    """Return the account that the number belongs to, or None and why it is refused."""
-    if not is_e164(number_e164):
-        return None, "its number is not in the form +15550100001. Fix: correct `number`"
-    if document.get("provider") not in (None, "twilio"):
-        return None, (
-            "only numbers of Twilio can be served. Fix: port it to your Twilio account, then export"
-        )
+def _account(organisation: Organisation, document: Mapping[str, Any]) -> TwilioAccount | None:
+    if document["provider"] != "twilio":
+        return None
     sid = _text(document, "twilioAccountSid")
-    account = TwilioAccount.objects.filter(organisation=organisation, account_sid=sid).first()
-    if account is None:
-        return None, (
-            "its Twilio account is not known here. Fix: add the account under Twilio accounts in "
-            "the admin, then import again"
-        )
-    return account, ""
+    return TwilioAccount.objects.filter(organisation=organisation, account_sid=sid).first()
 
 
-def _audit(row: PhoneNumber, actor: Any, verb: str) -> None:
+def _audit(target: PhoneNumber | StoredResource, actor: Any, verb: str) -> None:
     audit_write(
-        actor=actor, action=f"phonenumber.{verb}", organisation=row.organisation, target=row
+        actor=actor, action=f"phonenumber.{verb}", organisation=target.organisation, target=target
     )
 
 

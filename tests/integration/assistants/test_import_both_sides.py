@@ -162,11 +162,13 @@ def test_an_edit_in_the_admin_form_is_a_change_of_ours() -> None:
     assert text_of("tool") == "ours"
 
 
-def test_a_secret_entered_here_is_no_change_of_ours_and_survives() -> None:
+@pytest.mark.parametrize("entered", [{"secret": HUSH}, {"headers": {"x-api-key": HUSH}}])
+def test_a_secret_entered_here_is_no_change_of_ours_and_survives(entered: dict[str, Any]) -> None:
     run(value("tool", "one"))
-    tool_edit(tool=row_of("tool"), changes={"server_secret": HUSH}, actor=None)
+    server = {**_VALUES["tool"]["server"], **entered}
+    tool_patch(tool=row_of("tool"), patch={"server": server}, actor=None)
     assert said(run(value("tool", "theirs"))) == ("updated", [])
-    assert row_of("tool").server_secret == HUSH
+    assert row_document(row_of("tool"))["server"] == server
     assert text_of("tool") == "theirs"
 
 

@@ -59,6 +59,7 @@ def files() -> dict[str, Any]:
         },
         "tool.json": [{**function, "function": {"name": "c"}}, inner],
         "number.json": {"provider": "twilio", "number": "+15550100001", "twilioAuthToken": SECRET},
+        "refused.json": {"statusCode": 401, "message": "Unauthorized", "token": SECRET},
     }
 
 
