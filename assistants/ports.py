@@ -31,6 +31,7 @@ class NumberImporter(Protocol):
     ) -> tuple[str, str]:
         """Return (outcome, reason); outcomes are those of ``import_services``.
 
+        A reason beside another outcome than a refusal is a finding on the whole number.
         ``arriving`` holds the ids of assistants that come in the same import.
         """
 
