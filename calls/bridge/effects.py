@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["user", "assistant", "system"]
-NextStep = Literal["hangup", "resume", "dial", "apologise"]
+NextStep = Literal["hangup", "resume", "dial", "operator", "message", "apologise"]
 ToolState = Literal["running", "ok", "error", "timeout", "refused"]
 
 
@@ -55,6 +55,20 @@ class PolicyLinePlayed:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyRefused:
+    """The caller has refused what the policy line says: evidence, with the stream time in ms."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyHeard:
+    """The caller has said an emergency word; it is acted on once in a call."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """End the call at the carrier; what is queued has been heard."""
 
@@ -65,7 +79,7 @@ class HangUp:
 class CloseStream:
     """Store the next step, then close Twilio's socket: Twilio then asks the action URL.
 
-    ``dial_to`` is the number of the step ``dial``.
+    ``dial_to`` is the number of the step ``dial``; ``operator`` leaves it to the action URL.
     """
 
     next_step: NextStep
@@ -105,6 +119,8 @@ Effect = (
     | RecordTurn
     | RecordTool
     | PolicyLinePlayed
+    | PolicyRefused
+    | EmergencyHeard
     | HangUp
     | CloseStream
     | DialModel

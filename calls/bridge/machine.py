@@ -22,6 +22,7 @@ from calls.bridge.effects import (
 )
 from calls.bridge.memory import newest
 from calls.bridge.opening import Opening
+from calls.bridge.person import ForPerson
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
 from calls.bridge.states import (
@@ -39,7 +40,7 @@ from tools.spec import ToolResult
 MAX_MALFORMED = 20
 
 
-class CallBridge(Continuity):
+class CallBridge(ForPerson, Continuity):
     """One stream of one call. Feed inputs; then drain ``to_twilio``, ``to_realtime``, ``effects``.
 
     Inputs: ``receive_twilio``, ``twilio_malformed``, ``twilio_closed``, ``realtime_opened``,
@@ -76,6 +77,7 @@ class CallBridge(Continuity):
                 self._stream_stopped(EndCause.CALLER_HUNG_UP, call_over=True)
             elif event == "dtmf":
                 self.count("dtmf")
+                self._key_pressed(twilio_media.dtmf_digit(message), now_ms)
             else:
                 self.count("twilio_unknown_events")
         except twilio_media.TwilioWireError:
@@ -368,8 +370,8 @@ class CallBridge(Continuity):
             return False
         if ending.dial_to:
             self._close_stream("dial", now_ms, cause=ending.cause, dial_to=ending.dial_to)
-        elif self._failed and self.plan.apology is None:
-            # No clip of ours to apologise with: the action URL lets Twilio say it.
+        elif self._failed and (self.plan.apology is None or self.plan.person.reachable):
+            # A person takes over; or no clip of ours apologised, and Twilio says it.
             self._close_stream("apologise", now_ms, cause=ending.cause)
         else:
             self._hang_up(ending.cause, now_ms)

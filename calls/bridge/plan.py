@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from calls.bridge.person_plan import PersonPlan
 from calls.money.rates import ModelPrice, price_for
 from calls.wire.realtime import Dialect, FunctionTool, SessionConfig, TurnDetection
 from tools.spec import ToolSpec
@@ -169,6 +170,7 @@ class CallPlan:
     interruption: Interruption = Interruption()
     keypad: Keypad | None = None
     filler: Filler = Filler()
+    person: PersonPlan = PersonPlan()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal plan."""
@@ -203,6 +205,7 @@ class CallPlan:
                 "examples": tuple(HistoryItem(**item) for item in value.get("examples", ())),
                 "idle": Idle(**_tuples(value.get("idle", {}))),
                 "end_call_phrases": tuple(value.get("end_call_phrases", ())),
+                "person": PersonPlan.from_json(value.get("person", {})),
                 "interruption": Interruption(**_tuples(value.get("interruption", {}))),
                 "keypad": keypad and Keypad(**_tuples(keypad)),
                 "filler": Filler(**{**filler, "clip": _clip(filler.get("clip"))}),

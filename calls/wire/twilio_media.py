@@ -128,6 +128,19 @@ def mark_name(message: dict[str, Any]) -> str:
     return name
 
 
+def dtmf_digit(message: dict[str, Any]) -> str:
+    """Return the key in a ``dtmf`` message: one of 0 to 9, * and #.
+
+    Raises:
+        TwilioWireError: no such key.
+    """
+    body = message.get("dtmf")
+    digit = body.get("digit") if isinstance(body, dict) else None
+    if not isinstance(digit, str) or len(digit) != 1 or digit not in "0123456789*#ABCD":
+        raise TwilioWireError("dtmf without digit")
+    return digit
+
+
 class StreamWriter:
     """Writes messages for one stream with exactly the allowed keys (twilio.md 3.2)."""
 
