@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from calls.standins.realtime_session import ClientError
 from calls.standins.realtime_vad import SpeechStarted, SpeechStopped, VoiceActivity
 from calls.standins.tones import BLOCK_BYTES, BYTES_PER_MS, Heard, ToneDecoder
+from calls.standins.tones_by_ear import EarDecoder, quieted
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024
 MIN_COMMIT_MS = 100
@@ -34,9 +35,14 @@ class InputBuffer:
         self.vad = VoiceActivity(onset_ms)
         self.heard: list[Heard] = []  # every utterance of the session
         self.buffered_ms = 0
-        self._decoder = ToneDecoder()
+        self._decoder: ToneDecoder | EarDecoder = ToneDecoder()
+        self._by_ear = False
         self._window = bytearray()
         self._words: list[str] = []
+
+    def listen_by_ear(self) -> None:
+        """Expect sound of a microphone: noise for silence, and tones that are not bit-exact."""
+        self._decoder, self._by_ear = EarDecoder(), True
 
     def feed(self, data: bytes) -> Iterator[SpeechStarted | SpeechStopped]:
         """Take audio; yield what the detector finds, each before the audio behind it is read."""
@@ -46,7 +52,7 @@ class InputBuffer:
             del self._window[:BLOCK_BYTES]
             self.buffered_ms += BLOCK_BYTES // BYTES_PER_MS
             self._note(self._decoder.feed(window))
-            found = self.vad.window(window)
+            found = self.vad.window(quieted(window) if self._by_ear else window)
             if found is not None:
                 yield found
 

@@ -94,6 +94,8 @@ class RealtimePeer(RespondingCore):
             self._error(fatal.code, fatal.message, None, None)
             self.close(fatal.close_code, f"invalid_request_error.{fatal.code}")
             return
+        if query.get("ear") == "air":  # ours: who speaks has a microphone
+            self._input.listen_by_ear()
         self.session = default_session(
             self.new_id("sess"),
             requested_model(query),

@@ -16,17 +16,17 @@ from dataclasses import dataclass
 BYTES_PER_MS = 8  # G.711 at 8 kHz (openai_realtime.md 2.3)
 BLOCK_BYTES = 160  # 20 ms, the frame size Twilio is seen to use (twilio.md 3.1)
 SILENCE = 0xFF  # mu-law zero (twilio.md trap T20)
-_SAMPLE_RATE_HZ = 8000
-_AMPLITUDE = 7000  # two tones of this stay under full scale
-_LOW_HZ = tuple(range(300, 1100, 50))
-_HIGH_HZ = tuple(range(1300, 2900, 100))
-_MARK_HZ = ((300, 3100), (450, 3300), (600, 3500), (750, 3700))
+SAMPLE_RATE_HZ = 8000
+AMPLITUDE = 7000  # two tones of this stay under full scale
+LOW_HZ = tuple(range(300, 1100, 50))
+HIGH_HZ = tuple(range(1300, 2900, 100))
+MARK_HZ = ((300, 3100), (450, 3300), (600, 3500), (750, 3700))
 _QUIET_TAIL = bytes([SILENCE]) * 12  # a dual tone never rests at zero for 12 samples
 _MAX_DAMAGED_RUN = 4
 _REPLACEMENT = "\ufffd".encode()
 
 
-def _linear(code: int) -> int:
+def linear(code: int) -> int:
     """Return the 16-bit sample of one mu-law byte (G.711)."""
     inverted = ~code & 0xFF
     magnitude = (((inverted & 0x0F) << 3) + 0x84 << ((inverted & 0x70) >> 4)) - 0x84
@@ -34,9 +34,9 @@ def _linear(code: int) -> int:
 
 
 # 0x7F is minus zero: re-encoding it yields 0xFF, so it is never produced.
-_LEVELS = sorted((_linear(code), code) for code in range(256) if code != 0x7F)
+_LEVELS = sorted((linear(code), code) for code in range(256) if code != 0x7F)
 _LEVEL_VALUES = [level for level, _ in _LEVELS]
-_LINEAR_LE = tuple(_linear(code).to_bytes(2, "little", signed=True) for code in range(256))
+_LINEAR_LE = tuple(linear(code).to_bytes(2, "little", signed=True) for code in range(256))
 
 
 def _mulaw(sample: float) -> int:
@@ -47,15 +47,15 @@ def _mulaw(sample: float) -> int:
 
 def _block(low_hz: int, high_hz: int) -> bytes:
     # Multiples of 50 Hz have whole cycles in 160 samples: a block does not depend on its place.
-    step = 2 * math.pi / _SAMPLE_RATE_HZ
+    step = 2 * math.pi / SAMPLE_RATE_HZ
     return bytes(
-        _mulaw(_AMPLITUDE * math.sin(step * low_hz * n) + _AMPLITUDE * math.cos(step * high_hz * n))
+        _mulaw(AMPLITUDE * math.sin(step * low_hz * n) + AMPLITUDE * math.cos(step * high_hz * n))
         for n in range(BLOCK_BYTES)
     )
 
 
-BLOCKS: tuple[bytes, ...] = tuple(_block(low, high) for low in _LOW_HZ for high in _HIGH_HZ)
-_PRE_A, _PRE_B, _CHECK, _END = (_block(low, high) for low, high in _MARK_HZ)
+BLOCKS: tuple[bytes, ...] = tuple(_block(low, high) for low in LOW_HZ for high in HIGH_HZ)
+_PRE_A, _PRE_B, _CHECK, _END = (_block(low, high) for low, high in MARK_HZ)
 PREAMBLE = _PRE_A + _PRE_B
 _CHECK_SYMBOL, _END_SYMBOL, _PRE_SYMBOL = 256, 257, 258
 _SYMBOLS: dict[bytes, int] = {block: value for value, block in enumerate(BLOCKS)} | {
@@ -66,14 +66,15 @@ _SYMBOLS: dict[bytes, int] = {block: value for value, block in enumerate(BLOCKS)
 _FRAMING_BLOCKS = 6
 
 
-def _crc(payload: bytes) -> int:
+def checksum(payload: bytes) -> int:
+    """Return the CRC-16 that closes an utterance of these bytes."""
     return binascii.crc_hqx(payload, 0xFFFF)
 
 
 def encode(text: str) -> bytes:
     """Return the mu-law audio that says `text`: 8 bytes per ms, no header, no silence around it."""
     payload = text.encode("utf-8")
-    crc = _crc(payload)
+    crc = checksum(payload)
     body = b"".join(BLOCKS[value] for value in payload)
     return b"".join((PREAMBLE, body, _CHECK, BLOCKS[crc >> 8], BLOCKS[crc & 0xFF], _END))
 
@@ -219,7 +220,7 @@ class ToneDecoder:
         return BLOCK_BYTES
 
     def _checksum_holds(self) -> bool:
-        crc = _crc(bytes(self._payload))
+        crc = checksum(bytes(self._payload))
         return self._damaged == 0 and self._check == [crc >> 8, crc & 0xFF]
 
     def _finish(self, end_byte: int, *, complete: bool) -> Heard:
