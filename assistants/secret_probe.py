@@ -9,17 +9,19 @@ secret is shown, not even one that a server repeats.
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 from assistants.missing_secrets import NoSuchSecret, checked, places_of
 from assistants.secret_slots import AUTHORIZATION, secret_at
 from voiceplatform.base.egress import EgressRefused, destination, egress_client
 from voiceplatform.base.http import AsyncClient, HTTPError, InvalidURL
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.redaction import redact_url
+from voiceplatform.base.redaction_urls import MASK, redact_url, url_secrets
 from voiceplatform.base.services import audit_write
 
 MOST_URLS: Final = 5
@@ -146,7 +148,7 @@ async def _probe(client: AsyncClient, target: _Target, may_post: bool) -> ProbeR
         words = f"It could not be reached ({type(error).__name__})."
         return ProbeResult(shown, method, "failed", words)
     verdict, words = _verdict(status, has_secret=bool(target.secret), posted=may_post)
-    return ProbeResult(shown, method, verdict, words, status, _excerpt(body, target.secret))
+    return ProbeResult(shown, method, verdict, words, status, _excerpt(body, target))
 
 
 def _verdict(status: int, *, has_secret: bool, posted: bool) -> tuple[str, str]:
@@ -171,8 +173,21 @@ def _verdict(status: int, *, has_secret: bool, posted: bool) -> tuple[str, str]:
     )
 
 
-def _excerpt(body: bytes, secret: str) -> str:
+def _excerpt(body: bytes, target: _Target) -> str:
     text = body.decode("utf-8", "replace")
-    for each in {secret, secret.removeprefix("Bearer ")} - {""}:
-        text = text.replace(each, "***")
+    secret = target.secret
+    known = {secret, secret.removeprefix("Bearer ")} | url_secrets(target.url)
+    forms = {form for each in known - {""} for form in _repeated(each)}
+    # The longest first: a part of a secret must not be what is left of it.
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    if len(body) == _MOST_BYTES:  # one that was cut in two cannot be recognised
+        text = text[: -max(map(len, forms), default=0) or None]
     return "".join(c if c.isprintable() else " " for c in text)[:_SHOWN_CHARACTERS].strip()
+
+
+def _repeated(secret: str) -> set[str]:
+    """Return the forms in which a page or an answer of JSON repeats a text."""
+    as_json = json.dumps(secret)[1:-1]
+    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    return {secret, html.escape(secret), as_json, as_json.replace("/", "\\/"), *encoded}

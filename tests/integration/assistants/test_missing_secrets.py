@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import LazySettings
@@ -221,7 +223,12 @@ class Asked(BaseHTTPRequestHandler):
         self.server.bodies.append(  # type: ignore[attr-defined]  # set by the fixture
             self.rfile.read(int(self.headers["Content-Length"]))
         )
-        self.answer(f"you said {self.headers.get('X-Vapi-Secret')}".encode())
+        said = [f"you said {self.headers.get('X-Vapi-Secret')}"]
+        if "?" in self.path:  # a server that shows what it was asked, in every form
+            query = parse_qs(urlsplit(self.path).query)
+            said += [self.path, *(each for values in query.values() for each in values)]
+            said += [self.headers.get("Authorization", ""), json.dumps(query), "x" * 4096]
+        self.answer(" ".join(said).encode())
 
     def do_HEAD(self) -> None:
         self.answer(b"")
@@ -252,7 +259,7 @@ def server(settings: LazySettings) -> Iterator[HTTPServer]:
 
 def at(server: HTTPServer, **more: Any) -> dict[str, Any]:
     url = f"http://127.0.0.1:{server.server_port}/vapi"
-    return {"type": "function", "function": {"name": "f"}, "server": {"url": url, **more}}
+    return {"type": "function", "function": {"name": "f"}, "server": {"url": url} | more}
 
 
 def probe(**options: Any) -> Any:
@@ -280,6 +287,16 @@ def test_a_stored_secret_is_tried_without_being_shown(server: HTTPServer) -> Non
     result = probe(may_post=True)
     assert result.verdict == "ok"
     assert VALUE not in repr(result)
+
+
+def test_no_secret_of_the_address_is_shown_when_a_server_repeats_it(server: HTTPServer) -> None:
+    url = f"http://us%20er:p%2Fw@127.0.0.1:{server.server_port}/v;key=k-1?token=t%20%22-%2F1&a=b"
+    make_tool(at(server, url=url, secret=VALUE))
+    result = probe(may_post=True)
+    assert result.excerpt.startswith("you said *** /v;key=***?token=***&a=b ")
+    told = base64.b64encode(b"us er:p/w").decode()
+    for each in ("k-1", "t%20", 't "-/1', "t+%22", "us er", "p/w", told, VALUE):
+        assert each not in repr(result)
 
 
 def test_addresses_that_may_not_be_reached_are_not(settings: LazySettings) -> None:
