@@ -67,15 +67,23 @@ class VapiApi:
             make_client: returns the HTTP client, for tests; the egress policy's by default.
 
         Raises:
-            VapiApiError: no key, one that cannot be sent, or no URL.
+            VapiApiError: no key, one that cannot be sent, no URL, or one with a user part or
+                parameters, which would be stored and shown with the job.
         """
         self._key = api_key.strip()
         if not _KEY.fullmatch(self._key):
             raise VapiApiError("there is no usable Vapi key. Fix: give the private key of Vapi's")
+        base_url = base_url.strip()
         try:
-            self._base = destination(base_url.strip()).url.rstrip("/")
+            self._base = destination(base_url).url.rstrip("/")
         except EgressRefused as error:
             raise VapiApiError(str(error)) from error
+        if set("?#;@") & set(base_url):
+            # Paths are put behind it, and the one Authorization header is the key's.
+            raise VapiApiError(
+                "the base URL holds more than an address. Fix: leave out user, password and "
+                "parameters, e.g. https://api.vapi.ai; the key has a field of its own"
+            )
         self.cancelled: Callable[[], bool] = lambda: False
         self._make_client = make_client or (lambda: egress_client(read_seconds=30.0))
         self._sleep = sleep

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from voiceplatform.base.fields import seal, unseal
 from voiceplatform.base.models import Job, Organisation
+from voiceplatform.base.redaction import redact
 from voiceplatform.base.services import audit_write
 
 # Longer than the longest wait for one answer of somebody else's server.
@@ -214,7 +215,8 @@ def job_cancel(*, job: Job, actor: Any) -> bool:
 
 def public_parameters(job: Job) -> dict[str, Any]:
     """Return what people may read of a job's parameters."""
-    return _public(job.parameters)
+    shown: dict[str, Any] = redact(_public(job.parameters))
+    return shown
 
 
 def _close(job: Job, state: Job.State, message: str) -> None:

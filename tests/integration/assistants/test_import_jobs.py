@@ -163,6 +163,30 @@ def test_a_refused_key_and_an_address_that_is_none_are_told(account: AccountServ
         )
 
 
+@pytest.mark.parametrize(
+    "more", ["//u:SECRET@", "?token=SECRET", "#SECRET", ";token=SECRET", "?SECRET"]
+)
+def test_a_base_url_with_a_secret_is_refused_and_an_old_one_not_shown(more: str) -> None:
+    place = more[2:] if more.startswith("//") else ""
+    base_url = f"https://{place}api.vapi.test/{'' if place else more}"
+    with pytest.raises(VapiApiError, match="leave out user, password and parameters") as refused:
+        import_jobs.api_preview_start(
+            organisation=factories.default_organisation(),
+            api_key=KEY,
+            base_url=base_url,
+            actor=None,
+        )
+    assert "SECRET" not in str(refused.value)
+    assert not Job.objects.exists()
+    if "=" in more or place:
+        stored = factories.make_job(parameters={"base_url": base_url, "source": "api"})
+        admin = Client()
+        admin.force_login(factories.make_superuser())
+        page = admin.get(reverse("admin:base_job_change", args=[stored.pk])).content.decode()
+        assert "api.vapi.test" in page
+        assert "SECRET" not in page
+
+
 def test_a_private_address_is_not_asked(account: AccountServer, settings: LazySettings) -> None:
     settings.EGRESS_ALLOW = []
     job = done(read_account(account))
