@@ -325,6 +325,8 @@ class CallBridge(ForPerson, Continuity):
         """
         if self._opening.ears_open or not self._opening.begun or self.responses.queue_waits:
             return False
+        if self.realtime.now is not Realtime.READY:
+            return False
         self._opening.ears_open = True
         for payload in self._caller.release():
             self.recent.note(payload, twilio_media.payload_bytes(payload))

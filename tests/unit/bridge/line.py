@@ -160,6 +160,16 @@ class Line:
         item = function_call(name, tool_call_id, status)
         return self.realtime("response.output_item.done", response_id=response_id, item=item)
 
+    def lost(self, code: int = 1006) -> Line:
+        """The model's socket is gone; what was sent before is forgotten."""
+        self.bridge.realtime_closed(code, self.now_ms)
+        self.look()
+        return self
+
+    def back(self, after_ms: int = 300) -> Line:
+        """Another session is there and configured."""
+        return self.after(after_ms).dialled(config_sent=True).updated()
+
     def tool(self, tool_call_id: str = "c1", output: str = "x", outcome: Outcome = "ok") -> Line:
         """A tool has answered."""
         self.bridge.tool_finished(tool_call_id, ToolResult(output, outcome), self.now_ms)
@@ -259,5 +269,7 @@ def _short(event: dict[str, Any]) -> str:
         return f"cancel {event['response_id']}"
     if kind == "conversation.item.create":
         item = event["item"]
+        if item["type"] == "function_call":
+            return f"call {item['call_id']}"
         return f"output {item['call_id']}" if "call_id" in item else f"seed {item['role']}"
     return f"update {event['event_id']}"
