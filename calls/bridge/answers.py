@@ -6,6 +6,7 @@ follow-up response waits until all outputs of its response are in (openai_realti
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from calls.bridge.core import text_of
@@ -90,13 +91,21 @@ class Answers(Turns):
                     self.playback.complete(text_of(item, "id"), now_ms)
                 self._function_call(item, response_id, now_ms)
                 self._forget_unplayed(item, response_id, now_ms)
+        cancelled = self.responses.is_cancelling(response_id)
         current = self.responses.on_done(response_id)
         if current is None:
             return
-        if response.get("status") == "failed":
+        status = response.get("status")
+        if status == "failed":
             self._response_failed(response, current, now_ms)
         elif current.purpose == "greeting":
             self._greeting_done()
+        if status == "incomplete" and not cancelled:
+            self._response_incomplete(response, current, now_ms)
+
+    @abstractmethod
+    def _response_incomplete(self, response: dict[str, Any], current: Current, now_ms: int) -> None:
+        """Take a response that the server has cut short."""
 
     def _forget_unplayed(self, item: dict[str, Any], response_id: str, now_ms: int) -> None:
         """Delete what a cancelled response has made and nobody was given to hear (5.2)."""

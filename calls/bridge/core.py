@@ -61,7 +61,7 @@ class Core(ABC):
     """State and helpers of one stream of a call."""
 
     def __init__(self, plan: CallPlan, now_ms: int) -> None:
-        for clip in (plan.policy_line, plan.apology):
+        for clip in (plan.policy_line, plan.apology, plan.filler.clip):
             _check_clip(clip)
         self.plan = plan
         self.to_twilio: list[str] = []
@@ -90,6 +90,7 @@ class Core(ABC):
         self.tries = SecondTries()
         self._retry_at_ms: int | None = None
         self._retry_request: Request | None = None
+        self._continued = 0
         self._failed = False
         self._apology_due = False
         self._model_lost: EndCause | None = None
@@ -166,7 +167,9 @@ class Core(ABC):
             self._ending = Ending(cause, deadline_ms, abortable, dial_to)
         self.responses.forget()
 
-    def _play_clip(self, item_id: str, clip: Clip | None, now_ms: int) -> None:
+    def _play_clip(
+        self, item_id: str, clip: Clip | None, now_ms: int, *, interruptible: bool = False
+    ) -> None:
         if clip is None or self.playback is None:
             return
         turn = self._assistant_begins(item_id, now_ms)
@@ -174,7 +177,7 @@ class Core(ABC):
         for payload in clip.payloads:
             size = payload_bytes(payload)
             self.count("clip_bytes", size)
-            self.playback.add(item_id, payload, size, now_ms, interruptible=False)
+            self.playback.add(item_id, payload, size, now_ms, interruptible=interruptible)
         self.playback.complete(item_id, now_ms)
         self._note_first_word(now_ms)
 
@@ -192,6 +195,10 @@ class Core(ABC):
     @abstractmethod
     def _opening_over(self) -> bool:
         """Tell whether everybody may speak."""
+
+    @abstractmethod
+    def _ears_open(self) -> bool:
+        """Tell whether the model has been told all that comes before the caller's words."""
 
     @abstractmethod
     def _greeting_done(self) -> None:

@@ -13,11 +13,18 @@ from calls.bridge.reasons import (
     EndCause,
     cause_of_error,
 )
+from calls.bridge.responses import Current, Request
 from calls.bridge.second_tries import hinted_ms
 from calls.bridge.states import Realtime, Response
 from calls.wire import realtime
 
 CONFIG_EVENT_ID = "cfg-1"
+# One answer is not carried on for ever; the limit is the assistant's own (2.1).
+MOST_CONTINUED = 2
+_GO_ON = (
+    "Your last words were cut off by a limit of length, in the middle of a sentence. Go on exactly "
+    "where they stopped, without an apology and without repeating anything, and come to an end."
+)
 
 
 class DeadAir(Answers):
@@ -46,6 +53,24 @@ class DeadAir(Answers):
             if request is not None and not elsewhere:
                 hint_ms = hinted_ms(text_of(event, "error", "message"))
                 self._retry_failed(request, code, now_ms, hint_ms=hint_ms)
+
+    def _response_incomplete(self, response: dict[str, Any], current: Current, now_ms: int) -> None:
+        """Go on with a sentence that a limit has cut, ask again for a filtered one (7.2)."""
+        reason = text_of(response, "status_details", "reason")
+        self.count("responses_incomplete")
+        self.metrics_note("incomplete", f"{current.purpose}: {reason}"[:60])
+        if self._failed or self._ending is not None or self._caller_speaking:
+            return
+        if reason == "content_filter":
+            playback = self.playback
+            if playback is not None and playback.interruptible and self._opening_over():
+                self._forget_unheard(playback, now_ms)
+            self._last_error_code = reason
+            self._retry(None, now_ms, pause_ms=0)
+        elif self._continued < MOST_CONTINUED:
+            self._continued += 1
+            words = f"{self.plan.session.instructions}\n\n{_GO_ON}".strip()
+            self.responses.ask(Request("continue", instructions=words, follow_up=True))
 
     def _on_rate_limits(self, event: dict[str, Any], now_ms: int) -> None:
         self.tries.limits(event.get("rate_limits"), now_ms)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from calls.bridge import gaps
 from calls.bridge.caller_audio import CallerAudio
-from calls.bridge.continuity import HOLD_ITEM, Continuity
+from calls.bridge.continuity import Continuity
 from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.effects import (
     CloseStream,
@@ -52,6 +53,7 @@ class CallBridge(ForPerson, Continuity):
         super().__init__(plan, now_ms)
         self.stream: Machine[Stream] = Machine(Stream.EXPECT_CONNECTED, STREAM)
         self._caller = CallerAudio()
+        self._gaps = gaps.Gaps()
         self._opening = Opening(plan)
         self._stream_sid = ""
         self._last_media_ms = now_ms
@@ -76,7 +78,6 @@ class CallBridge(ForPerson, Continuity):
             elif event == "stop":
                 self._stream_stopped(EndCause.CALLER_HUNG_UP, call_over=True)
             elif event == "dtmf":
-                self.count("dtmf")
                 self._key_pressed(twilio_media.dtmf_digit(message), now_ms)
             else:
                 self.count("twilio_unknown_events")
@@ -105,16 +106,43 @@ class CallBridge(ForPerson, Continuity):
         if self.stream.now is not Stream.STREAMING or message.get("streamSid") != self._stream_sid:
             self.count("protocol_errors")
             return
-        caller = self._caller
-        caller.frames += 1
-        caller.received_bytes += size
+        self._caller.frames += 1
         self._last_media_ms = now_ms
-        if self._opening.ears_open and self.realtime.now is Realtime.READY and not self._failed:
+        timestamp_ms = twilio_media.media_timestamp_ms(message)
+        missing_ms = self._gaps.before_frame(timestamp_ms, size, now_ms)
+        if missing_ms:
+            self._fill_gap(missing_ms)
+        self._hear(payload, size)
+
+    def _hear(self, payload: str, size: int) -> None:
+        """Pass a piece of the caller's audio on, or keep it until it may pass."""
+        caller = self._caller
+        caller.received_bytes += size
+        if self._model_hears():
             caller.forwarded_bytes += size
             self.recent.note(payload, size)
             self.to_realtime.append(realtime.append(payload))
         else:
             caller.keep(payload, size)
+
+    def _model_hears(self) -> bool:
+        ready = self.realtime.now is Realtime.READY
+        return self._opening.ears_open and ready and not self._failed
+
+    def _fill_gap(self, ms: int) -> None:
+        """Give the model silence for audio that is missing; it counts as the caller's (T21)."""
+        for payload, size in gaps.silence(ms):
+            self.count("padded_bytes", size)
+            self._hear(payload, size)
+
+    def _gap_deadlines(self) -> list[int]:
+        # Only a turn that cannot end needs silence before the next frame tells of a gap.
+        due_ms = self._gaps.deadline_ms() if self._caller_speaking and self._model_hears() else None
+        return [] if due_ms is None else [due_ms]
+
+    def _tick_gaps(self, now_ms: int) -> None:
+        if self._gap_deadlines():
+            self._fill_gap(self._gaps.on_silent_line(now_ms))
 
     def _start(self, start: twilio_media.Start, now_ms: int) -> None:
         if self.stream.now is not Stream.EXPECT_START:
@@ -189,6 +217,7 @@ class CallBridge(ForPerson, Continuity):
             self._close_stream("resume", now_ms, cause=EndCause.NO_CALLER_AUDIO)
         else:
             self._tick_playback(now_ms)
+            self._tick_gaps(now_ms)
             self._tick_turns(now_ms)
             self._tick_model(now_ms)
             self._tick_pauses(now_ms)
@@ -209,6 +238,7 @@ class CallBridge(ForPerson, Continuity):
         candidates = [
             self._duration_deadline_ms(),
             self._last_media_ms + wait.caller_audio_ms,
+            *self._gap_deadlines(),
             *self._turn_deadlines(),
             *self._model_deadlines(),
             *self._pause_deadlines(),
@@ -269,6 +299,7 @@ class CallBridge(ForPerson, Continuity):
             or self._begin_conversation(now_ms)
             or self._open_ears()
             or self._end_opening()
+            or self._tell_keys(now_ms)
             or self._ask_follow_up()
             or self._send_request(now_ms)
             or self._hang_up_when_heard(now_ms)
@@ -351,7 +382,7 @@ class CallBridge(ForPerson, Continuity):
         if self.playback is None:
             return
         for item in self.playback.finished:
-            if not item.item_id.startswith(HOLD_ITEM):
+            if not item.is_clip:
                 self.tries.heard()
             if item.item_id == POLICY_ITEM_ID:
                 self._opening.line_playing = False
@@ -435,6 +466,9 @@ class CallBridge(ForPerson, Continuity):
 
     def _opening_over(self) -> bool:
         return self._opening.over
+
+    def _ears_open(self) -> bool:
+        return self._opening.ears_open
 
     def _greeting_done(self) -> None:
         self._opening.greeting_done = True

@@ -79,6 +79,7 @@ class ForPerson(ModelSocket):
 
     def _key_pressed(self, digit: str, now_ms: int) -> None:
         """Take a key of the caller's (trap T36)."""
+        super()._key_pressed(digit, now_ms)
         self._obey_key(self._lone_key.press(digit, now_ms), now_ms)
 
     def _obey_key(self, key: str, now_ms: int) -> None:

@@ -58,6 +58,7 @@ class Turns(Speech):
     def _on_speech_started(self, event: dict[str, Any], now_ms: int) -> None:
         self._caller_speaking = True
         self._unanswered_ms = None
+        self._continued = 0
         item_id = text_of(event, "item_id")
         if self._opening_over() or not self.plan.holds_the_floor:
             playback = self.playback
@@ -222,4 +223,4 @@ class Turns(Speech):
         self._cancel_response(by_server=False)
         rest = json.dumps(unheard, ensure_ascii=False)
         words = f"{self.plan.session.instructions}\n\n{_GO_ON}{rest}".strip()
-        self.responses.ask(Request("continue", instructions=words))
+        self.responses.ask(Request("continue", instructions=words, follow_up=True))

@@ -115,6 +115,15 @@ def media_payload(message: dict[str, Any]) -> tuple[str, int]:
     return str(payload), size
 
 
+def media_timestamp_ms(message: dict[str, Any]) -> int | None:
+    """Return when an inbound ``media`` message begins, in ms of the stream; None if not told."""
+    media = message.get("media")
+    text = media.get("timestamp") if isinstance(media, dict) else None
+    if not isinstance(text, str) or not (text.isascii() and text.isdigit()) or len(text) > 15:
+        return None
+    return int(text)
+
+
 def mark_name(message: dict[str, Any]) -> str:
     """Return the name in a ``mark`` message.
 

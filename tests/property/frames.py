@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from calls.bridge.plan import (
     CallPlan,
+    Filler,
     Greeting,
     HistoryItem,
     Idle,
     Interruption,
+    Keypad,
     Limits,
     Watchdog,
 )
@@ -116,9 +118,10 @@ def start(call_sid: str = CALL_SID, encoding: str = "audio/x-mulaw") -> str:
     return message("start", body)
 
 
-def media(size: int) -> str:
+def media(size: int, timestamp_ms: int = 0) -> str:
     """Return an inbound ``media`` message."""
-    body = {"track": "inbound", "chunk": "1", "timestamp": "0", "payload": mulaw(size)}
+    timestamp = str(timestamp_ms)
+    body = {"track": "inbound", "chunk": "1", "timestamp": timestamp, "payload": mulaw(size)}
     return message("media", body)
 
 
@@ -198,6 +201,8 @@ def plans(draw: st.DrawFn) -> CallPlan:
         elapsed_ms=draw(st.sampled_from([0, 4_000])),
         idle=draw(st.sampled_from([Idle(), Idle(("There?",), 2_000, 2, True, 5_000, "Bye then.")])),
         end_call_phrases=draw(st.sampled_from([(), ("words all",)])),
+        keypad=draw(st.sampled_from([None, Keypad(300, ("#",))])),
+        filler=draw(st.sampled_from([Filler(), Filler(clip("Hm."), 700), Filler(None, 900, True)])),
         interruption=draw(
             st.sampled_from([Interruption(), Interruption(2, 0, 500, ("ok",), ("stop",))])
         ),

@@ -194,9 +194,21 @@ class BridgeMachine(RuleBasedStateMachine):
         }
         self.feed("receive_twilio", texts[kind])
 
-    @rule(size=st.sampled_from([1, 80, 160, 320, 60_000]))
-    def caller_audio(self, size: int) -> None:
-        self.feed("receive_twilio", frames.media(size))
+    @rule(
+        size=st.sampled_from([1, 80, 160, 320, 60_000]),
+        timestamp_ms=st.sampled_from([0, 0, 20, 700, 90_000]),
+    )
+    def caller_audio(self, size: int, timestamp_ms: int) -> None:
+        self.feed("receive_twilio", frames.media(size, timestamp_ms))
+
+    @rule(key=st.sampled_from("1#"))
+    def key(self, key: str) -> None:
+        self.feed("receive_twilio", frames.message("dtmf", {"digit": key}))
+
+    @rule(remaining=st.integers(0, 1), reset=st.sampled_from([0.2, 3, 1e6]))
+    def rate_limits(self, remaining: int, reset: float) -> None:
+        limits = [{"name": "tokens", "remaining": remaining, "reset_seconds": reset}]
+        self.realtime("rate_limits.updated", rate_limits=limits)
 
     @rule(index=st.integers(0, 3))
     def mark_comes_back(self, index: int) -> None:

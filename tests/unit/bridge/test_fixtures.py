@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -137,14 +138,20 @@ def test_t10_recorded_echoes_after_clear_are_stale() -> None:
     assert bridge.playback.stale_marks == len(echoes)
 
 
-@pytest.mark.parametrize("name", ["twilio/chunk_sizes", "twilio/caller_turn_with_gap"])
-def test_t21_any_chunk_size_and_gap_is_forwarded_whole(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "lost_ms"), [("twilio/chunk_sizes", 0), ("twilio/caller_turn_with_gap", 120)]
+)
+def test_t21_any_chunk_size_is_forwarded_whole_with_silence_for_what_was_lost(
+    name: str, lost_ms: int
+) -> None:
     bridge, sent, _ = play(name, plan_for(name))
-    appended = [each for each in sent if each.get("type") == "input_audio_buffer.append"]
+    appended = [e["audio"] for e in sent if e.get("type") == "input_audio_buffer.append"]
     frames = [e for e in script(name) if e["from"] == "twilio" and e["message"]["event"] == "media"]
-    assert [each["audio"] for each in appended] == [
-        each["message"]["media"]["payload"] for each in frames
-    ]
+    came = [each["message"]["media"]["payload"] for each in frames]
+    padding = [each for each in appended if each not in came]
+    assert b"".join(map(base64.b64decode, padding)) == b"\xff" * (8 * lost_ms)
+    assert [each for each in appended if each not in padding] == came
+    assert bridge.counters.get("padded_bytes", 0) == 8 * lost_ms
 
 
 def test_t36_keys_are_counted_and_their_tones_pass() -> None:
