@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import PROTECT, QuerySet
+from django.db.models import PROTECT, QuerySet, prefetch_related_objects
 
 from assistants import ports
 from assistants.circumstances import Circumstances
@@ -104,4 +104,26 @@ def resource_users(resource: StoredResource) -> list[str]:
 
 def revision_tools(revision: AssistantRevision) -> list[Any]:
     """Return the tools of ``revision`` in the order the document gave."""
+    if "revisiontool_set" in getattr(revision, "_prefetched_objects_cache", {}):
+        return [link.tool for link in revision.revisiontool_set.all()]
     return list(revision.tools.order_by("revisiontool__position"))
+
+
+def with_bare_revisions(assistants: Iterable[Assistant]) -> list[Assistant]:
+    """Return ``assistants`` with what those lack to be shown whose redacted copy is empty.
+
+    In three queries for any number of them; without it each would ask for its own.
+    """
+    rows = list(assistants)
+    bare: dict[Any, AssistantRevision] = {}
+    for row in rows:
+        if row.current_revision is not None and not row.current_revision.document_redacted:
+            bare[row.current_revision.pk] = row.current_revision
+            row.current_revision.assistant = row
+    if bare:
+        documents = AssistantRevision.objects.filter(pk__in=bare).values_list("pk", "document")
+        for pk, document in documents:
+            bare[pk].document = document
+        unwritten = [revision for revision in bare.values() if revision.document is None]
+        prefetch_related_objects(unwritten, "revisiontool_set__tool")
+    return rows

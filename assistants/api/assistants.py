@@ -35,7 +35,8 @@ class AssistantList(AssistantView):
     def get(self, request: Request) -> Response:
         """List assistants, newest first."""
         rows = selectors.assistant_list(self.organisation).defer("current_revision__document")
-        return Response([assistant_json(row) for row in list_window(request, rows)])
+        shown = selectors.with_bare_revisions(list_window(request, rows))
+        return Response([assistant_json(row) for row in shown])
 
     def post(self, request: Request) -> Response:
         """Make an assistant with its first revision."""
