@@ -12,7 +12,15 @@ import asyncio
 import structlog
 from django.db import DatabaseError
 
-from calls.bridge.effects import Effect, NextStep, PolicyLinePlayed, RecordTool, RecordTurn
+from calls.bridge.effects import (
+    Effect,
+    EmergencyHeard,
+    NextStep,
+    PolicyLinePlayed,
+    PolicyRefused,
+    RecordTool,
+    RecordTurn,
+)
 from calls.media.database import in_database
 from calls.services import journal as store
 
@@ -32,6 +40,8 @@ class CallJournal:
         self._turns: dict[int, RecordTurn] = {}
         self._tools: dict[str, RecordTool] = {}
         self._policy: PolicyLinePlayed | None = None
+        self._refused = False
+        self._emergency = False
         self._pieces: list[tuple[int, str]] = []
         self._next_piece = 0
         self._news = asyncio.Event()
@@ -47,10 +57,16 @@ class CallJournal:
             self._tools[effect.tool_call_id] = effect
         elif isinstance(effect, PolicyLinePlayed):
             self._policy = effect
+        elif isinstance(effect, PolicyRefused):
+            self._refused = True
+        elif isinstance(effect, EmergencyHeard):
+            self._emergency = True
         self._news.set()
 
     def write_inputs(self, text: str) -> None:
-        """Take a piece of the replay record."""
+        """Take a piece of the replay record; none once the caller has refused."""
+        if self._refused:
+            return
         if len(self._pieces) >= MAX_WAITING_PIECES:
             self.dropped_pieces += 1
             return
@@ -93,7 +109,8 @@ class CallJournal:
             tools, self._tools = self._tools, {}
             policy, self._policy = self._policy, None
             pieces, self._pieces = self._pieces, []
-            if not (turns or tools or policy or pieces):
+            refused, emergency = self._refused, self._emergency
+            if not (turns or tools or policy or pieces or refused or emergency):
                 return True
             try:
                 await in_database(
@@ -104,6 +121,8 @@ class CallJournal:
                     tools=list(tools.values()),
                     policy=policy,
                     pieces=pieces,
+                    refused=refused,
+                    emergency=emergency,
                 )
             except DatabaseError as error:
                 self._turns = turns | self._turns

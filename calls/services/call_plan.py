@@ -22,6 +22,7 @@ from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
 from calls.money.rates import price_for
 from calls.services.call_variables import variables_for
+from calls.services.operators import person_plan
 from calls.services.sessions import (
     answering_model,
     assistant_parts,
@@ -163,6 +164,7 @@ def plan_for(call: Call) -> CallPlan:
         history=history,
         first_ordinal=first_ordinal,
         elapsed_ms=elapsed_ms,
+        person=person_plan(call, max_seconds),
         **assistant_parts(plan),
     )
 
@@ -170,9 +172,10 @@ def plan_for(call: Call) -> CallPlan:
 def ticket_for(call: Call) -> StreamTicket:
     """Load everything the newest stream of a call needs."""
     policy = call.policy_wording.policy if call.policy_wording is not None else None
+    may_keep = policy is not None and call.policy_refused_at is None
     return StreamTicket(
         plan=plan_for(call),
         endpoint=endpoint_for(call),
         stream_number=call.stream_count,
-        keep_audio=policy is not None and policy.record_replay_audio,
+        keep_audio=may_keep and policy is not None and policy.record_replay_audio,
     )

@@ -38,8 +38,16 @@ def batch_store(
     tools: Sequence[RecordTool],
     policy: PolicyLinePlayed | None,
     pieces: Sequence[tuple[int, str]],
+    refused: bool = False,
+    emergency: bool = False,
 ) -> None:
-    """Store one batch in one transaction; the same batch twice changes nothing."""
+    """Store one batch in one transaction; the same batch twice changes nothing.
+
+    Args:
+        refused: the caller has refused the policy line: evidence is kept, the replay record of
+            the call is not, what was stored of it before included.
+        emergency: an emergency word was heard.
+    """
     packed = [
         CallInputChunk(
             call_id=call_id,
@@ -62,11 +70,30 @@ def batch_store(
             unique_fields=["call", "tool_call_id"],
             update_fields=TOOL_FIELDS,
         )
-        CallInputChunk.objects.bulk_create(packed, ignore_conflicts=True)
+        if refused:
+            _stamp(call_id, "policy_refused_at")
+            CallInputChunk.objects.filter(call_id=call_id).delete()
+        elif packed and not _was_refused(call_id, stream_number):
+            CallInputChunk.objects.bulk_create(packed, ignore_conflicts=True)
+        if emergency:
+            _stamp(call_id, "emergency_at")
         if policy is not None:
-            Call.objects.filter(pk=call_id, policy_played_at__isnull=True).update(
-                policy_played_at=timezone.now()
-            )
+            _stamp(call_id, "policy_played_at")
+
+
+def _stamp(call_id: str, column: str) -> None:
+    """Set a time of evidence, once."""
+    Call.objects.filter(pk=call_id, **{f"{column}__isnull": True}).update(
+        **{column: timezone.now()}
+    )
+
+
+def _was_refused(call_id: str, stream_number: int) -> bool:
+    """Tell whether an earlier stream of the call was told not to record."""
+    return (
+        stream_number > 1
+        and Call.objects.filter(pk=call_id, policy_refused_at__isnull=False).exists()
+    )
 
 
 def _turn_row(call_id: str, turn: RecordTurn) -> Turn:

@@ -6,15 +6,17 @@ Owns the way from rows to ``calls.numbers.hours``. It stores nothing and dials n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
-from calls.models import OperatorDesk, PhoneNumber
+from calls.bridge.person_plan import PersonPlan
+from calls.models import Call, CallPolicy, OperatorDesk, PhoneNumber
 from calls.numbers import hours
 from calls.numbers.destinations import destination_of
 from calls.numbers.hours import Decision, Desk
-from calls.numbers.phrases import Sentence, sentence
+from calls.numbers.phrases import Sentence, sentence, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,9 @@ def desk_of(number: PhoneNumber | None) -> OperatorDesk | None:
         return None
     if number.operator_desk is not None:
         return number.operator_desk
-    return OperatorDesk.objects.filter(organisation=number.organisation, is_default=True).first()
+    assert number.organisation_id is not None, "every number has an organisation"
+    defaults = OperatorDesk.objects.filter(is_default=True)
+    return defaults.filter(organisation_id=number.organisation_id).first()
 
 
 def desk_value(desk: OperatorDesk) -> Desk:
@@ -95,6 +99,60 @@ def no_answer_words(desk: OperatorDesk | None, language: str) -> tuple[str, str]
 def fallback_words(number: PhoneNumber | None, language: str) -> tuple[str, str]:
     """Return what is said when neither the assistant nor a person can be reached."""
     return _own_or("unreachable", number.fallback_message if number else "", language)
+
+
+def person_plan(call: Call, max_seconds: int) -> PersonPlan:
+    """Return the keys and words that bring the caller of a stream to a person.
+
+    What the call has done once it does not do again. ``max_seconds``: how long the call may last
+    from now; a key is taken when somebody could be reached now or then.
+    """
+    number, language = call.number, call.revision.language if call.revision is not None else "en"
+    desk, now = desk_of(number), timezone.now()
+    reach = reached(desk, now).reach
+    later = reached(desk, now + timedelta(seconds=max_seconds)).reach
+    answers = {reach, later} != {"nothing"}
+    policy = call.policy_wording.policy if call.policy_wording is not None else None
+    if policy is None and number is not None:
+        policy = number.policy
+    refusal, emergency = _refusal_of(call, policy, language), {}
+    if policy is not None and call.emergency_at is None:
+        emergency = _emergency_of(policy, language, reach)
+    if refusal.get("on_refusal") == CallPolicy.Refusal.HUMAN and not answers:
+        refusal["on_refusal"] = CallPolicy.Refusal.END.value
+    return PersonPlan(
+        reachable=reach == "dial",
+        operator_key=desk.key if desk is not None and answers else "",
+        **refusal,
+        **emergency,
+    )
+
+
+def _refusal_of(call: Call, policy: CallPolicy | None, language: str) -> dict[str, Any]:
+    asks = policy is not None and policy.recording_consent != CallPolicy.Consent.NONE
+    if policy is None or not asks or call.policy_wording is None or call.policy_refused_at:
+        return {}
+    return {
+        "refusal_key": policy.refusal_key,
+        "refusal_words": words("refusal", language),
+        "on_refusal": str(policy.on_refusal),
+    }
+
+
+def _emergency_of(policy: CallPolicy, language: str, reach: str) -> dict[str, Any]:
+    action = str(policy.emergency)
+    if action == CallPolicy.Emergency.AUTO:
+        in_health = policy.sector.strip().casefold().startswith("health")
+        action = "transfer" if in_health else "nothing"
+    if action == "nothing":
+        return {}
+    if action == "transfer" and reach != "dial":
+        action = "notice"
+    return {
+        "on_emergency": action,
+        "emergency_words": tuple(policy.emergency_words) or words("emergency", language),
+        "emergency_notice": _own_or("emergency", policy.emergency_notice, language)[0],
+    }
 
 
 def _own_or(kind: Sentence, own: str, language: str) -> tuple[str, str]:
