@@ -57,6 +57,7 @@ class TalkTicket:
     plan: CallPlan
     endpoint: Endpoint
     stream_sid: str
+    is_free: bool  # no model is asked, so nothing is billed
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +109,15 @@ def talk_ticket(*, talk: Talk) -> TalkTicket:
     call = call_like(talk)
     endpoint = endpoint_for(call)
     assert talk.connection is not None, "a talk without a connection is not opened"
-    if is_standin(talk.connection):
+    is_free = is_standin(talk.connection)
+    if is_free:
         # Words of the stand-in travel in tones; through a microphone they do not arrive bit by bit.
         parts = urlsplit(endpoint.url)
         query = "&".join(filter(None, (parts.query, urlencode({"ear": "air"}))))
         endpoint = dataclasses.replace(endpoint, url=urlunsplit(parts._replace(query=query)))
     # The caller is nobody's number: a prompt that speaks of one says nothing.
     call.caller = ""
-    return TalkTicket(plan_for(call), endpoint, f"MZ{talk.pk.hex}")
+    return TalkTicket(plan_for(call), endpoint, f"MZ{talk.pk.hex}", is_free)
 
 
 async def talk_tool_run(

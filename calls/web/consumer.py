@@ -148,18 +148,21 @@ class TalkConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             ended = await driver.run()
         finally:
             try:
-                await self._end(plan.call_id, ended, frames)
+                await self._end(ticket, ended, frames)
             finally:
                 live.leave(entry)
 
-    async def _end(self, talk_id: str, ended: StreamEnded, frames: WebFrames) -> None:
-        shown = {key: ended.metrics.get(key) for key in ("stream_ms", "spend_microusd")}
+    async def _end(self, ticket: TalkTicket, ended: StreamEnded, frames: WebFrames) -> None:
+        talk_id = ticket.plan.call_id
+        # A stand-in counts tokens as the model does, and costs nothing.
+        metrics = {**ended.metrics, **({"spend_microusd": 0} if ticket.is_free else {})}
+        shown = {key: metrics.get(key) for key in ("stream_ms", "spend_microusd")}
         await frames.leave({"ended_reason": ended.ended_reason, **shown})
         await in_database_at_last(
             talk_finish,
             talk_id=talk_id,
             ended_reason=ended.ended_reason,
-            metrics=ended.metrics,
+            metrics=metrics,
         )
         log.info("talk_ended", call_id=talk_id, ended_reason=ended.ended_reason)
 

@@ -128,8 +128,10 @@
   };
 
   const ended = (message) => {
-    if (message.stream_ms !== null) show("length", seconds(message.stream_ms));
-    if (message.spend_microusd !== null) show("cost", `${(message.spend_microusd / 1e6).toFixed(4)} USD`);
+    if (typeof message.stream_ms === "number") show("length", seconds(message.stream_ms));
+    if (typeof message.spend_microusd === "number") {
+      show("cost", message.spend_microusd ? `${(message.spend_microusd / 1e6).toFixed(4)} USD` : "nothing");
+    }
     note(`The talk is over: ${message.ended_reason.replaceAll(".", ": ").replaceAll("-", " ")}.`);
   };
 
