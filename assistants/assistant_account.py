@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from assistants import speech_models
 from assistants.circumstances import NOTHING_KNOWN, Answering, Circumstances
+from assistants.conversation_account import account_conversation
 from assistants.findings import (
     AUDIBLE,
     INVALID,
@@ -41,17 +42,10 @@ _CUT: Final = (
 
 # Fields without effect yet: state, and what happens instead. A field that is off or empty is kept.
 _NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
-    "silenceTimeoutSeconds": (UNSUPPORTED, "A silent call is ended by the platform's own limit."),
-    "endCallPhrases": (
-        UNSUPPORTED,
-        "Saying such a phrase does not end the call; the endCall tool does.",
-    ),
     "voicemailDetection": (UNSUPPORTED, "Answering machines are not recognised."),
     "voicemailDetectionEnabled": (UNSUPPORTED, "Answering machines are not recognised."),
     "voicemailMessage": (UNSUPPORTED, "No message is left on answering machines."),
     "hooks": (UNSUPPORTED, "Nothing happens at these events."),
-    "messagePlan": (AUDIBLE, "The assistant does not ask whether the caller is still there."),
-    "keypadInputPlan": (UNSUPPORTED, "Keys that callers press are not given to the model."),
     "backchannelingEnabled": (AUDIBLE, "The assistant says no 'mhm' while the caller speaks."),
     "fillersEnabled": (AUDIBLE, "The assistant speaks without added fillers."),
     "analysisPlan": (UNSUPPORTED, "Calls are not summarised or judged after they end."),
@@ -101,6 +95,7 @@ def account_assistant(
     _account_model(document, reading, around.answering, notes)
     account_voice(document, around.decided, notes)
     account_speech(document, notes, around.answering)
+    account_conversation(document, notes)
     _account_duration(document, reading, notes)
     _account_server(document, reading, notes)
     _account_tools(document, bool(reading.server_url), notes)

@@ -1,7 +1,8 @@
 """What becomes of how an assistant listens and speaks: findings beside the account of the rest.
 
-Owns the words on texts with variables, example turns, the transcriber, turn taking, noise, and the
-limits of the model. Pure; what they say follows ``assistants.translate``, and must change with it.
+Owns the words on texts with variables, example turns, the transcriber, when a turn is over, noise,
+and the limits of the model. Pure; what they say follows ``assistants.translate``, and must change
+with it.
 """
 
 from __future__ import annotations
@@ -108,7 +109,6 @@ def account_speech(
     _account_examples(document, speech, notes)
     _account_transcriber(document, speech, answering, notes)
     _account_starting(document, speech, notes)
-    _account_stopping(document, speech, notes)
     _account_denoising(document, speech, notes)
     if isinstance(model, Mapping):
         _account_limits(model, speech, notes)
@@ -225,26 +225,6 @@ def _account_starting(document: Mapping[str, Any], speech: SpeechReading, notes:
     if plan.get("customEndpointingRules"):
         words = "Rules by regular expression are not applied."
         notes.add("$.startSpeakingPlan.customEndpointingRules", UNSUPPORTED, words)
-
-
-def _account_stopping(document: Mapping[str, Any], speech: SpeechReading, notes: Notes) -> None:
-    number = speech.interrupt_words
-    words = (
-        f"Callers interrupt as soon as they speak, not after {number} words; the number is kept."
-        if number
-        else "Callers interrupt as soon as they speak."
-    )
-    if document.get("numWordsToInterruptAssistant"):
-        notes.add("$.numWordsToInterruptAssistant", AUDIBLE if number else MAPPED, words)
-    plan = document.get("stopSpeakingPlan")
-    if not isinstance(plan, Mapping) or not plan:
-        return
-    waits = speech.interrupt_voice_seconds is not None or (
-        speech.interrupt_backoff_seconds is not None
-    )
-    more = " How long they must speak, and the pause after it, have no effect." if waits else ""
-    changed = number or more or plan.keys() - {"numWords"}
-    notes.add("$.stopSpeakingPlan", AUDIBLE if changed else MAPPED, f"{words}{more}")
 
 
 def _account_denoising(document: Mapping[str, Any], speech: SpeechReading, notes: Notes) -> None:

@@ -9,13 +9,16 @@ numbers or how a session is written down; a layer above turns the plan into even
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from assistants.prompt import render
 from assistants.wire import vapi_config
 from assistants.wire.vapi_speech import (
+    ACKNOWLEDGEMENTS,
+    INTERRUPTIONS,
+    IdleReading,
     KeypadReading,
     SpeakingReading,
     SpeechReading,
@@ -30,6 +33,7 @@ _SILENCE_BOUNDS_MS: Final = (200, 3_000)
 _WAIT_SECONDS: Final = 0.4
 _ON_PUNCTUATION_SECONDS: Final = 0.1
 _ON_NO_PUNCTUATION_SECONDS: Final = 1.5
+_VOICE_SECONDS: Final = 0.2
 SPEEDS: Final = (0.25, 1.5)
 # One token of text is about six of audio and itself again (openai_realtime.md 9.3), so a limit
 # meant for text would cut speech in mid-sentence (vapi.md trap 33); small ones are not applied.
@@ -90,9 +94,12 @@ class SessionPlan:
 
     max_duration_seconds: int = 600
     silence_timeout_seconds: int = 30
+    idle: IdleReading = IdleReading()
     interrupt_words: int = 0
     interrupt_voice_seconds: float | None = None
     interrupt_backoff_seconds: float | None = None
+    acknowledgements: tuple[str, ...] = ACKNOWLEDGEMENTS
+    interruptions: tuple[str, ...] = INTERRUPTIONS
     end_call_phrases: tuple[str, ...] = ()
     keypad: KeypadReading | None = None
     voicemail_detection: Mapping[str, Any] = field(default_factory=dict)
@@ -145,9 +152,12 @@ def session_plan(
         reasoning_effort=speech.reasoning_effort,
         max_duration_seconds=reading.max_duration_seconds,
         silence_timeout_seconds=speech.silence_timeout_seconds,
+        idle=_idle(speech.idle, filled),
         interrupt_words=speech.interrupt_words,
         interrupt_voice_seconds=speech.interrupt_voice_seconds,
         interrupt_backoff_seconds=speech.interrupt_backoff_seconds,
+        acknowledgements=speech.acknowledgements,
+        interruptions=speech.interruptions,
         end_call_phrases=speech.end_call_phrases,
         keypad=speech.keypad,
         voicemail_detection=speech.voicemail_detection,
@@ -198,6 +208,26 @@ def output_tokens(max_tokens: int | None) -> int:
     if max_tokens is None or max_tokens < LEAST_MAX_TOKENS:
         return 0
     return min(max_tokens * _REALTIME_PER_TEXT_TOKEN, MOST_OUTPUT_TOKENS)
+
+
+def interrupt_voice_ms(words: int, voice_seconds: float | None) -> int:
+    """Return how long the caller must speak to interrupt, 0 where to speak is enough.
+
+    The session's own detector takes about as long as Vapi's usual 0.2 s; only more than that is
+    waited for, and not beside a number of words, as at Vapi (vapi.md 2.7).
+    """
+    if words or voice_seconds is None or voice_seconds <= _VOICE_SECONDS:
+        return 0
+    return round(voice_seconds * 1_000)
+
+
+def _idle(idle: IdleReading, filled: Callable[[str], str]) -> IdleReading:
+    messages = (filled(message).strip() for message in idle.messages)
+    return replace(
+        idle,
+        messages=tuple(message for message in messages if message),
+        silence_message=filled(idle.silence_message).strip(),
+    )
 
 
 def _messages(

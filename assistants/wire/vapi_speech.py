@@ -19,6 +19,18 @@ from tools.loose_json import as_list, as_object, as_text, as_whole_number
 SILENCE_SECONDS: Final = (10, 3_600)
 DEFAULT_SILENCE_SECONDS: Final = 30
 EFFORTS: Final = ("minimal", "low", "medium", "high", "xhigh")
+# Vapi's own lists, where the document has none (vapi.md 2.7).
+ACKNOWLEDGEMENTS: Final = (
+    *("i understand", "i see", "i got it", "i hear you", "im listening", "im with you", "right"),
+    *("okay", "ok", "sure", "alright", "got it", "understood", "yeah", "yes", "uh-huh", "mm-hmm"),
+    *("gotcha", "mhmm", "ah", "yeah okay", "yeah sure"),
+)
+INTERRUPTIONS: Final = (
+    *("stop", "shut", "up", "enough", "quiet", "silence", "but", "dont", "not", "no", "hold"),
+    *("wait", "cut", "pause", "nope", "nah", "nevermind", "never", "bad", "actually"),
+)
+_MAX_PHRASE: Final = 240
+_MAX_SPOKEN: Final = 1_000
 _MAX_HINTS: Final = 100
 _MAX_HINT: Final = 50
 _MAX_PROMPT: Final = 1_000
@@ -55,6 +67,17 @@ class KeypadReading:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleReading:
+    """``messagePlan``: what a caller who says nothing hears, and how often (vapi.md 2.2)."""
+
+    messages: tuple[str, ...] = ()
+    wait_seconds: float = 10.0
+    most: int = 3
+    counts_anew: bool = False
+    silence_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechReading:
     """What a document says of listening and speaking; defaults are Vapi's."""
 
@@ -67,12 +90,15 @@ class SpeechReading:
     interrupt_words: int = 0
     interrupt_voice_seconds: float | None = None
     interrupt_backoff_seconds: float | None = None
+    acknowledgements: tuple[str, ...] = ACKNOWLEDGEMENTS
+    interruptions: tuple[str, ...] = INTERRUPTIONS
     removes_noise: bool = False
     max_tokens: int | None = None
     temperature: float | None = None
     reasoning_effort: str = ""
     speed: float | None = None
     silence_timeout_seconds: int = DEFAULT_SILENCE_SECONDS
+    idle: IdleReading = IdleReading()
     end_call_phrases: tuple[str, ...] = ()
     keypad: KeypadReading | None = None
     voicemail_detection: Mapping[str, Any] = field(default_factory=dict)
@@ -100,6 +126,8 @@ def read_speech(document: Any) -> SpeechReading:
         ),
         interrupt_voice_seconds=_number(stopping.get("voiceSeconds"), 0, 0.5),
         interrupt_backoff_seconds=_number(stopping.get("backoffSeconds"), 0, 10),
+        acknowledgements=_phrases(stopping, "acknowledgementPhrases", ACKNOWLEDGEMENTS),
+        interruptions=_phrases(stopping, "interruptionPhrases", INTERRUPTIONS),
         removes_noise=_removes_noise(whole),
         max_tokens=_whole(model.get("maxTokens")),
         temperature=_number(model.get("temperature"), 0, 2),
@@ -108,6 +136,7 @@ def read_speech(document: Any) -> SpeechReading:
         silence_timeout_seconds=as_whole_number(
             whole.get("silenceTimeoutSeconds"), SILENCE_SECONDS, DEFAULT_SILENCE_SECONDS
         ),
+        idle=_idle(as_object(whole.get("messagePlan"))),
         end_call_phrases=_texts(whole.get("endCallPhrases"), 140),
         keypad=_keypad(as_object(whole.get("keypadInputPlan"))),
         voicemail_detection=as_object(whole.get("voicemailDetection")),
@@ -187,6 +216,23 @@ def _keypad(plan: Mapping[str, Any]) -> KeypadReading | None:
         timeout_seconds=2.0 if timeout is None else timeout,
         delimiters=tuple(each for each in every if each in ("#", "*")),
     )
+
+
+def _idle(plan: Mapping[str, Any]) -> IdleReading:
+    wait = _number(plan.get("idleTimeoutSeconds"), 1, 3_600)
+    return IdleReading(
+        messages=_texts(plan.get("idleMessages"), _MAX_SPOKEN),
+        wait_seconds=10.0 if wait is None else wait,
+        most=as_whole_number(plan.get("idleMessageMaxSpokenCount"), (1, 100), 3),
+        counts_anew=plan.get("idleMessageResetCountOnUserSpeechEnabled") is True,
+        silence_message=as_text(plan.get("silenceTimeoutMessage")).strip()[:_MAX_SPOKEN],
+    )
+
+
+def _phrases(plan: Mapping[str, Any], name: str, usual: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a list of the document's; an empty one is meant, a missing one is Vapi's."""
+    value = plan.get(name)
+    return _texts(value, _MAX_PHRASE) if isinstance(value, list) else usual
 
 
 def _texts(value: Any, longest: int) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Gate:
     @property
     def guards(self) -> bool:
         """Tell whether anything but speech itself is needed to interrupt."""
-        return self._open_after_ms > 0
+        return self._plan.guards
 
     @property
     def closed(self) -> bool:

@@ -101,6 +101,11 @@ class Interruption:
     acknowledgements: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
 
+    @property
+    def guards(self) -> bool:
+        """Tell whether anything but speech itself is needed."""
+        return self.words > 0 or self.voice_ms > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Keypad:

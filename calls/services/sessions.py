@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from assistants.speech_models import is_speech_model
-from assistants.translate import SessionPlan
-from calls.bridge.plan import Greeting, HistoryItem
+from assistants.translate import SessionPlan, interrupt_voice_ms
+from calls.bridge.plan import Filler, Greeting, HistoryItem, Idle, Interruption, Keypad
 from calls.models import ProviderConnection
 from calls.wire.realtime import FunctionTool, SessionConfig, TurnDetection, takes_reasoning
 from tools.models import Tool
@@ -103,13 +103,13 @@ def session_config(
 ) -> SessionConfig:
     """Return how a session of ``model`` is configured for an assistant's plan.
 
-    ``interrupt_words`` of the plan is not applied: the caller interrupts at once, as the bridge
-    expects of the server.
+    Where to speak is not enough to interrupt, the server must not do so: the bridge does.
     """
+    by_server = not interruption_of(plan).guards
     turns = (
-        TurnDetection(kind="semantic_vad")
+        TurnDetection(kind="semantic_vad", interrupt_response=by_server)
         if plan.turns.kind == "semantic"
-        else TurnDetection(silence_duration_ms=plan.turns.silence_ms)
+        else TurnDetection(silence_duration_ms=plan.turns.silence_ms, interrupt_response=by_server)
     )
     return SessionConfig(
         instructions=plan.instructions,
@@ -129,10 +129,34 @@ def session_config(
     )
 
 
+def interruption_of(plan: SessionPlan) -> Interruption:
+    """Return what it takes to interrupt an assistant."""
+    return Interruption(
+        words=plan.interrupt_words,
+        voice_ms=interrupt_voice_ms(plan.interrupt_words, plan.interrupt_voice_seconds),
+        backoff_ms=round((plan.interrupt_backoff_seconds or 0) * 1_000),
+        acknowledgements=plan.acknowledgements,
+        phrases=plan.interruptions,
+    )
+
+
 def assistant_parts(plan: SessionPlan) -> dict[str, Any]:
     """Return the fields of a call's plan that the assistant alone decides."""
+    idle, keypad = plan.idle, plan.keypad
     return {
         "greeting": Greeting(plan.greeting_mode, plan.greeting, plan.greeting_interruptible),
         "end_call_message": plan.end_call_message,
+        "end_call_phrases": plan.end_call_phrases,
         "examples": tuple(HistoryItem(turn.role, turn.text) for turn in plan.messages),
+        "idle": Idle(
+            messages=idle.messages,
+            wait_ms=round(idle.wait_seconds * 1_000),
+            most=idle.most,
+            counts_anew=idle.counts_anew,
+            silence_ms=plan.silence_timeout_seconds * 1_000,
+            silence_message=idle.silence_message,
+        ),
+        "interruption": interruption_of(plan),
+        "keypad": keypad and Keypad(round(keypad.timeout_seconds * 1_000), keypad.delimiters),
+        "filler": Filler(asked=True),
     }

@@ -67,10 +67,10 @@ TALKING_TOLD = [
     ("$.voice", "caller-audible", "11labs Burt -> cedar: callers hear the Realtime voice cedar"),
     ("$.voice.speed", "caller-audible", "The voice speaks at 1.5 times its speed"),
     ("$.startSpeakingPlan", "mapped-lossy", "finished after 420 ms of silence"),
-    ("$.stopSpeakingPlan", "caller-audible", "as soon as they speak, not after 3 words"),
+    ("$.stopSpeakingPlan", "mapped-lossy", "with 3 words or 0.9 s of speech, whichever"),
     ("$.backgroundDenoisingEnabled", "mapped-lossy", "the session's own near-field filter"),
-    ("$.endCallPhrases", "unsupported", "Saying such a phrase does not end the call"),
-    ("$.keypadInputPlan", "unsupported", "Keys that callers press are not given to the model."),
+    ("$.endCallPhrases", "mapped", "ends when the caller has heard the assistant say this phrase"),
+    ("$.keypadInputPlan", "mapped", "given to the model as text, 1 s after the last one."),
 ]
 LONG_ANSWER = "No, on Sundays we rest, and on all other holidays of the year as well."
 
@@ -113,14 +113,23 @@ WAITING: dict[str, Any] = {
     "startSpeakingPlan": {"smartEndpointingPlan": {"provider": "livekit"}},
     "transcriber": {"provider": "deepgram", "language": "klingon", "keyterm": ["Zahnrad:2"]},
     "model": {"provider": "openai", "model": "gpt-4o", "maxTokens": 800},
+    "messagePlan": {
+        "idleMessages": ["Still there?", "Hello?"],
+        "idleTimeoutSeconds": 1,
+        "idleMessageMaxSpokenCount": 1,
+    },
+    "silenceTimeoutSeconds": 45,
 }
 WAITING_TOLD = [
+    ("$.messagePlan", "mapped-lossy", "speaks for 1 s the caller is asked, once; never while"),
+    ("$.messagePlan.idleMessages[0]", "mapped", "Said to a caller who says nothing."),
+    ("$.silenceTimeoutSeconds", "mapped", "ended when nobody has spoken for 45 s"),
     ("$.firstMessage", "caller-audible", "It is not played; the assistant waits for the caller."),
     ("$.model.messages", "invalid", "so the assistant has no instructions"),
     ("$.model.maxTokens", "mapped-lossy", "One answer ends after 4096 tokens"),
     ("$.startSpeakingPlan", "mapped-lossy", "The speech model judges by the caller's words"),
     ("$.transcriber.language", "invalid", "English is assumed"),
-    ("$.transcriber.keyterm", "mapped-lossy", "help the transcript; boosts and longer texts are"),
+    ("$.transcriber.keyterm", "mapped-lossy", "Boosts and longer texts are left out."),
     ("$.voice", "caller-audible", "No voice is named; callers hear the Realtime voice marin."),
 ]
 
@@ -175,13 +184,15 @@ def asked(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return call["function"]["name"], call["function"]["arguments"]
 
 
-async def driven(rig: Rig, scenario: Scenario) -> CallReport:
-    """Place the call and see that neither side complained and that the caller ended it."""
+async def driven(
+    rig: Rig, scenario: Scenario, ended_reason: str = "customer-ended-call"
+) -> CallReport:
+    """Place the call and see that neither side complained and that it ended as it should."""
     report = await rig.call(scenario)
     assert report.ok, report
     assert [peer.errors for peer in rig.model_sessions] == [[]]
     call = await rig.only_call()
-    assert (call.status, call.ended_reason) == ("ended", "customer-ended-call")
+    assert (call.status, call.ended_reason) == ("ended", ended_reason)
     return report
 
 
@@ -196,38 +207,41 @@ async def test_what_is_said_of_words_voice_and_turns(rig: Rig) -> None:
                 "caller": [
                     {"say": "Open?", "after": "greeting"},
                     {"dtmf": "5", "after": {"heard": "until six"}},
-                    {"say": "Sunday?", "after": {"ms": 300}},
                     {"say": "Ok.", "barge_in": {"after_ms_of_agent_audio": 300}},
-                    {"hang_up": {"heard": "Fine."}},
+                    {"say": "Bye.", "after": {"heard": "holidays of the year"}},
                 ],
                 "brain": {
                     "rules": [
-                        {"when": "Open", "say": "Yes, until six. Take care."},
-                        {"when": "Sunday", "say": LONG_ANSWER},
-                        {"when": "Ok", "say": "Fine."},
+                        {"when": "Open", "say": "Yes, until six."},
+                        {"when": "pressed: 5", "say": LONG_ANSWER},
+                        {"when": "Ok", "say": "Nobody is to hear this."},
+                        {"when": "Bye", "say": "Good day, take care!"},
                     ]
                 },
             }
         ),
+        ended_reason="assistant-said-end-call-phrase",
     )
-    # $.firstMessage, $.endCallPhrases (three turns after the phrase), $.model.messages[1].
-    assert report.heard[:2] == [f"Hi {CALLER}.", "Yes, until six. Take care."]
-    assert report.heard[-1] == "Fine."
-    # $.stopSpeakingPlan: one word is not three, and yet nobody heard the end of the answer.
-    assert LONG_ANSWER not in report.heard
-    assert len(report.cut) == 1
+    # $.firstMessage; $.keypadInputPlan: a key was answered; $.stopSpeakingPlan: one word neither
+    # cut the answer nor was answered; $.endCallPhrases: heard, and nobody but us ended the call.
+    assert report.heard == [
+        f"Hi {CALLER}.", "Yes, until six.", LONG_ANSWER, "Good day, take care!"
+    ]  # fmt: skip
+    assert report.cut == []
     update, *_ = frames(rig, "session.update")
     session = update["session"]
     # $.model.messages[0]: the broken tag and the variable are gone, what stands around them not.
     assert session["instructions"] == "Be kind. Be brief to all."
     examples = [(i["role"], i["content"][0]["text"]) for i in items(rig, "message")]
-    # $.keypadInputPlan: the key arrived, and still the examples are all that was ever put in.
-    call = await rig.only_call()
-    assert call.metrics["streams"][0]["counters"]["dtmf"] == 1
-    assert examples == [("user", "Is there parking?"), ("assistant", "Behind the house.")]
+    assert examples == [
+        ("user", "Is there parking?"),
+        ("assistant", "Behind the house."),
+        ("user", "Keys pressed: 5"),
+    ]
     assert len(frames(rig, "conversation.item.create")) == len(examples)
-    (greeted,) = frames(rig, "response.create")  # no key asked for an answer
+    greeted, keys_answered = frames(rig, "response.create")
     assert CALLER in json.dumps(greeted)
+    assert keys_answered["response"]["metadata"] == {"purpose": "turn"}
     sent = everything_sent(rig)
     for unsaid in ("from long ago", "metadata-of-theirs", "temperature", "max_output_tokens"):
         assert unsaid not in sent, unsaid
@@ -240,6 +254,7 @@ async def test_what_is_said_of_words_voice_and_turns(rig: Rig) -> None:
     assert sound["input"]["noise_reduction"] == {"type": "near_field"}
     promised = promised_ms(told)
     assert sound["input"]["turn_detection"]["silence_duration_ms"] == promised == 420
+    assert sound["input"]["turn_detection"]["interrupt_response"] is False
 
 
 def promised_ms(told: Told) -> int:
@@ -357,13 +372,14 @@ async def test_what_is_said_of_a_document_that_waits(rig: Rig) -> None:
         parse_scenario(
             {
                 "name": "waiting",
-                "caller": [{"say": "Hi.", "after": {"ms": 0}}, {"hang_up": {"heard": "Hey."}}],
+                "caller": [{"say": "Hi.", "after": {"ms": 0}}, {"hang_up": {"heard": "there"}}],
                 "brain": {"rules": [{"when": "Hi", "say": "Hey."}]},
             }
         ),
     )
-    assert report.heard == ["Hey."]
-    assert frames(rig, "response.create") == []
+    assert report.heard == ["Hey.", "Still there?"]
+    (asked_once,) = frames(rig, "response.create")
+    assert asked_once["response"]["metadata"] == {"purpose": "idle"}
     assert "sounds.example.com" not in everything_sent(rig)
     update, *_ = frames(rig, "session.update")
     session = update["session"]

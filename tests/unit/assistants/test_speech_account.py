@@ -123,19 +123,6 @@ def test_example_turns_begin_the_conversation_and_other_roles_do_not() -> None:
             *("$.startSpeakingPlan.customEndpointingRules", "unsupported", "not applied"),
         ),
         (
-            {"stopSpeakingPlan": {"numWords": 2}},
-            *("$.stopSpeakingPlan", "caller-audible", "not after 2 words"),
-        ),
-        ({"stopSpeakingPlan": {"numWords": 0}}, "$.stopSpeakingPlan", "mapped", "as soon as"),
-        (
-            {"stopSpeakingPlan": {"backoffSeconds": 1}},
-            *("$.stopSpeakingPlan", "caller-audible", "no effect"),
-        ),
-        (
-            {"numWordsToInterruptAssistant": 3},
-            *("$.numWordsToInterruptAssistant", "caller-audible", "not after 3 words"),
-        ),
-        (
             {"backgroundDenoisingEnabled": True},
             *("$.backgroundDenoisingEnabled", "mapped-lossy", "near-field"),
         ),

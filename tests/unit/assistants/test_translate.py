@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from assistants.translate import Message, SessionPlan, TurnTaking, session_plan
-from assistants.wire.vapi_speech import KeypadReading
+from assistants.translate import (
+    Message,
+    SessionPlan,
+    TurnTaking,
+    interrupt_voice_ms,
+    session_plan,
+)
+from assistants.wire.vapi_speech import IdleReading, KeypadReading
 
 pytestmark = pytest.mark.unit
 
@@ -181,6 +187,13 @@ def test_how_a_call_is_watched_over_comes_along_as_data() -> None:
             "silenceTimeoutSeconds": 20,
             "maxDurationSeconds": 90,
             "stopSpeakingPlan": {"numWords": 2, "voiceSeconds": 0.9, "backoffSeconds": 2},
+            "messagePlan": {
+                "idleMessages": ["Still there, {{name}}?", " ", 3],
+                "idleTimeoutSeconds": 6,
+                "idleMessageMaxSpokenCount": 4,
+                "idleMessageResetCountOnUserSpeechEnabled": True,
+                "silenceTimeoutMessage": "Bye {{name}}.",
+            },
             "endCallPhrases": ["Goodbye now", "", 3, "x" * 200],
             "keypadInputPlan": {"enabled": True, "timeoutSeconds": 4, "delimiters": ["#", "!"]},
             "voicemailDetection": {"provider": "twilio"},
@@ -192,10 +205,29 @@ def test_how_a_call_is_watched_over_comes_along_as_data() -> None:
     assert (plan.interrupt_words, plan.interrupt_voice_seconds) == (2, 0.5)
     assert plan.interrupt_backoff_seconds == 2
     assert plan.end_call_phrases == ("Goodbye now",)
+    assert plan.idle == IdleReading(("Still there, Ada?",), 6, 4, True, "Bye Ada.")
     assert plan.keypad == KeypadReading(4, ("#",))
     assert plan.voicemail_detection == {"provider": "twilio"}
     assert plan.hooks == ({"on": "call.ending", "do": []},)
     assert (plan.model, plan.temperature, plan.reasoning_effort) == ("gpt-realtime-2", 0.7, "low")
+
+
+@pytest.mark.parametrize(
+    ("words", "voice_seconds", "voice_ms"),
+    [(0, None, 0), (0, 0.2, 0), (0, 0.3, 300), (2, 0.4, 0)],
+)
+def test_speech_must_last_only_where_it_takes_longer_than_a_detector_needs(
+    words: int, voice_seconds: float | None, voice_ms: int
+) -> None:
+    assert interrupt_voice_ms(words, voice_seconds) == voice_ms
+
+
+def test_words_that_interrupt_are_vapis_own_unless_the_document_lists_some() -> None:
+    assert "uh-huh" in plan_of({}).acknowledgements
+    assert "wait" in plan_of({"stopSpeakingPlan": {"interruptionPhrases": None}}).interruptions
+    lists = {"acknowledgementPhrases": ["genau", 3], "interruptionPhrases": []}
+    plan = plan_of({"stopSpeakingPlan": lists})
+    assert (plan.acknowledgements, plan.interruptions) == (("genau",), ())
 
 
 def test_t10_a_timeout_below_ten_seconds_is_ten() -> None:
