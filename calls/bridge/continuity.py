@@ -49,6 +49,13 @@ _SORRY = (
 )
 
 
+def number_of(event: dict[str, Any], key: str) -> int | None:
+    """Return a time in ms of an event, None where there is no sensible one."""
+    value = event.get(key)
+    sensible = isinstance(value, int) and 0 <= value < 10**9
+    return value if sensible else None
+
+
 @dataclass(slots=True)
 class Standby:
     """A session on its way to take over."""
@@ -84,6 +91,8 @@ class Continuity(ModelSocket):
         self._heard_again: list[str] = []
         # What this session knows only as text: item id of the turn -> id of the text item.
         self._as_text: dict[str, str] = {}
+        # Turns of the caller of which there is only the audio: item id -> base64.
+        self._as_audio: dict[str, str] = {}
         self._earlier_calls: set[str] = set()
         self._earlier_items: set[str] = set()
 
@@ -260,10 +269,11 @@ class Continuity(ModelSocket):
         self._retry_at_ms = None
         if not self._opening.begun:
             return
-        unknown = self.recent.unknown
-        self._heard_again = [*self._heard_again, *unknown]
+        self._heard_again = [*self._heard_again, *self.recent.unanswered]
         if self._opening.ears_open:
-            self._caller.take_back(self.recent.take())
+            told, again = self.recent.take()
+            self._as_audio.update(told)
+            self._caller.take_back(again)
             self._opening.ears_open = False
         item_id = self.playback.unfinished_item if self.playback is not None else ""
         self._cut = None
@@ -354,7 +364,12 @@ class Continuity(ModelSocket):
         What is still being played counts as heard; if it is cut off, the text is corrected.
         """
         self._as_text.clear()
-        told = remembered(self.transcript, self.toolbox, without=frozenset({POLICY_ITEM_ID}))
+        told = remembered(
+            self.transcript,
+            self.toolbox,
+            without=frozenset({POLICY_ITEM_ID}),
+            audio=self._as_audio,
+        )
         before = [item for item in self._opening.seeds() if not item.pending]
         for item in newest([*before, *told]):
             seed_id = ""
@@ -430,14 +445,12 @@ class Continuity(ModelSocket):
         if item_id and self._heard_again:
             self.transcript.rename(self._heard_again.pop(0), item_id)
         if item_id:
-            self.recent.begins(item_id)
+            self.recent.begins(item_id, number_of(event, "audio_start_ms"))
         super()._on_speech_started(event, now_ms)
 
-    def _on_committed(self, event: dict[str, Any], now_ms: int) -> None:
-        item_id = text_of(event, "item_id")
-        if item_id:
-            self.recent.committed(item_id)
-        super()._on_committed(event, now_ms)
+    def _on_speech_stopped(self, event: dict[str, Any], now_ms: int) -> None:
+        self.recent.stops(text_of(event, "item_id"), number_of(event, "audio_end_ms"))
+        super()._on_speech_stopped(event, now_ms)
 
     def _on_caller_text(self, event: dict[str, Any], now_ms: int) -> None:
         self.recent.known(text_of(event, "item_id"))

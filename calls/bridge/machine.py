@@ -359,6 +359,7 @@ class CallBridge(ForPerson, Continuity):
         if self.realtime.now is not Realtime.READY:
             return False
         self._opening.ears_open = True
+        self.recent.burst(self._caller.kept_bytes)
         for payload in self._caller.release():
             self.recent.note(payload, twilio_media.payload_bytes(payload))
             self.to_realtime.append(realtime.append(payload))

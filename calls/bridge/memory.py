@@ -7,7 +7,7 @@ output. Pure; the bridge sends what this returns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from calls.bridge.plan import HistoryItem
 from calls.bridge.toolbox import Toolbox
@@ -20,16 +20,24 @@ MAX_CHARACTERS = 48_000
 
 
 def remembered(
-    transcript: Transcript, toolbox: Toolbox, *, without: frozenset[str]
+    transcript: Transcript,
+    toolbox: Toolbox,
+    *,
+    without: frozenset[str],
+    audio: Mapping[str, str],
 ) -> list[HistoryItem]:
     """Return turns and tool calls of this stream in the order of speech.
 
-    ``without`` names items that are told elsewhere. A call that still runs has no output yet.
+    ``without`` names items that are told elsewhere; ``audio`` has those of the caller whose text
+    never came (base64). A call that still runs has no output yet.
     """
     placed: list[tuple[int, int, HistoryItem]] = []
     for turn in transcript.turns():
-        if turn.text and turn.role != "system" and turn.item_id not in without:
-            item = HistoryItem(turn.role, turn.text, item_id=turn.item_id)
+        if turn.role == "system" or turn.item_id in without:
+            continue
+        sound = "" if turn.text or turn.role != "user" else audio.get(turn.item_id, "")
+        if turn.text or sound:
+            item = HistoryItem(turn.role, turn.text, item_id=turn.item_id, audio_b64=sound)
             placed.append((turn.ordinal, 1, item))
     for call in toolbox.calls():
         item = HistoryItem(
@@ -61,6 +69,8 @@ def item_texts(
     item: HistoryItem, new_id: Callable[[str], str], dialect: Dialect, *, item_id: str = ""
 ) -> list[str]:
     """Return the client events that put one item into a session."""
+    if item.audio_b64:
+        return [realtime.audio_item(new_id("seed"), item.audio_b64)]
     if item.role != "tool":
         return [
             realtime.message_item(new_id("seed"), item.role, item.text, dialect, item_id=item_id)

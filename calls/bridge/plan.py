@@ -142,6 +142,7 @@ class HistoryItem:
     arguments_json: str = ""
     pending: bool = False
     item_id: str = ""
+    audio_b64: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,80 +1,117 @@
 """The caller's latest words as audio, in case the session that heard them is lost.
 
 A session dies with every turn whose text it has not told us yet. So what was forwarded is kept
-until the text is here, or the turn was answered; between turns a second is enough, because the
-model says only afterwards that speech has begun. Bounded, oldest first; sizes are mu-law bytes.
+until the text is here; between turns a second is enough, because the model says only afterwards
+that speech has begun. Places are bytes of this session's audio, as the model's own times are (4);
+the ring is bounded, oldest first.
 """
 
 from __future__ import annotations
 
+import base64
 from collections import deque
+from dataclasses import dataclass
 
 from calls.wire.twilio_media import MULAW_BYTES_PER_MS
 
 IDLE_BYTES = 1_000 * MULAW_BYTES_PER_MS
 TURN_BYTES = 8_000 * MULAW_BYTES_PER_MS
-# Behind a turn there is silence for at least this long before it is committed (2.2); what comes
-# later may be the beginning of the next one.
-TAIL_BYTES = 200 * MULAW_BYTES_PER_MS
+
+
+@dataclass(slots=True)
+class _Turn:
+    begin: int
+    end: int | None = None
+    answered: bool = False
 
 
 class RecentAudio:
     """A ring of forwarded payloads and the turns in it whose words are unknown."""
 
-    __slots__ = ("_end", "_ring", "_size", "_turns")
+    __slots__ = ("_end", "_floor", "_quick_end", "_ring", "_size", "_turns")
 
     def __init__(self) -> None:
         self._ring: deque[tuple[str, int]] = deque()
-        self._size = 0
-        self._end = 0
-        # Item id -> where its audio ends, None while it is being spoken; in order of speech.
-        self._turns: dict[str, int | None] = {}
+        self._turns: dict[str, _Turn] = {}
+        self._size = self._end = self._floor = self._quick_end = 0
 
     @property
     def unknown(self) -> list[str]:
         """Return the items whose words are only here, in order of speech."""
         return list(self._turns)
 
+    @property
+    def unanswered(self) -> list[str]:
+        """Return those of them that no response has answered."""
+        return [item_id for item_id, turn in self._turns.items() if not turn.answered]
+
+    def burst(self, size: int) -> None:
+        """Expect audio faster than it is spoken: what the model says of it comes later."""
+        self._quick_end = self._end + size + IDLE_BYTES
+
     def note(self, payload: str, size: int) -> None:
         """Keep what has just been forwarded."""
         self._ring.append((payload, size))
         self._size += size
         self._end += size
-        bound = TURN_BYTES if self._turns else IDLE_BYTES
+        whole = bool(self._turns) or self._end <= self._quick_end
+        bound = TURN_BYTES if whole else IDLE_BYTES
         while self._size > bound:
             self._size -= self._ring.popleft()[1]
 
-    def begins(self, item_id: str) -> None:
-        """Note that a turn has begun."""
-        self._turns.setdefault(item_id, None)
+    def begins(self, item_id: str, at_ms: int | None) -> None:
+        """Note that a turn has begun at a time of this session's audio, None: about now."""
+        begin = self._end - IDLE_BYTES if at_ms is None else at_ms * MULAW_BYTES_PER_MS
+        self._turns.setdefault(item_id, _Turn(max(self._floor, min(begin, self._end))))
 
-    def committed(self, item_id: str) -> None:
-        """Note that a turn is complete."""
-        self._turns[item_id] = max(0, self._end - TAIL_BYTES)
+    def stops(self, item_id: str, at_ms: int | None) -> None:
+        """Note where the speech of a turn ends, in this session's audio, None: about now."""
+        turn = self._turns.get(item_id)
+        if turn is not None:
+            end = self._end if at_ms is None else at_ms * MULAW_BYTES_PER_MS
+            turn.end = max(turn.begin, min(end, self._end))
 
     def known(self, item_id: str) -> None:
-        """Forget a turn whose text has come, with its audio if no earlier one needs it."""
-        if item_id not in self._turns:
-            return
-        first = next(iter(self._turns)) == item_id
-        end = self._turns.pop(item_id)
-        if not first or end is None:
-            return
-        begin = self._end - self._size
-        while self._ring and begin + self._ring[0][1] <= end:
-            size = self._ring.popleft()[1]
-            self._size -= size
-            begin += size
+        """Forget a turn whose text has come, or whose words nobody needs."""
+        turn = self._turns.pop(item_id, None)
+        if turn is not None and turn.end is not None:
+            self._floor = max(self._floor, turn.end)
 
     def answered(self) -> None:
-        """Forget every complete turn: the answer to it exists."""
-        for item_id in [each for each, end in self._turns.items() if end is not None]:
-            self.known(item_id)
+        """Note that a response to every complete turn exists."""
+        for turn in self._turns.values():
+            turn.answered = turn.answered or turn.end is not None
 
-    def take(self) -> list[tuple[str, int]]:
-        """Return and forget all audio and turns."""
-        audio = list(self._ring)
+    def take(self) -> tuple[dict[str, str], list[tuple[str, int]]]:
+        """Return and forget everything; the next session counts its audio from the beginning.
+
+        Returns the audio of each turn that was answered (whole, base64), and what is to be heard
+        again: the turns that were not, else the last second behind all that is known.
+        """
+        told = {
+            item_id: base64.b64encode(self._bytes(turn.begin, turn.end or turn.begin)).decode()
+            for item_id, turn in self._turns.items()
+            if turn.answered
+        }
+        waiting = [turn.begin for turn in self._turns.values() if not turn.answered]
+        ends = [turn.end or 0 for turn in self._turns.values() if turn.answered]
+        begin = waiting[0] if waiting else max(self._floor, self._end - IDLE_BYTES, *ends, 0)
+        again = []
+        at = self._end - self._size
+        for payload, size in self._ring:
+            if at + size > begin:
+                again.append((payload, size))
+            at += size
         self._ring.clear()
         self._turns.clear()
-        self._size = 0
-        return audio
+        self._size = self._end = self._floor = self._quick_end = 0
+        return {item_id: audio for item_id, audio in told.items() if audio}, again
+
+    def _bytes(self, begin: int, end: int) -> bytes:
+        at = self._end - self._size
+        parts = []
+        for payload, size in self._ring:
+            if at + size > begin and at < end:
+                parts.append(base64.b64decode(payload))
+            at += size
+        return b"".join(parts)

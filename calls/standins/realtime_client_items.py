@@ -8,8 +8,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from calls.standins.realtime_input import decode_append
 from calls.standins.realtime_items import Conversation, Item
 from calls.standins.realtime_session import ClientError
+from calls.standins.tones import ToneDecoder
 
 _ID = re.compile(r"^[a-zA-Z0-9_-]{1,32}$")
 _KEYS: dict[str, frozenset[str]] = {
@@ -86,6 +88,9 @@ def _message(item_id: str, raw: dict[str, Any]) -> Item:
     texts: list[str] = []
     for index, part in enumerate(content):
         path = f"item.content[{index}]"
+        if role == "user" and isinstance(part, dict) and part.get("type") == "input_audio":
+            texts.append(_words(part, path))
+            continue
         if not isinstance(part, dict) or part.get("type") != _CONTENT[role]:
             # Assistant audio cannot be created by a client (trap 30).
             raise ClientError(
@@ -97,3 +102,12 @@ def _message(item_id: str, raw: dict[str, Any]) -> Item:
             raise ClientError("invalid_type", f"Invalid type for '{path}.text'.", f"{path}.text")
         texts.append(part["text"])
     return Item(item_id, "message", role=role, text=" ".join(texts), content_type=_CONTENT[role])
+
+
+def _words(part: dict[str, Any], path: str) -> str:
+    """Return what is said in a turn of the caller that a client gives as audio."""
+    if set(part) - {"type", "audio", "transcript"}:
+        raise ClientError("unknown_parameter", f"Unknown parameter in '{path}'.", path)
+    decoder = ToneDecoder()
+    heard = [*decoder.feed(decode_append(part.get("audio"))), *decoder.flush()]
+    return " ".join(each.text for each in heard)

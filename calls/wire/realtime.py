@@ -366,6 +366,13 @@ def message_item(
     return _dump({"type": "conversation.item.create", "event_id": event_id, "item": item})
 
 
+def audio_item(event_id: str, audio_b64: str) -> str:
+    """Render a turn of the caller as audio in the session's input format (3.1)."""
+    content = [{"type": "input_audio", "audio": audio_b64}]
+    item = {"type": "message", "role": "user", "content": content}
+    return _dump({"type": "conversation.item.create", "event_id": event_id, "item": item})
+
+
 def function_call(event_id: str, tool_call_id: str, name: str, arguments_json: str) -> str:
     """Render a function call of an earlier session, so that its output has a place (7.4)."""
     return _dump(

@@ -18,6 +18,7 @@ from calls.bridge.plan import Greeting, HistoryItem
 from calls.bridge.reasons import EndCause
 from calls.bridge.toolbox import LOST_RESULT
 from tests.unit.bridge.line import Line, assert_sent, quiet_plan
+from tests.unit.bridge.line import mulaw as mulaw_b64
 from tests.virtual_call import clip, plan_of
 
 pytestmark = pytest.mark.unit
@@ -42,7 +43,7 @@ def seeds(line: Line) -> list[tuple[str, str]]:
     events = [json.loads(text) for text in line.bridge.to_realtime]
     items = [each["item"] for each in events if each["type"] == "conversation.item.create"]
     return [
-        (item["role"], item["content"][0]["text"])
+        (item["role"], item["content"][0].get("text") or item["content"][0]["audio"])
         if item["type"] == "message"
         else (item["type"], item.get("output", item.get("arguments")))
         for item in items
@@ -57,9 +58,7 @@ def turns(line: Line) -> list[tuple[str, str, str]]:
 # ---- coming back ------------------------------------------------------------------------------
 
 
-def test_a_session_that_is_back_in_under_a_second_is_told_the_conversation_and_nothing_is_said() -> (
-    None
-):
+def test_a_session_back_in_under_a_second_is_told_the_conversation_and_says_nothing() -> None:
     line = talking().lost()
     assert_sent(line, twilio=[], realtime=[])
     line.back(900)
@@ -124,8 +123,8 @@ def test_words_that_the_lost_session_had_not_told_are_heard_again_and_stay_one_t
 
 
 def test_words_that_are_known_are_not_heard_twice() -> None:
-    line = talking().speech("started", "u2").frame(300).frame(300).frame(100).frame(100)
-    line.speech("stopped", "u2").speech("committed", "u2").realtime(
+    line = talking().speech("started", "u2").frame(300).frame(300)
+    line.speech("stopped", "u2").frame(100).frame(100).speech("committed", "u2").realtime(
         "conversation.item.input_audio_transcription.completed", item_id="u2", transcript="My key"
     )
     line.look()
@@ -141,7 +140,9 @@ def test_an_answered_turn_without_text_is_not_answered_twice() -> None:
     line.speech("committed", "u2").says(100, "a2", "r2")
     line.look()
     line.lost().back()
-    assert not [each for each in line.look()[1] if each.startswith("create")]
+    assert seeds(line)[2:] == [("user", mulaw_b64(300))]  # in its place, as the audio it is
+    sent = line.look()[1]
+    assert not [each for each in sent if each.startswith(("create", "append"))]
 
 
 # ---- what was going on ------------------------------------------------------------------------
