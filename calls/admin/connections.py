@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import Any
+
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
 
 from assistants.speech_models import TAKE_NO_HINTS
+from calls.doctor.connection_test import connection_test_audited
 from calls.models import ProviderConnection, TwilioAccount
 from voiceplatform.base.scoped_admin import ScopedAdmin, badge
 
@@ -57,6 +65,7 @@ class TwilioAccountAdmin(ScopedAdmin):
 class ProviderConnectionAdmin(ScopedAdmin):
     """Where the model lives."""
 
+    change_form_template = "admin/calls/providerconnection/change_form.html"
     list_display = ("name", "model", "dialect", "region", "default_badge", "contracts")
     list_filter = ("dialect", "region", "is_default")
     search_fields = ("name", "model")
@@ -119,3 +128,37 @@ class ProviderConnectionAdmin(ScopedAdmin):
             (obj.zero_retention, "zero retention"),
         )
         return [name for value, name in flags if value]
+
+    def get_urls(self) -> list[Any]:
+        """Add the test of one connection."""
+        test = self.admin_site.admin_view(self.test_view)
+        own = path("<uuid:object_id>/test/", test, name="calls_providerconnection_test")
+        return [own, *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Offer the test to those who may change the connection."""
+        extra = {**(extra_context or {}), "may_test": self.has_change_permission(request)}
+        return super().change_view(request, object_id, form_url, extra)
+
+    def test_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Show the page; test on POST, for it asks somebody else's server with the key."""
+        row = self.get_queryset(request).filter(pk=object_id).first()
+        if row is None:
+            raise Http404("The connection was not found.")
+        if not self.has_change_permission(request, row):
+            raise PermissionDenied
+        tested = request.method == "POST"
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Test of {row.name}",
+            "opts": self.opts,
+            "connection": row,
+            "test": connection_test_audited(row, actor=request.user) if tested else None,
+        }
+        return TemplateResponse(request, "admin/calls/providerconnection/test.html", context)

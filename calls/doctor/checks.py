@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import connect
 
 from assistants.speech_models import is_speech_model, why_no_speech_model
+from calls.doctor.connection_test import connection_test
 from calls.media.realtime_client import Endpoint
 from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
 from calls.telephony.addresses import public_url, stream_url
@@ -245,6 +246,13 @@ def _model_result(name: str, model: str, body: object) -> Result:
     return Result(name, "ok", f"{model} is there")
 
 
+def _sessions() -> Iterator[Result]:
+    """Open a session on every connection as a call does; nothing is said, so nothing is paid."""
+    for row in ProviderConnection.objects.all()[:10]:
+        test = connection_test(row)
+        yield Result(f"session {row.name}", "ok" if test.is_ok else "failed", test.words, test.fix)
+
+
 def _numbers() -> Iterator[Result]:
     live = PhoneNumber.objects.filter(route__in=("direct", "canary"))
     for number in live.filter(policy__reviewed_at__isnull=True)[:20]:
@@ -272,6 +280,7 @@ CHECKS: tuple[Callable[[], Iterator[Result]], ...] = (
     _signatures,
     _upgrade,
     _models,
+    _sessions,
     _numbers,
 )
 
