@@ -44,7 +44,7 @@ TOGETHER = {
 TIERS = {"unit", "property", "integration", "acceptance"}
 TESTS_DIR = Path(__file__).parent
 
-settings.register_profile("quick", max_examples=100, deadline=None)
+settings.register_profile("quick", max_examples=60, deadline=None)
 settings.register_profile(
     "deep", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
