@@ -32,6 +32,7 @@ from voiceplatform.base.models import (
     EncryptionCanary,
     Membership,
     Organisation,
+    RedactedTable,
 )
 from voiceplatform.base.route_admin import UnknownRouteAdmin
 from voiceplatform.base.scoped_admin import (
@@ -258,6 +259,15 @@ class EncryptionCanaryAdmin(ReadOnlyAdmin):
     organisation_path = ""
     list_display = ("__str__",)
     fields = ("id",)
+
+
+@admin.register(RedactedTable)
+class RedactedTableAdmin(ReadOnlyAdmin):
+    """Shows how far stored copies without secrets follow the newest rules."""
+
+    organisation_path = ""
+    list_display = ("label", "version", "is_complete")
+    fields = ("label", "version", "last_key", "is_complete")
 
 
 class MembershipInline(OrganisationScoped, TabularInline):  # type: ignore[misc]  # unfold has no types

@@ -216,3 +216,21 @@ class EncryptionCanary(models.Model):
 
     def __str__(self) -> str:
         return "encryption canary"
+
+
+class RedactedTable(models.Model):
+    """How far the redacted copies of one table are made by the rules of one version.
+
+    Copies are stored, so a rule that hides more must be applied to what is there already.
+    """
+
+    label = models.CharField(primary_key=True, max_length=60, help_text="E.g. assistants.squad")
+    version = models.PositiveSmallIntegerField(help_text="Of the rules, base.redaction")
+    last_key = models.CharField(max_length=40, blank=True, help_text="Of the last row done")
+    is_complete = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("label",)
+
+    def __str__(self) -> str:
+        return self.label

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from assistants.redacted_copies import redacted_copies_refresh
 from calls.services.seed import instance_seed, standins_seed
 from voiceplatform.base.commands import ExampleCommand
 
@@ -20,7 +21,7 @@ The supervisor runs it at every start.
 class Command(ExampleCommand):
     """Seed default rows from the environment, and those of the stand-ins if they run."""
 
-    help = "Seed the rows an instance needs. Harmless when repeated."
+    help = "Seed the rows an instance needs, and renew stored copies. Harmless when repeated."
     examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,7 +33,10 @@ class Command(ExampleCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Seed."""
+        """Seed, and hide what older versions of the platform did not hide."""
+        again = redacted_copies_refresh()
+        if again:
+            self.stdout.write(f"secrets hidden in {again} more stored copies")
         instance_seed()
         if options["standins_url"]:
             number = standins_seed(options["standins_url"].rstrip("/"))

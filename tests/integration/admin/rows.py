@@ -10,7 +10,13 @@ from django.utils import timezone
 from assistants.models import Finding, ImportedObject, ImportRun, StoredResource
 from calls.models import CallInputChunk
 from tests import factories
-from voiceplatform.base.models import EncryptionCanary, Membership, Organisation, UnknownRoute
+from voiceplatform.base.models import (
+    EncryptionCanary,
+    Membership,
+    Organisation,
+    RedactedTable,
+    UnknownRoute,
+)
 
 SPOKEN = "the-blue-parrot-sings"
 ARGUMENT = "argument-of-the-parrot"
@@ -48,6 +54,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     attempt = factories.make_attempt(event, response_excerpt=SPOKEN)
     chunk = CallInputChunk.objects.create(call=call, ordinal=0, data=b"x")
     canary, _ = EncryptionCanary.objects.get_or_create(id=1, defaults={"token": "canary"})
+    redacted, _ = RedactedTable.objects.get_or_create(label="tools.tool", defaults={"version": 1})
     run = ImportRun.objects.create(organisation=organisation, source="command")
     finding = Finding.objects.create(
         run=run, object_number=0, path="name", state="mapped", message="Works."
@@ -75,6 +82,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "base.job": factories.make_job(organisation),
         "base.auditentry": factories.make_audit_entry(organisation),
         "base.encryptioncanary": canary,
+        "base.redactedtable": redacted,
         "auth.user": member,
         "auth.group": group,
         "tools.tool": tool,
