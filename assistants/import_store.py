@@ -59,6 +59,7 @@ from tools.exceptions import ToolTypeIsFixed
 from tools.models import Tool
 from tools.services import tool_is_current, tool_store
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.prepared import ChangedMeanwhile
 from voiceplatform.base.redaction import keep_secrets
 
 FOREIGN: Final = (
@@ -108,10 +109,6 @@ class ImportContext:
         return rows.filter(pk=draft.object_id).first() if draft.object_id in self.existing else None
 
 
-class _ChangedMeanwhile(Exception):
-    """Somebody wrote to the row between reading and writing."""
-
-
 def store_draft(draft: Draft, context: ImportContext) -> ObjectResult:
     """Store one draft, or say what storing it would do; never raises for what a file says."""
     if draft.verdict:
@@ -125,7 +122,7 @@ def store_draft(draft: Draft, context: ImportContext) -> ObjectResult:
     except ToolTypeIsFixed as error:
         reason = f"{error}. Fix: delete the tool here first, or give this one another id"
         return result_of(draft, REFUSED, reason)
-    except (IntegrityError, _ChangedMeanwhile):
+    except (IntegrityError, ChangedMeanwhile):
         reason = "it was changed at the same moment. Fix: import it again"
         return result_of(draft, REFUSED, reason)
 
@@ -156,7 +153,19 @@ def _store_assistant(draft: Draft, context: ImportContext) -> ObjectResult:
             if is_draft:
                 draft = replace(draft, findings=(_BOTH, *draft.findings))
     if not context.dry_run:
-        _publish(draft, assistant, context, is_draft=is_draft)
+        assistant_publish(
+            organisation=context.organisation,
+            document=document,
+            source="import",
+            actor=context.actor,
+            assistant=assistant,
+            assistant_id=uuid.UUID(draft.object_id),
+            created_at=moment(draft.created_at),
+            as_draft=is_draft,
+            note="From Vapi; both sides had changed" if is_draft else "",
+            restore=True,
+            as_read=True,
+        )
     return result_of(draft, UPDATED if assistant else CREATED)
 
 
@@ -180,29 +189,6 @@ def _last_import(assistant: Assistant) -> AssistantRevision | None:
     return assistant.revisions.filter(source="import").order_by("-number").first()
 
 
-@transaction.atomic
-def _publish(
-    draft: Draft, assistant: Assistant | None, context: ImportContext, *, is_draft: bool
-) -> None:
-    if assistant is not None:
-        locked = Assistant.objects.select_for_update().get(pk=assistant.pk)
-        if locked.current_revision_id != assistant.current_revision_id:
-            raise _ChangedMeanwhile
-        if assistant.deleted_at is not None:
-            Assistant.objects.filter(pk=assistant.pk).update(deleted_at=None)
-    assistant_publish(
-        organisation=context.organisation,
-        document=draft.document or {},
-        source="import",
-        actor=context.actor,
-        assistant=assistant,
-        assistant_id=uuid.UUID(draft.object_id),
-        created_at=moment(draft.created_at),
-        as_draft=is_draft,
-        note="From Vapi; both sides had changed" if is_draft else "",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Shelf:
     """How rows of one kind are found, compared and stored."""
@@ -224,7 +210,7 @@ _TOOLS: Final = _Shelf(
     is_other=lambda tool, kind: tool.is_inline,
     is_current=lambda tool, document: tool.deleted_at is None and tool_is_current(tool, document),
     store=lambda *, row, row_id, kind, **common: tool_store(
-        tool=row, tool_id=row_id, restore=True, **common
+        tool=row, tool_id=row_id, restore=True, as_read=True, **common
     ),
     check=_tool_check,
 )
@@ -232,14 +218,16 @@ _SQUADS: Final = _Shelf(
     rows=lambda: Squad.objects.select_related("organisation"),
     is_other=lambda squad, kind: False,
     is_current=squad_is_current,
-    store=lambda *, row, row_id, kind, **common: squad_store(squad=row, squad_id=row_id, **common),
+    store=lambda *, row, row_id, kind, **common: squad_store(
+        squad=row, squad_id=row_id, as_read=True, **common
+    ),
 )
 _RESOURCES: Final = _Shelf(
     rows=lambda: StoredResource.objects.defer("content").select_related("organisation"),
     is_other=lambda resource, kind: resource.kind != kind,
     is_current=resource_is_current,
     store=lambda *, row, row_id, **common: resource_store(
-        resource=row, resource_id=row_id, **common
+        resource=row, resource_id=row_id, as_read=True, **common
     ),
 )
 

@@ -32,7 +32,6 @@ def computed_fields(kind: str) -> frozenset[str]:
     return documents.COMPUTED | _COMPUTED_BY_KIND.get(kind, frozenset())
 
 
-@transaction.atomic
 def resource_store(
     *,
     organisation: Organisation,
@@ -43,6 +42,7 @@ def resource_store(
     resource_id: uuid.UUID | None = None,
     created_at: dt.datetime | None = None,
     content: bytes | None = None,
+    as_read: bool = False,
 ) -> StoredResource:
     """Make a resource from ``document``, or replace the document of ``resource``.
 
@@ -54,24 +54,24 @@ def resource_store(
         resource_id: the id of a new resource; Vapi's when it is imported.
         created_at: when a new resource was made, if it was made elsewhere.
         content: the bytes of an uploaded file; None leaves them as they are.
+        as_read: only over ``resource`` as it was read.
+
+    Raises:
+        ChangedMeanwhile: with ``as_read``, somebody else wrote to it.
     """
-    is_new = resource is None
-    if resource is None:
-        resource = StoredResource(
-            id=documents.new_id(resource_id), organisation=organisation, kind=kind
-        )
-    else:
-        resource = _locked(resource)
-    if content is not None:
-        resource.content = content
-    documents.store(
-        resource,
-        document=document,
-        computed=computed_fields(resource.kind),
-        created_at=created_at,
+    verb = "create" if resource is None else "update"
+    row = resource or StoredResource(
+        id=documents.new_id(resource_id), organisation=organisation, kind=kind
     )
-    _audit(resource, "create" if is_new else "update", actor)
-    return resource
+    return documents.store(
+        row,
+        lambda now: document,
+        computed=computed_fields(row.kind),
+        created_at=created_at,
+        extra={} if content is None else {"content": content},
+        as_read=as_read,
+        after=lambda stored: _audit(stored, verb, actor),
+    )
 
 
 def resource_document(resource: StoredResource) -> dict[str, Any]:
@@ -86,18 +86,20 @@ def resource_is_current(resource: StoredResource, document: Mapping[str, Any]) -
     return resource.deleted_at is None and kept == stored
 
 
-@transaction.atomic
 def resource_patch(
     *, resource: StoredResource, patch: Mapping[str, Any], actor: Any
 ) -> StoredResource:
-    """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10)."""
-    locked = _locked(resource)
-    return resource_store(
-        organisation=locked.organisation,
-        kind=locked.kind,
-        document={**resource_document(locked), **patch},
-        actor=actor,
-        resource=locked,
+    """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10).
+
+    Raises:
+        RowGone: it was deleted meanwhile.
+    """
+    return documents.store(
+        resource,
+        lambda now: {**resource_document(now), **patch},
+        computed=computed_fields(resource.kind),
+        only_live=True,
+        after=lambda stored: _audit(stored, "update", actor),
     )
 
 
@@ -127,10 +129,3 @@ def _audit(resource: StoredResource, verb: str, actor: Any) -> None:
 
 def _noun(resource: StoredResource) -> str:
     return resource.kind.rsplit("/", 1)[-1].replace("-", "_")
-
-
-def _locked(resource: StoredResource) -> StoredResource:
-    # The bytes of a file are not read for a change that does not touch them.
-    rows = StoredResource.objects.select_for_update().select_related("organisation")
-    row: StoredResource = rows.defer("content").get(pk=resource.pk)
-    return row

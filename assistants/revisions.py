@@ -12,18 +12,21 @@ from django.db import transaction
 
 from assistants.exceptions import RevisionRefused
 from assistants.models import Assistant, AssistantRevision
+from assistants.revision_rows import PreparedRevision, revision_insert, revision_prepare
 from assistants.secret_places import with_secrets_of
 from assistants.selectors import revision_tools
 from assistants.services import (
     assistant_locked,
+    assistant_now,
     revision_document,
     revision_go_live,
-    revision_store,
+    revision_name,
+    row_lock,
 )
+from voiceplatform.base.prepared import write_prepared
 from voiceplatform.base.services import audit_write
 
 
-@transaction.atomic
 def revision_publish(
     *, assistant: Assistant, revision: AssistantRevision, actor: Any, note: str = ""
 ) -> Assistant:
@@ -39,35 +42,48 @@ def revision_publish(
     Raises:
         RevisionRefused: ``revision`` is not the draft, or the assistant is deleted.
     """
-    locked = _open(assistant)
-    _check_draft(locked, revision)
-    published = locked.draft_revision
-    assert published is not None
-    live = locked.current_revision
-    if (live and live.number > published.number) or _has_deleted_tools(published):
-        published = revision_store(
-            locked,
-            revision_document(published),
-            source=published.source,
+
+    def prepare() -> tuple[Assistant, PreparedRevision | None, str]:
+        seen = _open(assistant_now(assistant))
+        _check_draft(seen, revision)
+        draft, live = seen.draft_revision, seen.current_revision
+        assert draft is not None
+        if not ((live and live.number > draft.number) or _has_deleted_tools(draft)):
+            return seen, None, revision_name(draft)
+        again = revision_prepare(
+            seen.organisation,
+            revision_document(draft),
+            source=draft.source,
             actor=actor,
-            note=note or published.note or f"The draft r{published.number}",
-            like=(published,),
+            note=note or draft.note or f"The draft r{draft.number}",
+            like=(draft,),
         )
-        if locked.imported_revision_id == revision.pk:
-            locked.imported_revision = published
-    locked.draft_revision = None
-    revision_go_live(locked, published)
-    locked.save()
-    _audit(
-        locked,
-        actor,
-        "publish",
-        published,
-        draft=revision.number,
-        source=published.source,
-        note=note,
-    )
-    return locked
+        return seen, again, again.name
+
+    def write(prepared: tuple[Assistant, PreparedRevision | None, str]) -> Assistant:
+        seen, again, name = prepared
+        locked = assistant_locked(seen)
+        published = locked.draft_revision
+        assert published is not None
+        if again is not None:
+            published = revision_insert(locked, again)
+            if locked.imported_revision_id == revision.pk:
+                locked.imported_revision = published
+        locked.draft_revision = None
+        revision_go_live(locked, published, name)
+        locked.save()
+        _audit(
+            locked,
+            actor,
+            "publish",
+            published,
+            draft=revision.number,
+            source=published.source,
+            note=note,
+        )
+        return locked
+
+    return write_prepared(prepare, write, lock=lambda: row_lock(assistant))
 
 
 @transaction.atomic
@@ -77,7 +93,7 @@ def draft_discard(*, assistant: Assistant, revision: AssistantRevision, actor: A
     Raises:
         RevisionRefused: ``revision`` is not the draft, or the assistant is deleted.
     """
-    locked = _open(assistant)
+    locked = _open(row_lock(assistant))
     _check_draft(locked, revision)
     locked.draft_revision = None
     locked.save()
@@ -85,7 +101,6 @@ def draft_discard(*, assistant: Assistant, revision: AssistantRevision, actor: A
     return locked
 
 
-@transaction.atomic
 def revision_revert(
     *, assistant: Assistant, to_revision: AssistantRevision, actor: Any, note: str = ""
 ) -> Assistant:
@@ -101,34 +116,43 @@ def revision_revert(
         RevisionRefused: it answers calls already, is another assistant's, or the assistant is
             deleted.
     """
-    locked = _open(assistant)
-    if to_revision.assistant_id != locked.pk:
-        raise RevisionRefused("this revision belongs to another assistant.")
-    if to_revision.pk == locked.current_revision_id:
-        raise RevisionRefused(f"r{to_revision.number} answers calls already.")
-    document = revision_document(to_revision)
-    if locked.current_revision is not None:
-        document = with_secrets_of(revision_document(locked.current_revision), document)
-    revision = revision_store(
-        locked,
-        document,
-        source="revert",
-        actor=actor,
-        note=note or f"Back to r{to_revision.number}",
-        like=(to_revision, locked.current_revision),
-        only_tools={tool.pk for tool in revision_tools(to_revision)},
-    )
-    revision_go_live(locked, revision)
-    locked.save()
-    _audit(locked, actor, "revert", revision, to=to_revision.number, note=note)
-    return locked
+
+    def prepare() -> tuple[Assistant, PreparedRevision]:
+        seen = _open(assistant_now(assistant))
+        if to_revision.assistant_id != seen.pk:
+            raise RevisionRefused("this revision belongs to another assistant.")
+        if to_revision.pk == seen.current_revision_id:
+            raise RevisionRefused(f"r{to_revision.number} answers calls already.")
+        document = revision_document(to_revision)
+        if seen.current_revision is not None:
+            document = with_secrets_of(revision_document(seen.current_revision), document)
+        prepared = revision_prepare(
+            seen.organisation,
+            document,
+            source="revert",
+            actor=actor,
+            note=note or f"Back to r{to_revision.number}",
+            like=(to_revision, seen.current_revision),
+            only_tools={tool.pk for tool in revision_tools(to_revision)},
+        )
+        return seen, prepared
+
+    def write(both: tuple[Assistant, PreparedRevision]) -> Assistant:
+        seen, prepared = both
+        locked = assistant_locked(seen)
+        revision = revision_insert(locked, prepared)
+        revision_go_live(locked, revision, prepared.name)
+        locked.save()
+        _audit(locked, actor, "revert", revision, to=to_revision.number, note=note)
+        return locked
+
+    return write_prepared(prepare, write, lock=lambda: row_lock(assistant))
 
 
 def _open(assistant: Assistant) -> Assistant:
-    locked = assistant_locked(assistant)
-    if locked.deleted_at is not None:
+    if assistant.deleted_at is not None:
         raise RevisionRefused("this assistant is deleted.")
-    return locked
+    return assistant
 
 
 def _check_draft(locked: Assistant, revision: AssistantRevision) -> None:

@@ -1,30 +1,28 @@
 """Writes of assistants: every change makes a new immutable revision, published or a draft.
 
-Owns how a document becomes a revision with its tools; what happens to revisions later is in
-``assistants.revisions``. It must not know HTTP, calls or numbers.
+Owns how a document becomes the next revision; its rows are ``assistants.revision_rows``, what
+happens to revisions later is ``assistants.revisions``. It must not know HTTP, calls or numbers.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 
 from assistants.exceptions import AssistantInUse
-from assistants.models import Assistant, AssistantRevision, RevisionTool
+from assistants.models import Assistant, AssistantRevision
+from assistants.revision_rows import PreparedRevision, revision_insert, revision_prepare
 from assistants.selectors import assistant_users, revision_tools
 from assistants.wire import vapi_config
-from tools.models import Tool
-from tools.selectors import tools_by_id
-from tools.services import tool_store
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.redaction import keep_secrets, redact
-from voiceplatform.base.services import actor_label, audit_write
+from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, write_prepared
+from voiceplatform.base.redaction import keep_secrets
+from voiceplatform.base.services import audit_write
 
 # Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
 _COMPUTED = frozenset(
@@ -34,15 +32,8 @@ _COMPUTED = frozenset(
         "exportedFrom",  # what our own exports say of themselves
     }
 )
-# Columns of a revision that are read from its document under the same name.
-_READ_COLUMNS = (
-    *("instructions", "first_message", "first_message_mode", "first_message_interruptible"),
-    *("end_call_message", "voice", "language", "model", "max_duration_seconds"),
-    *("server_url", "server_secret"),
-)
 
 
-@transaction.atomic
 def assistant_publish(
     *,
     organisation: Organisation,
@@ -54,6 +45,8 @@ def assistant_publish(
     created_at: dt.datetime | None = None,
     as_draft: bool = False,
     note: str = "",
+    restore: bool = False,
+    as_read: bool = False,
 ) -> Assistant:
     """Make ``document`` the next revision, of a new assistant unless one is given.
 
@@ -70,139 +63,160 @@ def assistant_publish(
         as_draft: the revision answers no call until it is published; it replaces an earlier draft,
             whose revision stays in the history. Publishing leaves a draft where it is.
         note: why, in the author's words; at most 500 characters are kept.
+        restore: one that had been deleted is back.
+        as_read: only over ``assistant`` as it was read.
 
     Returns:
         The assistant; the new revision is ``draft_revision`` for a draft, else
         ``current_revision``.
+
+    Raises:
+        ChangedMeanwhile: with ``as_read``, somebody else published or deleted it.
     """
-    is_new = assistant is None
-    if assistant is None:
+    if assistant is not None:
+        return _next_revision(
+            assistant,
+            lambda now: dict(document),
+            source=source,
+            actor=actor,
+            as_draft=as_draft,
+            note=note,
+            restore=restore,
+            as_read=as_read,
+        )
+
+    def prepare() -> PreparedRevision:
+        kept = document_to_store(document, None)
+        return revision_prepare(organisation, kept, source=source, actor=actor, note=note, like=())
+
+    def write(prepared: PreparedRevision) -> Assistant:
         now = timezone.now()
-        assistant = Assistant.objects.create(
+        made = Assistant.objects.create(
             id=assistant_id or uuid.uuid4(),
             organisation=organisation,
             created_at=created_at or now,
             updated_at=now,
         )
-    else:
-        assistant = assistant_locked(assistant)
-    revision = revision_store(
-        assistant,
-        document_to_store(document, assistant),
-        source=source,
-        actor=actor,
-        note=note,
-        like=(assistant.current_revision, assistant.draft_revision),
-    )
-    if source == "import":
-        assistant.imported_revision = revision
-    if as_draft:
-        assistant.draft_revision = revision
-        assistant.name = assistant.name or revision_name(revision)
-    else:
-        revision_go_live(assistant, revision)
-    assistant.save()
-    verb = "create" if is_new else "draft" if as_draft else "publish"
-    audit_write(
-        actor=actor,
-        action=f"assistant.{verb}",
-        organisation=organisation,
-        target=assistant,
-        details={"revision": revision.number, "source": source, "is_draft": as_draft},
-    )
-    return assistant
+        _point(made, prepared, as_draft=as_draft)
+        _audit(made, prepared.revision, "create", actor, as_draft)
+        return made
+
+    return write_prepared(prepare, write, lock=lambda: None)
 
 
-def assistant_locked(assistant: Assistant) -> Assistant:
-    """Return ``assistant`` as it is now, locked until the transaction ends.
-
-    Whoever numbers a revision holds this lock, so two of them get two numbers.
-    """
-    row: Assistant = Assistant.objects.select_for_update().get(pk=assistant.pk)
-    for name in ("current_revision", "draft_revision"):
-        if getattr(row, f"{name}_id"):
-            setattr(row, name, AssistantRevision.objects.get(pk=getattr(row, f"{name}_id")))
-    return row
-
-
-def revision_store(
+def _next_revision(
     assistant: Assistant,
-    document: dict[str, Any],
+    change: Callable[[Assistant], dict[str, Any]],
     *,
     source: str,
     actor: Any,
-    note: str,
-    like: Sequence[AssistantRevision | None],
-    only_tools: Collection[uuid.UUID] | None = None,
-) -> AssistantRevision:
-    """Insert the next revision of a locked assistant with exactly ``document``, and link its tools.
+    as_draft: bool = False,
+    note: str = "",
+    restore: bool = False,
+    as_read: bool = False,
+    only_live: bool = False,
+    ends_draft: bool = False,
+) -> Assistant:
+    """Make a revision with the document that ``change`` makes of the assistant as it is now."""
 
-    Args:
-        like: revisions whose inline tools are used again where they are the same.
-        only_tools: link no other saved tools than these.
-    """
-    reading = vapi_config.read_assistant(document)
-    newest = assistant.revisions.order_by("-number").values_list("number", flat=True).first()
-    revision = AssistantRevision.objects.create(
-        assistant=assistant,
-        number=(newest or 0) + 1,
-        created_by=actor if isinstance(actor, get_user_model()) else None,
-        author=actor_label(actor)[:200],
-        note=note.strip()[:500],
-        source=source,
-        **{column: getattr(reading, column) for column in _READ_COLUMNS},
-        document=document,
-        document_redacted=redact(document),
+    def prepare() -> tuple[Assistant, PreparedRevision]:
+        now = assistant_now(assistant)
+        if as_read and stamp(now) != stamp(assistant):
+            raise ChangedMeanwhile
+        if only_live and now.deleted_at is not None:
+            raise RowGone(f"Assistant {now.pk} was not found.")
+        prepared = revision_prepare(
+            now.organisation,
+            document_to_store(change(now), now),
+            source=source,
+            actor=actor,
+            note=note,
+            like=(now.current_revision, now.draft_revision),
+        )
+        return now, prepared
+
+    def write(both: tuple[Assistant, PreparedRevision]) -> Assistant:
+        seen, prepared = both
+        locked = assistant_locked(seen)
+        if restore:
+            locked.deleted_at = None
+        if ends_draft:
+            locked.draft_revision = None
+        _point(locked, prepared, as_draft=as_draft)
+        _audit(locked, prepared.revision, "draft" if as_draft else "publish", actor, as_draft)
+        return locked
+
+    return write_prepared(prepare, write, lock=lambda: row_lock(assistant))
+
+
+def _point(assistant: Assistant, prepared: PreparedRevision, *, as_draft: bool) -> None:
+    """Store the revision and let the locked assistant point at it."""
+    revision = revision_insert(assistant, prepared)
+    if revision.source == "import":
+        assistant.imported_revision = revision
+    if as_draft:
+        assistant.draft_revision = revision
+        assistant.name = assistant.name or prepared.name
+    else:
+        revision_go_live(assistant, revision, prepared.name)
+    assistant.save()
+
+
+def _audit(
+    assistant: Assistant, revision: AssistantRevision, verb: str, actor: Any, is_draft: bool
+) -> None:
+    audit_write(
+        actor=actor,
+        action=f"assistant.{verb}",
+        organisation=assistant.organisation,
+        target=assistant,
+        details={"revision": revision.number, "source": revision.source, "is_draft": is_draft},
     )
-    _link_tools(revision, like, reading, only_tools)
-    return revision
 
 
-def revision_go_live(assistant: Assistant, revision: AssistantRevision) -> None:
-    """Let ``revision`` answer from the next call on; the caller saves ``assistant``."""
+def assistant_now(assistant: Assistant) -> Assistant:
+    """Return ``assistant`` as it is now with its revisions; nothing is locked."""
+    rows = Assistant.objects.select_related("organisation", "current_revision", "draft_revision")
+    row: Assistant = rows.get(pk=assistant.pk)
+    return row
+
+
+def stamp(assistant: Assistant) -> tuple[Any, ...]:
+    """Return what tells two states of an assistant apart."""
+    return assistant.current_revision_id, assistant.draft_revision_id, assistant.deleted_at
+
+
+def assistant_locked(seen: Assistant) -> Assistant:
+    """Lock the row of ``seen`` until the transaction ends, and return it with its revisions.
+
+    Whoever numbers a revision holds this lock, so two of them get two numbers.
+
+    Raises:
+        ChangedMeanwhile: it is not as it was seen.
+    """
+    row = row_lock(seen)
+    if stamp(row) != stamp(seen):
+        raise ChangedMeanwhile
+    row.organisation = seen.organisation
+    row.current_revision, row.draft_revision = seen.current_revision, seen.draft_revision
+    return row
+
+
+def row_lock(assistant: Assistant) -> Assistant:
+    row: Assistant = Assistant.objects.select_for_update().get(pk=assistant.pk)
+    return row
+
+
+def revision_go_live(assistant: Assistant, revision: AssistantRevision, name: str) -> None:
+    """Let ``revision`` answer from the next call on, under ``name``; the caller saves."""
     assistant.current_revision = revision
-    assistant.name = revision_name(revision)
+    assistant.name = name
     assistant.updated_at = timezone.now()
 
 
 def revision_name(revision: AssistantRevision) -> str:
     """Return the assistant's name as ``revision`` has it."""
     return vapi_config.read_assistant(revision_document(revision)).name[:200]
-
-
-def _link_tools(
-    revision: AssistantRevision,
-    like: Sequence[AssistantRevision | None],
-    reading: vapi_config.AssistantReading,
-    only: Collection[uuid.UUID] | None,
-) -> None:
-    """Link inline tools first, then saved ones (vapi.md 2.3); unknown ids are left out."""
-    organisation = revision.assistant.organisation
-    linked = [tool for each in like if each is not None for tool in revision_tools(each)]
-    earlier = list({tool.pk: tool for tool in linked if tool.is_inline}.values())
-    tools: list[Tool] = []
-    known = {
-        key: tool
-        for key, tool in tools_by_id(organisation, reading.tool_ids).items()
-        if only is None or tool.pk in only
-    }
-    saved_types = {tool.type for tool in known.values()}
-    for document in reading.inline_tools:
-        if document.keys() == {"type"} and document["type"] in saved_types:
-            continue  # a switch such as endCallFunctionEnabled beside the saved tool it stands for
-        same = next((tool for tool in earlier if tool.document == document), None)
-        if same is not None:
-            earlier.remove(same)
-        tools.append(
-            same
-            or tool_store(organisation=organisation, document=document, actor=None, is_inline=True)
-        )
-    tools += [known[key] for key in (_canonical(i) for i in reading.tool_ids) if key in known]
-    unique = dict.fromkeys(tool.pk for tool in tools)
-    RevisionTool.objects.bulk_create(
-        RevisionTool(revision=revision, tool_id=tool_id, position=position)
-        for position, tool_id in enumerate(unique)
-    )
 
 
 def document_to_store(document: Mapping[str, Any], assistant: Assistant | None) -> dict[str, Any]:
@@ -229,13 +243,6 @@ def assistant_is_current(
     return same and linked == list(tool_ids)
 
 
-def _canonical(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        return ""
-
-
 def revision_document(revision: AssistantRevision) -> dict[str, Any]:
     """Return the whole document with its secrets; made from the columns when none was stored."""
     if revision.document is not None:
@@ -254,23 +261,22 @@ def revision_document(revision: AssistantRevision) -> dict[str, Any]:
     return vapi_config.write_assistant({}, changes)
 
 
-@transaction.atomic
 def assistant_patch(
     *, assistant: Assistant, patch: Mapping[str, Any], actor: Any, source: str = "api"
 ) -> Assistant:
-    """Publish a revision in which each top-level field of ``patch`` replaces the old one."""
-    locked = assistant_locked(assistant)
-    stored = revision_document(locked.current_revision) if locked.current_revision else {}
-    return assistant_publish(
-        organisation=locked.organisation,
-        document={**stored, **patch},
-        source=source,
-        actor=actor,
-        assistant=locked,
-    )
+    """Publish a revision in which each top-level field of ``patch`` replaces the old one.
+
+    Raises:
+        RowGone: it was deleted meanwhile.
+    """
+
+    def change(now: Assistant) -> dict[str, Any]:
+        stored = revision_document(now.current_revision) if now.current_revision else {}
+        return {**stored, **patch}
+
+    return _next_revision(assistant, change, source=source, actor=actor, only_live=True)
 
 
-@transaction.atomic
 def assistant_edit(
     *,
     assistant: Assistant,
@@ -288,25 +294,30 @@ def assistant_edit(
     Args:
         from_draft: what was changed is the draft, if there is one; publishing it ends the draft.
         as_draft: keep the result as the draft instead of publishing it.
+
+    Raises:
+        RowGone: it was deleted meanwhile.
     """
-    locked = assistant_locked(assistant)
-    base = (locked.draft_revision if from_draft else None) or locked.current_revision
-    document = vapi_config.write_assistant(revision_document(base) if base else {}, changes)
-    if changes.get("server_secret") == "":
-        # A secret that is merely absent would be kept, so both of its places say null.
-        document["serverUrlSecret"] = None
-        if isinstance(document.get("server"), dict):
-            document["server"] = {**document["server"], "secret": None}
-    if from_draft and not as_draft:
-        Assistant.objects.filter(pk=locked.pk).update(draft_revision=None)
-    return assistant_publish(
-        organisation=locked.organisation,
-        document=document,
+
+    def change(now: Assistant) -> dict[str, Any]:
+        base = (now.draft_revision if from_draft else None) or now.current_revision
+        document = vapi_config.write_assistant(revision_document(base) if base else {}, changes)
+        if changes.get("server_secret") == "":
+            # A secret that is merely absent would be kept, so both of its places say null.
+            document["serverUrlSecret"] = None
+            if isinstance(document.get("server"), dict):
+                document["server"] = {**document["server"], "secret": None}
+        return document
+
+    return _next_revision(
+        assistant,
+        change,
         source="admin",
         actor=actor,
-        assistant=locked,
         as_draft=as_draft,
         note=note,
+        only_live=True,
+        ends_draft=from_draft and not as_draft,
     )
 
 

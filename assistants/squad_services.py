@@ -20,7 +20,6 @@ from assistants.selectors import squad_users
 from voiceplatform.base.models import Organisation
 
 
-@transaction.atomic
 def squad_store(
     *,
     organisation: Organisation,
@@ -29,6 +28,7 @@ def squad_store(
     squad: Squad | None = None,
     squad_id: uuid.UUID | None = None,
     created_at: dt.datetime | None = None,
+    as_read: bool = False,
 ) -> Squad:
     """Make a squad from ``document``, or replace the document of ``squad``.
 
@@ -40,15 +40,20 @@ def squad_store(
         actor: a user, an API key, or None for the system.
         squad_id: the id of a new squad; Vapi's when it is imported.
         created_at: when a new squad was made, if it was made elsewhere.
+        as_read: only over ``squad`` as it was read.
+
+    Raises:
+        ChangedMeanwhile: with ``as_read``, somebody else wrote to it.
     """
-    is_new = squad is None
-    if squad is None:
-        squad = Squad(id=documents.new_id(squad_id), organisation=organisation)
-    else:
-        squad = _locked(squad)
-    documents.store(squad, document=document, created_at=created_at)
-    documents.audit(squad, "squad", "create" if is_new else "update", actor)
-    return squad
+    verb = "create" if squad is None else "update"
+    row = squad or Squad(id=documents.new_id(squad_id), organisation=organisation)
+    return documents.store(
+        row,
+        lambda now: document,
+        created_at=created_at,
+        as_read=as_read,
+        after=lambda stored: documents.audit(stored, "squad", verb, actor),
+    )
 
 
 def squad_document(squad: Squad) -> dict[str, Any]:
@@ -63,15 +68,17 @@ def squad_is_current(squad: Squad, document: Mapping[str, Any]) -> bool:
     return squad.deleted_at is None and kept == stored
 
 
-@transaction.atomic
 def squad_patch(*, squad: Squad, patch: Mapping[str, Any], actor: Any) -> Squad:
-    """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10)."""
-    locked = _locked(squad)
-    return squad_store(
-        organisation=locked.organisation,
-        document={**squad_document(locked), **patch},
-        actor=actor,
-        squad=locked,
+    """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10).
+
+    Raises:
+        RowGone: it was deleted meanwhile.
+    """
+    return documents.store(
+        squad,
+        lambda now: {**squad_document(now), **patch},
+        only_live=True,
+        after=lambda stored: documents.audit(stored, "squad", "update", actor),
     )
 
 
@@ -89,9 +96,3 @@ def squad_delete(*, squad: Squad, actor: Any) -> None:
         )
     documents.retire(squad)
     documents.audit(squad, "squad", "delete", actor)
-
-
-def _locked(squad: Squad) -> Squad:
-    rows = Squad.objects.select_for_update().select_related("organisation")
-    row: Squad = rows.get(pk=squad.pk)
-    return row

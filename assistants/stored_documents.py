@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from django.utils import timezone
 
 from assistants.models import Squad, StoredResource
+from voiceplatform.base.fields import seal_ahead
+from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, write_prepared
 from voiceplatform.base.redaction import keep_secrets, redact
 from voiceplatform.base.services import audit_write
 
@@ -25,6 +27,8 @@ COMPUTED: Final = frozenset(
         "exportedFrom",  # what our own exports say of themselves
     }
 )
+
+_HEAVY: Final[Mapping[Any, tuple[str, ...]]] = {StoredResource: ("content",)}
 
 Row = TypeVar("Row", Squad, StoredResource)
 
@@ -45,25 +49,78 @@ def document_to_store(
 
 def store(
     row: Row,
+    change: Callable[[Row], Mapping[str, Any]],
     *,
-    document: Mapping[str, Any],
     computed: frozenset[str] = COMPUTED,
     created_at: dt.datetime | None = None,
+    extra: Mapping[str, Any] | None = None,
+    as_read: bool = False,
+    only_live: bool = False,
+    after: Callable[[Row], None],
 ) -> Row:
-    """Fill ``row`` from ``document`` and save it; one that had been deleted is back."""
+    """Give ``row`` the document that ``change`` makes of it as it is now, and save it.
+
+    Args:
+        created_at: when a new row was made, if it was made elsewhere.
+        extra: columns to be filled besides.
+        as_read: only over ``row`` as it was read.
+        only_live: not over one that was deleted; otherwise it is back.
+        after: runs in the same transaction.
+
+    Raises:
+        ChangedMeanwhile: with ``as_read``, somebody else wrote to it.
+        RowGone: with ``only_live``, it was deleted meanwhile.
+    """
     is_new = row._state.adding
+    model: Any = type(row)
+    rows = model.objects.filter(pk=row.pk)
+
+    def prepare() -> tuple[Row, tuple[Any, ...]]:
+        now, seen = row, ()
+        if not is_new:
+            # The bytes of a file are not read for a change that does not touch them.
+            now = rows.select_related("organisation").defer(*_HEAVY.get(model, ())).get()
+            seen = _stamp(now)
+            if as_read and seen != _stamp(row):
+                raise ChangedMeanwhile
+            if only_live and now.deleted_at is not None:
+                raise RowGone(f"{model._meta.verbose_name.capitalize()} {now.pk} was not found.")
+        stored = None if is_new else document_of(now)
+        _fill(now, document_to_store(change(now), stored, computed), created_at)
+        for name, value in (extra or {}).items():
+            setattr(now, name, value)
+        seal_ahead(now)
+        return now, seen
+
+    def write(prepared: tuple[Row, tuple[Any, ...]]) -> Row:
+        now, seen = prepared
+        if not is_new:
+            locked = rows.select_for_update()
+            if locked.values_list("updated_at", "deleted_at").first() != seen:
+                raise ChangedMeanwhile
+        now.save(force_insert=is_new)
+        after(now)
+        return now
+
+    return write_prepared(prepare, write, lock=lambda: rows.select_for_update().first())
+
+
+def _stamp(row: Squad | StoredResource) -> tuple[Any, ...]:
+    return row.updated_at, row.deleted_at
+
+
+def _fill(
+    row: Squad | StoredResource, document: dict[str, Any], created_at: dt.datetime | None
+) -> None:
     now = timezone.now()
-    if is_new:
+    if row._state.adding:
         row.created_at = created_at or now
-    kept = document_to_store(document, None if is_new else document_of(row), computed)
-    name = kept.get("name")
+    name = document.get("name")
     row.name = name[:200] if isinstance(name, str) else ""
-    row.document = kept
-    row.document_redacted = redact(kept)
+    row.document = document
+    row.document_redacted = redact(document)
     row.updated_at = now
     row.deleted_at = None
-    row.save()
-    return row
 
 
 def retire(row: Squad | StoredResource) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,9 @@ from tools.exceptions import ToolInUse, ToolTypeIsFixed
 from tools.models import Tool
 from tools.selectors import tool_users
 from tools.wire import vapi_tool
+from voiceplatform.base.fields import seal_ahead
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, write_prepared
 from voiceplatform.base.redaction import keep_secrets, redact
 from voiceplatform.base.services import audit_write
 
@@ -32,7 +34,6 @@ _COMPUTED = frozenset(
 )
 
 
-@transaction.atomic
 def tool_store(
     *,
     organisation: Organisation,
@@ -43,44 +44,105 @@ def tool_store(
     is_inline: bool = False,
     created_at: dt.datetime | None = None,
     restore: bool = False,
+    as_read: bool = False,
 ) -> Tool:
     """Make a tool from ``document``, or replace the document of ``tool``.
 
     Args:
         tool_id: the id of a new tool; Vapi's when it is imported.
-        is_inline: the document stands inside an assistant's.
+        is_inline: a new one stands inside an assistant's document.
         created_at: when a new tool was made, if it was made elsewhere.
         restore: one that had been deleted is back.
+        as_read: only over ``tool`` as it was read.
 
     Raises:
         ToolTypeIsFixed: ``document`` gives ``tool`` another type.
+        ChangedMeanwhile: with ``as_read``, somebody else wrote to the tool.
     """
-    is_new = tool is None
-    if tool is None:
-        tool = Tool(organisation=organisation, is_inline=is_inline)
-        if tool_id is not None:
-            tool.id = tool_id
-    else:
-        tool = Tool.objects.select_for_update().get(pk=tool.pk)
-        document = {"type": tool.type} | keep_secrets(dict(document), tool_document(tool))
-        if document["type"] != tool.type:
-            raise ToolTypeIsFixed(f"type is {tool.type} and cannot be changed")
-    kept = {name: value for name, value in document.items() if name not in _COMPUTED}
-    _fill(tool, kept)
-    if restore:
-        tool.deleted_at = None
-    tool.save()
-    if is_new and created_at is not None:  # the column fills itself in
-        Tool.objects.filter(pk=tool.pk).update(created_at=created_at)
-        tool.created_at = created_at
-    if not is_inline:
-        audit_write(
-            actor=actor,
-            action="tool.create" if is_new else "tool.update",
+    if tool is not None:
+        return _changed(
+            tool,
+            lambda now: dict(document),
             organisation=organisation,
-            target=tool,
+            actor=actor,
+            restore=restore,
+            as_read=as_read,
         )
+    new = tool_of(organisation, document, is_inline=is_inline)
+    if tool_id is not None:
+        new.id = tool_id
+    with transaction.atomic():
+        new.save(force_insert=True)
+        if created_at is not None:  # the column fills itself in
+            Tool.objects.filter(pk=new.pk).update(created_at=created_at)
+            new.created_at = created_at
+        if not is_inline:
+            audit_write(actor=actor, action="tool.create", organisation=organisation, target=new)
+    return new
+
+
+def tool_of(
+    organisation: Organisation, document: Mapping[str, Any], *, is_inline: bool = False
+) -> Tool:
+    """Return a new tool, filled and sealed but not stored.
+
+    Args:
+        is_inline: the document stands inside an assistant's.
+    """
+    tool = Tool(organisation=organisation, is_inline=is_inline)
+    _fill(tool, {name: value for name, value in document.items() if name not in _COMPUTED})
+    seal_ahead(tool)
     return tool
+
+
+def inline_tools_store(tools: Iterable[Tool]) -> None:
+    """Store what ``tool_of`` made, for a revision that is stored in the same transaction."""
+    Tool.objects.bulk_create(tools)
+
+
+def _changed(
+    tool: Tool,
+    change: Callable[[Tool], dict[str, Any]],
+    *,
+    organisation: Organisation,
+    actor: Any,
+    restore: bool = False,
+    as_read: bool = False,
+    only_live: bool = False,
+) -> Tool:
+    """Replace the document of ``tool`` by what ``change`` makes of it as it is now."""
+    rows = Tool.objects.filter(pk=tool.pk)
+
+    def prepare() -> tuple[Tool, tuple[Any, ...]]:
+        now = rows.select_related("organisation").get()
+        seen = _stamp(now)
+        if as_read and seen != _stamp(tool):
+            raise ChangedMeanwhile
+        if only_live and now.deleted_at is not None:
+            raise RowGone(f"Tool {now.pk} was not found.")
+        document = {"type": now.type} | keep_secrets(change(now), tool_document(now))
+        if document["type"] != now.type:
+            raise ToolTypeIsFixed(f"type is {now.type} and cannot be changed")
+        _fill(now, {name: value for name, value in document.items() if name not in _COMPUTED})
+        if restore:
+            now.deleted_at = None
+        seal_ahead(now)
+        return now, seen
+
+    def write(prepared: tuple[Tool, tuple[Any, ...]]) -> Tool:
+        now, seen = prepared
+        if rows.select_for_update().values_list("updated_at", "deleted_at").get() != seen:
+            raise ChangedMeanwhile
+        now.save(force_update=True)
+        if not now.is_inline:
+            audit_write(actor=actor, action="tool.update", organisation=organisation, target=now)
+        return now
+
+    return write_prepared(prepare, write, lock=rows.select_for_update().get)
+
+
+def _stamp(tool: Tool) -> tuple[Any, ...]:
+    return tool.updated_at, tool.deleted_at
 
 
 def _fill(tool: Tool, document: dict[str, Any]) -> None:
@@ -130,31 +192,37 @@ def tool_is_current(tool: Tool, document: Mapping[str, Any]) -> bool:
     return {name: value for name, value in new.items() if name not in _COMPUTED} == stored
 
 
-@transaction.atomic
 def tool_patch(*, tool: Tool, patch: Mapping[str, Any], actor: Any) -> Tool:
     """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10).
 
     Raises:
         ToolTypeIsFixed: ``patch`` gives another type.
+        RowGone: it was deleted meanwhile.
     """
-    locked = Tool.objects.select_for_update().select_related("organisation").get(pk=tool.pk)
-    return tool_store(
-        organisation=locked.organisation,
-        document={**tool_document(locked), **patch},
+    return _changed(
+        tool,
+        lambda now: {**tool_document(now), **patch},
+        organisation=tool.organisation,
         actor=actor,
-        tool=locked,
+        only_live=True,
     )
 
 
-@transaction.atomic
 def tool_edit(*, tool: Tool, changes: Mapping[str, Any], actor: Any) -> Tool:
-    """Write columns that a person changed (fields of ``ToolReading``) into the document."""
-    locked = Tool.objects.select_for_update().select_related("organisation").get(pk=tool.pk)
-    document = vapi_tool.write_tool(tool_document(locked), changes)
-    for name in ("server_url", "server_secret"):
-        if changes.get(name) == "":
-            document = _cleared(document, name)
-    return tool_store(organisation=locked.organisation, document=document, actor=actor, tool=locked)
+    """Write columns that a person changed (fields of ``ToolReading``) into the document.
+
+    Raises:
+        RowGone: it was deleted meanwhile.
+    """
+
+    def change(now: Tool) -> dict[str, Any]:
+        document = vapi_tool.write_tool(tool_document(now), changes)
+        for name in ("server_url", "server_secret"):
+            if changes.get(name) == "":
+                document = _cleared(document, name)
+        return document
+
+    return _changed(tool, change, organisation=tool.organisation, actor=actor, only_live=True)
 
 
 def _cleared(document: dict[str, Any], name: str) -> dict[str, Any]:
