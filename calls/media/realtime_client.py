@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from calls.media.reach import reach
 from calls.wire.realtime import Dialect
 
 DIAL_TIMEOUT_SECONDS = 7.0
@@ -99,7 +100,7 @@ class RealtimeSocket:
 
 
 async def dial(endpoint: Endpoint) -> RealtimeSocket:
-    """Open a socket within ``DIAL_TIMEOUT_SECONDS``.
+    """Open a socket within ``DIAL_TIMEOUT_SECONDS``; ``reach`` learns what came of it.
 
     Raises:
         RealtimeUnreachable: refused, unreachable or too slow.
@@ -118,7 +119,10 @@ async def dial(endpoint: Endpoint) -> RealtimeSocket:
             user_agent_header="voiceplatform",
         )
     except InvalidStatus as error:
+        reach.failed(endpoint.url)
         raise RealtimeUnreachable(error.response.status_code) from error
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
+        reach.failed(endpoint.url)
         raise RealtimeUnreachable(1006) from error
+    reach.opened(endpoint.url)
     return RealtimeSocket(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Answer = Literal["direct", "busy", "decline"]
+Answer = Literal["direct", "busy", "decline", "fallback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class NumberFacts:
     has_connection: bool
     policy_reviewed: bool
     policy_asks: bool
+    model_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def decide(facts: NumberFacts | None, *, live_calls: int, max_calls: int) -> Dec
     ):
         if not holds:
             return Decision("decline", reason)
+    if facts.model_lost:
+        return Decision("fallback", "the model could not be reached by the last calls")
     if live_calls >= max_calls:
         return Decision("busy", f"{live_calls} calls are live, the ceiling is {max_calls}")
     if facts.route == "canary":

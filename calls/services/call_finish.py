@@ -119,6 +119,8 @@ def call_close(*, call_id: str, reason: str) -> bool:
 def lost_reason(call: Call) -> str:
     """Return why a call that is given up was lost, as far as its last stream has reported."""
     streams = call.metrics.get("streams", [])
+    if not call.stream_count:
+        return EndCause.MODEL_SERVER.ended_reason  # it was out of reach before there was a stream
     if len(streams) < call.stream_count:
         return EndCause.STREAM_LOST.ended_reason
     return str(streams[-1]["ended"])
@@ -206,6 +208,9 @@ def stale_calls_close() -> int:
     for call in stale_calls():
         was_on = call.started_at or call.media_token_used_at
         cause = EndCause.CRASHED if was_on else EndCause.STREAM_NEVER_STARTED
+        if not call.stream_count and was_on:
+            # Somebody else answered; no callback has told us of its end.
+            cause = EndCause.CALLER_HUNG_UP
         if call_close(call_id=str(call.pk), reason=cause.ended_reason):
             log.warning("stale_call_closed", call_sid=call.call_sid, reason=cause.ended_reason)
             closed += 1

@@ -6,7 +6,6 @@ What was answered is stored with the call, so that a repeated request is answere
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from django.db import transaction
@@ -22,7 +21,14 @@ from calls.services.call_finish import (
     reason_of_status,
 )
 from calls.services.call_start import token_expiry
-from calls.services.operators import Handover, desk_of, fallback_words, handover, no_answer_words
+from calls.services.operators import (
+    Handover,
+    desk_of,
+    dial_step,
+    fallback_words,
+    handover,
+    no_answer_words,
+)
 from calls.services.reports import call_forwarding_enqueue
 from calls.telephony.next_step import (
     FORWARDED,
@@ -67,19 +73,6 @@ def caller_id_of(call: Call) -> str:
     """
     own = call.next_step.get("shows_caller") and call.direction == "inbound"
     return call.caller if own and is_e164(call.caller) else call.callee
-
-
-def dial_step(found: Handover, why: str) -> dict[str, Any]:
-    """Return the stored step that dials a person, with everything a repeated answer needs."""
-    return {
-        "kind": "dial",
-        "to": found.decision.to,
-        "operator": why,
-        "say": found.say,
-        "language": found.language,
-        "ring_seconds": found.ring_seconds,
-        "shows_caller": found.shows_caller,
-    }
 
 
 def last_words(call: Call, request_key: str = "") -> CallNext | None:
@@ -234,6 +227,20 @@ def _next_stream(call: Call) -> None:
             *("next_step", "metrics"),
         ]
     )
+
+
+def call_take_back(*, call_id: str, call_sid: str) -> CallNext | None:
+    """Take back a call that the previous stack was given and did not answer in time.
+
+    The row says so: both may have been reached.
+    """
+    taken = Call.objects.filter(pk=call_id, call_sid=call_sid, stack=Call.Stack.VAPI)
+    taken.exclude(status=Call.Status.ENDED).update(
+        stack=Call.Stack.DIRECT,
+        next_step={"kind": "apologise"},
+        route_reason="no answer from the previous stack in time; both may have been reached",
+    )
+    return call_next(call_id=call_id, call_sid=call_sid, call_status="ringing")
 
 
 def call_after_dial(

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any, Literal
 
 import structlog
 from django.conf import settings
@@ -19,6 +21,8 @@ from django.utils import timezone
 from calls.models import Call, CallPolicy, PhoneNumber, TwilioAccount
 from calls.numbers.route import Answer, Decision, NumberFacts, decide
 from calls.services.call_plan import StreamTicket, connection_for, ticket_for, wording_for
+from calls.services.operators import desk_of, dial_step, handover, reached
+from calls.services.reports import call_forwarding_enqueue
 from calls.wire.twilio_voice import VoiceRequest
 from voiceplatform.base.phones import normalised
 
@@ -28,11 +32,16 @@ SPOKEN_CHARACTERS_PER_SECOND = 8  # slow speech; half of the usual pace
 log = structlog.get_logger(__name__)
 
 
+# ``previous``: the old stack takes the call; ``dial``: a person does.
+StartAnswer = Answer | Literal["previous", "dial"]
+IsLost = Callable[[str], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class CallStart:
     """How to answer the webhook. ``ticket`` only in the request that inserted a direct call."""
 
-    answer: Answer
+    answer: StartAnswer
     call: Call | None = None
     ticket: StreamTicket | None = None
     say_first: str = ""
@@ -59,38 +68,71 @@ def token_expiry(say_first: str = "") -> datetime:
     return timezone.now() + timedelta(seconds=TOKEN_SECONDS + speaking_seconds)
 
 
-def _facts(number: PhoneNumber | None) -> NumberFacts | None:
+def _facts(
+    number: PhoneNumber | None, request: VoiceRequest, is_lost: IsLost
+) -> NumberFacts | None:
     if number is None:
         return None
-    policy = number.policy
+    policy, connection = number.policy, connection_for(number)
+    lost = connection is not None and is_lost(connection.realtime_url)
     return NumberFacts(
         route=number.route,
         has_revision=number.assistant is not None and number.assistant.current_revision is not None,
-        has_connection=connection_for(number) is not None,
+        has_connection=connection is not None,
         policy_reviewed=policy is not None and policy.reviewed_at is not None,
         policy_asks=policy is not None and policy.recording_consent == CallPolicy.Consent.ASK,
+        # Without anybody else the model is asked all the same.
+        model_lost=lost and _someone_else(number, request) is not None,
     )
 
 
-def call_start(*, request: VoiceRequest, account: TwilioAccount, live_calls: int) -> CallStart:
-    """Route an incoming call and store it; declined calls of unknown numbers leave no row."""
+def _someone_else(number: PhoneNumber, request: VoiceRequest) -> Literal["previous", "dial"] | None:
+    """Return who answers in the assistant's place: the old stack, else a person."""
+    if request.call_status == "ringing" and previous_url(number):
+        return "previous"  # it takes calls that ring, and no others (twilio.md 5.5)
+    return "dial" if reached(desk_of(number)).reach == "dial" else None
+
+
+def previous_url(number: PhoneNumber | None) -> str:
+    """Return where the number's calls went before, '' if that is nowhere or ourselves."""
+    url = number.previous_voice_url if number is not None else ""
+    own = url.startswith(settings.PUBLIC_BASE_URL)
+    return "" if own or not url.startswith(("https://", "http://")) else url
+
+
+def call_start(
+    *,
+    request: VoiceRequest,
+    account: TwilioAccount,
+    live_calls: int,
+    is_lost: IsLost = lambda url: False,
+) -> CallStart:
+    """Route an incoming call and store it; declined calls of unknown numbers leave no row.
+
+    Args:
+        is_lost: tells of a model's URL whether it could not be reached lately.
+    """
     known = _known(request.call_sid)
     if known is not None:
         return _answer_again(known, account)
     number = (
         PhoneNumber.objects.filter(number_e164=normalised(request.callee), twilio_account=account)
-        .select_related("assistant__current_revision", "policy", "connection")
+        .select_related("assistant__current_revision", "policy", "connection", "operator_desk")
         .first()
     )
     decision = decide(
-        _facts(number), live_calls=live_calls, max_calls=settings.MAX_CONCURRENT_CALLS
+        _facts(number, request, is_lost),
+        live_calls=live_calls,
+        max_calls=settings.MAX_CONCURRENT_CALLS,
     )
     log.info(
         "call_routed", call_sid=request.call_sid, answer=decision.answer, reason=decision.reason
     )
-    if number is None or decision.answer != "direct":
+    if number is None or decision.answer not in {"direct", "fallback"}:
         return CallStart(decision.answer)
     try:
+        if decision.answer == "fallback":
+            return _fall_back(request, account, number, decision)
         call = _insert(request, account, number, decision)
     except IntegrityError:
         # The same webhook, twice at once: the other one inserted the row.
@@ -105,7 +147,7 @@ def call_start(*, request: VoiceRequest, account: TwilioAccount, live_calls: int
 def _known(call_sid: str) -> Call | None:
     return (
         Call.objects.filter(call_sid=call_sid)
-        .select_related("policy_wording", "twilio_account")
+        .select_related("policy_wording", "twilio_account", "number")
         .first()
     )
 
@@ -114,6 +156,10 @@ def _answer_again(call: Call, account: TwilioAccount) -> CallStart:
     # Whoever signs for another account must not be told the token of this call's stream.
     if call.twilio_account_id != account.pk:
         return CallStart("decline")
+    if call.status != Call.Status.ENDED and call.stack == Call.Stack.VAPI:
+        return CallStart("previous", call)
+    if call.status == Call.Status.FORWARDING and not call.stream_count:
+        return CallStart("dial", call)
     return CallStart("decline", call) if call.status == Call.Status.ENDED else _answer(call, None)
 
 
@@ -123,6 +169,49 @@ def _answer(call: Call, ticket: StreamTicket | None) -> CallStart:
     if wording is None or call.policy_played_at is None or call.stream_count > 1:
         return CallStart("direct", call, ticket)
     return CallStart("direct", call, ticket, wording.text, wording.language)
+
+
+def _fall_back(
+    request: VoiceRequest, account: TwilioAccount, number: PhoneNumber, decision: Decision
+) -> CallStart:
+    """Store a call that somebody else answers because the model is out of reach."""
+    revision = number.assistant.current_revision if number.assistant is not None else None
+    answer = _someone_else(number, request) or "dial"
+    columns: dict[str, Any] = {"stack": Call.Stack.VAPI, "status": Call.Status.RINGING}
+    if answer == "dial":
+        found = handover(desk_of(number), language=revision.language if revision else "en")
+        # It rings on, unanswered, until a person picks up: nothing is said before.
+        step = dial_step(replace(found, say=""), "unreachable")
+        columns = {
+            "stack": Call.Stack.DIRECT,
+            "status": Call.Status.FORWARDING,
+            "revision": revision,
+            "connection": connection_for(number),
+            "next_step": step,
+            "metrics": {
+                "operator": {
+                    "asked_by": "unreachable",
+                    "reach": found.decision.reach,
+                    "reason": found.decision.reason,
+                }
+            },
+        }
+    with transaction.atomic():
+        call = Call.objects.create(
+            organisation_id=number.organisation_id,
+            call_sid=request.call_sid,
+            twilio_account=account,
+            number=number,
+            route_reason=f"{decision.reason}: {answer}",
+            caller=request.caller,
+            callee=request.callee,
+            started_at=timezone.now(),
+            **columns,
+        )
+        if answer == "dial":
+            call_forwarding_enqueue(call, str(call.next_step["to"]))
+    log.warning("call_fell_back", call_sid=request.call_sid, answer=answer)
+    return CallStart(answer, call)
 
 
 def _insert(

@@ -91,6 +91,19 @@ def handover(
     )
 
 
+def dial_step(found: Handover, why: str) -> dict[str, Any]:
+    """Return the stored step that dials a person, with everything a repeated answer needs."""
+    return {
+        "kind": "dial",
+        "to": found.decision.to,
+        "operator": why,
+        "say": found.say,
+        "language": found.language,
+        "ring_seconds": found.ring_seconds,
+        "shows_caller": found.shows_caller,
+    }
+
+
 def no_answer_words(desk: OperatorDesk | None, language: str) -> tuple[str, str]:
     """Return what is said when nobody takes the call, and its language."""
     return _own_or("no_answer", desk.no_answer_message if desk else "", language)

@@ -6,6 +6,7 @@ script does) or store numbers.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,6 +26,14 @@ from calls.standins.twiml import Document, TwimlError, Verb, parse_twiml
 Direction = Literal["inbound", "outbound-api"]
 MAX_TWIML_BYTES = 64_000
 MAX_DOCUMENTS = 50  # a redirect loop ends here
+
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def _leaves_it_ringing(verb: Verb) -> bool:
+    """Tell whether a verb does not answer the call by itself."""
+    return verb.name == "Dial" and verb.attributes.get("answerOnBridge") == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,10 +350,11 @@ class LiveCall:
             self.ended_by = "reject"
             self.note("reject", reason=verbs[0].attributes.get("reason", "rejected"))
             return None
-        self._answer()
         for verb in verbs:
             if self._interrupted.is_set():
                 return None
+            if not _leaves_it_ringing(verb):
+                self._answer()
             if verb.name == "Hangup":
                 break
             if verb.name == "Redirect":
@@ -432,12 +442,22 @@ class LiveCall:
         self.call_back(url, noun.attributes.get("statusCallbackMethod", "POST"), form)
 
     async def _dial(self, verb: Verb) -> dict[str, str]:
-        target = verb.text or next((child.text for child in verb.children), "")
-        callee = self.callees.get(target, Callee())
+        """Ring the target for at most ``timeout`` seconds; with whom it was bridged, and how."""
+        noun = next(iter(verb.children), None)
+        target = verb.text or (noun.text if noun is not None else "")
+        callee, caller_id = self.callees.get(target, Callee()), verb.attributes.get("callerId", "")
+        timeout = float(verb.attributes.get("timeout", "30"))
+        if callee.ring_seconds > timeout:
+            callee = Callee("no-answer", ring_seconds=timeout)
+        on_sip = noun is not None and noun.name == "Sip"
+        if caller_id and not on_sip and not _E164.fullmatch(caller_id):
+            self._error(13214, f"Dial: invalid callerId {caller_id}")
+            callee = Callee("failed", ring_seconds=0)
         self.dialled.append(target)
-        self.note("dial", to=target, caller_id=verb.attributes.get("callerId", ""))
+        self.note("dial", to=target, caller_id=caller_id, seconds=timeout)
         await self._pause(callee.ring_seconds)
         if callee.outcome == "completed":
+            self._answer()
             self.note("bridged", to=target)
             await self._pause(callee.talk_seconds)
         child_sid = "CA" + uuid.uuid4().hex

@@ -25,10 +25,17 @@ from calls.bridge.model import configuration
 from calls.media import live
 from calls.media.database import in_database
 from calls.media.pool import pool
+from calls.media.reach import reach
 from calls.models import Call, TwilioAccount
 from calls.services.call_finish import status_apply, stream_report_apply
-from calls.services.call_next import CallNext, call_after_dial, call_next, caller_id_of
-from calls.services.call_start import CallStart, call_start, media_token
+from calls.services.call_next import (
+    CallNext,
+    call_after_dial,
+    call_next,
+    call_take_back,
+    caller_id_of,
+)
+from calls.services.call_start import CallStart, call_start, media_token, previous_url
 from calls.telephony.addresses import (
     after_dial_path,
     after_stream_path,
@@ -36,6 +43,7 @@ from calls.telephony.addresses import (
     public_url,
     stream_url,
 )
+from calls.telephony.handover import hand_over
 from calls.telephony.security import form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
 
@@ -159,16 +167,31 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         account=account,
         # Calls whose stream is on its way count: a burst must not pass the ceiling unseen.
         live_calls=live.active_count() + len(pool),
+        is_lost=reach.is_lost,
     )
     if start.answer == "busy":
         return _twiml(twilio_voice.reject_busy())
     if start.answer == "decline" or start.call is None:
         return _twiml(twilio_voice.say_and_hang_up(NOT_IN_SERVICE))
+    if start.answer == "previous":
+        return await _previous_twiml(form, account, start.call)
+    if start.answer == "dial":
+        return _dial_twiml(start.call)
     if start.ticket is not None:
         # The row is committed, and this request inserted it: have the model ready (ADR 0018).
         plan = start.ticket.plan
         pool.open(plan.call_id, start.ticket.endpoint, configuration(plan))
     return _bridge_twiml(start.call, start)
+
+
+async def _previous_twiml(form: Form, account: TwilioAccount, call: Call) -> HttpResponse:
+    """Answer what the previous stack answers; without it, a person or the last words."""
+    sent = {name: value for name, value in form.items() if name != REQUEST_KEY}
+    twiml = await hand_over(previous_url(call.number), sent, account.auth_token)
+    if twiml is not None:
+        return _twiml(twiml)
+    outcome = await in_database(call_take_back, call_id=str(call.pk), call_sid=call.call_sid)
+    return _refusal(404, "no such call") if outcome is None else _next_twiml(outcome)
 
 
 @signed

@@ -182,16 +182,6 @@ def dial(
     return str(response)
 
 
-def redirect(url: str) -> str:
-    """Return TwiML that gives the call to another URL: nothing before it answers the call.
-
-    The other side is asked with the same form, and signed for its URL by Twilio itself.
-    """
-    response = VoiceResponse()
-    response.redirect(url, method="POST")
-    return str(response)
-
-
 def hang_up() -> str:
     """Return TwiML that ends the call."""
     response = VoiceResponse()

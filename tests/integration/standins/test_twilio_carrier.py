@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from calls.standins.twilio_call import Callee
 from calls.standins.twilio_media import MediaProfile
 from calls.standins.twilio_numbers import VoiceConfig
 from calls.standins.twilio_webhook import signature_of
+from calls.wire import twilio_voice
 
 from .platform import Platform, connect_twiml, running_platform
 
@@ -36,6 +38,10 @@ SHORT = Scenario(
     expect=Expectations((re.compile("You said: Hello you"),), ended_by="caller"),
 )
 SILENT = Scenario("silent", caller=(hang_up(wait="ms", wait_ms=150),))
+
+
+def _always(text: str, form: dict[str, str]) -> tuple[int, str]:
+    return 200, text
 
 
 @asynccontextmanager
@@ -179,6 +185,41 @@ async def test_dial_rings_a_callee_and_reports_to_the_action(outcome: str) -> No
         leg = next(form for path, form in platform.asked if path == "/leg")
         assert (leg["CallStatus"], leg["ParentCallSid"]) == (outcome, report.call_sid)
         assert leg["CallSid"] == form["DialCallSid"]
+
+
+async def test_dial_obeys_what_the_sdk_writes_and_rings_no_longer_than_told() -> None:
+    """Every attribute that we send is one of the SDK's, and each has its effect."""
+    desk, pbx = "+15550100099", "sip:desk@pbx.example.com"
+    async with both() as (standins, platform):
+
+        def dial(place: str, caller_id: str = TO) -> str:
+            return twilio_voice.dial(
+                to=place,
+                caller_id=caller_id,
+                action_url=f"{platform.base_url}/dialled",
+                ring_seconds=7,
+            )
+
+        platform.answers["/dialled"] = lambda form: (200, "<Response/>")
+        callees = standins.carrier.callees
+        for place, caller_id, callee, outcome, answered in (
+            (desk, TO, Callee("completed"), "completed", True),
+            (pbx, "anonymous", Callee("completed"), "completed", True),
+            (desk, TO, Callee("completed", ring_seconds=8), "no-answer", False),
+            (desk, TO, Callee("busy"), "busy", False),
+            (desk, "anonymous", Callee("completed"), "failed", False),
+        ):
+            callees[place] = callee
+            platform.asked.clear()
+            text = dial(place, caller_id)
+            platform.answers["/twilio/voice"] = functools.partial(_always, text)
+            report = await standins.carrier.place_call(TO, FROM, scenario=SILENT)
+            form = next(form for path, form in platform.asked if path == "/dialled")
+            assert (report.dialled, form["DialCallStatus"]) == ([place], outcome)
+            # With answerOnBridge the call rings until somebody is there.
+            assert form["CallStatus"] == ("in-progress" if answered else "ringing")
+            codes = [error["code"] for error in report.errors]
+            assert codes == ([13214] if outcome == "failed" else [])
 
 
 async def test_redirects_are_followed_and_loops_end() -> None:

@@ -55,6 +55,14 @@ def test_the_ceiling_is_inclusive(live: int, answer: str) -> None:
     assert decide(GOOD, live_calls=live, max_calls=10).answer == answer
 
 
+def test_a_model_out_of_reach_is_left_to_somebody_else_also_when_all_lines_are_taken() -> None:
+    lost = replace(GOOD, model_lost=True)
+    for live in (0, 10):
+        assert decide(lost, live_calls=live, max_calls=10).answer == "fallback"
+    paused = replace(lost, route="paused")
+    assert decide(paused, live_calls=0, max_calls=10).answer == "decline"
+
+
 def test_every_reason_fits_its_column() -> None:
     for change in ({"route": "vapi"}, {"policy_asks": True}, {"has_connection": False}):
         decision = decide(replace(GOOD, **change), live_calls=0, max_calls=1)  # type: ignore[arg-type]
