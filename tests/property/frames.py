@@ -196,7 +196,13 @@ def plans(draw: st.DrawFn) -> CallPlan:
             st.sampled_from([Limits(), Limits(60_000, 2, 2_000), Limits(5_000, 0, 10_000_000)])
         ),
         watchdog=draw(
-            st.sampled_from([Watchdog(), Watchdog(tool_ms=3_000, caller_audio_ms=9_000)])
+            st.sampled_from(
+                [
+                    Watchdog(),
+                    Watchdog(tool_ms=3_000, caller_audio_ms=9_000),
+                    Watchdog(session_ms=1_000, session_hard_ms=4_000),
+                ]
+            )
         ),
         elapsed_ms=draw(st.sampled_from([0, 4_000])),
         idle=draw(st.sampled_from([Idle(), Idle(("There?",), 2_000, 2, True, 5_000, "Bye then.")])),

@@ -11,7 +11,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from calls.bridge.effects import CloseStream, DispatchTool, Effect, HangUp, RecordTool, StreamEnded
+from calls.bridge.effects import (
+    CloseModel,
+    CloseStream,
+    DialModel,
+    DispatchTool,
+    Effect,
+    HangUp,
+    RecordTool,
+    StreamEnded,
+)
 from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
@@ -38,7 +47,8 @@ class BridgeMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now_ms = 0
-        self.inputs: list[tuple[str, tuple[Any, ...]]] = []
+        self.inputs: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.awaited: dict[int, str] = {}  # sessions dialled, and how far each has come
         self.outputs: list[Any] = []
         self.effects: list[Effect] = []
         self.marks: list[str] = []
@@ -76,11 +86,15 @@ class BridgeMachine(RuleBasedStateMachine):
 
     # -- feeding and judging ------------------------------------------------------------------
 
-    def feed(self, name: str, *args: Any) -> None:
-        before = self.bridge.responses.machine.now
+    def feed(self, name: str, *args: Any, **options: Any) -> None:
+        before, session = self.bridge.responses.machine.now, self.bridge.session
         args = (*args, self.now_ms)
-        self.inputs.append((name, args))
-        getattr(self.bridge, name)(*args)
+        self.inputs.append((name, args, options))
+        getattr(self.bridge, name)(*args, **options)
+        if self.bridge.session != session:
+            # Only a session that has been configured takes over, and nothing is heard of the old.
+            assert self.awaited.pop(self.bridge.session) == "session.updated"
+            self.was_updated, self.answered = True, []
         self.drain(name, before)
 
     def realtime(self, kind: str, **fields: Any) -> None:
@@ -102,6 +116,13 @@ class BridgeMachine(RuleBasedStateMachine):
         assert not creates or bridge.responses.machine.now is not Response.IDLE
         if creates and before in ACTIVE:
             assert name in ("receive_realtime", "tick"), (name, before)
+        for effect in bridge.effects:
+            if isinstance(effect, DialModel):
+                assert not self.awaited, "one at a time"
+                check_realtime_client(json.loads(effect.config_text))
+                self.awaited[effect.session] = ""
+            elif isinstance(effect, CloseModel):
+                self.awaited.pop(effect.session, None)
         self.effects += bridge.effects
         self.over = any(isinstance(effect, StreamEnded) for effect in self.effects)
         for queue in (bridge.to_twilio, bridge.to_realtime, bridge.effects):
@@ -128,7 +149,7 @@ class BridgeMachine(RuleBasedStateMachine):
             self.appended_bytes += len(base64.b64decode(event["audio"]))
         elif kind == "conversation.item.truncate":
             assert 0 < event["audio_end_ms"] * 8 <= self.item_bytes[event["item_id"]]
-        elif kind == "conversation.item.create" and "call_id" in event["item"]:
+        elif kind == "conversation.item.create" and "output" in event["item"]:
             assert event["item"]["call_id"] not in self.answered
             self.answered.append(event["item"]["call_id"])
         return bool(kind == "response.create")
@@ -137,11 +158,51 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(sent=st.booleans())
     def realtime_opened(self, sent: bool) -> None:
-        if self.bridge.realtime.now is Realtime.DIALING:
-            before = self.bridge.responses.machine.now
-            self.inputs.append(("realtime_opened", (sent, self.now_ms)))
-            self.bridge.realtime_opened(self.now_ms, config_sent=sent)
-            self.drain("realtime_opened", before)
+        if self.bridge.realtime.now is Realtime.DIALING and self.bridge._away_since_ms is None:
+            self.feed("realtime_opened", config_sent=sent, session=1)
+
+    @rule(
+        kind=st.sampled_from(["session.created", "session.updated", "error", "response.created"]),
+        code=st.sampled_from(frames.CODES),
+    )
+    def another_session_says(self, kind: str, code: str) -> None:
+        for session, state in list(self.awaited.items()):
+            if not state:
+                self.awaited[session] = "opened"
+                self.feed("realtime_opened", config_sent=True, session=session)
+                return
+            if kind == "session.updated" and state != "session.created":
+                return  # in the wrong order it is an ordinary protocol error
+            text = frames.event(kind, error={"code": code}, response={"id": "resp_1"})
+            if kind.startswith("session"):
+                self.awaited[session] = kind
+            text = frames.updated("audio/pcmu") if kind == "session.updated" else text
+            self.feed("receive_realtime", text, session=session)
+
+    @rule()
+    def another_session_is_ready(self) -> None:
+        for kind in ("opened", "session.created", "session.updated"):
+            self.another_session_says(kind, "")
+
+    @rule(code=st.sampled_from([1006, 1001, 500, 429, 401]), now=rarely)
+    def another_session_closes(self, code: int, now: bool) -> None:
+        if now:
+            for session in list(self.awaited):
+                del self.awaited[session]
+                self.feed("realtime_closed", code, session=session)
+
+    @rule(code=st.sampled_from([1006, 1001, 1011]), now=rarely)
+    def session_is_lost_and_replaced(self, code: int, now: bool) -> None:
+        if now:
+            self.feed("realtime_closed", code, session=self.bridge.session)
+            self.another_session_is_ready()
+
+    @rule(session=st.integers(1, 3), size=sizes)
+    def an_earlier_session_speaks(self, session: int, size: int) -> None:
+        if session < self.bridge.session:
+            text = frames.delta(self.current("current"), "item_1", size)
+            self.feed("receive_realtime", text, session=session)
+            self.feed("realtime_closed", 1006, session=session)
 
     @rule(
         code=st.sampled_from([1000, 1001, 1006, 1011, 3000, 4000, 401, 404, 500, 0, 99_999]),
@@ -386,7 +447,7 @@ class BridgeMachine(RuleBasedStateMachine):
             caller.forwarded_bytes + caller.kept_bytes + caller.dropped_bytes
         )
         if not self.over:
-            assert caller.forwarded_bytes == self.appended_bytes
+            assert caller.forwarded_bytes + caller.taken_back_bytes == self.appended_bytes
         playback, counters = bridge.playback, bridge.counters
         came = counters.get("model_bytes", 0) + counters.get("clip_bytes", 0)
         gone = counters.get("late_bytes", 0)
@@ -426,11 +487,8 @@ class BridgeMachine(RuleBasedStateMachine):
         self.ends_once()
         self.tools_run_once()
         again = CallBridge(CallPlan.from_json(json.loads(json.dumps(self.plan.to_json()))), 0)
-        for (name, args), before in zip(self.inputs, self.outputs, strict=True):
-            if name == "realtime_opened":
-                again.realtime_opened(args[1], config_sent=args[0])
-            else:
-                getattr(again, name)(*args)
+        for (name, args, options), before in zip(self.inputs, self.outputs, strict=True):
+            getattr(again, name)(*args, **options)
             assert [*again.to_twilio, *again.to_realtime, *again.effects] == before
             for queue in (again.to_twilio, again.to_realtime, again.effects):
                 queue.clear()
