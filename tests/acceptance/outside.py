@@ -1,4 +1,6 @@
-"""What the tests of outside clients share: an organisation of a running instance with its key."""
+"""What tests that look at a running instance from outside share: code beside it, and an
+organisation with its key.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,13 @@ class Account:
 def make_account(platform: Platform, *scopes: str) -> Account:
     """Make an account in the database of a running instance."""
     code = _ROWS.format(name=f"outside {uuid.uuid4().hex[:8]}", scopes=scopes)
-    made = subprocess.run(
+    answer: dict[str, Any] = json.loads(in_instance(platform, code)[-1])
+    return Account(**answer)
+
+
+def in_instance(platform: Platform, code: str) -> list[str]:
+    """Run Python beside a running instance, on its database; return the lines it prints."""
+    done = subprocess.run(
         [sys.executable, "manage.py", "shell", "-v0", "-c", code],
         cwd=ROOT,
         env=clean_environment(
@@ -59,6 +67,5 @@ def make_account(platform: Platform, *scopes: str) -> Account:
         capture_output=True,
         text=True,
     )
-    assert made.returncode == 0, made.stderr
-    answer: dict[str, Any] = json.loads(made.stdout.splitlines()[-1])
-    return Account(**answer)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
