@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from assistants.models import AssistantRevision
-from calls.models import Talk
+from calls.models import ProviderConnection, Talk
 from calls.services.seed import STANDIN_API_KEY
 from calls.services.talk import talk_token
 from tests import factories
@@ -39,7 +39,7 @@ def page(revision: AssistantRevision) -> str:
 
 def begin(client: Client, revision: AssistantRevision, **form: str) -> Any:
     connection = revision.assistant.organisation.pk
-    chosen = factories.ProviderConnection.objects.filter(organisation=connection).first()
+    chosen = ProviderConnection.objects.filter(organisation=connection).first()
     body = {"connection": str(chosen.pk) if chosen else "", **form}
     return client.post(reverse("talk-start", args=[revision.pk]), body)
 
@@ -60,7 +60,7 @@ def test_the_page_says_which_model_answers_and_lets_a_microphone_in(client: Clie
 def test_the_page_names_the_stand_in_and_a_missing_connection(client: Client) -> None:
     revision = made(client, api_key=STANDIN_API_KEY)
     assert "the stand-in, no model" in client.get(page(revision)).content.decode()
-    factories.ProviderConnection.objects.all().delete()
+    ProviderConnection.objects.all().delete()
     text = client.get(page(revision)).content.decode()
     assert "There is no model connection" in text
     assert "data-start>" not in text
@@ -93,7 +93,7 @@ def test_without_the_permission_there_is_no_link_and_no_page(client: Client) -> 
 def test_who_may_not_see_the_revision_is_told_of_none(client: Client) -> None:
     revision = made(client, "calls.talk_to_assistant")
     assert client.get(page(revision)).status_code == 404
-    theirs = factories.make_assistant(factories.make_organisation()).current_revision
+    theirs = factories.make_assistant(factories.make_organisation()).revisions.get()
     client.force_login(factories.make_staff(revision.assistant.organisation, "all"))
     for address in ("talk", "talk-start"):
         assert client.get(reverse(address, args=[theirs.pk])).status_code == 404
