@@ -15,6 +15,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
+from calls.services.call_plan import connection_for
+from calls.services.contract import contract_problem
 from calls.services.operators import desk_of, preview
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
@@ -55,6 +57,7 @@ class PhoneNumberForm(ScopedForm):
                     "This policy asks callers for consent, which this version cannot do yet. "
                     "Choose one that gives notice.",
                 )
+            self._check_contract(cleaned)
         if cleaned.get("route") == PhoneNumber.Route.CANARY:
             # Until calls can be handed back to Vapi, a canary would take every caller.
             self.add_error(
@@ -71,6 +74,18 @@ class PhoneNumberForm(ScopedForm):
         if spend is not None and spend <= 0:
             self.add_error("max_spend_usd", "More than 0: no call without a ceiling.")
         return cleaned
+
+    def _check_contract(self, cleaned: dict[str, Any]) -> None:
+        """Refuse a connection that the number's data may not go to (design.md 11)."""
+        marks = {name: bool(cleaned.get(name)) for name in ("health_data", "eu_data")}
+        organisation = cleaned.get("organisation") or getattr(self.instance, "organisation", None)
+        number = PhoneNumber(
+            organisation=organisation, connection=cleaned.get("connection"), **marks
+        )
+        connection = connection_for(number) if organisation is not None else None
+        problem = contract_problem(number, connection) if connection is not None else ""
+        if problem:
+            self.add_error("connection", f"Choose another one: {problem}.")
 
 
 @admin.register(PhoneNumber)
@@ -90,6 +105,8 @@ class PhoneNumberAdmin(ScopedAdmin):
         "canary_percent": "Share of callers in a canary (percent)",
         "connection": "Model connection",
         "policy": "Call policy",
+        "health_data": "Health data (PHI)",
+        "eu_data": "Data stays in the EU",
         "operator_desk": "Operator destination",
         "fallback_message": "Last words",
         "max_call_seconds": "Longest call (seconds)",
@@ -107,6 +124,14 @@ class PhoneNumberAdmin(ScopedAdmin):
                 "description": "vapi: the old stack answers. canary: a share of callers comes to "
                 "us, always the same ones. direct: we answer every call. paused: callers hear "
                 "that the line is closed.",
+            },
+        ),
+        (
+            "Callers' data",
+            {
+                "fields": ("health_data", "eu_data"),
+                "description": "A marked number never uses a model connection whose contract does "
+                "not allow it: calls are declined instead.",
             },
         ),
         (

@@ -19,6 +19,7 @@ import redis
 from django.conf import settings
 from django.core import checks as system_checks
 from django.db import DatabaseError, connection
+from django.db.models import Q
 from twilio.request_validator import RequestValidator
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import connect
@@ -27,6 +28,8 @@ from assistants.speech_models import is_speech_model, why_no_speech_model
 from calls.doctor.connection_test import connection_test
 from calls.media.realtime_client import Endpoint
 from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
+from calls.services.call_plan import connection_for
+from calls.services.contract import contract_problem
 from calls.telephony.addresses import public_url, stream_url
 from calls.wire.realtime import RealtimeWireError, decode
 from voiceplatform.base import http
@@ -262,6 +265,16 @@ def _numbers() -> Iterator[Result]:
             "its call policy has not been reviewed, so calls are declined",
             "Have it reviewed, then use “Mark as reviewed” in the list of call policies.",
         )
+    for number in live.filter(Q(health_data=True) | Q(eu_data=True))[:200]:
+        chosen = connection_for(number)
+        forbidden = contract_problem(number, chosen) if chosen is not None else ""
+        if forbidden:
+            yield Result(
+                f"number {number.number_e164}",
+                "failed",
+                f"calls are declined: {forbidden}",
+                "Choose a connection whose contract allows it, or enter the contract there.",
+            )
     unrendered = live.filter(policy__wordings__audio_mulaw__isnull=True).distinct()[:20]
     for number in unrendered:
         yield Result(

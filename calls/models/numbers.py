@@ -59,6 +59,16 @@ class PhoneNumber(OrganisationOwned):
         related_name="numbers",
         help_text="Who takes over from the assistant. Empty: the organisation's default",
     )
+    health_data = models.BooleanField(
+        default=False,
+        help_text="Callers tell health data (PHI): only connections with a signed BAA and without "
+        "retention are used",
+    )
+    eu_data = models.BooleanField(
+        default=False,
+        help_text="Callers' data stays in the EU: only connections of region eu with a signed DPA "
+        "are used",
+    )
     fallback_message = models.CharField(
         max_length=500,
         blank=True,

@@ -18,6 +18,7 @@ class NumberFacts:
     policy_reviewed: bool
     policy_asks: bool
     model_lost: bool = False
+    contract_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ def decide(facts: NumberFacts | None, *, live_calls: int, max_calls: int) -> Dec
     ):
         if not holds:
             return Decision("decline", reason)
+    if facts.contract_problem:
+        return Decision("decline", facts.contract_problem)
     if facts.model_lost:
         return Decision("fallback", "the model could not be reached by the last calls")
     if live_calls >= max_calls:

@@ -22,6 +22,7 @@ from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
 from calls.money.rates import price_for
 from calls.services.call_variables import variables_for
+from calls.services.contract import ContractForbids, contract_problem
 from calls.services.operators import person_plan
 from calls.services.sessions import (
     answering_model,
@@ -71,10 +72,18 @@ def clip_of(audio: bytes, text: str) -> Clip:
 
 
 def endpoint_for(call: Call) -> Endpoint:
-    """Return where the call's model lives. The caller is named only by a keyed hash."""
+    """Return where the call's model lives. The caller is named only by a keyed hash.
+
+    Raises:
+        ContractForbids: the number's data may not go there (design.md 11).
+    """
     connection, revision = call.connection, call.revision
     if connection is None or revision is None:
         raise ValueError("a direct call has a connection and a revision")
+    # The last door before a socket: a contract may have ended since the call was routed.
+    forbidden = contract_problem(call.number, connection) if call.number is not None else ""
+    if forbidden:
+        raise ContractForbids(forbidden)
     salted = f"{call.organisation_id}:{call.caller}".encode()
     return Endpoint(
         url=connection.realtime_url,

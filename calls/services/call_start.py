@@ -21,6 +21,7 @@ from django.utils import timezone
 from calls.models import Call, CallPolicy, PhoneNumber, TwilioAccount
 from calls.numbers.route import Answer, Decision, NumberFacts, decide
 from calls.services.call_plan import StreamTicket, connection_for, ticket_for, wording_for
+from calls.services.contract import contract_problem
 from calls.services.operators import desk_of, dial_step, handover, reached
 from calls.services.reports import call_forwarding_enqueue
 from calls.wire.twilio_voice import VoiceRequest
@@ -83,6 +84,7 @@ def _facts(
         policy_asks=policy is not None and policy.recording_consent == CallPolicy.Consent.ASK,
         # Without anybody else the model is asked all the same.
         model_lost=lost and _someone_else(number, request) is not None,
+        contract_problem=contract_problem(number, connection) if connection is not None else "",
     )
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from calls.models import Call
 from calls.services.call_plan import StreamTicket, ticket_for
 from calls.services.call_start import media_token
+from calls.services.contract import ContractForbids
 from calls.services.reports import call_began_enqueue
 from calls.telephony.security import stream_signature_valid
 
@@ -27,7 +28,8 @@ def media_open(
     While ``draining`` only a call that had a stream before may have its next one: it is on.
 
     Raises:
-        MediaRefused: wrong signature, unknown call, wrong, used or expired token, draining.
+        MediaRefused: wrong signature, unknown call, wrong, used or expired token, draining, or a
+            connection that the number may not use any more.
     """
     call = (
         Call.objects.select_related(
@@ -63,7 +65,10 @@ def media_open(
     )
     if not taken:
         raise MediaRefused("the token has been used, or has expired, or the call is over")
-    return ticket_for(call)
+    try:
+        return ticket_for(call)
+    except ContractForbids as error:
+        raise MediaRefused(str(error)) from error
 
 
 def stream_began(*, call_id: str) -> None:
