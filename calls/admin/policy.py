@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import StackedInline
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from calls.models import Call, CallPolicy, PolicyWording
+from calls.models.operators import KEYS
+from calls.services.operators import desk_of
 from calls.services.policy_review import PolicyHasNoLine, policy_review, policy_unreview
 from voiceplatform.base.scoped_admin import (
     OrganisationScoped,
@@ -45,6 +48,31 @@ class CallPolicyForm(ScopedForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="With commas. A caller who says one of them is not called again.",
     )
+    emergency_words = WordsField(
+        label="Emergency words",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="With commas. Empty: the words that come with this version, in the assistant's "
+        "language and in English.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "emergency" in self.fields:
+            self.fields["emergency"].required = False
+
+    def clean_emergency(self) -> str:
+        """Take the default when nothing is chosen."""
+        return self.cleaned_data["emergency"] or CallPolicy.Emergency.AUTO.value
+
+    def clean_refusal_key(self) -> str:
+        """Take a key of a telephone, or none."""
+        key = str(self.cleaned_data["refusal_key"])
+        if key and key not in KEYS:
+            raise ValidationError(
+                f"“{key}” is no key of a telephone. Fix: one of 0 to 9, * or #, or leave it empty."
+            )
+        return key
 
     def clean(self) -> dict[str, Any]:
         """Say what the database would refuse, in words."""
@@ -55,7 +83,22 @@ class CallPolicyForm(ScopedForm):
                 "Not possible together with asking for consent: no audio is kept before the "
                 "caller has answered.",
             )
+        self._refusal_reaches_somebody(cleaned)
         return cleaned
+
+    def _refusal_reaches_somebody(self, cleaned: dict[str, Any]) -> None:
+        """Refuse to promise a person where no number of this policy has one."""
+        if cleaned.get("on_refusal") != CallPolicy.Refusal.HUMAN or self.instance._state.adding:
+            return
+        numbers = list(self.instance.numbers.select_related("operator_desk"))
+        alone = [number for number in numbers if desk_of(number) is None]
+        if alone:
+            self.add_error(
+                "on_refusal",
+                f"{alone[0]} uses this policy and has no operator destination, so nobody would "
+                "take over. Fix: give it one under “Operator destinations”, or choose another "
+                "effect.",
+            )
 
 
 class WordingForm(ScopedForm):
@@ -118,6 +161,13 @@ class CallPolicyAdmin(ScopedAdmin):
     date_hierarchy = "effective_from"
     inlines = (WordingInline,)
     actions = ("mark_reviewed",)
+    field_labels = {  # noqa: RUF012 - never changed in place
+        "on_refusal": "When a caller refuses",
+        "refusal_key": "Key to refuse",
+        "refusal_message": "Said before the call ends",
+        "emergency": "When an emergency word is heard",
+        "emergency_notice": "The notice",
+    }
     readonly_fields = ("reviewed_at", "reviewed_by", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("organisation", "name", "is_default"), "description": _CAUTION}),
@@ -127,9 +177,32 @@ class CallPolicyAdmin(ScopedAdmin):
         ),
         (
             "Recording",
-            {"fields": ("recording_consent", "on_refusal", "record_replay_audio")},
+            {
+                "fields": (
+                    *("recording_consent", "on_refusal", "refusal_key", "refusal_message"),
+                    "record_replay_audio",
+                ),
+                "description": "A caller refuses by the key, at the beginning of a call, or in "
+                "words such as “do not record”, at any time. From then on nothing of the call is "
+                "recorded and what was recorded is deleted; the transcript stays.",
+            },
         ),
-        ("Rules", {"fields": ("opt_out_words", "calling_hours")}),
+        (
+            "Emergency",
+            {
+                "fields": ("emergency", "emergency_words", "emergency_notice"),
+                "description": "What happens, once in a call, when the caller says one of the "
+                "words. The platform never dials an emergency number itself.",
+            },
+        ),
+        (
+            "Outbound calls only",
+            {
+                "fields": ("opt_out_words", "calling_hours"),
+                "description": "These are kept for calls that the platform places itself, which "
+                "come with a later version. They have no effect on incoming calls.",
+            },
+        ),
         (
             "Review",
             {
