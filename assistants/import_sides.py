@@ -19,6 +19,7 @@ from assistants.resource_services import computed_fields, resource_document, res
 from assistants.squad_services import squad_document, squad_store
 from tools.models import Tool
 from tools.services import tool_document, tool_store
+from voiceplatform.base.fields import seal_ahead
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.redaction import keep_secrets, redact
 from voiceplatform.base.services import audit_write
@@ -105,6 +106,7 @@ def imported_remember(
     row = known or ImportedObject(kind=kind, object_id=object_id)
     row.organisation, row.name = organisation, name[:200]
     row.document, row.waits = brought, waits
+    seal_ahead(row)
     row.save()
 
 
@@ -130,19 +132,20 @@ def imported_take(*, imported: ImportedObject, actor: Any) -> None:
         ChoiceRefused: somebody chose already, or the object was deleted.
         ToolTypeIsFixed: the tool has another type at Vapi.
     """
-    with transaction.atomic():
-        locked = _waiting(imported)
-        row = imported_row(locked)
-        if row is None:
-            raise ChoiceRefused(_GONE.format(locked))
-        common: dict[str, Any] = {"organisation": locked.organisation, "actor": actor}
-        if isinstance(row, Tool):
-            tool_store(**common, document=locked.document, tool=row)
-        elif isinstance(row, Squad):
-            squad_store(**common, document=locked.document, squad=row)
-        else:
-            resource_store(**common, document=locked.document, kind=row.kind, resource=row)
-        _decided(locked, actor, "take")
+    waiting = _waiting(imported)
+    row = imported_row(waiting)
+    if row is None:
+        raise ChoiceRefused(_GONE.format(waiting))
+    # First the row, in the service's own short transaction: should the process die before the
+    # choice is noted, it is asked for once more and changes nothing.
+    common: dict[str, Any] = {"organisation": waiting.organisation, "actor": actor}
+    if isinstance(row, Tool):
+        tool_store(**common, document=waiting.document, tool=row)
+    elif isinstance(row, Squad):
+        squad_store(**common, document=waiting.document, squad=row)
+    else:
+        resource_store(**common, document=waiting.document, kind=row.kind, resource=row)
+    _decided(waiting, actor, "take")
 
 
 def imported_keep_ours(*, imported: ImportedObject, actor: Any) -> None:
@@ -151,25 +154,25 @@ def imported_keep_ours(*, imported: ImportedObject, actor: Any) -> None:
     Raises:
         ChoiceRefused: somebody chose already.
     """
-    with transaction.atomic():
-        _decided(_waiting(imported), actor, "keep_ours")
+    _decided(_waiting(imported), actor, "keep_ours")
 
 
 def _waiting(imported: ImportedObject) -> ImportedObject:
-    rows = ImportedObject.objects.select_for_update(of=("self",)).select_related("organisation")
-    locked: ImportedObject | None = rows.filter(pk=imported.pk, waits=True).first()
-    if locked is None:
+    rows = ImportedObject.objects.select_related("organisation")
+    waiting: ImportedObject | None = rows.filter(pk=imported.pk, waits=True).first()
+    if waiting is None:
         raise ChoiceRefused(f"Somebody chose already for {imported}.")
-    return locked
+    return waiting
 
 
-def _decided(locked: ImportedObject, actor: Any, verb: str) -> None:
-    locked.waits = False
-    locked.save(update_fields=["waits", "updated_at"])
+@transaction.atomic
+def _decided(waiting: ImportedObject, actor: Any, verb: str) -> None:
+    # Only these columns: an import may bring something newer at the same moment.
+    ImportedObject.objects.filter(pk=waiting.pk, updated_at=waiting.updated_at).update(waits=False)
     audit_write(
         actor=actor,
         action=f"import.{verb}",
-        organisation=locked.organisation,
-        target=locked,
-        details={"kind": locked.kind, "id": str(locked.object_id)},
+        organisation=waiting.organisation,
+        target=waiting,
+        details={"kind": waiting.kind, "id": str(waiting.object_id)},
     )
