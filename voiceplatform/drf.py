@@ -21,6 +21,7 @@ from rest_framework.response import Response
 
 from voiceplatform.base import rate_limit, services, unknown_routes
 from voiceplatform.base.models import ApiKey
+from voiceplatform.base.prepared import RowGone
 
 _ADMIN_PREFIX = "/admin/"
 
@@ -97,6 +98,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     """Render every refusal in the one error body; other errors go on to Django."""
     if isinstance(error, Http404):
         error = exceptions.NotFound(str(error) or "Not found.")
+    elif isinstance(error, RowGone):
+        error = exceptions.NotFound(str(error))
     elif isinstance(error, RequestDataTooBig):
         return Response(error_body(413, "The body is too large."), 413)
     if not isinstance(error, exceptions.APIException):

@@ -14,6 +14,7 @@ from assistants.models import StoredResource
 from assistants.resource_services import resource_delete, resource_store
 from assistants.selectors import CALL_KIND
 from calls.models import Call, OutboxEvent
+from voiceplatform.base.prepared import RowGone
 from voiceplatform.base.services import audit_write
 
 
@@ -23,7 +24,12 @@ class CallInUse(Exception):
 
 @transaction.atomic
 def call_rename(*, call: Call, name: str | None, actor: Any) -> None:
-    """Give ``call`` a name; None takes it away."""
+    """Give ``call`` a name; None takes it away.
+
+    Raises:
+        RowGone: it was erased meanwhile.
+    """
+    _lock(call)  # two who give the first name would both make its companion
     companion = StoredResource.objects.filter(pk=call.pk, kind=CALL_KIND).first()
     resource_store(
         organisation=call.organisation,
@@ -45,8 +51,9 @@ def call_erase(*, call: Call, actor: Any) -> None:
 
     Raises:
         CallInUse: the call has not ended, or a report of it is still on its way.
+        RowGone: it was erased meanwhile.
     """
-    row = Call.objects.select_for_update(of=("self",)).get(pk=call.pk)
+    row = _lock(call)
     if row.status != Call.Status.ENDED:
         raise CallInUse(f"call {row.pk} has not ended. Fix: end it, then delete it.")
     waiting = row.events.filter(state=OutboxEvent.State.PENDING).exists()
@@ -57,3 +64,15 @@ def call_erase(*, call: Call, actor: Any) -> None:
     if companion is not None:
         resource_delete(resource=companion, actor=actor)
     row.delete()
+
+
+def _lock(call: Call) -> Call:
+    """Return ``call`` as it is now, locked until the transaction ends.
+
+    Raises:
+        RowGone: it is not there any more.
+    """
+    row: Call | None = Call.objects.select_for_update(of=("self",)).filter(pk=call.pk).first()
+    if row is None:
+        raise RowGone(f"Call {call.pk} was not found.")
+    return row

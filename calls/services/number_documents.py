@@ -16,19 +16,21 @@ from typing import Any, Final
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
-from assistants.models import StoredResource
+from assistants.models import Assistant, Squad, StoredResource
 from assistants.resource_services import (
     resource_delete,
     resource_document,
     resource_is_current,
     resource_store,
 )
-from assistants.selectors import NUMBER_KIND, assistants_here, resource_list, squad_list
+from assistants.selectors import NUMBER_KIND, resource_list
 from calls.models import PhoneNumber, TwilioAccount
 from calls.selectors.numbers import StoredNumber
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
+from voiceplatform.base.prepared import RowGone
 from voiceplatform.base.rest import iso
+from voiceplatform.base.selectors import uuids_in
 from voiceplatform.base.services import audit_write
 
 PROVIDERS: Final = ("twilio", "vapi", "vonage", "telnyx", "byo-phone-number")
@@ -111,6 +113,7 @@ def number_patch(*, stored: StoredNumber, patch: Mapping[str, Any], actor: Any) 
     Raises:
         NumberRefused: a field is wrong, or changes what cannot change.
         NumberInUse: the number answers calls here and would lose what answers them.
+        RowGone: it was deleted meanwhile.
     """
     locked = _locked(stored)
     before = number_document(locked)
@@ -126,7 +129,9 @@ def number_delete(*, stored: StoredNumber, actor: Any) -> None:
 
     Raises:
         NumberInUse: its route has left ``vapi``, or calls of it are kept.
+        RowGone: it was deleted meanwhile.
     """
+    stored = _locked(stored)  # its route may have been changed since it was read
     row = stored.row
     if row is not None and row.route != PhoneNumber.Route.VAPI:
         raise NumberInUse(
@@ -205,16 +210,22 @@ def _store(
 
 
 def _check_references(organisation: Organisation, document: Mapping[str, Any]) -> None:
-    assistant_id, squad_id = _text(document, "assistantId"), _text(document, "squadId")
-    if assistant_id and not assistants_here(organisation, [assistant_id]):
-        raise NumberRefused(f"assistantId names no assistant here: {assistant_id}")
-    if squad_id:
-        try:
-            known = squad_list(organisation).filter(pk=uuid.UUID(squad_id)).exists()
-        except ValueError:
-            known = False
-        if not known:
-            raise NumberRefused(f"squadId names no squad here: {squad_id}")
+    """Refuse what is not here, and lock what is, so that nobody deletes it before this is stored.
+
+    Raises:
+        NumberRefused: there is no such assistant or squad.
+    """
+    for field, noun, model in (
+        ("assistantId", "assistant", Assistant),
+        ("squadId", "squad", Squad),
+    ):
+        text = _text(document, field)
+        rows: Any = model._default_manager.select_for_update()
+        here = rows.filter(
+            pk__in=uuids_in([text]), organisation=organisation, deleted_at__isnull=True
+        )
+        if text and not here.values_list("pk", flat=True).first():
+            raise NumberRefused(f"{field} names no {noun} here: {text}")
 
 
 def _account(organisation: Organisation, document: Mapping[str, Any]) -> TwilioAccount | None:
@@ -285,13 +296,22 @@ def _is_kept_twice(
 
 
 def _locked(stored: StoredNumber) -> StoredNumber:
-    row = companion = None
-    if stored.row is not None:
-        rows = PhoneNumber.objects.select_for_update(of=("self",))
-        row = rows.select_related("twilio_account", "organisation").get(pk=stored.pk)
-    if stored.companion is not None:
-        companions = StoredResource.objects.select_for_update()
-        companion = companions.select_related("organisation").get(pk=stored.pk)
+    """Return the number as it is now, locked until the transaction ends.
+
+    Raises:
+        RowGone: it is not there any more.
+    """
+    rows = PhoneNumber.objects.select_for_update(of=("self",)).filter(pk=stored.pk)
+    rows = rows.select_related("twilio_account", "organisation")
+    companions = StoredResource.objects.select_for_update(of=("self",)).filter(
+        pk=stored.pk, kind=NUMBER_KIND, deleted_at__isnull=True
+    )
+    row = rows.first()
+    companion = companions.select_related("organisation").first()
+    if row is None and companion is not None:
+        row = rows.first()  # it was made while the lock of its companion was waited for
+    if row is None and companion is None:
+        raise RowGone(f"Phone number {stored.pk} was not found.")
     return StoredNumber(row, companion)
 
 
