@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from calls.bridge.effects import HangUp
 from calls.bridge.phrases import says, says_only
-from calls.bridge.plan import CallPlan, Greeting, Idle
+from calls.bridge.plan import CallPlan, Greeting, Idle, Interruption
 from calls.bridge.quiet import QuietClock
 from calls.standins.caller import hang_up, say
 from calls.standins.realtime_brain import Rule, Step
@@ -178,6 +179,23 @@ def test_words_that_come_after_the_sound_are_judged_too() -> None:
 def test_a_caller_who_speaks_right_after_the_phrase_keeps_the_call() -> None:
     line = said(polite(), "Take care.").after(500).speech("started").mark("g1:1")
     assert ended(line) == []
+
+
+def test_a_phrase_that_was_heard_before_the_caller_cut_the_rest_ends_nothing() -> None:
+    line = polite().created().text("Take care of it and then of all the rest").audio(500)
+    line.after(400).speech("started").speech("stopped").speech("committed")
+    assert line.bridge.transcript.get("a1").text.startswith("Take care")  # type: ignore[union-attr]
+    line.realtime(
+        "response.output_audio_transcript.done",
+        response_id="r1", item_id="a1", transcript="Take care of it and then of all the rest",
+    )  # fmt: skip
+    assert ended(line.done(status="cancelled")) == []
+
+
+def test_a_caller_who_speaks_without_interrupting_keeps_the_call_too() -> None:
+    plan = replace(polite().plan, interruption=Interruption(words=3))
+    line = said(Line(plan).ready(), "Take care.").after(450).speech("started").after(50)
+    assert ended(line.mark("g1:1")) == []
 
 
 @pytest.mark.parametrize(

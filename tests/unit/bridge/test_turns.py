@@ -136,8 +136,10 @@ def test_in_silence_nobody_has_to_knock() -> None:
 def test_words_of_an_earlier_turn_do_not_cut_the_answer_to_the_next() -> None:
     line = over(talking().after(2_900).speech("started"))
     line.after(100).mark("g1:1")
-    line.turn("u2").created("r2").audio(1_000, "a2", "r2")
+    line.turn("u2").created("r2")
     line.look()
+    line.audio(1_000, "a2", "r2")
+    assert_sent(line, twilio=["media 1000", "mark g1:2"], realtime=[])
     words(line, "What was that?", "u1")
     assert_sent(line, twilio=[], realtime=[])
 
