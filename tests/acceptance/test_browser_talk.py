@@ -109,7 +109,7 @@ def speaking() -> Iterator[Callable[[Path], Page]]:
                 executable_path=str(CHROMIUM), args=[*FLAGS, *microphone]
             )
             browsers.append(browser)
-            return browser.new_page(viewport={"width": 1360, "height": 1000})
+            return browser.new_page(viewport={"width": 1360, "height": 860})
 
         yield start
         for browser in browsers:
@@ -147,13 +147,13 @@ def test_words_in_an_interruption_a_tool_call_words_out(
     expect(tool).to_contain_text("2026-11-27")
     expect(tool).to_contain_text("not sent")
     expect(said.locator(".vp-talk-assistant").nth(1)).to_contain_text(OFFER, timeout=15_000)
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        page.screenshot(path=f"{folder}/talk.png")
     tool.locator("summary").click()
     expect(tool).to_contain_text("POST https://tools.harbour.example/free")
     assert "s3cret" not in page.content()
     expect(page.locator("[data-latency]")).to_contain_text("worst")
-    folder = os.environ.get("SCREENSHOTS")
-    if folder:
-        page.screenshot(path=f"{folder}/talk.png", full_page=True)
     # Its goodbye is heard out, then the assistant hangs up.
     expect(said).to_contain_text("The talk is over: assistant ended call", timeout=20_000)
     expect(page.locator("[data-state]")).to_have_text("Not connected")
