@@ -79,5 +79,9 @@ class ModelLine:
             await asyncio.gather(self.task, return_exceptions=True)
         self.outbox.clear()
         socket, self._socket = self._socket, None
-        if socket is not None:
-            await socket.close()
+        if socket is None:
+            return
+        if self.busy_since is not None:
+            # It takes nothing, and whoever waits for that has the caller's next words.
+            socket.abort()
+        await socket.close()

@@ -191,7 +191,16 @@ class BridgeMachine(RuleBasedStateMachine):
                 del self.awaited[session]
                 self.feed("realtime_closed", code, session=session)
 
-    @rule(code=st.sampled_from([1006, 1001, 1011]), now=rarely)
+    @rule()
+    def session_grows_old(self) -> None:
+        if self.bridge.plan.watchdog.session_ms < 10_000:
+            self.time_passes(1_100)
+            self.feed("tick")
+            self.another_session_is_ready()
+
+    @rule(
+        code=st.sampled_from([1006, 1001, 1011]), now=st.integers(0, 2).map(lambda odds: not odds)
+    )
     def session_is_lost_and_replaced(self, code: int, now: bool) -> None:
         if now:
             self.feed("realtime_closed", code, session=self.bridge.session)

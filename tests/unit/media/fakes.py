@@ -115,6 +115,10 @@ class Stage:
         self.tool: Callable[[DispatchTool], Any] = self._no_tool
         self.connect_error: Exception | None = None
         self.prepared = Prepared(self.model)  # type: ignore[arg-type]  # a fake of the same shape
+        # What is found when another session is dialled, in order; nothing left: it takes for ever.
+        self.next_models: list[FakeModel | Exception] = []
+        self.dials = 0
+        self._dialled = asyncio.Condition()
         self.problems: list[str] = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self.problems.append(context["message"]))
@@ -126,9 +130,24 @@ class Stage:
         return ToolResult("nothing", outcome="ok")
 
     async def _connect(self) -> Prepared:
+        self.dials += 1
+        async with self._dialled:
+            self._dialled.notify_all()
         if self.connect_error is not None:
             raise self.connect_error
-        return self.prepared
+        if self.dials == 1:
+            return self.prepared
+        if not self.next_models:
+            await asyncio.Event().wait()
+        found = self.next_models.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return Prepared(found)  # type: ignore[arg-type]
+
+    async def dialled(self, times: int) -> None:
+        """Return once the model has been dialled so often."""
+        async with self._dialled:
+            await self._dialled.wait_for(lambda: self.dials >= times)
 
     async def _run_tool(self, effect: DispatchTool) -> ToolResult:
         result: ToolResult = await self.tool(effect)
