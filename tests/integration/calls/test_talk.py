@@ -262,6 +262,38 @@ async def test_speech_interrupts_what_is_being_played(desk: Desk) -> None:
     await page.leave()
 
 
+async def test_a_transfer_is_told_and_dials_nobody(desk: Desk) -> None:
+    def with_transfer() -> None:
+        desk.make()
+        transfer = factories.make_tool(
+            desk.revision.assistant.organisation,
+            name="transferCall",
+            type="transferCall",
+            server_url="",
+            parameters={},
+            destinations=[{"type": "number", "number": "+15550100099"}],
+        )
+        desk.revision = factories.make_revision(desk.revision.assistant, tools=[transfer])
+
+    await in_database(with_transfer)
+    talk = await in_database(desk.start)
+    scenario = parse_scenario(
+        {
+            "name": "talk-transfer",
+            "caller": [{"say": WORDS}],
+            "brain": {"rules": [{"when": "book", "tool": {"name": "transferCall"}}]},
+        }
+    )
+    with desk.rig.carrier.book.playing(scenario):
+        page = Browser(await desk.open(path_of(talk)))
+        await until(lambda: page.heard, what="the greeting")
+        page.say(WORDS)
+        await until(lambda: page.of("ended"), what="the end")
+    await page.leave()
+    assert page.of("next") == [{"type": "next", "step": "dial", "dial_to": "+15550100099"}]
+    assert page.of("ended")[0]["ended_reason"] == "assistant-forwarded-call"
+
+
 async def test_a_page_that_closes_ends_the_talk(desk: Desk) -> None:
     talk = await in_database(desk.start)
     page = Browser(await desk.open(path_of(talk)))
