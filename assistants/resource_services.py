@@ -19,6 +19,7 @@ from assistants.exceptions import ResourceInUse
 from assistants.models import StoredResource
 from assistants.selectors import COMPANIONS, NUMBER_KIND, resource_users
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.prepared import lock_live
 
 # What the server says about an object and a client merely sends back, beyond id and times.
 _COMPUTED_BY_KIND: Final[Mapping[str, frozenset[str]]] = {
@@ -109,7 +110,9 @@ def resource_delete(*, resource: StoredResource, actor: Any) -> None:
 
     Raises:
         ResourceInUse: a simulation plays it, or a suite runs it.
+        RowGone: it was deleted meanwhile.
     """
+    lock_live(resource)
     users = resource_users(resource)
     if users:
         raise ResourceInUse(

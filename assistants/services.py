@@ -20,7 +20,7 @@ from assistants.revision_rows import PreparedRevision, revision_insert, revision
 from assistants.selectors import assistant_users, revision_tools
 from assistants.wire import vapi_config
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, write_prepared
+from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, lock_live, write_prepared
 from voiceplatform.base.redaction import keep_secrets
 from voiceplatform.base.services import audit_write
 
@@ -327,7 +327,9 @@ def assistant_delete(*, assistant: Assistant, actor: Any) -> None:
 
     Raises:
         AssistantInUse: a phone number answers with it.
+        RowGone: it was deleted meanwhile.
     """
+    lock_live(assistant)
     users = assistant_users(assistant)
     if users:
         raise AssistantInUse(

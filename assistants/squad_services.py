@@ -18,6 +18,7 @@ from assistants.exceptions import SquadInUse
 from assistants.models import Squad
 from assistants.selectors import squad_users
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.prepared import lock_live
 
 
 def squad_store(
@@ -88,7 +89,9 @@ def squad_delete(*, squad: Squad, actor: Any) -> None:
 
     Raises:
         SquadInUse: a phone number answers with it.
+        RowGone: it was deleted meanwhile.
     """
+    lock_live(squad)
     users = squad_users(squad)
     if users:
         raise SquadInUse(

@@ -21,7 +21,7 @@ from tools.selectors import tool_users
 from tools.wire import vapi_tool
 from voiceplatform.base.fields import seal_ahead
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, write_prepared
+from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, lock_live, write_prepared
 from voiceplatform.base.redaction import keep_secrets, redact
 from voiceplatform.base.services import audit_write
 
@@ -237,7 +237,9 @@ def tool_delete(*, tool: Tool, actor: Any) -> None:
 
     Raises:
         ToolInUse: a live assistant's current revision uses it.
+        RowGone: it was deleted meanwhile.
     """
+    lock_live(tool)
     users = tool_users(tool)
     if users:
         names = ", ".join(repr(name) for name in users)

@@ -7,7 +7,7 @@ when somebody else was faster. What is prepared and how a change shows is the ca
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.db import transaction
 
@@ -52,3 +52,18 @@ def write_prepared(
     with transaction.atomic():
         lock()
         return write(prepare())
+
+
+def lock_live(row: Any) -> None:
+    """Lock a row that is kept after its deletion, until the transaction ends.
+
+    Whoever deletes it, or points something at it, does this before looking who uses it.
+
+    Raises:
+        RowGone: it was deleted meanwhile.
+    """
+    rows = type(row)._default_manager.select_for_update()
+    live = rows.filter(pk=row.pk, deleted_at__isnull=True).order_by()
+    if live.values_list("pk", flat=True).first() is None:
+        noun = str(type(row)._meta.verbose_name).capitalize()
+        raise RowGone(f"{noun} {row.pk} was not found.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from threading import Barrier, Thread
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from assistants import resource_services, services, squad_services
+from assistants.api.squads import SquadDetail
+from assistants.exceptions import SquadInUse
 from assistants.models import Squad, StoredResource
 from assistants.selectors import CALL_KIND
 from calls.models import Call, PhoneNumber
@@ -23,6 +27,8 @@ from calls.services.number_documents import (
     number_patch,
 )
 from tests import factories
+from tests.integration.api.client import Rest
+from tools import services as tools
 from voiceplatform.base.models import AuditEntry
 from voiceplatform.base.prepared import RowGone
 
@@ -67,6 +73,72 @@ def test_a_number_is_given_nobody_that_was_deleted() -> None:
     Squad.objects.filter(pk=squad.pk).update(deleted_at=timezone.now())
     with pytest.raises(NumberRefused, match="squadId names no squad here"):
         number_create(organisation=factories.default_organisation(), document=document, actor=None)
+
+
+def both(kind: str) -> tuple[Any, Callable[[], object], Callable[[], object]]:
+    """Return an object as it was read, and what deletes and what patches it."""
+    if kind == "squad":
+        squad = factories.make_squad()
+        delete = partial(squad_services.squad_delete, squad=squad, actor=None)
+        return squad, delete, partial(squad_services.squad_patch, squad=squad, **LATE)
+    if kind == "tool":
+        tool = factories.make_tool()
+        delete = partial(tools.tool_delete, tool=tool, actor=None)
+        return tool, delete, partial(tools.tool_patch, tool=tool, patch={"async": True}, actor=None)
+    if kind == "assistant":
+        assistant = factories.make_assistant()
+        delete = partial(services.assistant_delete, assistant=assistant, actor=None)
+        return assistant, delete, partial(services.assistant_patch, assistant=assistant, **LATE)
+    resource = factories.make_resource(kind=kind)
+    delete = partial(resource_services.resource_delete, resource=resource, actor=None)
+    return resource, delete, partial(resource_services.resource_patch, resource=resource, **LATE)
+
+
+LATE: dict[str, Any] = {"patch": {"name": "Late"}, "actor": None}
+
+
+@pytest.mark.parametrize("kind", ["assistant", "tool", "squad", "eval", "file"])
+def test_what_was_deleted_meanwhile_is_neither_changed_nor_deleted_again(kind: str) -> None:
+    row, delete, patch = both(kind)
+    delete()
+    audited = AuditEntry.objects.count()
+    for late in (patch, delete):
+        with pytest.raises(RowGone, match=f"{row.pk} was not found"):
+            late()
+    now = type(row)._default_manager.get(pk=row.pk)
+    assert now.deleted_at is not None
+    assert "Late" not in repr(now.name)
+    assert AuditEntry.objects.count() == audited
+
+
+def test_who_comes_too_late_is_answered_404(monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = Rest()
+    squad = factories.make_squad(rest.organisation)
+    found = Squad.objects.get(pk=squad.pk)
+    squad_services.squad_delete(squad=squad, actor=None)
+    monkeypatch.setattr(SquadDetail, "_squad", lambda *_: found)
+    for method in ("PATCH", "DELETE"):
+        answer = rest(method, f"/squad/{squad.pk}", {"name": "Late"})
+        assert (answer.status_code, answer.json()["message"]) == (
+            404,
+            f"Squad {squad.pk} was not found.",
+        )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_number_and_the_deletion_of_its_squad_at_once_leave_one() -> None:
+    squad = factories.make_squad()
+    document = {"provider": "vonage", "number": "14155550102", "squadId": str(squad.pk)}
+
+    def write(index: int) -> None:
+        if index:
+            number_create(organisation=squad.organisation, document=document, actor=None)
+        else:
+            squad_services.squad_delete(squad=squad, actor=None)
+
+    (problem,) = at_once(write, 2)
+    is_gone = Squad.objects.get(pk=squad.pk).deleted_at is not None
+    assert isinstance(problem, NumberRefused if is_gone else SquadInUse)
 
 
 def test_a_call_erased_meanwhile_gets_no_name() -> None:
