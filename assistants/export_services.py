@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from assistants import ports
 from assistants.export import FOLDERS, Export, Item, closure, export
-from assistants.models import Assistant, StoredResource
+from assistants.models import Assistant, ImportedObject, StoredResource, VoiceChoice
 from assistants.resource_services import resource_document
 from assistants.secret_references import SECRETS_FILE
 from assistants.selectors import assistant_list, squad_list
@@ -82,6 +82,34 @@ def without_live_revision(organisation: Organisation) -> list[str]:
     """Return the assistants that are not exported, because only a draft of them exists."""
     rows = assistant_list(organisation).filter(current_revision__isnull=True)
     return [str(row) for row in rows]
+
+
+def left_out(organisation: Organisation) -> list[str]:
+    """Return what is stored and no export carries, in sentences; nothing is said of nothing."""
+    drafts = assistant_list(organisation).filter(
+        draft_revision__isnull=False, current_revision__isnull=False
+    )
+    resources = StoredResource.objects.for_organisation(organisation).filter(
+        deleted_at__isnull=True
+    )
+    decided = VoiceChoice.objects.for_organisation(organisation).filter(decided_at__isnull=False)
+    waiting = ImportedObject.objects.for_organisation(organisation).filter(waits=True)
+    counted = (
+        (drafts.count(), "draft", "publish it, then export again"),
+        (
+            resources.filter(kind=StoredResource.Kind.CREDENTIAL).count(),
+            "credential",
+            "nothing remains of it without its secret; references to its id are carried",
+        ),
+        (
+            resources.filter(kind=StoredResource.Kind.FILE).count(),
+            "uploaded file",
+            "only documents are exported; send it to /file again",
+        ),
+        (decided.count(), "voice decision", "it is not Vapi's; decide again under Voices"),
+        (waiting.count(), "imported version", "it waits for a choice under Imported versions"),
+    )
+    return [f"{n} {noun}{'s' if n > 1 else ''}: {why}" for n, noun, why in counted if n]
 
 
 def _items(organisation: Organisation) -> Iterator[Item]:

@@ -12,6 +12,7 @@ from assistants.export_services import (
     ExportRefused,
     export_of,
     export_write,
+    left_out,
     without_live_revision,
 )
 from voiceplatform.base.commands import (
@@ -27,7 +28,9 @@ EXAMPLES = """examples:
 
 The folder gets one JSON file per object, in assistants/, tools/, squads/, phone-numbers/ and a
 folder for each further kind. JSON, because it gives every value back exactly as it was. What
-answers calls is exported; drafts, and credentials and uploaded files, are not.
+answers calls is exported, and numbers that are only kept; drafts, credentials, uploaded files and
+decisions about voices are not, and the summary counts them. Routes, policies and model connections
+belong to the installation and are in no export.
 
 No secret is written. In its place stands ${SECRET:NAME}, and secrets.env.example lists the names.
 import_vapi takes the values from secrets.env beside the files (keep it out of version control);
@@ -81,6 +84,8 @@ class Command(ExampleCommand):
             self.stdout.write(f"left     {path}  (its object is gone, but it was edited)")
         for name in without_live_revision(organisation):
             self.stdout.write(f"skipped  {name}  (a draft that was never published)")
+        for words in () if only else left_out(organisation):
+            self.stdout.write(f"left out {words}")
         self.stdout.write(
             f"{len(done.written)} written, {len(done.unchanged)} unchanged, "
             f"{len(done.deleted)} deleted in {folder}; "

@@ -17,7 +17,7 @@ from assistants.models import Assistant, AssistantRevision, Squad, StoredResourc
 from assistants.resource_services import resource_store
 from assistants.secret_references import secrets_line, with_references
 from assistants.selectors import revision_tools
-from assistants.squad_services import squad_store
+from assistants.squad_services import squad_patch, squad_store
 from calls.models import PhoneNumber
 from calls.selectors.numbers import number_by_id
 from calls.services.number_documents import number_create, number_document
@@ -403,3 +403,48 @@ def test_drafts_and_deleted_ones_are_not_exported(
     assert "skipped  Never published" in said
     (path,) = tmp_path.glob("assistants/*")
     assert "firstMessage" not in json.loads(path.read_text())
+
+
+def test_the_summary_counts_what_no_export_carries(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assistant = desk(credentialIds=["c0000000-0000-4000-8000-000000000001"])
+    said = run("export_assistants", tmp_path, capsys=capsys)
+    assert "left out" not in said.replace("secrets left out", "")
+    services.assistant_edit(
+        assistant=assistant, changes={"first_message": "Draft"}, actor=None, as_draft=True
+    )
+    for _ in range(2):
+        factories.make_resource(kind="credential")
+    factories.make_resource(kind="file", content=b"x")
+    factories.make_voice_choice()
+    other = factories.make_organisation("Other")
+    factories.make_resource(other, kind="file", content=b"x")
+    said = run("export_assistants", tmp_path, capsys=capsys)
+    for words in ("1 draft:", "2 credentials:", "1 uploaded file:", "1 voice decision:"):
+        assert f"left out {words}" in said
+    assert "imported version" not in said
+    (path,) = tmp_path.glob("assistants/*")
+    assert json.loads(path.read_text())["credentialIds"]
+
+
+def test_a_tool_or_squad_edited_in_its_file_is_stored_over_what_it_was_made_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Config as code: an edit over REST, an export, an edit of the file, an import; then stale."""
+    the_rest(desk())
+    run("export_assistants", tmp_path, capsys=capsys)
+    imported(tmp_path, capsys)
+    (path,) = tmp_path.glob("squads/*")
+    stale = path.read_text()
+    squad_patch(squad=Squad.objects.get(), patch={"note": "here"}, actor=None)
+    run("export_assistants", tmp_path, capsys=capsys)
+    path.write_text(path.read_text().replace("Team", "Crew"))
+    assert imported(tmp_path, capsys)["counts"]["updated"] == 1
+    assert Squad.objects.get().name == "Crew"
+    assert EXPORTED_FROM not in Squad.objects.get().document
+    squad_patch(squad=Squad.objects.get(), patch={"note": "again"}, actor=None)
+    path.write_text(stale.replace("Team", "Stale"))
+    imported(tmp_path, capsys)
+    assert Squad.objects.get().name == "Crew"
+    assert "left out 1 imported version" in run("export_assistants", tmp_path, capsys=capsys)
