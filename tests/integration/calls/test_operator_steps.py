@@ -11,6 +11,7 @@ from calls.media.database import in_database
 from calls.models import Call, OperatorDesk
 from calls.numbers.phrases import sentence
 from calls.services.call_next import CallNext, call_after_dial, call_next
+from calls.standins.scenario import parse_scenario
 from calls.telephony.views import REQUEST_KEY
 from tests import factories
 from tests.integration.calls.rig import CALLER, Rig
@@ -239,6 +240,31 @@ async def test_the_webhooks_dial_and_then_say_that_nobody_is_there(rig: Rig) -> 
     hidden = await in_database(lambda: make(caller="anonymous"))
     _, dial = await _twiml(rig, "/twilio/after-stream", hidden)
     assert dial.attrib["callerId"] == rig.number.number_e164
+
+
+async def test_key_0_brings_a_caller_to_the_operator_over_real_sockets(rig: Rig) -> None:
+    await in_database(lambda: factories.make_desk(is_default=True))
+    scenario = parse_scenario(
+        {
+            "name": "key-0",
+            "caller": [
+                {"dtmf": "0", "after": "greeting"},
+                {"hang_up": {"silence_ms": 10_000}},
+            ],
+            "expect": {"ended_by": "twiml", "codes": [31921]},
+        }
+    )
+    report = await rig.call(scenario)
+    assert (report.failures, report.errors, report.dialled) == ([], [], [DESK])
+    call = await rig.only_call()
+    assert (call.status, call.ended_reason) == ("ended", "assistant-forwarded-call")
+    assert call.metrics["operator"] == {
+        "asked_by": "operator",
+        "reach": "dial",
+        "reason": "open at all hours",
+        "result": "answered",
+    }
+    assert call.metrics["streams"][0]["notes"]["person"] == "key"
 
 
 async def test_sip_is_dialled_as_sip(rig: Rig) -> None:
