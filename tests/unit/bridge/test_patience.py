@@ -191,8 +191,10 @@ def test_a_filler_covers_two_seconds_of_silence_and_no_more_than_once() -> None:
 
 def test_a_filler_that_was_heard_gives_no_patience_back() -> None:
     line = Line(quiet_plan(filler=FILLER, apology=clip("Sorry.", 16_000))).ready().turn()
-    line.tick(2_000).after(680).mark("g1:1").tick(320).tick(3_000)
-    assert "media 440" in line.look()[0]
+    line.created().done(status="failed", **failure("server_error")).tick(1_000).tick(1_000)
+    assert "media 680" in line.look()[0]
+    line.after(680).mark("g1:1").created("r2").done("r2", "failed", **failure("server_error"))
+    assert_sent(line, twilio=["media 440", "mark g1:2"])
 
 
 def test_a_filler_can_be_interrupted() -> None:

@@ -223,6 +223,7 @@ def test_an_answer_to_the_noise_that_has_no_sound_yet_is_called_off() -> None:
 def test_an_answer_that_sounds_is_the_answer() -> None:
     line = words(over(cut_off()).created("r2").audio(100, "a2", "r2"), "")
     assert resumed(line) == ""
+    assert line.bridge.counters.get("false_interruptions") is None
 
 
 def test_words_make_it_an_interruption() -> None:
