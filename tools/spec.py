@@ -21,7 +21,7 @@ class ToolSpec:
     ``name`` is what the model calls; ``posted_name`` is what the tool server knows, when legal
     names differ. ``kind`` is Vapi's tool type. ``handle`` names the row to the dispatcher.
     ``transfer_to`` is the number (E.164) that a ``transferCall`` dials, empty where it has none
-    that may be dialled.
+    that may be dialled. ``idempotent``: to run it again with the same arguments does no harm.
     """
 
     name: str
@@ -34,6 +34,7 @@ class ToolSpec:
     is_async: bool = False
     transfer_to: str = ""
     transfer_message: str = ""
+    idempotent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from calls.bridge.states import (
     Stream,
 )
 from calls.bridge.summary import summary
+from calls.bridge.toolbox import LOST_RESULT
 from calls.wire import realtime, twilio_media
 from tools.spec import ToolResult
 
@@ -448,10 +449,9 @@ class CallBridge(ForPerson, Continuity):
             raise LocalBridgeError("a stopped stream has a cause")
         at_ms = self._record_ms(now_ms)
         self.toolbox.finish(self._end_tool_call_id, "ok", "The call has ended.", now_ms)
+        late = "The call ended before the result." if self._call_over else LOST_RESULT
         for invocation in self.toolbox.pending:
-            self.toolbox.finish(
-                invocation.tool_call_id, "error", "The call ended before the result.", now_ms
-            )
+            self.toolbox.finish(invocation.tool_call_id, "error", late, now_ms)
         self.transcript.close(at_ms, lambda item_id: self._heard_share(item_id, now_ms))
         self._caller.abandon()
         self.phase.to(Phase.CLOSED)

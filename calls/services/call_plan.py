@@ -16,11 +16,11 @@ from assistants.prompt import render
 from assistants.services import revision_document
 from assistants.translate import session_plan
 from assistants.voice_table import realtime_voice
-from calls.bridge.core import POLICY_ITEM_ID
-from calls.bridge.plan import CallPlan, Clip, HistoryItem, Limits
+from calls.bridge.plan import CallPlan, Clip, Limits
 from calls.media.realtime_client import Endpoint
-from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, Turn
+from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection
 from calls.money.rates import price_for
+from calls.services.call_history import history_of
 from calls.services.call_variables import variables_for
 from calls.services.contract import ContractForbids, contract_problem
 from calls.services.operators import person_plan
@@ -33,7 +33,6 @@ from calls.services.sessions import (
 from tools.models import Tool
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
-HISTORY_TURNS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +95,6 @@ def endpoint_for(call: Call) -> Endpoint:
     )
 
 
-def _history(call: Call) -> tuple[tuple[HistoryItem, ...], int, int]:
-    """Return (what was heard, next free ordinal, ms so far) of a call's earlier streams."""
-    turns = list(Turn.objects.filter(call=call).order_by("ordinal"))
-    items = tuple(
-        HistoryItem("user" if turn.role == Turn.Role.CALLER else "assistant", turn.text)
-        for turn in turns[-HISTORY_TURNS:]
-        if turn.text
-        and turn.role != Turn.Role.SYSTEM
-        # A line that was cut off is played again, from its beginning.
-        and not (turn.item_id == POLICY_ITEM_ID and call.policy_played_at is None)
-    )
-    elapsed_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
-    if call.started_at is not None:
-        # Silence and the gap between two streams count too, for the ceiling and in the times told.
-        gone_ms = round((timezone.now() - call.started_at).total_seconds() * 1000)
-        elapsed_ms = max(elapsed_ms, gone_ms)
-    return items, turns[-1].ordinal + 1 if turns else 0, elapsed_ms
-
-
 def offered_tools(revision: AssistantRevision) -> QuerySet[Tool]:
     """Return the tools of ``revision`` that are not deleted, in the order of its document."""
     rows: QuerySet[Tool] = revision.tools.filter(deleted_at__isnull=True)
@@ -130,10 +110,7 @@ def plan_for(call: Call) -> CallPlan:
     if revision is None or connection is None or number is None:
         raise ValueError("a direct call has a number, a connection and a revision")
     again = call.stream_count > 1
-    history, first_ordinal, elapsed_ms = _history(call) if again else ((), 0, 0)
     transfer_failed = bool(call.next_step.get("why"))
-    # A stream that nobody has said a word on is no interruption: the caller is greeted.
-    resumed = again and (bool(history) or transfer_failed)
     now = timezone.now()
     variables = variables_for(call, now)
     document = revision_document(revision)
@@ -145,6 +122,9 @@ def plan_for(call: Call) -> CallPlan:
         now=now,
     )
     tools = tool_specs(offered_tools(revision), lambda text: render(text, variables, now))
+    history, first_ordinal, elapsed_ms = history_of(call, tools) if again else ((), 0, 0)
+    # A stream that nobody has said a word on is no interruption: the caller is greeted.
+    resumed = again and (bool(history) or transfer_failed)
     wording = call.policy_wording
     line = None
     if wording is not None and wording.audio_mulaw and call.policy_played_at is None:

@@ -63,6 +63,7 @@ def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpe
             handle=str(tool.pk) if isinstance(tool, Tool) else "",
             timeout_seconds=tool.timeout_seconds,
             is_async=tool.is_async,
+            idempotent=isinstance(tool, Tool) and tool_document(tool).get("idempotent") is True,
             **_transfer(tool, fill),
         )
     return tuple(specs.values())

@@ -21,7 +21,7 @@ from assistants.services import revision_document
 from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database
-from calls.models import Call
+from calls.models import Call, ToolInvocation
 from calls.services.call_variables import variables_for
 from calls.services.vapi_objects import PendingCall, envelope_for, preceded_by_text, tool_object
 from calls.telephony.twilio_client import TwilioAccess
@@ -87,6 +87,7 @@ def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
         Tool.DoesNotExist: the tool is gone.
     """
     tool = Tool.objects.for_organisation(call.organisation).get(pk=spec.handle)
+    _note_running(call, effect)
     document = tool_document(tool)
     arguments = checked_arguments(
         # The schema as its author wrote it; a session may have been given a simpler one.
@@ -111,6 +112,23 @@ def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
     )
     envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000, pending=[pending])
     return ToolPost(server, vapi_server.encode(vapi_server.tool_calls_message(envelope, [posted])))
+
+
+def _note_running(call: Call, effect: DispatchTool) -> None:
+    """Store that a request is about to leave, before it does: the process may die with it.
+
+    The journal writes the same row in its own time, with what became of it.
+    """
+    begun = call.started_at or call.created_at
+    ToolInvocation.objects.get_or_create(
+        call=call,
+        tool_call_id=effect.tool_call_id[:64],
+        defaults={
+            "name": effect.name[:200],
+            "arguments_json": effect.arguments_json.replace("\x00", ""),
+            "started_ms": max(0, round((timezone.now() - begun).total_seconds() * 1000)),
+        },
+    )
 
 
 def renderer_for(call: Call) -> Render:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from calls.bridge.toolbox import LOST_RESULT
 from calls.models import Call
 from calls.services.call_plan import plan_for
 from calls.services.call_start import media_token, token_expiry
@@ -64,3 +65,39 @@ def test_only_the_next_stream_is_told_that_the_transfer_failed(
     assert ticket.plan.resume_reason == "transfer-failed"
     call.refresh_from_db()
     assert call.next_step == {"kind": "resume"}
+
+
+def _tool_row(call: Call, **columns: Any) -> None:
+    values = {"name": "look_up", "arguments_json": '{"a":1}', "started_ms": 3_000, **columns}
+    call.tool_invocations.create(**values)
+
+
+def test_tools_are_told_between_the_turns_with_what_they_answered(db: None) -> None:
+    call = _second_stream()
+    factories.make_turn(call, ordinal=0, text="Find it.", started_ms=1_000)
+    factories.make_turn(call, ordinal=1, text="Found.", started_ms=5_000)
+    _tool_row(call, tool_call_id="c1", state="ok", output="Here.")
+    _tool_row(call, tool_call_id="c2", state="ok", output="x", name="gone", started_ms=6_000)
+    history = plan_for(call).history
+    assert [(item.role, item.text) for item in history] == [
+        ("assistant", "Find it."), ("tool", "Here."), ("user", "Found."), ("tool", "x"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "output"), [("running", ""), ("error", LOST_RESULT)], ids=["killed", "drained"]
+)
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_a_tool_in_flight_is_repeated_only_where_that_is_harmless(
+    db: None, state: str, output: str, idempotent: bool
+) -> None:
+    call = _second_stream()
+    factories.make_turn(call, ordinal=0, text="Find it.", started_ms=1_000)
+    document = {"type": "function", "idempotent": idempotent, "function": {"name": "look_up"}}
+    tool = factories.make_tool(organisation=call.organisation, name="look_up", document=document)
+    assert call.revision is not None
+    call.revision.tools.add(tool, through_defaults={"position": 0})
+    _tool_row(call, tool_call_id="c1", state=state, output=output)
+    told = plan_for(call).history[-1]
+    assert (told.tool_call_id, told.arguments_json) == ("c1", '{"a":1}')
+    assert (told.pending, told.text) == ((True, "") if idempotent else (False, LOST_RESULT))

@@ -1,0 +1,58 @@
+"""What the next stream of a call is told of the earlier ones: turns that were heard, and tools.
+
+A tool call that was cut off with its stream is run again only if its tool says that this does no
+harm (``idempotent`` in its document); of any other the model is told that nothing is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.utils import timezone
+
+from calls.bridge.core import POLICY_ITEM_ID
+from calls.bridge.plan import HistoryItem
+from calls.bridge.toolbox import LOST_RESULT
+from calls.models import Call, ToolInvocation, Turn
+from tools.spec import POSTED_KINDS, ToolSpec
+
+HISTORY_TURNS = 40
+
+
+def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem, ...], int, int]:
+    """Return (what was said and done, next free ordinal, ms so far) of a call's earlier streams."""
+    turns = list(Turn.objects.filter(call=call).order_by("ordinal"))
+    shown = turns[-HISTORY_TURNS:]
+    specs = {tool.name: tool for tool in tools}
+    since_ms = shown[0].started_ms if len(shown) < len(turns) else 0
+    rows = [row for row in call.tool_invocations.all() if row.started_ms >= since_ms]
+    items: list[HistoryItem] = []
+    for turn in shown:
+        while rows and rows[0].started_ms < turn.started_ms:
+            items += _tool(rows.pop(0), specs)
+        if (
+            turn.text
+            and turn.role != Turn.Role.SYSTEM
+            # A line that was cut off is played again, from its beginning.
+            and not (turn.item_id == POLICY_ITEM_ID and call.policy_played_at is None)
+        ):
+            role = "user" if turn.role == Turn.Role.CALLER else "assistant"
+            items.append(HistoryItem(role, turn.text))  # type: ignore[arg-type]  # one of two
+    for row in rows:
+        items += _tool(row, specs)
+    elapsed_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
+    if call.started_at is not None:
+        # Silence and the gap between two streams count too, for the ceiling and in the times told.
+        gone_ms = round((timezone.now() - call.started_at).total_seconds() * 1000)
+        elapsed_ms = max(elapsed_ms, gone_ms)
+    return tuple(items), turns[-1].ordinal + 1 if turns else 0, elapsed_ms
+
+
+def _tool(row: ToolInvocation, specs: dict[str, ToolSpec]) -> list[HistoryItem]:
+    spec = specs.get(row.name)
+    if spec is not None and spec.kind not in POSTED_KINDS:
+        return []  # ending and transferring are the bridge's own and do not outlive a stream
+    lost = row.state == ToolInvocation.State.RUNNING or row.output == LOST_RESULT
+    again = lost and spec is not None and spec.idempotent
+    text = "" if again else LOST_RESULT if lost else row.output
+    return [HistoryItem("tool", text, row.tool_call_id, row.name, row.arguments_json, again)]
