@@ -11,20 +11,22 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from assistants.model_dates import endings
+
 # gpt-realtime, -mini, -1.5, -2, -2.1, -2.1-mini, each with or without a date, and those to come.
 _FAMILY: Final = re.compile(r"gpt-realtime(-\d{1,2}(\.\d{1,2})?)?(-mini)?(-\d{4}-\d{2}-\d{2})?")
 _OTHER_WORK: Final[Mapping[str, str]] = {
     "gpt-realtime-translate": "translates and holds no conversation",
     "gpt-realtime-whisper": "writes transcripts and cannot speak",
 }
-_GONE: Final[Mapping[str, str]] = {"gpt-realtime-mini-2025-10-06": "2026-07-23"}
-_ENDING: Final[Mapping[str, str]] = dict.fromkeys(
-    (
-        *("gpt-realtime", "gpt-realtime-2025-08-28"),
-        *("gpt-realtime-mini", "gpt-realtime-mini-2025-12-15"),
-    ),
-    "2027-01-20",
-)
+# The day up to which ``model_dates.csv`` was read; what ended before it is gone.
+_READ_ON: Final = "2026-11-22"
+_GONE: Final[Mapping[str, str]] = {
+    name: ending.shutdown for name, ending in endings().items() if ending.shutdown <= _READ_ON
+}
+_ENDING: Final[Mapping[str, str]] = {
+    name: ending.shutdown for name, ending in endings().items() if ending.shutdown > _READ_ON
+}
 # Transcribers that take neither keywords nor a prompt (openai_realtime.md 2.4).
 TAKE_NO_HINTS: Final = ("gpt-realtime-whisper", "gpt-4o-transcribe-diarize")
 

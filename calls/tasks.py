@@ -9,6 +9,7 @@ from celery import shared_task
 from calls.events.delivery import drain
 from calls.services import voice_sample
 from calls.services.call_finish import stale_calls_close
+from calls.services.model_watch import models_look
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.wording import wordings_render_missing
 
@@ -47,3 +48,9 @@ def render_voice_samples(job_id: str) -> None:
 def take_voice_samples() -> int:
     """Tell a worker of samples that lost theirs."""
     return voice_sample.samples_poke()
+
+
+@shared_task(name="calls.tasks.look_at_models")
+def look_at_models() -> int:
+    """Ask each provider once a day whether it still lists the models in use."""
+    return models_look()

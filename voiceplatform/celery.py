@@ -20,6 +20,8 @@ app.conf.beat_schedule = {
     "render wordings": {"task": "calls.tasks.render_wordings", "schedule": 10.0},
     "take voice samples": {"task": "calls.tasks.take_voice_samples", "schedule": 20.0},
     "sweep stale calls": {"task": "calls.tasks.sweep_stale_calls", "schedule": 60.0},
+    # Once a day; asked more often, so that a machine that slept looks when it wakes.
+    "look at models": {"task": "calls.tasks.look_at_models", "schedule": 600.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }
 

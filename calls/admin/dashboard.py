@@ -12,6 +12,8 @@ from calls.admin.numbers import midnight
 from calls.admin.records import failed_calls
 from calls.admin.words import ROUTE_COLOURS, STATUS_COLOURS, reason_in_words
 from calls.models import Call, OutboxEvent, PhoneNumber
+from calls.services.model_watch import model_warnings
+from voiceplatform.base.selectors import organisations_visible_to
 
 _RECENT = 8
 
@@ -28,6 +30,10 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm("calls.view_phonenumber"):
         context["routes"] = _routes(user)
         context["routes_total"] = sum(row["total"] for row in context["routes"])
+    if user.has_perm("calls.view_providerconnection"):
+        context["model_warnings"] = model_warnings(
+            None if user.is_superuser else organisations_visible_to(user)
+        )
     context["cards"] = cards
     context["title"] = "Overview"
     return context

@@ -30,6 +30,7 @@ from calls.media.realtime_client import Endpoint
 from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
 from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
+from calls.services.model_watch import model_warnings
 from calls.telephony.addresses import public_url, stream_url
 from calls.wire.realtime import RealtimeWireError, decode
 from voiceplatform.base import http
@@ -256,6 +257,17 @@ def _sessions() -> Iterator[Result]:
         yield Result(f"session {row.name}", "ok" if test.is_ok else "failed", test.words, test.fix)
 
 
+def _retirements() -> Iterator[Result]:
+    """Tell which configured models end soon or are gone, as far as is known today."""
+    for warning in model_warnings():
+        yield Result(
+            f"retirement {warning.used_by}",
+            "failed" if warning.is_urgent else "warning",
+            f"{warning.model} {warning.words}",
+            warning.fix,
+        )
+
+
 def _numbers() -> Iterator[Result]:
     live = PhoneNumber.objects.filter(route__in=("direct", "canary"))
     for number in live.filter(policy__reviewed_at__isnull=True)[:20]:
@@ -294,6 +306,7 @@ CHECKS: tuple[Callable[[], Iterator[Result]], ...] = (
     _upgrade,
     _models,
     _sessions,
+    _retirements,
     _numbers,
 )
 
