@@ -12,7 +12,7 @@ from django.utils import timezone
 from assistants.models import AssistantRevision
 from calls.models import ProviderConnection, Talk
 from calls.services.seed import STANDIN_API_KEY
-from calls.services.talk import talk_token
+from calls.services.talk import TalkRefused, talk_start, talk_token
 from tests import factories
 from voiceplatform.base.models import AuditEntry
 
@@ -151,4 +151,11 @@ def test_a_connection_of_another_organisation_is_not_used(client: Client) -> Non
     client.force_login(factories.make_superuser())
     assert begin(client, revision, connection=str(foreign.pk)).status_code == 400
     assert foreign.name not in client.get(page(revision)).content.decode()
+    with pytest.raises(TalkRefused):
+        talk_start(
+            user=factories.make_superuser(),
+            revision=revision,
+            connection=foreign,
+            calls_tools=False,
+        )
     assert not Talk.objects.exists()
