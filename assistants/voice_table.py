@@ -132,7 +132,9 @@ def revision_voice(revision: AssistantRevision) -> VoiceDecision:
         if has_document
         else {"provider": "openai", "voiceId": revision.voice}
     )
-    return voice_for(revision.assistant.organisation_id, voice)
+    owner = revision.assistant.organisation_id
+    assert owner is not None, "every assistant has an organisation"
+    return voice_for(owner, voice)
 
 
 def realtime_voice(organisation: Organisation | uuid.UUID, voice_document: Any) -> str:

@@ -101,6 +101,10 @@ class ImportRunAdmin(ReadOnlyAdmin):
     list_select_related = ("created_by",)
     date_hierarchy = "created_at"
     hidden_lookups = ("files", "objects_json")
+    list_hint = (
+        "What came over from Vapi, and what was said of each field. Begin one under Assistants, "
+        "“Import from Vapi”; one that waits for you has written nothing yet."
+    )
     fields = ("created_at", "state_shown", "source", "created_by")
     readonly_fields = ("state_shown",)
     change_form_template = "admin/assistants/importrun/change_form.html"

@@ -10,14 +10,17 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from assistants import resource_services, squad_services
 from assistants.exceptions import ResourceInUse, SquadInUse
-from assistants.models import Squad, StoredResource
+from assistants.models import Assistant, Squad, StoredResource
 from assistants.selectors import COMPANIONS, resource_users, squad_users
+from assistants.wire.vapi_squad import assistant_ids, squad_members
 from voiceplatform.base.admin import pretty_json
 from voiceplatform.base.scoped_admin import RetiredRowsAdmin, badge
+from voiceplatform.base.selectors import uuids_in
 
 _HIDDEN = ("document", "content")
 
@@ -26,7 +29,7 @@ class DocumentAdmin(RetiredRowsAdmin):
     """A row that is one document: imported or sent over REST, never typed in here."""
 
     hidden_lookups = _HIDDEN
-    readonly_fields = ("document_shown",)
+    readonly_fields: Any = ("document_shown",)
     warn_unsaved_form = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -55,11 +58,51 @@ class SquadAdmin(DocumentAdmin):
     list_display = ("name_shown", "members", "state", "updated_at")
     list_filter = (("deleted_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "id")
-    fields = ("organisation", "name", "id", "created_at", "updated_at", "document_shown")
+    list_hint = (
+        "Assistants that hand a call on to each other. They come by import from Vapi and over "
+        "REST, and are changed there."
+    )
+    readonly_fields = ("members_shown", "document_shown")
+    fieldsets = (
+        (None, {"fields": ("organisation", "name", "members_shown", "updated_at")}),
+        (
+            "Technical",
+            {"fields": ("id", "created_at", "document_shown"), "classes": ("collapse",)},
+        ),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the sealed document in the database."""
         return super().get_queryset(request).defer("document")
+
+    @admin.display(description="Who answers, and hands on to whom")
+    def members_shown(self, obj: Squad) -> SafeString:
+        """Return the members in words; the first one answers the call."""
+        ids = assistant_ids(obj.document_redacted)
+        rows = Assistant.objects.filter(organisation=obj.organisation_id, pk__in=uuids_in(ids))
+        names = {str(pk): str(name) for pk, name in rows.values_list("pk", "name")}
+        return format_html(
+            "<ol>{}</ol>",
+            format_html_join(
+                "",
+                "<li>{}. {}{}</li>",
+                (
+                    (
+                        number,
+                        member.name,
+                        format_html_join(
+                            "",
+                            '<div class="vp-hint">hands on to {}{}</div>',
+                            (
+                                (name, format_html(" when: {}", why) if why else "")
+                                for name, why in member.hands_on
+                            ),
+                        ),
+                    )
+                    for number, member in enumerate(squad_members(obj.document_redacted, names), 1)
+                ),
+            ),
+        )
 
     @admin.display(description="Name", ordering="name")
     def name_shown(self, obj: Squad) -> str:
@@ -91,7 +134,14 @@ class StoredResourceAdmin(DocumentAdmin):
     list_display = ("name_shown", "kind", "state", "updated_at")
     list_filter = ("kind", ("deleted_at", admin.EmptyFieldListFilter), "updated_at")
     search_fields = ("name", "id")
-    fields = ("organisation", "kind", "name", "id", "created_at", "updated_at", "document_shown")
+    list_hint = (
+        "What config-as-code tools keep at Vapi besides assistants: kept and returned word for "
+        "word, without effect on calls. They come by import and over REST."
+    )
+    fieldsets = (
+        (None, {"fields": ("organisation", "kind", "name", "updated_at", "document_shown")}),
+        ("Technical", {"fields": ("id", "created_at"), "classes": ("collapse",)}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the sealed document and the bytes of files in the database."""

@@ -58,6 +58,10 @@ class VoiceChoiceAdmin(ScopedAdmin):
     list_select_related = ("decided_by",)
     search_fields = ("known_as", "voice_id", "provider", "realtime_voice")
     fields = ("realtime_voice",)
+    list_hint = (
+        "Every voice that your assistants have at Vapi, and what callers hear instead. Open one to "
+        "hear the candidates and decide once for all assistants with it."
+    )
     actions: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -147,6 +147,10 @@ class ApiKeyAdmin(ScopedAdmin):
     search_fields = ("name", "prefix")
     actions = ("revoke",)
     fields = ("organisation", "name", "scopes", "expires_at")
+    list_hint = (
+        "Programs sign in with these in place of a Vapi key. A key is shown once, when it is made; "
+        "revoke one that leaked and make another."
+    )
 
     @admin.display(description="Begins with")
     def prefix_shown(self, obj: ApiKey) -> str:
@@ -157,6 +161,11 @@ class ApiKeyAdmin(ScopedAdmin):
     def scope_names(self, obj: ApiKey) -> list[str]:
         """Return the scopes as badges."""
         return [str(scope) for scope in obj.scopes]
+
+    @admin.display(description="Scopes")
+    def scopes_shown(self, obj: ApiKey) -> str:
+        """Return the scopes as words."""
+        return ", ".join(map(str, obj.scopes))
 
     @badge(
         description="State", label={"live": "success", "expired": "warning", "revoked": "danger"}
@@ -172,7 +181,7 @@ class ApiKeyAdmin(ScopedAdmin):
         if obj is None:
             return self.fields
         return (
-            *("organisation", "name", "prefix_shown", "scope_names"),
+            *("organisation", "name", "prefix_shown", "scopes_shown"),
             *("created_at", "last_used_at", "expires_at", "revoked_at"),
         )
 
@@ -181,7 +190,7 @@ class ApiKeyAdmin(ScopedAdmin):
         if obj is None:
             return []
         return [
-            *("organisation", "prefix_shown", "scope_names"),
+            *("organisation", "prefix_shown", "scopes_shown"),
             *("created_at", "last_used_at", "expires_at", "revoked_at"),
         ]
 

@@ -37,7 +37,11 @@ _WORDS = {
 class JobAdmin(ReadOnlyAdmin):
     """Long pieces of work."""
 
-    list_display = ("kind", "state_badge", "progress", "message", "created_by", "created_at")
+    list_display = ("kind_shown", "state_badge", "progress", "message", "created_by", "created_at")
+    list_hint = (
+        "Long pieces of work that somebody began in the admin: imports and spoken samples. They go "
+        "on when the page is closed; open one to watch or cancel it."
+    )
     list_filter = ("state", "kind", "created_at")
     list_select_related = ("created_by",)
     search_fields = ("kind", "message")
@@ -46,6 +50,11 @@ class JobAdmin(ReadOnlyAdmin):
     fields = ("organisation", "kind", "state_badge", "message", "created_by", "created_at")
     readonly_fields = ("state_badge",)
     change_form_template = "admin/base/job/change_form.html"
+
+    @admin.display(description="Kind", ordering="kind")
+    def kind_shown(self, obj: Job) -> str:
+        """Return the kind in words."""
+        return obj.kind.replace("-", " ").capitalize()
 
     @badge(description="State", ordering="state", label=_COLOURS)
     def state_badge(self, obj: Job) -> str:

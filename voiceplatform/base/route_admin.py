@@ -22,6 +22,10 @@ class UnknownRouteAdmin(ScopedAdmin):
     fields = ("organisation", "method", "route", "count", "first_at", "last_at")
     readonly_fields = ("first_at",)
     warn_unsaved_form = False
+    list_hint = (
+        "What your scripts asked of Vapi's API that does not exist here; each was answered 404. "
+        "Empty: nothing was missed. Delete a row once the script no longer needs it."
+    )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse: requests make these rows."""

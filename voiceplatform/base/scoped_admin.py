@@ -137,6 +137,8 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
     empty_value_display = "–"
     compressed_fields = True
     warn_unsaved_form = True
+    list_before_template = "admin/list_hint.html"
+    list_hint = ""  # what stands in the list and where it comes from, also when it is empty
 
     def _get_obj_does_not_exist_redirect(
         self, request: HttpRequest, opts: Any, object_id: str
