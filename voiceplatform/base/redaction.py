@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from voiceplatform.base.redaction_urls import MASK, redact_url
+from voiceplatform.base.redaction_urls import MASK, keep_url_secrets, redact_url
 
 __all__ = ["MASK", "REDACTION_VERSION", "is_secret_name", "keep_secrets", "redact", "redact_url"]
 
@@ -193,17 +193,17 @@ def _says_something(value: Any) -> bool:
 def keep_secrets(new: Any, stored: Any) -> Any:
     """Return ``new`` with every secret of ``stored`` that ``new`` does not mention.
 
-    A property that is present, null included, counts as mentioned. A URL equal to the masked form
-    of the stored one keeps the stored one. List elements are matched by id, name, key, provider
-    and type, else by position; one that was merely renamed keeps the secret of the same address.
-    Neither argument is changed.
+    A property that is present, null included, counts as mentioned. A mask in a URL keeps what the
+    stored one has there, unless it leads to another host. List elements are matched by id, name,
+    key, provider and type, else by position; one that was merely renamed keeps the secret of the
+    same address. Neither argument is changed.
     """
     return _keep(new, stored, _ROOT)
 
 
 def _keep(new: Any, stored: Any, place: _Place) -> Any:
     if isinstance(new, str) and isinstance(stored, str):
-        return stored if new != stored and new == redact_url(stored) else new
+        return stored if new == redact_url(stored) else keep_url_secrets(new, stored)
     if isinstance(new, list) and isinstance(stored, list):
         partners = _partners(new, stored, place)
         return [_keep(child, other, place) for child, other in zip(new, partners, strict=True)]

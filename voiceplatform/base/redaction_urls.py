@@ -42,6 +42,7 @@ _PERSON: Final = re.compile(
     r"(?i)\s*+(?:sips?|mailto|tel|xmpp|im):[^\s/?#@:]*+(?::(?P<password>[^\s/?#@]++)@)?+"
 )
 _DATA: Final = re.compile(r"(?i)\s*+data:")
+_ORIGIN: Final = re.compile(r"\s*+((?:[a-zA-Z][a-zA-Z0-9+.-]*+:)?//|)(?:[^/?#\s]*@)?([^/?#\s]*)")
 _SIGNS: Final = re.compile(r"[?#;@=]")
 _PAIR_ENDS: Final = re.compile(r"([&;])")
 _STEP_ENDS: Final = re.compile(r"([;/])")
@@ -77,6 +78,43 @@ def url_secrets(url: str) -> frozenset[str]:
         user = match["user"][:-1]
         found |= {form for each in user.split(":", 1) for form in (each, unquote(each))}
     return frozenset(found - {""})
+
+
+def keep_url_secrets(new: str, stored: str) -> str:
+    """Return ``new`` with each mask in it replaced by the secret that stands there in ``stored``.
+
+    An address that was shown, edited and sent back. At another host nothing is put in: a secret
+    belongs to its address.
+    """
+    if MASK not in new or new == stored:
+        return new
+    known: dict[str, list[str]] = {}
+    for label, secret in _labelled(url_parts(stored)):
+        known.setdefault(label, []).append(secret)
+    if not known or _origin(new) != _origin(stored):
+        return new
+    parts = url_parts(new)
+    kept = iter([_next(known, label, text) for label, text in _labelled(parts)])
+    return "".join(next(kept) if is_secret else text for text, is_secret in parts)
+
+
+def _labelled(parts: list[Part]) -> Iterator[tuple[str, str]]:
+    """Yield each secret with the name that stands before it."""
+    before = ""
+    for text, is_secret in parts:
+        if is_secret:
+            yield before, text
+        before = text
+
+
+def _next(known: dict[str, list[str]], label: str, text: str) -> str:
+    return known[label].pop(0) if text == MASK and known.get(label) else text
+
+
+def _origin(url: str) -> tuple[str, ...]:
+    """Return scheme and host in lower case."""
+    match = _ORIGIN.match(url)
+    return tuple(each.lower() for each in match.groups()) if match else ()
 
 
 def _parts(text: str, depth: int) -> Iterator[Part]:

@@ -246,6 +246,26 @@ def test_pieces_of_an_address_join_to_it(text: Any) -> None:
     assert redact_url(shown) == shown
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("https://***@h/a?v=2&token=***&key=***", "https://u:p@h/a?v=2&token=t&key=k"),
+        ("https://h/b?key=***", "https://h/b?key=k"),
+        ("https://***@h/b?key=***&sig=***&token=new", "https://u:p@h/b?key=k&sig=***&token=new"),
+        ("https://***@H/b/{{ id }}?token=***#x", "https://u:p@H/b/{{ id }}?token=t#x"),
+        ("https://***@evil/a?token=***&key=***", "https://***@evil/a?token=***&key=***"),
+        ("https://h@evil/a?token=***", "https://h@evil/a?token=***"),
+        ("https://h;a@evil/a?token=***", "https://h;a@evil/a?token=***"),
+        ("http://***@h/a?token=***", "http://***@h/a?token=***"),
+        ("***", "***"),
+    ],
+)
+def test_an_address_that_was_edited_keeps_its_secrets_at_its_host(sent: str, kept: str) -> None:
+    stored = "https://u:p@h/a?token=t&key=k&v=1"
+    assert keep_secrets({"url": sent}, {"url": stored}) == {"url": kept}
+    assert keep_secrets("h/p?v=2&token=***", "h/p?token=t") == "h/p?v=2&token=t"
+
+
 def test_what_is_secret_in_an_address_is_listed_as_a_server_may_repeat_it() -> None:
     found = url_secrets("https://us%40er:p%2Fw@h.example/a;key=k-1?token=a%20b+c&x=1#code=z-1")
     assert {"p/w", "p%2Fw", "us@er", "k-1", "a%20b+c", "a b c", "a b+c", "z-1"} <= found
