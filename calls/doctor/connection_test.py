@@ -70,17 +70,28 @@ def connection_test(
     row: ProviderConnection, *, within_seconds: float = WITHIN_SECONDS
 ) -> ConnectionTest:
     """Open the socket of ``row``, configure the session and close; raises nothing."""
+    return session_try(row, plain_session(row), within_seconds=within_seconds)
+
+
+def plain_session(row: ProviderConnection) -> str:
+    """Return the ``session.update`` of a test: what a call sends, without anything to say."""
+    config = SessionConfig(
+        instructions="This is a test of the connection. Say nothing.",
+        transcription_model=row.transcription_model,
+    )
+    return session_update(held(config), row.dialect, _EVENT_ID)  # type: ignore[arg-type]  # a choice
+
+
+def session_try(
+    row: ProviderConnection, update: str, *, within_seconds: float = WITHIN_SECONDS
+) -> ConnectionTest:
+    """Open the socket of ``row``, send ``update``, wait for the answer and close."""
     endpoint = Endpoint(
         url=row.realtime_url,
         dialect=row.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
         model=row.model,
         api_key=row.api_key,
     )
-    config = SessionConfig(
-        instructions="This is a test of the connection. Say nothing.",
-        transcription_model=row.transcription_model,
-    )
-    update = session_update(held(config), endpoint.dialect, _EVENT_ID)
     begun = time.monotonic()
     test = ConnectionTest("", "", "", None, None)
     try:

@@ -1,0 +1,104 @@
+"""``live_check``: ask the real services what their documentation leaves open."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from calls.doctor.live import LiveItem, account_of, live_items
+from calls.models import PhoneNumber, ProviderConnection
+from voiceplatform.base.commands import (
+    ExampleCommand,
+    add_organisation_argument,
+    organisation_named,
+)
+from voiceplatform.base.phones import is_e164
+
+EXAMPLES = """examples:
+  manage.py live_check
+  manage.py live_check --number +15551230100 --out docs/verified.md
+  manage.py live_check --json
+
+It opens sessions without speech and reads; it places no call, changes nothing and buys nothing.
+exit codes: 0 what could be asked was answered, 1 something failed or nothing could be asked,
+2 bad usage
+"""
+
+
+class Command(ExampleCommand):
+    """Print each question with its answer, or why it was not asked."""
+
+    help = "Ask the model's provider and Twilio, with your own keys, what only they can answer."
+    examples = EXAMPLES
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--number", default="", help="a number of yours at Twilio, E.164")
+        parser.add_argument("--connection", default="", help="name (default: the default one)")
+        parser.add_argument("--out", default="", help="also write the answers to this file")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        add_organisation_argument(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Ask."""
+        number = options["number"]
+        if number and not is_e164(number):
+            raise CommandError(f"{number} is not in the form +15551230100", returncode=2)
+        connection = _connection(options["organisation"], options["connection"], number)
+        items: list[LiveItem] = []
+        for item in live_items(connection, account_of(number), number):
+            items.append(item)
+            if not options["json"]:
+                by = f" (by {item.by})" if item.by else ""
+                self.stdout.write(f"{item.state:11}  {item.source}  {item.question}")
+                self.stdout.write(f"             {item.answer}{by}")
+        good = _is_good(items)
+        if options["json"]:
+            self.stdout.write(json.dumps({"ok": good, "items": [asdict(item) for item in items]}))
+        if options["out"]:
+            self._write(options["out"], items)
+        if not good:
+            sys.exit(1)
+
+    def _write(self, out: str, items: list[LiveItem]) -> None:
+        real = [item for item in items if item.by != "the stand-in" and item.state == "answered"]
+        if not real:
+            self.stderr.write(f"{out} was not written: no real service has answered.")
+            return
+        lines = [
+            "# Verified against the real services",
+            "",
+            f"By `manage.py live_check` on {timezone.now():%Y-%m-%d}.",
+            "",
+            "| source | question | state | answer |",
+            "|---|---|---|---|",
+            *(
+                f"| {item.source} | {item.question} | {item.state} | {item.answer} |"
+                for item in items
+            ),
+        ]
+        Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _is_good(items: list[LiveItem]) -> bool:
+    states = {item.state for item in items}
+    return "failed" not in states and "answered" in states
+
+
+def _connection(organisation: str, name: str, number: str) -> ProviderConnection | None:
+    rows = ProviderConnection.objects.filter(organisation=organisation_named(organisation))
+    if name:
+        row: ProviderConnection | None = rows.filter(name=name).first()
+        if row is None:
+            raise CommandError(f"there is no connection {name!r}", returncode=2)
+        return row
+    known = PhoneNumber.objects.filter(number_e164=number).select_related("connection").first()
+    if known is not None and known.connection is not None:
+        return known.connection
+    return rows.filter(is_default=True).first()
