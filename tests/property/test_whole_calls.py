@@ -5,17 +5,19 @@ defect of the model or the carrier, the words and the books must be right.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calls.bridge.plan import Greeting
+from calls.bridge.plan import CallPlan, Filler, Greeting, Idle, Interruption, Keypad
 from calls.standins.caller import CallerStep, hang_up
 from calls.standins.realtime_brain import CallTool, Rule, Step
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.twilio_media import MediaProfile
+from calls.wire.realtime import TurnDetection
 from tests.sound_call import assert_sound
 from tests.virtual_call import Latency, PatientBrain, Result, VirtualCall, clip, plan_of
 
@@ -31,6 +33,7 @@ RULES = [
     Rule(Step(say="Goodbye then.", tools=(END,)), re.compile("bye")),
     Rule(Step(tools=(END,)), re.compile("end")),
 ]
+OPEN = Interruption()
 words = st.sampled_from(["Hello.", "story", "find it", "both", "odd one", "bye", "end", "Hm?"])
 waits = st.integers(0, 40).map(lambda steps: steps * 90)
 steps = st.builds(
@@ -64,15 +67,36 @@ profiles: st.SearchStrategy[Any] = st.sampled_from(
 media: st.SearchStrategy[Any] = st.sampled_from(
     [{}, {}, {"frame_bytes": 80}, {"late_mark_ms": 120}, {"pause_reading": (2000, 400)}]
 )
-plans = st.builds(
-    lambda line, greeting, message: plan_of(
+
+
+def plan_with(line: Any, greeting: Greeting, message: str, manners: dict[str, Any]) -> CallPlan:
+    """Return a plan; where words interrupt, the session leaves interrupting to us."""
+    plan = plan_of(
         "look", "book", "endCall", policy_line=line, greeting=greeting, end_call_message=message
-    ),
+    )
+    detection = TurnDetection(interrupt_response=not manners.get("interruption", OPEN).guards)
+    session = replace(plan.session, turn_detection=detection)
+    return replace(plan, session=session, **manners)
+
+
+plans = st.builds(
+    plan_with,
     st.sampled_from([None, clip("Recorded.")]),
     st.sampled_from(
         [Greeting(), Greeting("exact", "Hello."), Greeting("exact", "Hello.", interruptible=True)]
     ),
     st.sampled_from(["", "So long."]),
+    st.sampled_from(
+        [
+            {},
+            {},
+            {"interruption": Interruption(2, 0, 300, ("Hm", "find"), ("end",))},
+            {"interruption": Interruption(voice_ms=300), "filler": Filler(clip("Well."), 700)},
+            {"idle": Idle(("There?",), 2_000, 2, True), "filler": Filler(asked=True, after_ms=600)},
+            {"idle": Idle(silence_ms=4_000, silence_message="I go."), "keypad": Keypad(500)},
+            {"end_call_phrases": ("a whale", "one moment")},
+        ]
+    ),
 )
 
 
