@@ -20,7 +20,7 @@ from django.utils.dateparse import parse_datetime
 
 from assistants import ports
 from assistants.export import EXPORTED_FROM
-from assistants.findings import LOSSY, MAPPED, UNSUPPORTED
+from assistants.findings import LOSSY, MAPPED
 from assistants.findings import Finding as FindingValue
 from assistants.import_results import (
     CREATED,
@@ -316,9 +316,8 @@ def _store_number(draft: Draft, context: ImportContext) -> ObjectResult:
             dry_run=context.dry_run,
             arriving=context.arriving,
         )
-    if reason and outcome != REFUSED:
-        said = FindingValue("$", UNSUPPORTED, f"{reason[:1].upper()}{reason[1:]}.")
-        draft, reason = replace(draft, findings=(said, *draft.findings)), ""
+    if isinstance(reason, FindingValue):
+        return result_of(replace(draft, findings=(reason, *draft.findings)), outcome)
     return result_of(draft, outcome, reason)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from assistants.circumstances import Answering
+from assistants.findings import Finding
 from voiceplatform.base.models import Organisation
 
 
@@ -28,10 +29,10 @@ class NumberImporter(Protocol):
         actor: Any,
         dry_run: bool,
         arriving: frozenset[str],
-    ) -> tuple[str, str]:
+    ) -> tuple[str, str | Finding]:
         """Return (outcome, reason); outcomes are those of ``import_services``.
 
-        A reason beside another outcome than a refusal is a finding on the whole number.
+        A finding instead of a reason is one on the whole number.
         ``arriving`` holds the ids of assistants that come in the same import.
         """
 

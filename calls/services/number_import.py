@@ -13,8 +13,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+from assistants.findings import LOSSY, UNSUPPORTED, Finding
 from assistants.models import Assistant, StoredResource
-from assistants.resource_services import computed_fields
+from assistants.resource_services import computed_fields, resource_document
 from assistants.selectors import NUMBER_KIND
 from calls.models import PhoneNumber, TwilioAccount
 from calls.selectors.numbers import number_by_id, number_kept
@@ -30,12 +31,16 @@ from voiceplatform.base.redaction import keep_secrets
 from voiceplatform.base.services import audit_write
 
 _OTHER_PROVIDER: Final = (
-    "stored and returned as blocked: only numbers of Twilio can be served here, so its calls stay "
-    "where they are. Fix: port it to your Twilio account, then import it from there"
+    "Stored and returned as blocked: only numbers of Twilio can be served here, so its calls stay "
+    "where they are. Fix: port it to your Twilio account, then import it from there."
 )
 _OTHER_ACCOUNT: Final = (
-    "stored and returned as blocked: its Twilio account is not known here, so its calls stay where "
-    "they are. Fix: add the account under Twilio accounts in the admin, then import again"
+    "Stored and returned as blocked: its Twilio account is not known here, so its calls stay where "
+    "they are. Fix: add the account under Twilio accounts in the admin, then import again."
+)
+_CONTESTED: Final = (
+    "Both sides changed {} since the last import, so the number keeps what it was given here. Fix: "
+    "look at the number in the admin, and change it there if Vapi's is right."
 )
 _ELSEWHERE: Final = "this number or its id is in use elsewhere. Fix: remove `id` or that one"
 
@@ -49,11 +54,11 @@ def number_import(
     actor: Any,
     dry_run: bool,
     arriving: frozenset[str],
-) -> tuple[str, str]:
-    """Create or update one number and return (outcome, reason).
+) -> tuple[str, str | Finding]:
+    """Create or update one number and return (outcome, reason or finding).
 
-    Route, policy and ceilings of a known number are never changed by an import. A reason beside
-    another outcome than ``refused`` says why the number is blocked.
+    Route, policy and ceilings of a known number are never changed by an import, nor are the name
+    and the assistant that it was given in the admin.
     """
     document = {**document, "provider": document.get("provider") or "twilio"}
     if document["provider"] not in PROVIDERS:
@@ -95,6 +100,7 @@ def number_import(
         if _is_here(organisation, wanted, arriving if dry_run else frozenset())
         else None,
     }
+    ours, contested = _chosen_here(row, document) if row else ((), ())
     try:
         is_news = companion_store(
             organisation=organisation,
@@ -121,15 +127,45 @@ def number_import(
         return "updated" if kept else "created", ""
     if columns["assistant_id"] is None:
         del columns["assistant_id"]  # what was chosen here stays
+    columns = {name: value for name, value in columns.items() if name not in ours}
     changed = [name for name, value in columns.items() if getattr(row, name) != value]
+    fields = ", ".join(f"`{field}`" for field in contested)
+    why = Finding("$", LOSSY, _CONTESTED.format(fields)) if contested else ""
     if not changed and not is_news:
-        return "unchanged", ""
+        return "unchanged", why
     if not dry_run:
         for name in changed:
             setattr(row, name, columns[name])
         row.save(update_fields=[*changed, "updated_at"])
         _audit(row, actor, "update")
-    return "updated", ""
+    return "updated", why
+
+
+def _chosen_here(
+    row: PhoneNumber, document: Mapping[str, Any]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that were changed in the admin, and the fields that Vapi changed as well.
+
+    The companion has what the last import brought: the admin changes columns only.
+    """
+    stored = number_by_id(row.organisation, row.pk)
+    if stored is None or stored.companion is None:
+        return (), ()
+    brought = resource_document(stored.companion)
+    before = {
+        "assistantId": _assistant_id(brought),
+        "name": _text(brought, "name")[:100],
+    }
+    now = {"assistantId": _assistant_id(document), "name": _text(document, "name")[:100]}
+    columns = {"assistantId": "assistant_id", "name": "name"}
+    # An empty column is no choice: its assistant may not have been here when the number came.
+    ours = [
+        field
+        for field, name in columns.items()
+        if getattr(row, name) and getattr(row, name) not in (before[field], now[field])
+    ]
+    contested = tuple(field for field in ours if now[field] != before[field])
+    return tuple(columns[field] for field in ours), contested
 
 
 def _kept(
@@ -141,7 +177,7 @@ def _kept(
     created_at: dt.datetime | None,
     actor: Any,
     dry_run: bool,
-) -> tuple[str, str]:
+) -> tuple[str, str | Finding]:
     """Keep a number that cannot be served here."""
     why = _OTHER_ACCOUNT if document["provider"] == "twilio" else _OTHER_PROVIDER
     known = number_kept(organisation, number_id, number)
@@ -162,7 +198,9 @@ def _kept(
     if is_news and not dry_run:
         companion = StoredResource.objects.defer("content").get(pk=number_id)
         _audit(companion, actor, "update" if known else "create")
-    return ("updated" if known else "created") if is_news else "unchanged", why
+    return ("updated" if known else "created") if is_news else "unchanged", (
+        Finding("$", UNSUPPORTED, why)
+    )
 
 
 def _is_current(row: PhoneNumber, document: Mapping[str, Any]) -> bool:

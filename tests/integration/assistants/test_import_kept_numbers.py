@@ -16,7 +16,7 @@ from calls.selectors.numbers import number_by_id, number_sources
 from calls.services.number_documents import number_document, number_object
 from calls.services.number_export import number_export
 from tests import factories
-from tests.vapi_account import object_id
+from tests.vapi_account import assistant, object_id
 from voiceplatform.base.models import AuditEntry, Organisation
 from voiceplatform.base.redaction import redact
 
@@ -161,3 +161,39 @@ def test_kept_numbers_go_out_and_come_back(
     call_command("import_vapi", str(tmp_path))
     after = {value["id"]: number_by_id(organisation, value["id"]) for value in ALL}
     assert {pk: number_document(each) for pk, each in after.items() if each} == before
+
+
+def test_what_the_admin_gave_a_number_stays_when_it_is_imported_again() -> None:
+    """An import put the old assistant back onto a number that was given another one here."""
+    ours, theirs, third = (factories.make_assistant() for _ in range(3))
+    factories.make_account(account_sid=SID)
+    value = {**TWILIO, "name": "Main", "assistantId": str(theirs.pk)}
+    run(value)
+    PhoneNumber.objects.update(assistant=ours, name="Front")  # the admin changes columns only
+    for _ in range(2):
+        report = run({**value, "hooks": []})
+    assert outcomes(report) == ["unchanged"]
+    row = PhoneNumber.objects.get()
+    assert (row.assistant, row.name) == (ours, "Front")
+
+    news = {**value, "name": "Sales", "assistantId": str(third.pk)}
+    report = run(news)
+    row.refresh_from_db()
+    assert (outcomes(report), row.assistant, row.name) == (["updated"], ours, "Front")
+    (finding,) = [f for f in report.results[0].findings if f.path == "$"]
+    assert "`assistantId`, `name`" in finding.message and "Fix: " in finding.message
+
+    PhoneNumber.objects.update(assistant=third, name="Sales")
+    assert outcomes(run(news)) == ["unchanged"]
+    assert outcomes(run({**news, "name": "Shop"})) == ["updated"]
+    row.refresh_from_db()
+    assert (row.assistant, row.name) == (third, "Shop")
+
+
+def test_a_number_gets_its_assistant_when_that_comes_later() -> None:
+    factories.make_account(account_sid=SID)
+    value = {**TWILIO, "assistantId": object_id(1, 1)}
+    run(value)
+    assert PhoneNumber.objects.get().assistant is None
+    run(value, assistant(1))
+    assert str(PhoneNumber.objects.get().assistant_id) == object_id(1, 1)
