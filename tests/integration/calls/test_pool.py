@@ -11,6 +11,7 @@ from calls.media.database import in_database
 from calls.media.pool import ModelSocketPool, pool
 from calls.media.realtime_client import Endpoint, RealtimeUnreachable, dial
 from calls.models import Call
+from calls.services.replay import call_replay
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import parse_scenario
 from tests import factories
@@ -246,23 +247,31 @@ async def _refused_call(rig: Rig) -> Call:
 
 
 @pytest.mark.parametrize(
-    ("profile", "reason", "streams"),
+    ("profile", "reason", "redials"),
     [
-        ({"upgrade_status": 401}, "pipeline-error-openai-401-incorrect-api-key", 1),
-        ({"upgrade_status": 403}, "pipeline-error-openai-401-incorrect-api-key", 1),
-        ({"upgrade_status": 404}, "pipeline-error-openai-llm-failed", 1),
+        ({"upgrade_status": 401}, "pipeline-error-openai-401-incorrect-api-key", 0),
+        ({"upgrade_status": 403}, "pipeline-error-openai-401-incorrect-api-key", 0),
+        ({"upgrade_status": 404}, "pipeline-error-openai-llm-failed", 0),
         ({"upgrade_status": 500}, "pipeline-error-openai-500-server-error", 3),
-        ({"models": ("another-model",)}, "assistant-not-valid", 1),
-        ({"reject_update": True}, "assistant-not-valid", 1),
+        ({"models": ("another-model",)}, "assistant-not-valid", 0),
+        ({"reject_update": True}, "assistant-not-valid", 0),
     ],
     ids=["401", "403", "404", "500", "o19-close-4000", "update-rejected"],
 )
 async def test_a_model_that_refuses_ends_the_call_with_its_reason(
-    transactional_db: None, profile: dict[str, Any], reason: str, streams: int
+    transactional_db: None,
+    monkeypatch: pytest.MonkeyPatch,
+    profile: dict[str, Any],
+    reason: str,
+    redials: int,
 ) -> None:
+    monkeypatch.setattr("calls.bridge.sessions.BACKOFF_MS", (0, 20, 40))
     async with running_rig(RealtimeProfile(**profile)) as rig:
         call = await _refused_call(rig)
-        assert (call.status, call.ended_reason, call.stream_count) == ("ended", reason, streams)
+        # All attempts are made inside the first stream: the caller has waited for them.
+        assert (call.status, call.ended_reason, call.stream_count) == ("ended", reason, 1)
+        counters = call.metrics["streams"][0]["counters"]
+        assert counters.get("model_dials", 0) == redials
         assert all(session.closed for session in rig.model_sessions)
 
 
@@ -274,8 +283,41 @@ async def test_o19_a_wrong_key_is_named_although_the_upgrade_succeeds(rig: Rig) 
     assert call.metrics["streams"][0]["notes"]["realtime_close"] == "3000"
 
 
-async def test_an_unreachable_model_is_asked_again_by_each_stream(rig: Rig) -> None:
+async def test_an_unreachable_model_is_dialled_again_and_then_given_up(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.bridge.sessions.BACKOFF_MS", (0, 20, 40))
     await _point_to(rig, "ws://127.0.0.1:1/v1/realtime")
     call = await _refused_call(rig)
-    assert (call.status, call.stream_count) == ("ended", 3)
-    assert [each["notes"]["realtime_close"] for each in call.metrics["streams"]] == ["1006"] * 3
+    assert (call.status, call.stream_count) == ("ended", 1)
+    assert call.metrics["streams"][0]["notes"]["realtime_close"] == "1006"
+
+
+BROKEN = parse_scenario(
+    {
+        "name": "broken",
+        "caller": [
+            {"say": "Tell me about the opening hours."},
+            {"hang_up": {"heard": "hours"}},
+        ],
+        "profile": {
+            "realtime": {"lose_at": "committed"},
+            "sessions": [{"upgrade_status": 503}, {"updated_delay_ms": 50}],
+        },
+    }
+)
+
+
+async def test_o18_a_socket_that_dies_in_a_call_is_replaced_and_the_call_replays(rig: Rig) -> None:
+    """The words that the first session took with it are heard by the third."""
+    report = await rig.call(BROKEN)
+    assert report.failures == [], report
+    call = await rig.only_call()
+    assert (call.stream_count, len(rig.model_sessions)) == (1, 3)
+    assert all(session.closed for session in rig.model_sessions)
+    turns = await in_database(lambda: list(call.turns.values_list("role", "text")))
+    assert turns[-2:] == [
+        ("user", "Tell me about the opening hours."),
+        ("assistant", "You said: Tell me about the opening hours."),
+    ]
+    assert [each.same for each in await in_database(call_replay, call)] == [True]

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.continuity import BACKOFF_MS
 from calls.bridge.effects import CloseModel, CloseStream, DialModel, HangUp, RecordTool, RecordTurn
 from calls.bridge.holding import hold_tone, mulaw
 from calls.bridge.model import configuration
 from calls.bridge.plan import Greeting, HistoryItem
 from calls.bridge.reasons import EndCause
+from calls.bridge.sessions import BACKOFF_MS
 from calls.bridge.toolbox import LOST_RESULT
 from tests.unit.bridge.line import Line, assert_sent, quiet_plan
 from tests.unit.bridge.line import mulaw as mulaw_b64
