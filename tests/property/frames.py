@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
+from calls.bridge.person_plan import PersonPlan
 from calls.bridge.plan import (
     CallPlan,
     Filler,
@@ -169,6 +171,22 @@ def done(response_id: str, status: str, output: list[dict[str, Any]], tokens: in
     return event("response.done", response=response)
 
 
+# Words and keys that the caller of the machine uses.
+_PERSON = PersonPlan(
+    reachable=True,
+    operator_key="0",
+    refusal_key="1",
+    refusal_words=("stop",),
+    emergency_words=("why",),
+    emergency_notice="Hang up.",
+)
+PEOPLE = (
+    replace(_PERSON, on_refusal="human", on_emergency="notice"),
+    replace(_PERSON, on_refusal="end", on_emergency="transfer"),
+    replace(_PERSON, on_refusal="unrecorded", on_emergency="notice"),
+)
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> CallPlan:
     """Return plans of every kind of opening and ending."""
@@ -190,6 +208,7 @@ def plans(draw: st.DrawFn) -> CallPlan:
             )
         ),
         end_call_message=draw(st.sampled_from(["", "Bye."])),
+        person=draw(st.sampled_from([PersonPlan(), *PEOPLE])),
         resumed=resumed,
         history=(HistoryItem("user", "I am Ada."), HistoryItem("assistant", "")) if resumed else (),
         limits=draw(

@@ -271,7 +271,7 @@ class BridgeMachine(RuleBasedStateMachine):
     def caller_audio(self, size: int, timestamp_ms: int) -> None:
         self.feed("receive_twilio", frames.media(size, timestamp_ms))
 
-    @rule(key=st.sampled_from("1#"))
+    @rule(key=st.sampled_from("01#"))
     def key(self, key: str) -> None:
         self.feed("receive_twilio", frames.message("dtmf", {"digit": key}))
 
