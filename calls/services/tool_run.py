@@ -76,18 +76,18 @@ def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
         "revision__assistant",
         "connection",
     ).get(pk=call_id)
+    _note_running(call, effect)
     return tool_post(call=call, spec=spec, effect=effect)
 
 
 def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
-    """Read the tool of ``call`` and build what its server is sent.
+    """Read the tool of ``call`` and build what its server is sent; writes nothing.
 
     Raises:
         ArgumentsRefused: the model's arguments cannot be posted.
         Tool.DoesNotExist: the tool is gone.
     """
     tool = Tool.objects.for_organisation(call.organisation).get(pk=spec.handle)
-    _note_running(call, effect)
     document = tool_document(tool)
     arguments = checked_arguments(
         # The schema as its author wrote it; a session may have been given a simpler one.
