@@ -44,6 +44,7 @@ _NAMED: Final = frozenset(
     {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 )
 _NAMED_NEEDS: Final = frozenset({"dependentRequired", "dependencies"})  # name: names
+_NAMES: Final = _NAMED | _NAMED_NEEDS
 _SUBSCHEMAS: Final = frozenset(
     {
         *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
@@ -60,7 +61,7 @@ _DESCRIBES: Final = _SUBSCHEMAS | {
     *("contentEncoding", "contentMediaType", "$ref", "$id", "$schema", "$anchor"),
 }
 _SCHEMA_VALUES: Final = frozenset({"value", "default", "const", "enum", "example", "examples"})
-_OF_A_SCHEMA: Final = _DESCRIBES | _SCHEMA_VALUES | _NAMED | _NAMED_NEEDS
+_OF_A_SCHEMA: Final = _DESCRIBES | _SCHEMA_VALUES | _NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def _below(name: str, value: Any, place: _Place) -> _Place:
         if place.needs and isinstance(value, list):
             return _ROOT
         return _place_of(place.in_headers, secret=place.secret or place.hides(name))
-    if isinstance(value, dict) and name in _NAMED | _NAMED_NEEDS:
+    if isinstance(value, dict) and name in _NAMES:
         needs = name in _NAMED_NEEDS
         return _place_of(place.in_headers, names=True, needs=needs, secret=place.secret)
     if place.secret:
@@ -169,7 +170,7 @@ def _is_misplaced(name: str, value: Any, place: _Place) -> bool:
 
 def _is_fixed(name: str, value: Any, place: _Place) -> bool:
     """Tell whether a keyword in the schema of a secret gives a value of it."""
-    if name in _DESCRIBES or (name in _NAMED | _NAMED_NEEDS and isinstance(value, dict)):
+    if name in _DESCRIBES or (name in _NAMES and isinstance(value, dict)):
         return False
     if name == "enum" and isinstance(value, list) and len(value) > 1 and not place.in_headers:
         return False  # a choice, and no fixed value
@@ -203,6 +204,8 @@ def keep_secrets(new: Any, stored: Any) -> Any:
 
 def _keep(new: Any, stored: Any, place: _Place) -> Any:
     if isinstance(new, str) and isinstance(stored, str):
+        if new == stored or MASK not in new:
+            return new
         return stored if new == redact_url(stored) else keep_url_secrets(new, stored)
     if isinstance(new, list) and isinstance(stored, list):
         partners = _partners(new, stored, place)
