@@ -239,6 +239,8 @@ def _below_kept(name: str, stored: dict[str, Any], hidden: frozenset[str], place
 
 def _partners(new: list[Any], stored: list[Any], place: _Place) -> list[Any]:
     """Return for each of ``new`` the stored element that it is a new version of, or None."""
+    if not any(isinstance(node, dict) for node in new):
+        return [stored[index] if index < len(stored) else None for index in range(len(new))]
     known = [_identity(node, place) if isinstance(node, dict) else None for node in stored]
     wanted = [_identity(node, place) if isinstance(node, dict) else None for node in new]
     counts, claimed = Counter(known), set(wanted)
