@@ -6,7 +6,7 @@ Owns filters, pages and colours; nothing here writes, and nothing a file says be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,8 +19,10 @@ from assistants import import_services
 from assistants.findings import KEPT, MAPPED
 from assistants.findings import Finding as FindingValue
 from assistants.import_documents import document_shown
-from assistants.models import Finding, ImportRun
+from assistants.models import Assistant, Finding, ImportRun
 from assistants.report_tree import WORST_FIRST, Section, tree, values_of
+from assistants.voice_table import voices_heard
+from voiceplatform.base.selectors import uuids_in
 
 PER_PAGE: Final = 25
 _OUTCOME_COLOURS: Final = {
@@ -126,8 +128,10 @@ def _objects(
 ) -> list[dict[str, Any]]:
     numbers = [number for number, _ in page]
     by_object: dict[int, list[dict[str, Any]]] = {}
+    decided = _decided_voices(run, [entry for _, entry in page])
     for finding in run.findings.filter(object_number__in=numbers).order_by("object_number", "id"):
-        by_object.setdefault(finding.object_number, []).append(_shown(finding))
+        voice = decided.get(run.objects_json[finding.object_number]["id"], "")
+        by_object.setdefault(finding.object_number, []).append(_shown(finding, voice))
     return [
         {
             **entry,
@@ -149,13 +153,30 @@ def _by_loudness(findings: Sequence[dict[str, Any]], state: str) -> dict[str, An
     return {"loud": loud, "quiet": quiet, "opens_quiet": state in (MAPPED, KEPT)}
 
 
-def _shown(finding: Finding | FindingValue) -> dict[str, Any]:
+def _decided_voices(run: ImportRun, entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the voices that operators decided for the assistants of some entries, by their id."""
+    ids = uuids_in(entry["id"] for entry in entries if entry["kind"] == "assistant")
+    rows = Assistant.objects.filter(organisation=run.organisation_id, pk__in=ids)
+    heard = voices_heard(rows.only("pk")) if ids else {}
+    return {str(pk): each.voice for pk, each in heard.items() if each.decided}
+
+
+def _shown(finding: Finding | FindingValue, voice: str = "") -> dict[str, Any]:
+    """Return a finding for a template.
+
+    Args:
+        voice: what callers of the assistant hear today because an operator decided so; a finding
+            says what held when it was made.
+    """
+    today = ""
+    if finding.path == "$.voice" and voice and voice not in finding.message:
+        today = f" Today its callers hear {voice}, as an operator decided since."
     return {
         "path": finding.path,
         "state": finding.state,
         "words": _STATE_WORDS.get(finding.state, finding.state),
         "colour": STATE_COLOURS.get(finding.state, "muted"),
-        "message": finding.message,
+        "message": f"{finding.message}{today}",
     }
 
 
@@ -213,8 +234,9 @@ def object_page(run: ImportRun, number_text: Any) -> dict[str, Any]:
     """
     number = _number(run, number_text)
     entry = run.objects_json[number]
+    voice = _decided_voices(run, [entry]).get(entry["id"], "")
     findings = [
-        FindingValue(each.path, each.state, each.message)
+        FindingValue(each.path, each.state, _shown(each, voice)["message"])
         for each in run.findings.filter(object_number=number).order_by("id")
     ]
     leaves = import_services.run_leaves(run, number)

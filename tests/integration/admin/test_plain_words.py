@@ -36,7 +36,13 @@ def page(client: Client, name: str, *arguments: object) -> str:
 def test_a_list_says_what_stands_in_it_even_when_it_is_empty(
     admin: Client, model: str, words: str
 ) -> None:
-    assert words in page(admin, f"{model}_changelist")
+    html = page(admin, f"{model}_changelist")
+    assert words in html
+    assert "Nothing here yet" in html
+    url = reverse(f"admin:{model}_changelist")
+    assert "Nothing matches" in admin.get(url, {"q": "no such thing"}).content.decode() or (
+        model == "assistants_importrun"  # has no search
+    )
 
 
 def test_a_squad_is_told_by_the_names_of_its_members(admin: Client) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from assistants.import_services import ImportFile, import_files
 from assistants.models import Assistant
 from assistants.services import assistant_publish
 from assistants.voice_table import realtime_voice, voice_decide, voices_heard
@@ -91,6 +93,29 @@ def test_the_name_of_a_voice_stays_text(staff: Client, organisation: Organisatio
     page = page_of(staff, planted).content.decode()
     assert "For “&lt;b&gt;x &lt;img src=x onerror=y&gt;” at Vapi" in page
     assert "For “<b>" not in page
+
+
+def test_an_import_says_what_was_decided_since(staff: Client, organisation: Organisation) -> None:
+    raw = json.dumps({"name": "Desk", "model": {"messages": []}, "voice": SARAH}).encode()
+    report = import_files(
+        organisation=organisation,
+        files=[ImportFile("a.json", raw)],
+        actor=None,
+        source="command",
+    )
+    assert report.run is not None
+    organisation_staff = factories.make_staff(organisation, ["assistants.view_importrun"])
+    staff.force_login(organisation_staff)
+    run = reverse("admin:assistants_importrun_change", args=[report.run.pk])
+    fields = reverse("admin:assistants_importrun_object", args=[report.run.pk]) + "?number=0"
+    for url in (run, fields):
+        html = staff.get(url).content.decode()
+        assert "Sarah -&gt; coral" in html
+        assert "as an operator decided since" not in html
+    decide(organisation, SARAH, "sage")
+    for url in (run, fields):
+        words = "Today its callers hear sage, as an operator decided since."
+        assert words in staff.get(url).content.decode()
 
 
 def test_the_list_shows_what_callers_hear(
