@@ -1,8 +1,8 @@
 """What every part of the bridge shares: the plan, the machines, the outputs, the way to end.
 
 Lowest of the bridge's layers (``core`` < ``speech`` < ``turns`` < ``answers`` < ``dead_air`` <
-``pauses`` < ``model`` < ``machine``): each adds one subject to the same call. Nothing here reads an
-event.
+``pauses`` < ``model`` < ``sessions`` < ``continuity`` < ``machine``): each adds one subject to the
+same call. Nothing here reads an event.
 """
 
 from __future__ import annotations
