@@ -6,11 +6,14 @@ What was said is shown on the page of a call and nowhere else (``call_page``), t
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils.html import format_html
 
 from calls.admin.call_page import PERMISSION, call_outcome, call_page
@@ -23,6 +26,7 @@ from calls.admin.words import (
     reason_in_words,
     seconds_in_words,
 )
+from calls.doctor.explain import explain
 from calls.models import Call, CallInputChunk, ToolInvocation, Turn
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
 
@@ -123,8 +127,34 @@ class CallAdmin(ReadOnlyAdmin):
         """Return the ended reason in words; marked when something broke."""
         words = reason_in_words(obj.ended_reason)
         if is_failure(obj.ended_reason):
-            return format_html('<span class="vp-badge vp-badge-danger">{}</span>', words)
+            return format_html(
+                '<a href="{}"><span class="vp-badge vp-badge-danger">{}</span></a>',
+                reverse("admin:calls_call_why", args=[obj.pk]),
+                words,
+            )
         return words or "–"
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that says why a call failed."""
+        why = self.admin_site.admin_view(self.why_view)
+        own = path("<uuid:object_id>/why/", why, name="calls_call_why")
+        return [own, *super().get_urls()]
+
+    def why_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Say in plain words what went wrong in a call; nothing that was said."""
+        call = self.get_object(request, str(object_id))
+        if call is None or not self.has_view_permission(request, call):
+            raise Http404("The call was not found.")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Why did this call fail?",
+            "opts": self.opts,
+            "call": call,
+            "outcome": call_outcome(call),
+            "failed": is_failure(call.ended_reason),
+            "findings": explain(call),
+        }
+        return TemplateResponse(request, "admin/calls/call/why.html", context)
 
     @admin.display(description="Duration", ordering="duration_seconds")
     def duration(self, obj: Call) -> str:

@@ -46,6 +46,7 @@ from calls.telephony.addresses import (
 from calls.telephony.handover import hand_over
 from calls.telephony.security import form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
+from voiceplatform.base.redaction import redact_url
 
 MAX_BODY_BYTES = 65_536
 STREAM_COMES_SECONDS = 10.0  # from our TwiML to the handshake, with one that is tried again
@@ -98,8 +99,12 @@ def _account(account_sid: str) -> TwilioAccount | None:
     return TwilioAccount.objects.filter(account_sid=account_sid).first()
 
 
+def _signed_url(request: HttpRequest) -> str:
+    return f"{settings.PUBLIC_BASE_URL}{request.get_full_path()}"
+
+
 def _is_signed(request: HttpRequest, account: TwilioAccount) -> bool:
-    url = f"{settings.PUBLIC_BASE_URL}{request.get_full_path()}"
+    url = _signed_url(request)
     signature = request.headers.get("X-Twilio-Signature", "")
     tokens = [account.auth_token, account.auth_token_secondary]
     if request.content_type == "application/json" and request.method == "POST":
@@ -127,7 +132,13 @@ def signed(view: SignedView[P]) -> View[P]:
         try:
             account = await in_database(_account, form.get("AccountSid", ""))
             if account is None or not _is_signed(request, account):
-                log.warning("signature_refused", path=request.path.split("/")[2])
+                log.warning(
+                    "signature_refused",
+                    path=request.path.split("/")[2],
+                    # The address that we hashed: it must be what Twilio was told (twilio.md 1.5).
+                    url=redact_url(_signed_url(request))[:300],
+                    account_known=account is not None,
+                )
                 return _refusal(403, "the request is not signed by Twilio")
             form[REQUEST_KEY] = request.headers.get(REQUEST_KEY, "")[:64]
             return await view(form, account, *args, **kwargs)

@@ -11,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from calls.doctor import live
+from calls.doctor.connection_test import plain_session
 from calls.media.database import in_database
 from calls.models import ProviderConnection
 from calls.services import seed
@@ -34,6 +35,7 @@ async def test_against_the_stand_ins_it_asks_and_says_who_answered(
     rig: Rig, tmp_path: Path
 ) -> None:
     connection, out = rig.number.connection, tmp_path / "verified.md"
+    assert connection is not None
     connection.api_key = seed.STANDIN_API_KEY
     await in_database(connection.save)
     code, body = await in_database(_run, "--number", rig.number.number_e164, "--out", str(out))
@@ -88,7 +90,7 @@ def test_bad_usage_is_told_apart() -> None:
 
 def test_every_probe_changes_what_a_call_sends() -> None:
     row = ProviderConnection(dialect="openai_ga", transcription_model="gpt-transcribe")
-    plain = json.loads(live.plain_session(row))["session"]
+    plain = json.loads(plain_session(row))["session"]
     for _, question, change in live._PROBES:
         changed = json.loads(json.dumps(plain))
         change(changed)
