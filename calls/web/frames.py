@@ -117,6 +117,8 @@ class WebFrames:
             return self._stop()
         if isinstance(said, web_media.Played):
             return self._message("mark", mark={"name": said.name})
+        if isinstance(said, web_media.Key):
+            return self._message("dtmf", dtmf={"track": "inbound_track", "digit": said.digit})
         at_ms = self._heard_bytes // MULAW_BYTES_PER_MS
         self._heard_bytes += len(said.data)
         return self._message(

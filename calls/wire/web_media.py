@@ -3,7 +3,7 @@
 Ours at both ends, and small. Binary frames are G.711 mu-law at 8 kHz, in 20 ms pieces from the
 microphone, of any length to the loudspeaker. Text frames are JSON objects with a ``type``:
 
-    from the page   played {name}: the mark has been reached · stop: the person hangs up
+    from the page   played {name}: the mark has been reached · key {digit} · stop: the person ends
     to the page     clear · mark {name} · what ``page_text`` is given (turn, tool, ended, ...)
 
 The page can name nothing but these, so it cannot write the carrier's messages by itself.
@@ -20,6 +20,7 @@ FRAME_BYTES = 160  # 20 ms
 MAX_AUDIO_BYTES = 1_600  # a page that was held up sends what it has, at most 200 ms in one frame
 MAX_TEXT_CHARACTERS = 200
 MAX_MARK_CHARACTERS = 100
+KEYS = "0123456789*#"
 
 
 class WebWireError(ValueError):
@@ -41,11 +42,18 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the telephone was pressed: one of 0 to 9, * and #."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The person ends the talk."""
 
 
-def read(frame: str | bytes) -> Audio | Played | Stop:
+def read(frame: str | bytes) -> Audio | Played | Key | Stop:
     """Return what the page said.
 
     Raises:
@@ -64,6 +72,11 @@ def read(frame: str | bytes) -> Audio | Played | Stop:
     kind = message.get("type") if isinstance(message, dict) else None
     if kind == "stop":
         return Stop()
+    if kind == "key":
+        digit = message.get("digit")
+        if not isinstance(digit, str) or len(digit) != 1 or digit not in KEYS:
+            raise WebWireError("no key")
+        return Key(digit)
     name = message.get("name") if kind == "played" else None
     if not isinstance(name, str) or not 0 < len(name) <= MAX_MARK_CHARACTERS:
         raise WebWireError("unknown message")

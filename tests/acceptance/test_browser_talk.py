@@ -154,6 +154,8 @@ def test_words_in_an_interruption_a_tool_call_words_out(
     expect(tool).to_contain_text("POST https://tools.harbour.example/free")
     assert "s3cret" not in page.content()
     expect(page.locator("[data-latency]")).to_contain_text("worst")
+    page.click("[data-digit='5']")
+    expect(said).to_contain_text("Keys pressed: 5", timeout=15_000)
     # Its goodbye is heard out, then the assistant hangs up.
     expect(said).to_contain_text("The talk is over: assistant ended call", timeout=20_000)
     expect(page.locator("[data-state]")).to_have_text("Not connected")

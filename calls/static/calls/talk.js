@@ -250,6 +250,7 @@
   const set = (on) => {
     find("start").hidden = on;
     find("stop").hidden = !on;
+    find("keys").hidden = !on;
     for (const field of settings) field.disabled = on;
   };
 
@@ -302,6 +303,13 @@
     if (!socket || socket.readyState !== WebSocket.OPEN) return close("Not connected");
     say("Ending…");
     socket.send(JSON.stringify({ type: "stop" }));
+  });
+  find("keys").addEventListener("click", (event) => {
+    const digit = event.target.dataset.digit;
+    const socket = talk && talk.socket;
+    if (digit && socket && socket.readyState === WebSocket.OPEN) {
+      socket.send(JSON.stringify({ type: "key", digit }));
+    }
   });
   window.addEventListener("pagehide", () => close(""));
   const about = () => {

@@ -16,6 +16,7 @@ from calls.wire.web_media import (
     FRAME_BYTES,
     MAX_AUDIO_BYTES,
     Audio,
+    Key,
     Played,
     Stop,
     WebWireError,
@@ -31,6 +32,7 @@ SID = "MZ" + "a" * 32
 def test_the_pages_messages_are_read() -> None:
     assert read(b"\x55" * FRAME_BYTES) == Audio(b"\x55" * FRAME_BYTES)
     assert read('{"type":"played","name":"m1"}') == Played("m1")
+    assert read('{"type":"key","digit":"#"}') == Key("#")
     assert read('{"type":"stop"}') == Stop()
 
 
@@ -39,6 +41,8 @@ def test_the_pages_messages_are_read() -> None:
     [
         *(b"", b"\x55" * (MAX_AUDIO_BYTES + 1), "", "{", "null", "[]", "7", '"stop"', "{}"),
         *('{"type":"start"}', '{"event":"stop"}', '{"type":"played"}', '{"type":["stop"]}'),
+        *('{"type":"key"}', '{"type":"key","digit":"12"}', '{"type":"key","digit":""}'),
+        *('{"type":"key","digit":"A"}', '{"type":"key","digit":5}'),
         *('{"type":"played","name":7}', '{"type":"played","name":""}'),
         json.dumps({"type": "played", "name": "x" * 101}),
         "[" * 150,
@@ -101,6 +105,11 @@ async def test_the_bridge_meets_the_carriers_messages() -> None:
     assert twilio_media.media_payload(messages[2]) == (base64.b64encode(sound).decode(), 160)
     assert messages[3]["media"]["timestamp"] == "20"
     assert twilio_media.mark_name(messages[4]) == "m1"
+
+
+async def test_a_key_is_the_carriers_key() -> None:
+    *_, key = await told(Page('{"type":"key","digit":"0"}').socket(), 3)
+    assert (key["event"], twilio_media.dtmf_digit(key)) == ("dtmf", "0")
 
 
 async def test_a_page_that_is_gone_has_hung_up() -> None:
