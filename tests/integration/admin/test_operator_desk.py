@@ -117,3 +117,27 @@ def test_a_number_says_whom_its_callers_reach(staff: Client) -> None:
         reverse("admin:calls_operatordesk_delete", args=[number.operator_desk.pk]), {"post": "yes"}
     )
     assert deleted.status_code in {200, 403}, "a number still names it"
+
+
+def test_a_number_is_not_tied_to_a_desk_of_another_organisation(staff: Client) -> None:
+    number = factories.make_number()
+    theirs = factories.make_desk(factories.make_organisation())
+    form = {
+        "organisation": number.organisation_id,
+        "number_e164": number.number_e164,
+        "route": number.route,
+        "canary_percent": 5,
+        "assistant": number.assistant_id,
+        "policy": number.policy_id,
+        "max_call_seconds": 600,
+        "max_tool_calls": 10,
+        "max_spend_usd": "1.00",
+        "twilio_account": number.twilio_account_id,
+        "operator_desk": theirs.pk,
+    }
+    url = reverse("admin:calls_phonenumber_change", args=[number.pk])
+    answer = staff.post(url, form)
+    assert answer.status_code == 200
+    assert "operator_desk" in answer.context["adminform"].form.errors
+    number.refresh_from_db()
+    assert number.operator_desk_id is None
