@@ -348,6 +348,10 @@ class VirtualCall:
     sessions: Sequence[RealtimeProfile] = ()
     # (when, what): done to the newest session, e.g. lambda model: model.lose(1006).
     blows: Sequence[tuple[int, Callable[[RealtimePeer], None]]] = ()
+    # How many ms more than its latency each frame to and from Twilio takes.
+    twilio_jitter: Callable[[], int] | None = None
+    # Sees what is sent to the model, and when.
+    watch: Callable[[dict[str, Any], int], None] | None = None
 
     caller: TwilioMediaPeer = field(init=False)
     models: list[RealtimePeer] = field(init=False, default_factory=list)
@@ -376,11 +380,13 @@ class VirtualCall:
             part.on_hang_up.append(self.caller.call_ended_by_rest)
         part.on_effect.append(self._watch_effect)
         part.on_realtime.append(self._watch_truncate)
-        twilio_ms = self.latency.twilio_ms
+        if self.watch is not None:
+            part.on_realtime.append(self.watch)
+        twilio_ms, jitter = self.latency.twilio_ms, self.twilio_jitter
         self._parts += [self.caller, part]
         self._wires += [
-            Wire(self.caller.drain, part.from_twilio, self._twilio_gone, twilio_ms),
-            Wire(self._to_caller, self.caller.receive, self.caller.peer_closed, twilio_ms),
+            Wire(self.caller.drain, part.from_twilio, self._twilio_gone, twilio_ms, jitter),
+            Wire(self._to_caller, self.caller.receive, self.caller.peer_closed, twilio_ms, jitter),
         ]
         self._add_model(self.realtime, "")
         part.timers.at(self.dial_ms, lambda: self._open(1))

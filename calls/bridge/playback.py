@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from calls.bridge.ear import Ear
 from calls.bridge.states import PLAYING, Machine, Playing
 from calls.wire.twilio_media import MULAW_BYTES_PER_MS, StreamWriter
 
@@ -66,6 +67,7 @@ class _Chunk:
     item: Item
     size: int
     ordinal: int
+    ends_bytes: int
     marked: bool = False
 
 
@@ -94,6 +96,7 @@ class Playback:
         self._ordinal = 0
         self._head_since_ms = 0
         self._paused_until_ms = 0
+        self._ear = Ear()
 
     @property
     def silent(self) -> bool:
@@ -201,6 +204,8 @@ class Playback:
         ):
             self.stale_marks += 1
             return
+        reached = next(chunk for chunk in self._chunks if chunk.ordinal == ordinal)
+        self._ear.echoed(reached.ends_bytes, now_ms)
         self._acknowledge(ordinal, now_ms)
         self._release(now_ms)
 
@@ -280,10 +285,12 @@ class Playback:
                 self._mark()
 
     def _send(self, item: Item, payload: str, size: int, now_ms: int) -> None:
-        if not self._chunks:
+        silent = not self._chunks
+        if silent:
             self._head_since_ms = now_ms
         self._ordinal += 1
-        self._chunks.append(_Chunk(item, size, self._ordinal))
+        ends_bytes = self._ear.send(size, now_ms, silent=silent)
+        self._chunks.append(_Chunk(item, size, self._ordinal, ends_bytes))
         item.sent_bytes += size
         self.sent_bytes += size
         self._ahead_bytes += size
@@ -319,15 +326,15 @@ class Playback:
             self.machine.to(target)
 
     def _heard_of_chunks(self, now_ms: int) -> list[int]:
-        """Return, per unacknowledged chunk, the bytes heard since the last echo.
+        """Return how many bytes of each unacknowledged chunk have been heard by now.
 
-        Time can only carry the estimate to the next mark: were that mark passed, its echo would
-        be here or on its way (twilio.md 3.4).
+        Nothing behind a mark counts once its echo is overdue: it was not reached (twilio.md 3.4).
         """
-        budget = max(0, now_ms - self._head_since_ms) * MULAW_BYTES_PER_MS
         heard = []
+        reached = True
         for chunk in self._chunks:
-            part = min(budget, chunk.size)
+            part = self._ear.heard(chunk.ends_bytes, chunk.size, now_ms) if reached else 0
             heard.append(part)
-            budget = 0 if chunk.marked else budget - part
+            if chunk.marked and self._ear.overdue(chunk.ends_bytes, now_ms):
+                reached = False
         return heard

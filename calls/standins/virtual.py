@@ -42,13 +42,15 @@ class Wire:
     """One direction between two parts; `latency_ms` is one way, order is kept.
 
     `source` drains one part (plain str or bytes mean Send), `sink` gets each frame and the time,
-    `closed` gets the time when the source closed or refused.
+    `closed` gets the time when the source closed or refused, `jitter` says how many ms longer
+    the next frame takes.
     """
 
     source: Callable[[], Iterable[Output | str | bytes]]
     sink: Callable[[str | bytes, int], None]
     closed: Callable[[int], None] | None = None
     latency_ms: int = 0
+    jitter: Callable[[], int] | None = None
 
 
 def run_virtual(
@@ -69,14 +71,17 @@ def run_virtual(
     travelling: list[tuple[int, int, Wire, Output]] = []
     number = 0
     steps = 0
+    arrivals: dict[int, int] = {}  # by wire, of which there may be more later
 
     def collect() -> None:
         nonlocal number
-        for wire in wires:
+        for index, wire in enumerate(wires):
             for output in wire.source():
                 item = Send(output) if isinstance(output, str | bytes) else output
                 number += 1
-                heapq.heappush(travelling, (clock.now_ms + wire.latency_ms, number, wire, item))
+                due_ms = clock.now_ms + wire.latency_ms + (wire.jitter() if wire.jitter else 0)
+                arrivals[index] = max(arrivals.get(index, 0), due_ms)
+                heapq.heappush(travelling, (arrivals[index], number, wire, item))
 
     collect()
     while stop_when is None or not stop_when():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -24,12 +25,16 @@ PAGE = ROOT / "docs" / "reliability.md"
 HEAD = """# Reliability: what the drills showed
 
 Written by `make drills`; the code is `tests/drills`, and `make test` runs the same code at small
-counts. Every line below is a claim that the drill asserts: a drill that fails writes no line. Times
-are those of the machine it ran on and are asserted nowhere. Everything ran against the stand-ins.
+counts. Every line below is a claim that the drill asserts: a drill that fails writes no line. Each
+names its last run and its share of the full counts. Times are those of the machine it ran on and
+are asserted nowhere. Everything ran against the stand-ins.
 
 """
 
 Tell = Callable[[str, str], None]
+
+
+ROW = re.compile(r"^\| (?P<drill>[^|]+) \| (?P<run>[^|]+) \| (?P<figures>[^|]+) \|$", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +43,12 @@ def _figures(drill_scale: float) -> Iterator[list[tuple[str, str]]]:
     yield figures
     if not figures or "DRILL_SCALE" not in os.environ:
         return
-    when = datetime.now(UTC).date().isoformat()
-    lines = [f"Last run: {when}, {drill_scale:.0%} of the full counts, {os.cpu_count()} cores.\n\n"]
-    lines += ["| drill | figures |\n", "|---|---|\n"]
-    lines += [f"| {name} | {text} |\n" for name, text in figures]
+    rows = {row["drill"]: (row["run"], row["figures"]) for row in ROW.finditer(PAGE.read_text())}
+    run = f"{datetime.now(UTC).date().isoformat()}, {drill_scale:.0%}, {os.cpu_count()} cores"
+    rows |= {drill: (run, text) for drill, text in figures}
+    rows.pop("drill", None)
+    lines = ["| drill | run | figures |\n", "|---|---|---|\n"]
+    lines += [f"| {drill} | {when} | {text} |\n" for drill, (when, text) in rows.items()]
     PAGE.write_text(HEAD + "".join(lines), encoding="utf-8")
 
 

@@ -69,11 +69,27 @@ def test_t13_the_estimate_never_passes_the_next_mark(book: Book) -> None:
     assert book.book.heard_bytes("a", 5000) == 800
 
 
-def test_the_estimate_starts_at_the_last_echo(book: Book) -> None:
-    book.add(100)
-    book.add(100)
-    book.book.echo("g1:1", 130)
-    assert book.book.heard_bytes("a", 150) == 800 + 160
+def test_the_estimate_counts_from_the_send_for_clear_has_to_travel_too(book: Book) -> None:
+    for _ in range(4):
+        book.add(100)
+    book.book.echo("g1:1", 180)  # a round trip of 80 ms
+    assert book.book.heard_bytes("a", 250) == (250 - 15) * 8
+
+
+def test_an_echo_later_than_the_line_needs_holds_the_estimate_back(book: Book) -> None:
+    for _ in range(4):
+        book.add(100)
+    book.book.echo("g1:1", 180)
+    book.book.echo("g1:2", 310)  # 30 ms later than the other
+    assert book.book.heard_bytes("a", 350) == (350 - 15 - 30) * 8
+
+
+def test_t13_an_overdue_echo_ends_the_estimate_at_its_mark(book: Book) -> None:
+    for _ in range(4):
+        book.add(100)
+    book.book.echo("g1:1", 180)
+    assert book.book.heard_bytes("a", 200 + 80 + 15) == (295 - 15) * 8
+    assert book.book.heard_bytes("a", 200 + 80 + 16) == 200 * 8
 
 
 def test_the_estimate_starts_anew_after_an_underrun(book: Book) -> None:

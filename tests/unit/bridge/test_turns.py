@@ -256,7 +256,8 @@ STORY = "Let me read a long story to you, it has many words and takes its time t
 
 @pytest.mark.parametrize("latency", [evenly(0), evenly(20), Latency(150, 20, 80)])
 def test_a_short_word_lets_the_story_go_on_and_three_words_stop_it(latency: Latency) -> None:
-    brain = PatientBrain([Rule(Step(say=STORY), re.compile("story"))])
+    long_story = f"{STORY} {STORY}"  # the words must arrive before its end
+    brain = PatientBrain([Rule(Step(say=long_story), re.compile("story"))])
     plan = guarded(
         Interruption(words=3, acknowledgements=("ok",)), plan_of(greeting=Greeting("wait"))
     )
@@ -273,5 +274,5 @@ def test_a_short_word_lets_the_story_go_on_and_three_words_stop_it(latency: Late
     assert "stop this" in call.caller.heard_texts[-1]
     (story,) = [turn for turn in call.turns if turn.text_unheard]
     assert story.text
-    assert STORY.startswith(story.text)
+    assert long_story.startswith(story.text)
     assert len(call.caller.heard_texts) == 2  # the story's beginning, the answer
