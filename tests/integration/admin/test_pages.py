@@ -184,7 +184,12 @@ def test_dashboard_of_staff_without_permissions_says_so(client: Client) -> None:
         *("base.job", "base.auditentry", "base.encryptioncanary", "calls.call", "calls.turn"),
         "base.redactedtable",
         *("calls.toolinvocation", "calls.callinputchunk", "calls.outboxevent"),
-        *("calls.deliveryattempt", "assistants.assistantrevision", "assistants.revisiontool"),
+        *(
+            "calls.talk",
+            "calls.deliveryattempt",
+            "assistants.assistantrevision",
+            "assistants.revisiontool",
+        ),
         *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
     ],
 )
