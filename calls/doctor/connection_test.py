@@ -193,7 +193,7 @@ def _code_of(problem: object) -> str:
     return "unknown_error"
 
 
-def _code_of_body(body: bytes | None) -> str:
+def _code_of_body(body: bytes | bytearray | None) -> str:
     try:
         value = json.loads(body or b"")
     except (ValueError, RecursionError):

@@ -196,6 +196,7 @@ def account_of(number: str) -> TwilioAccount | None:
     """Return the account of a number we know, else the only account, else None."""
     known = PhoneNumber.objects.filter(number_e164=number).select_related("twilio_account").first()
     if known is not None:
-        return known.twilio_account
-    accounts = list(TwilioAccount.objects.all()[:2])
+        account: TwilioAccount = known.twilio_account
+        return account
+    accounts: list[TwilioAccount] = list(TwilioAccount.objects.all()[:2])
     return accounts[0] if len(accounts) == 1 else None

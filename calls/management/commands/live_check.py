@@ -93,12 +93,12 @@ def _is_good(items: list[LiveItem]) -> bool:
 
 def _connection(organisation: str, name: str, number: str) -> ProviderConnection | None:
     rows = ProviderConnection.objects.filter(organisation=organisation_named(organisation))
-    if name:
-        row: ProviderConnection | None = rows.filter(name=name).first()
-        if row is None:
-            raise CommandError(f"there is no connection {name!r}", returncode=2)
-        return row
-    known = PhoneNumber.objects.filter(number_e164=number).select_related("connection").first()
-    if known is not None and known.connection is not None:
-        return known.connection
-    return rows.filter(is_default=True).first()
+    found: list[ProviderConnection] = list(rows.filter(name=name)[:1] if name else ())
+    if name and not found:
+        raise CommandError(f"there is no connection {name!r}", returncode=2)
+    if not found:
+        numbers = PhoneNumber.objects.filter(number_e164=number, connection__isnull=False)
+        found = list(ProviderConnection.objects.filter(numbers__in=numbers)[:1])
+    if not found:
+        found = list(rows.filter(is_default=True)[:1])
+    return found[0] if found else None

@@ -30,7 +30,7 @@ SIGNED = {
 }
 
 
-def _number(marks: dict[str, bool], **terms: Any) -> PhoneNumber:
+def _number(marks: dict[str, Any], **terms: Any) -> PhoneNumber:
     return factories.make_number(
         connection=factories.make_connection(**terms),
         twilio_account=factories.make_account(auth_token=TOKEN),
@@ -53,6 +53,7 @@ def _ring(number: PhoneNumber) -> Any:
 @pytest.mark.parametrize("half", ["baa_signed_by", "baa_signed_on"])
 def test_half_a_signature_is_none(half: str) -> None:
     number = _number({"health_data": True}, **{**SIGNED, half: "" if half.endswith("by") else None})
+    assert number.connection is not None
     assert "BAA" in contract_problem(number, number.connection)
 
 
@@ -63,6 +64,7 @@ def test_a_call_of_a_marked_number_is_declined_and_never_reaches_a_model() -> No
     allowed = _number({"health_data": True}, **SIGNED)
     assert _ring(allowed).answer == "direct"
     # Also where the connection is the organisation's default one.
+    assert forbidden.connection is not None
     forbidden.connection.is_default = True
     forbidden.connection.save()
     PhoneNumber.objects.filter(pk=forbidden.pk).update(connection=None)
@@ -73,7 +75,7 @@ def test_a_contract_that_ends_during_a_call_opens_no_further_session() -> None:
     number = _number({"eu_data": True}, region="EU", dpa_signed_on=dt.date(2026, 5, 1))
     start = _ring(number)
     assert start.answer == "direct"
-    ProviderConnection.objects.filter(pk=number.connection_id).update(region="us")
+    ProviderConnection.objects.update(region="us")
     start.call.connection.refresh_from_db()
     with pytest.raises(ContractForbids, match="region"):
         endpoint_for(start.call)
@@ -108,9 +110,7 @@ def test_the_number_s_form_refuses_the_connection(client: Client) -> None:
     assert "region is not eu" in client.post(page, form).content.decode()
     number.refresh_from_db()
     assert not number.eu_data
-    ProviderConnection.objects.filter(pk=number.connection_id).update(
-        region="eu", dpa_signed_on=timezone.now().date()
-    )
+    ProviderConnection.objects.update(region="eu", dpa_signed_on=timezone.now().date())
     assert client.post(page, form).status_code == 302
     number.refresh_from_db()
     assert number.eu_data

@@ -16,7 +16,6 @@ from assistants import model_dates
 from assistants.model_dates import endings
 from calls.doctor import checks
 from calls.models import ProviderConnection
-from calls.services import model_watch
 from calls.services.model_watch import KIND, model_warnings, models_look
 from tests import factories
 from voiceplatform.base import http
@@ -35,9 +34,7 @@ class Provider:
         self.status = 200
         self.asked: list[str] = []
         transport = httpx.MockTransport(self._answer)
-        monkeypatch.setattr(
-            model_watch.http, "client", lambda **_: httpx.Client(transport=transport)
-        )
+        monkeypatch.setattr(http, "client", lambda **_: httpx.Client(transport=transport))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(str(request.url))
@@ -46,7 +43,6 @@ class Provider:
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
-    assert model_watch.http is http
     return Provider(monkeypatch)
 
 
