@@ -95,7 +95,9 @@ class RecentAudio:
         }
         waiting = [turn.begin for turn in self._turns.values() if not turn.answered]
         ends = [turn.end or 0 for turn in self._turns.values() if turn.answered]
-        begin = waiting[0] if waiting else max(self._floor, self._end - IDLE_BYTES, *ends, 0)
+        # Of what was given in one go the model may not have spoken yet: all of it comes again.
+        idle = 0 if self._end <= self._quick_end else self._end - IDLE_BYTES
+        begin = waiting[0] if waiting else max(self._floor, idle, *ends, 0)
         again = []
         at = self._end - self._size
         for payload, size in self._ring:

@@ -145,6 +145,16 @@ def test_an_answered_turn_without_text_is_not_answered_twice() -> None:
     assert not [each for each in sent if each.startswith(("create", "append"))]
 
 
+def test_words_given_in_one_go_survive_a_second_loss_before_the_model_spoke_of_them() -> None:
+    line = talking().lost()
+    for _ in range(3):
+        line.frame(1_000)
+    line.back()
+    line.look()
+    line.lost().tick(250).back()
+    assert line.look()[1][-3:] == ["append 1000"] * 3
+
+
 # ---- what was going on ------------------------------------------------------------------------
 
 
