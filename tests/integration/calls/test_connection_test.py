@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 from django.urls import reverse
+from websockets.asyncio.server import ServerConnection, serve
 
 from calls.doctor.connection_test import ConnectionTest, connection_test
 from calls.doctor.model_faults import FAULTS, fault_of
@@ -155,3 +156,15 @@ def test_who_may_only_look_may_not_test(transactional_db: None, client: Client) 
     assert page not in client.get(form).content.decode()
     assert client.get(page).status_code == 403
     assert client.post(page).status_code == 403
+
+
+async def test_o21_a_session_that_is_not_mulaw_does_not_count_as_working() -> None:
+    async def converse(peer: ServerConnection) -> None:
+        await peer.send('{"type":"session.created","session":{}}')
+        await peer.recv()
+        await peer.send('{"type":"session.updated","session":{"type":"realtime"}}')
+
+    async with serve(converse, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        test = await outcome_of(f"ws://127.0.0.1:{port}/v1/realtime")
+    assert test.code == "not_mulaw"
