@@ -209,7 +209,7 @@ def tool_object(tool: Tool, *, url: str, timeout_seconds: float) -> dict[str, An
 def artifact_object(call: Call, pending: Sequence[PendingCall] = ()) -> dict[str, Any]:
     """Return what was said and what tools answered; text that was not heard is left out.
 
-    ``pending`` calls are put at the end unless they are stored already.
+    ``pending`` calls are put at the end, together, unless their answers are stored already.
     """
     began = call.started_at or call.created_at
     messages: list[dict[str, Any]] = []
@@ -226,7 +226,12 @@ def artifact_object(call: Call, pending: Sequence[PendingCall] = ()) -> dict[str
             }
         )
         formatted.append({"role": "system", "content": prompt})
-    tools = list(call.tool_invocations.all())
+    asked = {each.tool_call_id for each in pending}
+    tools = [
+        tool
+        for tool in call.tool_invocations.all()
+        if tool.state != tool.State.RUNNING or tool.tool_call_id not in asked
+    ]
     for entry in conversation(call.turns.all(), tools):
         if entry.turn is not None:
             turn = entry.turn
