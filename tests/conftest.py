@@ -30,7 +30,8 @@ TOGETHER = {
     "the shared instance": (
         *(f"tests/acceptance/test_{name}.py" for name in ("drain", "kills", "supervised_parts")),
         *(f"tests/acceptance/test_{name}.py" for name in ("vapi_clients", "vapi_python_sdk")),
-        *(f"tests/acceptance/test_{name}.py" for name in ("config_as_code", "browser_import", "browser_talk")),
+        *(f"tests/acceptance/test_{name}.py" for name in ("config_as_code", "browser_import")),
+        "tests/acceptance/test_browser_talk.py",
         "tests/drills/test_kill_drills.py",
     ),
     "the models of Vapi's SDK": (

@@ -304,7 +304,9 @@ def test_the_sweep_closes_what_cannot_be_alive(transactional_db: None) -> None:
     now = timezone.now()
     never = factories.make_call(status="ringing", started_at=None)
     fresh = factories.make_call(status="ringing", started_at=None)
-    endless = factories.make_call(started_at=now - LONGEST_CALL - timedelta(seconds=1))
+    endless = factories.make_call(
+        started_at=now - LONGEST_CALL - timedelta(seconds=1), stream_count=1
+    )
     alive = factories.make_call(started_at=now - timedelta(hours=1))
     Call.objects.filter(pk=never.pk).update(
         created_at=now - NEVER_CONNECTED_AFTER - timedelta(seconds=1)
