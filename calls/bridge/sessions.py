@@ -154,6 +154,8 @@ class Sessions(ModelSocket):
     def lose(self, cause: EndCause, now_ms: int) -> bool:
         """Put down what the lost session was doing and dial another; False if the call ends now."""
         if self._ending is not None or self._failed or self.phase.now is not Phase.OPEN:
+            self._drop_standby()
+            self._dial_at_ms = None
             return False
         self.count("model_losses")
         opened_ms = self._session_opened_ms
@@ -233,16 +235,23 @@ class Sessions(ModelSocket):
         due = super()._model_deadlines()
         if self._failed:
             return due
-        if self._dial_at_ms is not None:
-            due.append(self._dial_at_ms)
-        elif self._next is None and self._session_opened_ms is not None:
-            due.append(self._session_opened_ms + self.plan.watchdog.session_ms)
         if self._next is not None:
             due.append(self._standby_deadline_ms(self._next))
-        hold_at_ms = self._hold_at_ms()
-        if hold_at_ms is not None:
-            due.append(hold_at_ms)
-        return due
+        also = (self._dial_due_ms(), self._hold_at_ms())
+        return [*due, *(each for each in also if each is not None)]
+
+    def _dial_due_ms(self) -> int | None:
+        """Return when another session is to be dialled: after a pause, or for the age of this one.
+
+        Only a session that carries the call grows old: one that is not ready has its own deadline.
+        """
+        if self._next is not None:
+            return None
+        if self._dial_at_ms is not None:
+            return self._dial_at_ms
+        if self.realtime.now is not Realtime.READY or self._session_opened_ms is None:
+            return None
+        return self._session_opened_ms + self.plan.watchdog.session_ms
 
     def _standby_deadline_ms(self, standby: Standby) -> int:
         if standby.machine.now is not Realtime.READY:
@@ -261,12 +270,9 @@ class Sessions(ModelSocket):
             if standby.machine.now is not Realtime.READY and now_ms >= standby.deadline_ms:
                 self._drop_standby()
                 self._attempt_failed(EndCause.MODEL_SERVER, now_ms, may_heal=True)
-        elif self._dial_at_ms is not None:
-            if now_ms >= self._dial_at_ms:
-                self._dial(now_ms)
-        elif self._session_opened_ms is not None and self._away_since_ms is None:
-            if now_ms >= self._session_opened_ms + self.plan.watchdog.session_ms:
-                self._dial(now_ms)
+        dial_at_ms = self._dial_due_ms()
+        if dial_at_ms is not None and now_ms >= dial_at_ms:
+            self._dial(now_ms)
         hold_at_ms = self._hold_at_ms()
         if hold_at_ms is not None and now_ms >= hold_at_ms:
             self._hold(now_ms)

@@ -147,6 +147,47 @@ def test_an_old_session_that_dies_meanwhile_is_followed_by_the_one_that_is_ready
     assert line.effects(DialModel) == []
 
 
+YOUNG = Watchdog(session_ms=1_000, session_hard_ms=4_000)
+
+
+def test_a_session_that_is_not_ready_yet_is_not_replaced_for_its_age() -> None:
+    line = Line(quiet_plan(watchdog=YOUNG)).streaming().dialled()
+    line.tick(1_000)
+    assert line.effects(DialModel) == []
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is not None and due_ms > line.now_ms
+    line.updated().tick()  # now it is, and old enough
+    assert len(line.effects(DialModel)) == 1
+
+
+def test_a_call_that_ends_without_its_model_gets_no_other_one() -> None:
+    line = Line(quiet_plan("endCall", watchdog=YOUNG)).ready().created()
+    line.audio(2_500).audio_done().calls("endCall").done()
+    line.bridge.realtime_closed(1006, line.now_ms)
+    line.tick(1_000)
+    assert line.effects(DialModel) == []
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is not None and due_ms > line.now_ms
+
+
+def test_a_next_session_is_given_up_when_a_call_that_ends_has_lost_its_model() -> None:
+    line = Line(quiet_plan("endCall", watchdog=YOUNG)).ready().tick(1_000).created()
+    line.audio(2_500).audio_done().calls("endCall").done()
+    line.look()
+    line.bridge.realtime_closed(1006, line.now_ms)
+    assert line.effects(CloseModel) == [CloseModel(2)]
+
+
+def test_a_gap_in_which_the_call_begins_to_end_leaves_no_deadline_behind() -> None:
+    plan = quiet_plan(watchdog=YOUNG, end_call_phrases=("so long",))
+    line = Line(plan).ready().created().text("So long.").audio(200).audio_done()
+    line.audio(900, "a2").lost().after(900).mark("g1:1").after(100)
+    line.bridge.realtime_closed(401, line.now_ms)
+    line.tick()
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is not None and due_ms > line.now_ms
+
+
 def test_two_hours_roll_over_twice_and_lose_no_turn() -> None:
     line = Line(PLAN)
     effects: list[Effect] = []
