@@ -95,6 +95,7 @@ class BridgeMachine(RuleBasedStateMachine):
             # Only a session that has been configured takes over, and nothing is heard of the old.
             assert self.awaited.pop(self.bridge.session) == "session.updated"
             self.was_updated, self.answered = True, []
+            before = Response.IDLE  # its slot is free, whatever the lost one was doing
         self.drain(name, before)
 
     def realtime(self, kind: str, **fields: Any) -> None:
@@ -174,7 +175,8 @@ class BridgeMachine(RuleBasedStateMachine):
             if kind == "session.updated" and state != "session.created":
                 return  # in the wrong order it is an ordinary protocol error
             text = frames.event(kind, error={"code": code}, response={"id": "resp_1"})
-            if kind.startswith("session"):
+            # Said again it undoes nothing: a session waits configured for a quiet moment (0021).
+            if kind.startswith("session") and state != "session.updated":
                 self.awaited[session] = kind
             text = frames.updated("audio/pcmu") if kind == "session.updated" else text
             self.feed("receive_realtime", text, session=session)
