@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from calls.bridge.effects import RecordTurn
+from calls.bridge.effects import DispatchTool, RecordTurn
 from calls.bridge.reasons import EndCause
 from calls.standins.tones import Heard
 from tests.virtual_call import VirtualCall
@@ -34,10 +34,11 @@ def assert_sound(
     assert call.faults == []
     assert call.caller.violations == []
     assert call.caller.stuck_step is None, call.caller.timeline
-    codes = {error["code"] for error in call.model.errors}
-    assert codes <= BENIGN | set(errors), call.model.errors
-    assert call.model.appended_before_configured_bytes == 0
-    assert call.model.undecodable_bytes == 0
+    for model in call.models:
+        codes = {error["code"] for error in model.errors}
+        assert codes <= BENIGN | set(errors), model.errors
+        assert model.appended_before_configured_bytes == 0
+        assert model.undecodable_bytes == 0
     if words_in:
         assert [heard.text for heard in call.model.heard] == call.caller.said
         assert all(heard.complete for heard in call.model.heard)
@@ -96,10 +97,16 @@ def _assert_ledger(call: VirtualCall) -> None:
 
 
 def _assert_outputs_for_calls(call: VirtualCall) -> None:
-    """One output per function call that the model made, unless the call closed first."""
+    """One output per function call in each session, unless the call closed first.
+
+    A session that replaces another starts empty, so it is told calls and outputs again (ADR 0021).
+    """
     answered = [
-        event["item"]["call_id"]
-        for event in call.sent("conversation.item.create")
+        (session, event["item"]["call_id"])
+        for session, event in zip(call.part.sent_to, call.part.sent_realtime, strict=True)
+        if event["type"] == "conversation.item.create"
         if event["item"]["type"] == "function_call_output"
     ]
     assert len(answered) == len(set(answered))
+    dispatched = [each.tool_call_id for each in call.effects if isinstance(each, DispatchTool)]
+    assert len(dispatched) == len(set(dispatched)), "told again is not run again"

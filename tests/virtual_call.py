@@ -140,6 +140,7 @@ class BridgePart:
         self.to_models: dict[int, list[Output]] = {}
         self.sent_twilio: list[dict[str, Any]] = []
         self.sent_realtime: list[dict[str, Any]] = []
+        self.sent_to: list[int] = []  # the session of each
         self.model_events: list[dict[str, Any]] = []
         self.dispatched: list[tuple[str, str]] = []
         self.on_dial: list[Callable[[DialModel, int], None]] = []
@@ -227,6 +228,7 @@ class BridgePart:
             self.to_twilio.append(Send(text))
         for text in _taken(bridge.to_realtime):
             self._sent(text, self._check_realtime, self.sent_realtime, self.on_realtime, now_ms)
+            self.sent_to.append(bridge.session)
             self.outputs.append(("realtime", text))
             self.to_model(bridge.session).append(Send(text))
         for effect in _taken(bridge.effects):
