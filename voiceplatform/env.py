@@ -88,3 +88,8 @@ def child_environment(extra: dict[str, str]) -> dict[str, str]:
 def tell_library(name: str, value: str) -> None:
     """Set a variable for a C library of this process alone; nothing of ours reads it."""
     os.putenv(name, value)
+
+
+def set_settings_module() -> None:
+    """Have Django read our settings in this process and its copies."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "voiceplatform.settings"

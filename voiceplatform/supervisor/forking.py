@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from voiceplatform.env import set_settings_module
 from voiceplatform.supervisor.parent_death import die_with_parent
 
 # What the parts import sooner or later, so that it is read once. Importing starts no thread and
@@ -82,8 +83,8 @@ class Forked:
 
 
 def load_models() -> None:
-    """Set Django up: what the database is prepared with."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceplatform.settings")
+    """Set Django up with our settings, whatever others the environment names."""
+    set_settings_module()
     import django
 
     django.setup()

@@ -109,15 +109,17 @@ def test_loading_everything_starts_no_thread_and_opens_nothing(tmp_path: Path) -
         "from voiceplatform.supervisor import forking\n"
         "before = len(os.listdir('/proc/self/fd'))\n"
         "forking.load_models(); forking.load_parts()\n"
+        "from django.conf import settings\n"
+        "print(settings.SETTINGS_MODULE)\n"
         "print(len(os.listdir('/proc/self/task')), len(os.listdir('/proc/self/fd')) - before)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", source],
         cwd=ROOT,
-        env=clean_environment(VAR_DIR=str(tmp_path)),
+        env=clean_environment(VAR_DIR=str(tmp_path), DJANGO_SETTINGS_MODULE="tests.settings"),
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert done.stdout.split() == ["1", "0"]
+    assert done.stdout.split() == ["voiceplatform.settings", "1", "0"]

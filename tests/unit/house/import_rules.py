@@ -77,7 +77,9 @@ ENTRY_POINTS = re.compile(
 )
 # These start children and hand them an environment; they read none.
 PARENTS_OF_PROCESSES = ("voiceplatform.supervisor", "voiceplatform.demo")
-SUPERVISOR_MAY_USE = frozenset({"child_environment", "run_dir", "tell_library", "EnvError"})
+SUPERVISOR_MAY_USE = frozenset(
+    {"child_environment", "run_dir", "set_settings_module", "tell_library", "EnvError"}
+)
 FAKE = re.compile(r"^_*(Fake|Stub|Mock|Dummy)")
 
 
