@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 
 from tests.integration.calls.rig import Rig, running_rig
@@ -48,10 +49,12 @@ def _database_in_a_file(
     name = settings_dict["NAME"]
     del connections["default"]
     settings_dict["NAME"] = str(path)
+    ContentType.objects.clear_cache()  # other ids in each database
     yield
     connections["default"].close()
     settings_dict["NAME"] = name
     connections["default"] = in_memory
+    ContentType.objects.clear_cache()
 
 
 @pytest.fixture
