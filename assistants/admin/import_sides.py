@@ -39,6 +39,10 @@ class ImportedObjectAdmin(ReadOnlyAdmin):
     list_filter = ("kind", "updated_at")
     search_fields = ("name", "object_id")
     hidden_lookups = ("document",)
+    list_hint = (
+        "What changed here and at Vapi since the last import. Ours answers calls until somebody "
+        "takes the other one."
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return what waits, without the sealed documents."""

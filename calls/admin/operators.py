@@ -58,11 +58,13 @@ class OperatorDeskForm(ScopedForm):
     key = forms.CharField(
         required=False,
         max_length=1,
+        initial="0",
         widget=UnfoldAdminTextInputWidget,
         help_text="The caller presses this key, alone, and is handed over. Empty: no key.",
     )
     zone = forms.ChoiceField(
         label="Time zone",
+        initial="UTC",
         widget=UnfoldAdminSelectWidget,
         help_text="The hours below are those of a clock on the wall there.",
     )

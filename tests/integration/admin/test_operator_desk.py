@@ -84,6 +84,11 @@ def test_what_cannot_work_is_refused_with_a_fix(
     assert "Fix:" in errors[field][0] or field == "zone"
 
 
+def test_a_new_destination_offers_the_key_0(staff: Client) -> None:
+    form = staff.get(reverse("admin:calls_operatordesk_add")).context["adminform"].form
+    assert (form["key"].value(), form["zone"].value()) == ("0", "UTC")
+
+
 def test_a_sip_address_is_a_destination(staff: Client) -> None:
     place = "sip:desk@pbx.example.com:5061;transport=tls"
     staff.post(reverse("admin:calls_operatordesk_add"), _form(destination=place))
