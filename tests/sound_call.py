@@ -88,9 +88,14 @@ def _assert_ledger(call: VirtualCall) -> None:
         came = counters.get("model_bytes", 0) + counters.get("clip_bytes", 0)
         gone = playback.sent_bytes + playback.held_bytes + playback.dropped_bytes
         assert came == gone + counters.get("late_bytes", 0)
-    spoken_ms = sum(
-        item.audio_ms for item in call.model.conversation.items if item.role == "assistant"
-    )
+    # What we cancelled was not to be heard, and may still have been made on the way.
+    cancelled = {event["response_id"] for event in call.sent("response.cancel")}
+    kept = {
+        event["item"]["id"]
+        for event in call.part.model_events
+        if event["type"] == "response.output_item.added" and event["response_id"] not in cancelled
+    }
+    spoken_ms = sum(item.audio_ms for item in call.model.conversation.items if item.item_id in kept)
     slack_ms = 100 + 2 * call.latency.twilio_ms
     if call.end.ended_reason == EndCause.ASSISTANT_ENDED.ended_reason:
         assert spoken_ms <= call.caller.played_bytes // 8 + slack_ms

@@ -314,6 +314,8 @@ class CallBridge(ForPerson, Continuity):
             # The goodbye has been generated or never will be: what is left is to be heard out.
             self.responses.forget()
             self.responses.give_up()
+            self._ending_is_final()
+            self._gate.forget()
         else:
             self._fail(cause, now_ms)
         return True
@@ -400,7 +402,9 @@ class CallBridge(ForPerson, Continuity):
         ending = self._ending
         if ending is None or self.playback is None:
             return False
-        heard = self.responses.idle and self.playback.silent
+        # Who has begun to speak over the goodbye may still take it back.
+        undecided = ending.abortable and self._gate.closed
+        heard = self.responses.idle and self.playback.silent and not undecided
         if not heard and now_ms < ending.deadline_ms:
             return False
         if ending.dial_to:

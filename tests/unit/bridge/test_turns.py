@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from calls.bridge.effects import HangUp
 from calls.bridge.gate import TEXT_WAIT_MS, Gate
 from calls.bridge.plan import CallPlan, Greeting, Interruption
 from calls.standins.caller import hang_up, say, say_over
@@ -149,6 +150,29 @@ def test_an_answer_asked_for_before_a_short_word_goes_on() -> None:
     line.look()
     line.speech("started").created("r2").audio(100, "a2", "r2")
     assert_sent(line, twilio=["media 100", "mark g1:2"], realtime=[])
+
+
+def saying_goodbye() -> Line:
+    """Return a call that the model ends; while its goodbye is heard the caller says a word."""
+    line = Line(guarded(plan=quiet_plan("endCall"))).ready().created().audio(500).audio_done()
+    line.calls("endCall").done().after(400).speech("started").after(100).mark("g1:1")
+    return line
+
+
+def test_the_call_does_not_end_before_the_gate_has_decided() -> None:
+    line = saying_goodbye()
+    assert line.effects(HangUp) == []
+    line.tick(500)  # they have spoken as long as two words take
+    assert "output c1" in line.look()[1]
+    assert line.bridge._ending is None
+
+
+@pytest.mark.parametrize("text", ["Okay.", "Bye."])
+def test_too_few_words_over_a_goodbye_let_the_call_end(text: str) -> None:
+    line = over(saying_goodbye())
+    assert line.effects(HangUp) == []
+    words(line.after(100), text)
+    assert len(line.effects(HangUp)) == 1
 
 
 def test_voice_seconds_ask_for_speech_of_that_length() -> None:
