@@ -16,9 +16,9 @@ from calls.bridge.memory import item_texts, newest, remembered
 from calls.bridge.opening import Opening
 from calls.bridge.plan import CallPlan, HistoryItem
 from calls.bridge.recent_audio import RecentAudio
-from calls.bridge.responses import Request
+from calls.bridge.responses import Current, Request
 from calls.bridge.sessions import Sessions
-from calls.bridge.states import Realtime
+from calls.bridge.states import Realtime, Response
 from calls.bridge.transcript import Spoken
 from calls.wire import realtime
 from calls.wire.twilio_media import MULAW_BYTES_PER_MS
@@ -46,6 +46,12 @@ def number_of(event: dict[str, Any], key: str) -> int | None:
     return value if sensible else None
 
 
+def _is_said(current: Current) -> bool:
+    """Tell whether a response had our own words to say, and nothing else to do."""
+    request = current.request
+    return current.has_audio and request is not None and not request.tools_allowed
+
+
 class Continuity(Sessions):
     """What a conversation is when its session changes."""
 
@@ -71,11 +77,13 @@ class Continuity(Sessions):
         """Keep what the lost session owed: requests wait, speech ends where its audio ends."""
         self._caller_speaking = False
         self._server_turns = False
+        self._put_turns_down()
         self._last_error_code = ""
         self._unconfirmed_outputs.clear()
         self.responses.unblock()
         owes_answer = self._unanswered_ms is not None
         self._unanswered_ms = None
+        cancelled = self.responses.machine.now is Response.CANCELLING
         current = self.responses.give_up()
         retry, self._retry_request = self._retry_request, None
         if self._retry_at_ms is not None and retry is not None:
@@ -94,6 +102,11 @@ class Continuity(Sessions):
         if current is not None and current.has_audio and item_id:
             self._stop_speech(item_id, now_ms)
             self._cut_purpose = current.purpose
+        elif current is not None and (cancelled or _is_said(current)):
+            if current.purpose == "greeting":
+                self._greeting_done()
+            if owes_answer and not self._heard_again:
+                self.responses.ask(Request("turn", follow_up=True))
         elif current is not None and current.request is not None:
             self.responses.ask(current.request, first=True)
         elif (current is not None and not current.has_output) or owes_answer:
@@ -126,6 +139,7 @@ class Continuity(Sessions):
             self.count("rollovers")
             self._put_down(now_ms)
             self.effects.append(CloseModel(self.session))
+        self._take_turns_up(now_ms)
         gap_ms = 0 if away_since_ms is None else now_ms - away_since_ms
         longest_ms = self.counters.get("model_gap_ms", 0)
         self.counters["model_gap_ms"] = max(longest_ms, gap_ms)
@@ -247,7 +261,9 @@ class Continuity(Sessions):
     def _on_speech_started(self, event: dict[str, Any], now_ms: int) -> None:
         item_id = text_of(event, "item_id")
         if item_id and self._heard_again:
-            self.transcript.rename(self._heard_again.pop(0), item_id)
+            earlier_id = self._heard_again.pop(0)
+            self.transcript.rename(earlier_id, item_id)
+            self._turn_heard_again(earlier_id, item_id)
         if item_id:
             self.recent.begins(item_id, number_of(event, "audio_start_ms"))
         super()._on_speech_started(event, now_ms)
@@ -259,6 +275,12 @@ class Continuity(Sessions):
     def _on_caller_text(self, event: dict[str, Any], now_ms: int) -> None:
         self.recent.known(text_of(event, "item_id"))
         super()._on_caller_text(event, now_ms)
+
+    def _on_response_created(self, event: dict[str, Any], now_ms: int) -> None:
+        super()._on_response_created(event, now_ms)
+        current = self.responses.current
+        if current is not None and current.purpose != "greeting":
+            self.recent.asked()
 
     def _on_response_done(self, event: dict[str, Any], now_ms: int) -> None:
         super()._on_response_done(event, now_ms)

@@ -22,6 +22,7 @@ TURN_BYTES = 8_000 * MULAW_BYTES_PER_MS
 class _Turn:
     begin: int
     end: int | None = None
+    asked: bool = False
     answered: bool = False
 
 
@@ -77,10 +78,15 @@ class RecentAudio:
         if turn is not None and turn.end is not None:
             self._floor = max(self._floor, turn.end)
 
-    def answered(self) -> None:
-        """Note that a response to every complete turn exists."""
+    def asked(self) -> None:
+        """Note that a response to every complete turn has begun."""
         for turn in self._turns.values():
-            turn.answered = turn.answered or turn.end is not None
+            turn.asked = turn.asked or turn.end is not None
+
+    def answered(self) -> None:
+        """Note that what had begun is complete; it says nothing of words spoken meanwhile."""
+        for turn in self._turns.values():
+            turn.answered = turn.answered or turn.asked
 
     def take(self) -> tuple[dict[str, str], list[tuple[str, int]]]:
         """Return and forget everything; the next session counts its audio from the beginning.

@@ -146,6 +146,24 @@ class Turns(Speech):
             else:
                 self._go_on(now_ms)
 
+    # ---- another session ----------------------------------------------------------------------
+
+    def _put_turns_down(self) -> None:
+        """Note that nothing more is heard of a turn that is under way: it is heard again."""
+        self._gate.forget()
+        if self._interrupted is not None:
+            self._interrupted.over_ms = None
+
+    def _take_turns_up(self, now_ms: int) -> None:
+        """Expect what was put down from now on; a noise may not be one to the next session."""
+        if self._interrupted is not None:
+            self._interrupted.over_ms = now_ms
+
+    def _turn_heard_again(self, item_id: str, new_item_id: str) -> None:
+        """Note under which id the next session hears a turn."""
+        if self._interrupted is not None and self._interrupted.item_id == item_id:
+            self._interrupted.item_id, self._interrupted.over_ms = new_item_id, None
+
     # ---- interruption -------------------------------------------------------------------------
 
     def _barge_in(self, item_id: str, now_ms: int) -> None:
