@@ -20,6 +20,7 @@ from calls.bridge.responses import Current, Request
 from calls.bridge.sessions import Sessions
 from calls.bridge.states import Realtime, Response
 from calls.bridge.transcript import Spoken
+from calls.bridge.turns import TURNS_EVENT_ID
 from calls.wire import realtime
 from calls.wire.twilio_media import MULAW_BYTES_PER_MS
 
@@ -148,9 +149,11 @@ class Continuity(Sessions):
         self._session_opened_ms = standby.opened_ms
         self._away_since_ms = None
         self._dial_at_ms = None
-        self._server_turns = (
-            not self._is_held() and self.plan.session.turn_detection.create_response
-        )
+        detection = self.plan.session.turn_detection
+        self._server_turns = not standby.held and detection.create_response
+        if standby.held and not self._is_held():
+            # The opening has ended since it was dialled.
+            self._send(realtime.turn_detection_update(detection, self.plan.dialect, TURNS_EVENT_ID))
         if self._opening.begun:
             self._tell_all(now_ms)
             self._ask_after(gap_ms)

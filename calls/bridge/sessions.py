@@ -36,6 +36,7 @@ class Standby:
     number: int
     deadline_ms: int
     machine: Machine[Realtime]
+    held: bool
     opened_ms: int = 0
     error_code: str = ""
 
@@ -203,8 +204,9 @@ class Sessions(ModelSocket):
             self._latest,
             now_ms + self.plan.watchdog.attempt_ms,
             Machine(Realtime.DIALING, REALTIME),
+            held=self._is_held(),
         )
-        text = configuration(self.plan, held=self._is_held())
+        text = configuration(self.plan, held=self._next.held)
         self.effects.append(DialModel(self._latest, text))
 
     def _is_held(self) -> bool:

@@ -87,6 +87,18 @@ def test_the_configuration_of_the_next_session_takes_turns_at_once() -> None:
     assert (detection["create_response"], detection["interrupt_response"]) == (True, True)
 
 
+def test_an_opening_that_ends_in_the_gap_gives_the_next_session_its_turns() -> None:
+    line = Line(plan_of(greeting=Greeting("exact", "Good morning."))).ready()
+    line.created().text("Good morning.").audio(100).audio_done().done().lost()
+    line.after(100).mark("g1:1")  # it was dialled to leave the caller alone
+    assert line.bridge._opening.over
+    line.back()
+    assert "update cfg-2" in line.look()[1]
+    assert not line.bridge._server_turns
+    line.updated()
+    assert line.bridge._server_turns
+
+
 def test_o21_caller_audio_of_the_gap_waits_for_the_confirmation_behind_the_history() -> None:
     line = talking().lost().frame(20).after(100).frame(40)
     line.dialled(config_sent=True)
