@@ -157,6 +157,7 @@ class Continuity(Sessions):
         if self._opening.begun:
             self._tell_all(now_ms)
             self._ask_after(gap_ms)
+        self._dial_when_due(now_ms)  # it may have waited until it was old itself
         return True
 
     def _is_quiet(self) -> bool:

@@ -242,6 +242,11 @@ class Sessions(ModelSocket):
         also = (self._dial_due_ms(), self._hold_at_ms())
         return [*due, *(each for each in also if each is not None)]
 
+    def _dial_when_due(self, now_ms: int) -> None:
+        due_ms = self._dial_due_ms()
+        if due_ms is not None and now_ms >= due_ms:
+            self._dial(now_ms)
+
     def _dial_due_ms(self) -> int | None:
         """Return when another session is to be dialled: after a pause, or for the age of this one.
 
@@ -272,9 +277,7 @@ class Sessions(ModelSocket):
             if standby.machine.now is not Realtime.READY and now_ms >= standby.deadline_ms:
                 self._drop_standby()
                 self._attempt_failed(EndCause.MODEL_SERVER, now_ms, may_heal=True)
-        dial_at_ms = self._dial_due_ms()
-        if dial_at_ms is not None and now_ms >= dial_at_ms:
-            self._dial(now_ms)
+        self._dial_when_due(now_ms)
         hold_at_ms = self._hold_at_ms()
         if hold_at_ms is not None and now_ms >= hold_at_ms:
             self._hold(now_ms)

@@ -178,6 +178,18 @@ def test_a_next_session_is_given_up_when_a_call_that_ends_has_lost_its_model() -
     assert line.effects(CloseModel) == [CloseModel(2)]
 
 
+def test_a_session_that_waited_until_it_was_old_is_replaced_at_once() -> None:
+    line = Line(quiet_plan(watchdog=YOUNG)).ready().tick(1_000).created().audio(9_000)
+    ready(line).tick(3_000)
+    assert line.bridge.session == 2
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is not None and due_ms > line.now_ms
+    assert [each.session for each in line.effects(DialModel) if isinstance(each, DialModel)] == [
+        2,
+        3,
+    ]
+
+
 def test_a_gap_in_which_the_call_begins_to_end_leaves_no_deadline_behind() -> None:
     plan = quiet_plan(watchdog=YOUNG, end_call_phrases=("so long",))
     line = Line(plan).ready().created().text("So long.").audio(200).audio_done()
