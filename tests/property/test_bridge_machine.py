@@ -221,6 +221,8 @@ class BridgeMachine(RuleBasedStateMachine):
     )
     def realtime_closed(self, code: int, now: bool) -> None:
         if now:
+            if self.bridge._away_since_ms is not None:
+                self.awaited.clear()  # without a number it is the one that is awaited
             self.feed("realtime_closed", code)
 
     @rule(for_ms=st.sampled_from([0, 1, 20, 100, 400, 1_100]))
