@@ -125,10 +125,9 @@ class Playback:
 
     def wait_ms(self, now_ms: int) -> int:
         """Estimate when audio added at ``now_ms`` would begin to be heard, in ms from then."""
-        in_flight_ms = 0
-        if self._chunks:
-            in_flight_ms = sum(self._heard_of_chunks(now_ms)) // MULAW_BYTES_PER_MS
-        return max(0, self.ahead_ms - in_flight_ms, self._paused_until_ms - now_ms)
+        left_bytes = self._ahead_bytes - sum(self._heard_of_chunks(now_ms))
+        begins_ms = max(0, left_bytes // MULAW_BYTES_PER_MS, self._paused_until_ms - now_ms)
+        return begins_ms + self._held_bytes // MULAW_BYTES_PER_MS
 
     def pause(self, until_ms: int) -> None:
         """Keep back what is added before ``until_ms``; ``resume`` lets it go."""

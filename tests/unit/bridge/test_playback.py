@@ -55,6 +55,18 @@ def test_an_echo_means_heard_up_to_the_mark(book: Book) -> None:
     assert not book.book.silent
 
 
+def test_what_a_pause_keeps_back_is_heard_after_the_pause(book: Book) -> None:
+    book.book.pause(300)
+    book.add(500, now_ms=100)
+    assert book.kinds() == []
+    assert book.book.wait_ms(100) == 200 + 500
+    book.book.resume(300)
+    assert book.kinds() == ["media", "mark"]
+    assert book.book.wait_ms(300) == 500
+    # The line was empty: it is heard from when it was sent, not from when it was kept back.
+    assert book.book.heard_bytes("a", 500) == 8 * 200
+
+
 def test_a_later_echo_covers_marks_that_were_lost(book: Book) -> None:
     for _ in range(3):
         book.add(100)
