@@ -460,7 +460,9 @@ class BridgeMachine(RuleBasedStateMachine):
             caller.forwarded_bytes + caller.kept_bytes + caller.dropped_bytes
         )
         if not self.over:
-            assert caller.forwarded_bytes + caller.taken_back_bytes == self.appended_bytes
+            # What was meant for a session that is replaced in the same step is never sent to it.
+            unsent_bytes = caller.forwarded_bytes + caller.taken_back_bytes - self.appended_bytes
+            assert 0 <= unsent_bytes <= caller.taken_back_bytes
         playback, counters = bridge.playback, bridge.counters
         came = counters.get("model_bytes", 0) + counters.get("clip_bytes", 0)
         gone = counters.get("late_bytes", 0)
