@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 4
 
 # Some images set it; then every one of an instance's seven processes compiles all of our modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -63,6 +63,7 @@ lint: $(VENV)/.dev-stamp ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 
+# It computes while the other run waits for calls in real time, so it comes second.
 # What speaks SQL of its own, or relies on locks and constraints, is run again on PostgreSQL; whole
 # calls in real time are not, they would only take the time twice (all of it passes there too:
 # `make test-postgres ON_POSTGRES=tests/integration`).
@@ -78,7 +79,7 @@ test-sqlite: $(VENV)/.node-stamp
 	$(BIN)/pytest -n $(WORKERS)
 
 test-postgres: $(VENV)/.dev-stamp
-	$(BIN)/pytest --database=postgres -m "integration and django_db" $(ON_POSTGRES) \
+	nice -n 10 $(BIN)/pytest --database=postgres -m "integration and django_db" $(ON_POSTGRES) \
 	  $(addprefix --ignore=tests/integration/,$(addprefix api/test_,openapi_fuzz.py vapi_sdk.py vapi_sdk_resources.py) \
 	    $(addprefix assistants/test_import_,api.py secrets.py) events/test_reports.py tools/test_tool_run.py)
 
