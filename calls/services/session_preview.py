@@ -107,19 +107,10 @@ def preview_file(
     Raises:
         PreviewProblem: the file cannot be read, or holds no assistant or several.
     """
-    if Path(path).is_dir():
-        raise PreviewProblem(f"{path} is a folder. Fix: give one file of it.")
-    try:
-        (file,) = read_paths([path])[0]
-    except PathProblem as error:
-        raise PreviewProblem(str(error)) from error
-    reading = read_file(file.name, file.raw, parse_yaml)
-    documents = [found.value for found in reading.found if found.kind == "assistant"]
-    if len(documents) != 1:
-        why = reading.problem or f"{len(documents)} assistants in it, and one is rendered"
-        raise PreviewProblem(f"{path}: {why}.")
-    document = documents[0]
-    tools, missing = _tools_of(document, organisation)
+    kind, document = document_of_file(path)
+    if kind != "assistant":
+        raise PreviewProblem(f"{path}: 0 assistants in it, and one is rendered.")
+    tools, missing = tools_of_document(document, organisation)
     return preview_document(
         document,
         tools,
@@ -130,7 +121,30 @@ def preview_file(
     )
 
 
-def _tools_of(
+def document_of_file(path: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the kind and the value of the one assistant, or else the one squad, of a file.
+
+    Raises:
+        PreviewProblem: the file cannot be read, or holds none or several.
+    """
+    if Path(path).is_dir():
+        raise PreviewProblem(f"{path} is a folder. Fix: give one file of it.")
+    try:
+        (file,) = read_paths([path])[0]
+    except PathProblem as error:
+        raise PreviewProblem(str(error)) from error
+    reading = read_file(file.name, file.raw, parse_yaml)
+    assistants = [found.value for found in reading.found if found.kind == "assistant"]
+    squads = [found.value for found in reading.found if found.kind == "squad"]
+    if len(assistants) == 1:
+        return "assistant", assistants[0]
+    if not assistants and len(squads) == 1:
+        return "squad", squads[0]
+    why = reading.problem or f"{len(assistants)} assistants in it, and one is rendered"
+    raise PreviewProblem(f"{path}: {why}.")
+
+
+def tools_of_document(
     document: Mapping[str, Any], organisation: Organisation
 ) -> tuple[list[Tool | ToolReading], list[Finding]]:
     """Return the inline tools, then the saved ones that are stored here, and what is missing."""

@@ -19,7 +19,14 @@ from calls.bridge.model import configuration
 from calls.models import Call, ProviderConnection
 from calls.services.call_plan import endpoint_for, plan_for
 from calls.services.call_variables import variables_for
-from calls.services.session_preview import opening_events, preview_file, preview_stored
+from calls.services.session_preview import (
+    PreviewProblem,
+    document_of_file,
+    opening_events,
+    preview_file,
+    preview_stored,
+)
+from calls.services.squad_preview import preview_squad
 from tests import factories
 from tests.contract import check_realtime_client
 from tests.unit.house.source_tree import ROOT
@@ -294,3 +301,58 @@ def test_another_organisations_assistant_is_not_rendered(db: None) -> None:
     stranger: Assistant = factories.make_assistant(factories.make_organisation())
     with pytest.raises(CommandError, match="no assistant"):
         rendered(str(stranger.pk))
+
+
+def test_every_member_of_every_squad_is_rendered(db: None) -> None:
+    """Each with its overrides on top; whoever is not stored here is named."""
+    squads = [path for folder in FOLDERS for path in sorted(folder.rglob("squads/*.json"))]
+    sessions = 0
+    for path in squads:
+        try:
+            kind, document = document_of_file(str(path))
+        except PreviewProblem:
+            continue  # a file of the corpus that is no squad; the import says so
+        if kind != "squad":
+            continue
+        members = preview_squad(
+            document, organisation=factories.default_organisation(), variables={}
+        )
+        assert len(members) == len(document["members"])
+        for each in members:
+            assert (each.preview is None) == (each.finding is not None)
+            if each.preview is not None:
+                check_realtime_client(each.preview.session_update, "ga")
+                sessions += 1
+    assert sessions >= 5
+
+
+def test_a_stored_squad_is_rendered_with_its_overrides(db: None) -> None:
+    desk = factories.make_assistant(document={**DOCUMENT, "firstMessage": "Hello"})
+    document = {
+        "name": "Team",
+        "members": [
+            {
+                "assistantId": str(desk.pk),
+                "assistantOverrides": {
+                    "model": {"messages": [{"role": "system", "content": "Go."}]}
+                },
+                "assistantDestinations": [{"assistantName": "Cashier", "type": "assistant"}],
+            },
+            {"assistantId": "no-such-assistant"},
+        ],
+    }
+    squad = factories.make_squad(desk.organisation, **document)
+    out = StringIO()
+    call_command(
+        "render_session",
+        str(squad.pk),
+        "--json",
+        "--organisation",
+        desk.organisation.name,
+        stdout=out,
+    )
+    first, second = json.loads(out.getvalue())["members"]
+    assert first["session_update"]["session"]["instructions"] == "Go."
+    assert first["hands_on_to"] == ["Cashier"]
+    assert "session_update" not in second
+    assert "no-such-assistant" in second["findings"][0]["message"]

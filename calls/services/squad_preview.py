@@ -1,0 +1,104 @@
+"""What each member of a squad would be as a session, without a call: for ``render_session``.
+
+Owns a member's assistant with the member's own overrides on top. Calls by squads are not placed
+yet; nothing here decides who speaks when. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assistants.findings import INVALID, Finding
+from assistants.selectors import assistant_list, squad_list
+from assistants.services import revision_document
+from assistants.squad_services import squad_document
+from assistants.wire.vapi_squad import SquadMember, squad_members
+from calls.services.session_preview import (
+    PreviewProblem,
+    SessionPreview,
+    preview_document,
+    tools_of_document,
+)
+from calls.wire.realtime import Dialect
+from tools.loose_json import as_list, as_object, as_text
+from voiceplatform.base.models import Organisation
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPreview:
+    """A member with its opening; None where its assistant is not here, as ``finding`` says."""
+
+    member: SquadMember
+    preview: SessionPreview | None
+    finding: Finding | None = None
+
+
+def preview_squad(
+    document: Mapping[str, Any],
+    *,
+    organisation: Organisation,
+    variables: Mapping[str, Any],
+    dialect: Dialect | None = None,
+) -> list[MemberPreview]:
+    """Return the members of a squad in order; the first one answers a call (vapi.md 8.1)."""
+    saved = {str(each.pk): each for each in assistant_list(organisation)}
+    members = squad_members(document, {key: each.name for key, each in saved.items()})
+    found = []
+    for index, (member, item) in enumerate(
+        zip(members, as_list(document.get("members")), strict=True)
+    ):
+        place = as_object(item)
+        stored = saved.get(as_text(place.get("assistantId")).lower())
+        revision = stored.current_revision if stored else None
+        own = revision_document(revision) if revision else as_object(place.get("assistant"))
+        if not own:
+            why = f"The assistant {member.name[:60]!r} is not stored here. Fix: import it too."
+            found.append(MemberPreview(member, None, Finding(f"$.members[{index}]", INVALID, why)))
+            continue
+        whole = merged(own, as_object(place.get("assistantOverrides")))
+        tools, missing = tools_of_document(whole, organisation)
+        preview = preview_document(
+            whole,
+            tools,
+            organisation=organisation,
+            variables=variables,
+            dialect=dialect,
+            findings=missing,
+        )
+        found.append(MemberPreview(member, preview))
+    return found
+
+
+def preview_stored_squad(
+    *,
+    organisation: Organisation,
+    squad_id: uuid.UUID,
+    variables: Mapping[str, Any],
+    dialect: Dialect | None = None,
+) -> list[MemberPreview]:
+    """Return the members of a stored squad.
+
+    Raises:
+        PreviewProblem: there is no such squad.
+    """
+    squad = squad_list(organisation).filter(pk=squad_id).first()
+    if squad is None:
+        raise PreviewProblem(f"there is no assistant or squad {squad_id}. Fix: see /admin/.")
+    return preview_squad(
+        squad_document(squad), organisation=organisation, variables=variables, dialect=dialect
+    )
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``over`` laid deep over ``base``, arrays replaced (vapi.md 6.1)."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result
