@@ -15,7 +15,7 @@ from assistants.findings import INVALID, Finding
 from assistants.selectors import assistant_list, squad_list
 from assistants.services import revision_document
 from assistants.squad_services import squad_document
-from assistants.wire.vapi_squad import SquadMember, squad_members
+from assistants.wire.vapi_squad import SquadMember, assistant_ids, squad_members
 from calls.services.session_preview import (
     PreviewProblem,
     SessionPreview,
@@ -25,6 +25,7 @@ from calls.services.session_preview import (
 from calls.wire.realtime import Dialect
 from tools.loose_json import as_list, as_object, as_text
 from voiceplatform.base.models import Organisation
+from voiceplatform.base.selectors import uuids_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def preview_squad(
     dialect: Dialect | None = None,
 ) -> list[MemberPreview]:
     """Return the members of a squad in order; the first one answers a call (vapi.md 8.1)."""
-    saved = {str(each.pk): each for each in assistant_list(organisation)}
+    named = assistant_list(organisation).filter(pk__in=uuids_in(assistant_ids(document)))
+    saved = {str(each.pk): each for each in named}
     members = squad_members(document, {key: each.name for key, each in saved.items()})
     found = []
     for index, (member, item) in enumerate(
