@@ -145,13 +145,14 @@ class CallAdmin(ReadOnlyAdmin):
         call = self.get_object(request, str(object_id))
         if call is None or not self.has_view_permission(request, call):
             raise Http404("The call was not found.")
+        failed = is_failure(call.ended_reason)
         context = {
             **self.admin_site.each_context(request),
-            "title": "Why did this call fail?",
+            "title": "Why did this call fail?" if failed else "Nothing failed in this call",
             "opts": self.opts,
             "call": call,
             "outcome": call_outcome(call),
-            "failed": is_failure(call.ended_reason),
+            "failed": failed,
             "findings": explain(call),
         }
         return TemplateResponse(request, "admin/calls/call/why.html", context)
