@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from calls.bridge.effects import DispatchTool, RecordTurn
+from calls.bridge.effects import DispatchTools, RecordTurn
 from calls.bridge.reasons import EndCause
 from calls.standins.tones import Heard
 from tests.virtual_call import VirtualCall
@@ -113,5 +113,10 @@ def _assert_outputs_for_calls(call: VirtualCall) -> None:
         if event["item"]["type"] == "function_call_output"
     ]
     assert len(answered) == len(set(answered))
-    dispatched = [each.tool_call_id for each in call.effects if isinstance(each, DispatchTool)]
+    dispatched = [
+        each.tool_call_id
+        for effect in call.effects
+        if isinstance(effect, DispatchTools)
+        for each in effect.calls
+    ]
     assert len(dispatched) == len(set(dispatched)), "told again is not run again"

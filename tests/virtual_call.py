@@ -17,7 +17,7 @@ from calls.bridge.effects import (
     CloseModel,
     CloseStream,
     DialModel,
-    DispatchTool,
+    DispatchTools,
     Effect,
     HangUp,
     PolicyLinePlayed,
@@ -266,11 +266,12 @@ class BridgePart:
             listener(message, now_ms)
 
     def _carry_out(self, effect: Effect, now_ms: int) -> None:
-        if isinstance(effect, DispatchTool):
-            self.dispatched.append((effect.name, effect.arguments_json))
-            result = self.tools.get(effect.name)
-            if result is not None:
-                self._at(now_ms + result.after_ms, self._answer(effect.tool_call_id, result))
+        if isinstance(effect, DispatchTools):
+            for call in effect.calls:
+                self.dispatched.append((call.name, call.arguments_json))
+                result = self.tools.get(call.name)
+                if result is not None:
+                    self._at(now_ms + result.after_ms, self._answer(call.tool_call_id, result))
         elif isinstance(effect, HangUp) and self.obeys:
             for action in self.on_hang_up:
                 self._at(now_ms + self.rest_ms, action)

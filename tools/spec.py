@@ -38,9 +38,34 @@ class ToolSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request to a tool server and its answer, as they were on the wire; may hold secrets.
+
+    ``status`` 0: no answer came, ``error`` is the kind of failure. The URL has no query.
+    """
+
+    host: str
+    url: str
+    request_body: bytes = field(default=b"", repr=False)
+    status: int = 0
+    response_text: str = field(default="", repr=False)
+    attempts: int = 1
+    duration_ms: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What goes back to the model, as text, and how it came about."""
+    """What goes back to the model, as text, and how it came about.
+
+    ``messages`` are what the tool server wants said (vapi.md 4.6), ``warning`` is what was bent to
+    read its answer, ``exchange`` what was sent and what came back, for the records.
+    """
 
     output: str
     outcome: Outcome = "ok"
     duration_ms: int = 0
+    messages: tuple[Mapping[str, Any], ...] = ()
+    metadata: Mapping[str, Any] | None = None
+    warning: str = ""
+    exchange: Exchange | None = field(default=None, compare=False)

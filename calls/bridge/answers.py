@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import Any
 
 from calls.bridge.core import text_of
-from calls.bridge.effects import DispatchTool
+from calls.bridge.effects import DispatchTool, DispatchTools
 from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
 from calls.bridge.responses import Current, Request
 from calls.bridge.second_tries import hinted_ms
@@ -181,7 +181,8 @@ class Answers(Turns):
             self._transfer(tool_call_id, response_id, spec, now_ms)
         else:
             self.toolbox.running(invocation)
-            self.effects.append(DispatchTool(tool_call_id, name, invocation.arguments_json))
+            call = DispatchTool(tool_call_id, name, invocation.arguments_json)
+            self.effects.append(DispatchTools((call,)))
 
     def _end_call(self, tool_call_id: str, response_id: str, now_ms: int) -> None:
         message = self.plan.end_call_message

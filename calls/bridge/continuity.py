@@ -11,7 +11,7 @@ from typing import Any
 
 from calls.bridge.caller_audio import CallerAudio
 from calls.bridge.core import POLICY_ITEM_ID, text_of
-from calls.bridge.effects import CloseModel, DispatchTool
+from calls.bridge.effects import CloseModel, DispatchTool, DispatchTools
 from calls.bridge.memory import item_texts, newest, remembered
 from calls.bridge.opening import Opening
 from calls.bridge.plan import CallPlan, HistoryItem
@@ -242,7 +242,8 @@ class Continuity(Sessions):
         if call is not None:
             self._earlier_calls.add(item.tool_call_id)
             self.toolbox.running(call)
-            self.effects.append(DispatchTool(item.tool_call_id, item.name, item.arguments_json))
+            again = DispatchTool(item.tool_call_id, item.name, item.arguments_json)
+            self.effects.append(DispatchTools((again,)))
 
     # ---- what an earlier session knew under another id ----------------------------------------
 

@@ -12,11 +12,21 @@ ToolState = Literal["running", "ok", "error", "timeout", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class DispatchTool:
-    """Run a tool in its own task and answer with ``CallBridge.tool_finished``."""
+    """One function call of the model, as it is handed to who answers it."""
 
     tool_call_id: str
     name: str
     arguments_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchTools:
+    """Run the calls of one response in a task; ``CallBridge.tool_finished`` answers each of them.
+
+    They are in the order in which the model made them.
+    """
+
+    calls: tuple[DispatchTool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +125,7 @@ class StreamEnded:
 
 
 Effect = (
-    DispatchTool
+    DispatchTools
     | RecordTurn
     | RecordTool
     | PolicyLinePlayed

@@ -180,7 +180,7 @@ class CallBridge(ForPerson, Continuity):
     # ---- commands -----------------------------------------------------------------------------
 
     def tool_finished(self, tool_call_id: str, result: ToolResult, now_ms: int) -> None:
-        """Take the result of a ``DispatchTool``; late, repeated or unknown ones are counted."""
+        """Take the result of a dispatched call; late, repeated or unknown ones are counted."""
         if self.phase.now is not Phase.OPEN:
             self.count("late_tool_results")
             return

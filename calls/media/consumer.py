@@ -7,6 +7,7 @@ one takes ``receive`` and ``send`` itself and gives them to the driver. It has n
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ from calls.bridge.model import configuration
 from calls.bridge.reasons import EndCause
 from calls.media import live
 from calls.media.database import in_database, in_database_at_last
-from calls.media.driver import CallDriver, Ports
+from calls.media.driver import CallDriver, Finished, Ports
 from calls.media.journal import CallJournal
 from calls.media.pool import Prepared, pool
 from calls.media.realtime_client import dial
@@ -29,7 +30,6 @@ from calls.services.media_open import MediaRefused, media_open, stream_began
 from calls.services.tool_run import tool_run, twilio_access_for
 from calls.telephony.addresses import stream_url
 from calls.telephony.twilio_client import hang_up
-from tools.spec import ToolResult
 
 NEXT_STEP_SECONDS = 5.0  # Twilio asks for it at once
 
@@ -132,8 +132,8 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             prepared = await pool.claim(plan.call_id, ticket.endpoint, configuration(plan))
             return prepared or Prepared(await dial(ticket.endpoint))
 
-        async def run_tool(effect: DispatchTool) -> ToolResult:
-            return await tool_run(plan=plan, effect=effect)
+        async def run_tools(calls: Sequence[DispatchTool], finished: Finished) -> None:
+            await tool_run(plan=plan, calls=calls, finished=finished)
 
         async def end_at_carrier() -> None:
             access = await in_database(twilio_access_for, call_id=plan.call_id)
@@ -142,7 +142,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
         driver = CallDriver(
             plan,
             frames,
-            Ports(connect=connect, run_tool=run_tool, hang_up=end_at_carrier, journal=journal),
+            Ports(connect=connect, run_tools=run_tools, hang_up=end_at_carrier, journal=journal),
             keep_audio=ticket.keep_audio,
         )
         entry = live.enter(end_now=driver.shut_down, name=plan.call_id)

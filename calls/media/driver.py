@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from calls.bridge.effects import (
     CloseStream,
     DialModel,
     DispatchTool,
+    DispatchTools,
     Effect,
     HangUp,
     NextStep,
@@ -64,15 +65,20 @@ class Journal(Protocol):
         """Store what the action URL will answer; returns when it is stored."""
 
 
+# What takes the result of a function call: its tool_call_id, and what came of it.
+Finished = Callable[[str, ToolResult], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What the driver needs from outside. None of them may raise, but ``connect``.
 
     ``connect`` is called once per session of the model, and raises ``RealtimeUnreachable``.
+    ``run_tools`` says what came of each call exactly once, as soon as it is known.
     """
 
     connect: Callable[[], Awaitable[Prepared]]
-    run_tool: Callable[[DispatchTool], Awaitable[ToolResult]]
+    run_tools: Callable[[Sequence[DispatchTool], Finished], Coroutine[Any, Any, None]]
     hang_up: Callable[[], Awaitable[None]]
     journal: Journal
 
@@ -288,8 +294,8 @@ class CallDriver:
                 self._twilio_busy_since = None
 
     def _perform(self, effect: Effect) -> None:
-        if isinstance(effect, DispatchTool):
-            self._spawn(self._run_tool(effect))
+        if isinstance(effect, DispatchTools):
+            self._spawn(self._ports.run_tools(effect.calls, self._tool_finished))
         elif isinstance(effect, HangUp):
             self._spawn(self._hang_up())
         elif isinstance(effect, CloseStream):
@@ -321,11 +327,10 @@ class CallDriver:
                 {"message": "a task of a call failed", "exception": task.exception()}
             )
 
-    async def _run_tool(self, effect: DispatchTool) -> None:
-        result = await self._ports.run_tool(effect)
+    def _tool_finished(self, tool_call_id: str, result: ToolResult) -> None:
         text = json.dumps(
             {
-                "tool_call_id": effect.tool_call_id,
+                "tool_call_id": tool_call_id,
                 "output": result.output,
                 "outcome": result.outcome,
                 "duration_ms": result.duration_ms,
@@ -334,9 +339,9 @@ class CallDriver:
         self._input(
             recording.TOOL,
             text,
-            lambda now: self._bridge.tool_finished(effect.tool_call_id, result, now),
+            lambda now: self._bridge.tool_finished(tool_call_id, result, now),
         )
-        await self._flush()
+        self._spawn(self._flush())
 
     async def _hang_up(self) -> None:
         # Stored first: whatever ends the stream from here on, the action URL will hang up too.

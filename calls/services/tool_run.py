@@ -6,7 +6,9 @@ goes wrong is a text the model can act on. Ending and transferring a call are th
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -47,8 +49,22 @@ class ToolPost:
     body: bytes
 
 
-async def tool_run(*, plan: CallPlan, effect: DispatchTool) -> ToolResult:
-    """Answer a function call; never raises."""
+async def tool_run(
+    *, plan: CallPlan, calls: Sequence[DispatchTool], finished: Callable[[str, ToolResult], None]
+) -> None:
+    """Answer the function calls of one response; never raises.
+
+    Args:
+        finished: told each call's ``tool_call_id`` and result once, as soon as it is known.
+    """
+
+    async def answer(effect: DispatchTool) -> None:
+        finished(effect.tool_call_id, await _answered(plan, effect))
+
+    await asyncio.gather(*(answer(each) for each in calls))
+
+
+async def _answered(plan: CallPlan, effect: DispatchTool) -> ToolResult:
     spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
     if spec is None:
         return ToolResult(f"There is no tool {effect.name!r}.", outcome="error")

@@ -8,6 +8,7 @@ and ``send`` itself. What is said passes through and is stored nowhere.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +33,7 @@ from calls.bridge.effects import (
 from calls.bridge.reasons import EndCause
 from calls.media import live
 from calls.media.database import in_database, in_database_at_last
-from calls.media.driver import CallDriver, Ports
+from calls.media.driver import CallDriver, Finished, Ports
 from calls.media.pool import Prepared
 from calls.media.realtime_client import dial
 from calls.models import Talk
@@ -44,7 +45,6 @@ from calls.services.talk_plan import (
     talk_tool_run,
 )
 from calls.web.frames import WebFrames
-from tools.spec import ToolResult
 
 log = structlog.get_logger(__name__)
 
@@ -125,19 +125,20 @@ class TalkConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
         async def connect() -> Prepared:
             return Prepared(await dial(ticket.endpoint))
 
-        async def run_tool(effect: DispatchTool) -> ToolResult:
-            result, request = await talk_tool_run(
-                talk=talk, plan=plan, effect=effect, turns=list(journal.turns.values())
-            )
-            if request is not None:
-                shown = dataclasses.asdict(request)
-                frames.tell("request", {"tool_call_id": effect.tool_call_id, **shown})
-            return result
+        async def run_tools(calls: Sequence[DispatchTool], finished: Finished) -> None:
+            for effect in calls:
+                result, request = await talk_tool_run(
+                    talk=talk, plan=plan, effect=effect, turns=list(journal.turns.values())
+                )
+                if request is not None:
+                    shown = dataclasses.asdict(request)
+                    frames.tell("request", {"tool_call_id": effect.tool_call_id, **shown})
+                finished(effect.tool_call_id, result)
 
         driver = CallDriver(
             plan,
             frames,
-            Ports(connect=connect, run_tool=run_tool, hang_up=frames.hang_up, journal=journal),
+            Ports(connect=connect, run_tools=run_tools, hang_up=frames.hang_up, journal=journal),
             keep_audio=False,
         )
         entry = live.enter(end_now=driver.shut_down, name=plan.call_id)

@@ -15,7 +15,7 @@ from calls.bridge.effects import (
     CloseModel,
     CloseStream,
     DialModel,
-    DispatchTool,
+    DispatchTools,
     Effect,
     HangUp,
     RecordTool,
@@ -484,7 +484,12 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @invariant()
     def tools_run_once(self) -> None:
-        dispatched = [each.tool_call_id for each in self.effects if isinstance(each, DispatchTool)]
+        dispatched = [
+            each.tool_call_id
+            for effect in self.effects
+            if isinstance(effect, DispatchTools)
+            for each in effect.calls
+        ]
         assert len(dispatched) == len(set(dispatched))
         if self.over:
             last = {e.tool_call_id: e.state for e in self.effects if isinstance(e, RecordTool)}

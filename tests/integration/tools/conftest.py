@@ -55,7 +55,10 @@ class ToolRig:
         """Run a function call as the media consumer does."""
         plan = await in_database(plan_for, call)
         effect = DispatchTool(tool_call_id=tool_call_id, name=name, arguments_json=arguments)
-        return await tool_run(plan=plan, effect=effect)
+        results: dict[str, ToolResult] = {}
+        await tool_run(plan=plan, calls=[effect], finished=results.__setitem__)
+        assert list(results) == [tool_call_id]
+        return results[tool_call_id]
 
     def answer(self, replies: Mapping[str, Any]) -> None:
         """Set what tools answer."""

@@ -373,7 +373,9 @@ async def test_a_deleted_or_foreign_tool_is_an_answer(rig: ToolRig) -> None:
 
     await in_database(move, other)
     effect = module.DispatchTool("a1", "book", '{"when": "mon"}')
-    found = await module.tool_run(plan=plan, effect=effect)
+    results: dict[str, Any] = {}
+    await module.tool_run(plan=plan, calls=[effect], finished=results.__setitem__)
+    found = results.pop("a1")
     assert (found.output, found.outcome) == (module.UNAVAILABLE, "error")
     assert rig.requests == []
 
@@ -399,7 +401,9 @@ async def test_a_secret_that_no_key_opens_is_an_answer(rig: ToolRig, settings: S
     plan = await in_database(module_plan, call)
     await in_database(spoil)
     effect = module.DispatchTool("a1", "book", '{"when": "mon"}')
-    found = await module.tool_run(plan=plan, effect=effect)
+    results: dict[str, Any] = {}
+    await module.tool_run(plan=plan, calls=[effect], finished=results.__setitem__)
+    found = results.pop("a1")
     assert (found.output, found.outcome) == (module.UNAVAILABLE, "error")
 
 

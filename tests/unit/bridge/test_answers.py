@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from calls.bridge.effects import DispatchTool, HangUp, RecordTool
+from calls.bridge.effects import DispatchTools, HangUp, RecordTool
 from calls.bridge.plan import Greeting, Limits
 from calls.bridge.reasons import EndCause
 from tests.unit.bridge.line import Line, assert_sent, function_call, quiet_plan
@@ -23,7 +23,8 @@ def line() -> Line:
 
 def dispatched(line: Line) -> list[str]:
     """Return the ids of the tools to run."""
-    return [e.tool_call_id for e in line.effects(DispatchTool) if isinstance(e, DispatchTool)]
+    found = [e for e in line.effects(DispatchTools) if isinstance(e, DispatchTools)]
+    return [call.tool_call_id for each in found for call in each.calls]
 
 
 def test_o29_a_call_announced_three_times_runs_once(line: Line) -> None:

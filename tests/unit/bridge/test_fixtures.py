@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.effects import DispatchTool, HangUp, StreamEnded
+from calls.bridge.effects import DispatchTools, HangUp, StreamEnded
 from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
@@ -99,19 +99,19 @@ def test_barge_in_after_done_truncates_without_a_cancel() -> None:
 
 def test_o29_one_dispatch_for_one_call() -> None:
     _, _, effects = play("realtime/tool_call", plan_for("realtime/tool_call"))
-    assert len([e for e in effects if isinstance(e, DispatchTool)]) == 1
+    assert sum(len(e.calls) for e in effects if isinstance(e, DispatchTools)) == 1
 
 
 def test_two_calls_are_dispatched_once_each() -> None:
     name = "realtime/two_tool_calls_one_create"
     _, _, effects = play(name, plan_for(name))
-    assert len([e for e in effects if isinstance(e, DispatchTool)]) == 2
+    assert sum(len(e.calls) for e in effects if isinstance(e, DispatchTools)) == 2
 
 
 def test_a_cancelled_tool_call_is_never_dispatched() -> None:
     name = "realtime/cancelled_tool_call"
     _, _, effects = play(name, plan_for(name))
-    assert not [e for e in effects if isinstance(e, DispatchTool)]
+    assert not [e for e in effects if isinstance(e, DispatchTools)]
 
 
 def test_a_refused_configuration_ends_the_call() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from calls.bridge.effects import DispatchTool, Effect, NextStep
 from calls.bridge.plan import CallPlan, Greeting
-from calls.media.driver import CallDriver, Ports
+from calls.media.driver import CallDriver, Finished, Ports
 from calls.media.pool import Prepared
 from calls.wire.realtime import SessionConfig
 from tools.spec import ToolResult, ToolSpec
@@ -122,7 +122,7 @@ class Stage:
         self.problems: list[str] = []
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self.problems.append(context["message"]))
-        ports = Ports(self._connect, self._run_tool, self._hang_up, self.journal)
+        ports = Ports(self._connect, self._run_tools, self._hang_up, self.journal)
         self.driver = CallDriver(call_plan or plan(), self.frames, ports, keep_audio=keep_audio)
         self.run = asyncio.create_task(self.driver.run())
 
@@ -149,9 +149,9 @@ class Stage:
         async with self._dialled:
             await self._dialled.wait_for(lambda: self.dials >= times)
 
-    async def _run_tool(self, effect: DispatchTool) -> ToolResult:
-        result: ToolResult = await self.tool(effect)
-        return result
+    async def _run_tools(self, calls: Sequence[DispatchTool], finished: Finished) -> None:
+        for effect in calls:
+            finished(effect.tool_call_id, await self.tool(effect))
 
     async def _hang_up(self) -> None:
         self.log.append("hang up")
