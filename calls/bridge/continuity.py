@@ -64,7 +64,6 @@ class Continuity(Sessions):
         self.recent = RecentAudio()
         self._cut: Spoken | None = None
         self._cut_purpose = ""
-        self._heard_again: list[str] = []
         # What this session knows only as text: item id of the turn -> id of the text item.
         self._as_text: dict[str, str] = {}
         # Turns of the caller of which there is only the audio: item id -> base64.
@@ -92,7 +91,6 @@ class Continuity(Sessions):
         self._retry_at_ms = None
         if not self._opening.begun:
             return
-        self._heard_again = [*self._heard_again, *self.recent.unanswered]
         if self._opening.ears_open:
             told, again = self.recent.take()
             self._as_audio.update(told)
@@ -106,13 +104,13 @@ class Continuity(Sessions):
         elif current is not None and (cancelled or _is_said(current)):
             if current.purpose == "greeting":
                 self._greeting_done()
-            if owes_answer and not self._heard_again:
+            if owes_answer and not self.recent.comes_again:
                 self.responses.ask(Request("turn", follow_up=True))
         elif current is not None and current.request is not None:
             self.responses.ask(current.request, first=True)
         elif (current is not None and not current.has_output) or owes_answer:
             # With the caller's words the new session also gets the turn, and answers by itself.
-            if not self._heard_again:
+            if not self.recent.comes_again:
                 self.responses.ask(Request("turn", follow_up=True))
 
     def _stop_speech(self, item_id: str, now_ms: int) -> None:
@@ -215,11 +213,11 @@ class Continuity(Sessions):
         """Go on with what was cut, once; excuse a gap that was noticed."""
         noticed = gap_ms >= UNNOTICED_MS
         cut, self._cut = self._cut, None
-        if cut is not None and (not self._heard_again or self._cut_purpose == "greeting"):
+        if cut is not None and (not self.recent.comes_again or self._cut_purpose == "greeting"):
             notes = f"{_SORRY} {_CONTINUE}" if noticed else _CONTINUE
             request = Request(self._cut_purpose, instructions=self._with_instructions(notes))
             self.responses.ask(request, first=True)
-        elif noticed and self._opening_over() and not self._heard_again:
+        elif noticed and self._opening_over() and not self.recent.comes_again:
             if all(waiting.follow_up for waiting in self.responses.waiting):
                 self.responses.forget()
                 request = Request("resume", instructions=self._with_instructions(_SORRY))
@@ -265,12 +263,13 @@ class Continuity(Sessions):
 
     def _on_speech_started(self, event: dict[str, Any], now_ms: int) -> None:
         item_id = text_of(event, "item_id")
-        if item_id and self._heard_again:
-            earlier_id = self._heard_again.pop(0)
-            self.transcript.rename(earlier_id, item_id)
-            self._turn_heard_again(earlier_id, item_id)
         if item_id:
-            self.recent.begins(item_id, number_of(event, "audio_start_ms"))
+            start_ms = number_of(event, "audio_start_ms")
+            earlier_id = self.recent.heard_before(start_ms)
+            if earlier_id:
+                self.transcript.rename(earlier_id, item_id)
+                self._turn_heard_again(earlier_id, item_id)
+            self.recent.begins(item_id, start_ms)
         super()._on_speech_started(event, now_ms)
 
     def _on_speech_stopped(self, event: dict[str, Any], now_ms: int) -> None:

@@ -26,14 +26,23 @@ class _Turn:
     answered: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A turn of a lost session in what the next one is given: where its speech ends there."""
+
+    item_id: str
+    end: int
+
+
 class RecentAudio:
     """A ring of forwarded payloads and the turns in it whose words are unknown."""
 
-    __slots__ = ("_end", "_floor", "_quick_end", "_ring", "_size", "_turns")
+    __slots__ = ("_again", "_end", "_floor", "_quick_end", "_ring", "_size", "_turns")
 
     def __init__(self) -> None:
         self._ring: deque[tuple[str, int]] = deque()
         self._turns: dict[str, _Turn] = {}
+        self._again: list[_Again] = []
         self._size = self._end = self._floor = self._quick_end = 0
 
     @property
@@ -42,9 +51,9 @@ class RecentAudio:
         return list(self._turns)
 
     @property
-    def unanswered(self) -> list[str]:
-        """Return those of them that no response has answered."""
-        return [item_id for item_id, turn in self._turns.items() if not turn.answered]
+    def comes_again(self) -> bool:
+        """Tell whether words that a lost session had heard are still to be heard by this one."""
+        return bool(self._again)
 
     def burst(self, size: int) -> None:
         """Expect audio faster than it is spoken: what the model says of it comes later."""
@@ -62,8 +71,20 @@ class RecentAudio:
 
     def begins(self, item_id: str, at_ms: int | None) -> None:
         """Note that a turn has begun at a time of this session's audio, None: about now."""
-        begin = self._end - IDLE_BYTES if at_ms is None else at_ms * MULAW_BYTES_PER_MS
-        self._turns.setdefault(item_id, _Turn(max(self._floor, min(begin, self._end))))
+        self._turns.setdefault(item_id, _Turn(max(self._floor, min(self._place(at_ms), self._end))))
+
+    def heard_before(self, at_ms: int | None) -> str:
+        """Return under which id a lost session had begun to hear the turn that begins here.
+
+        '' where nobody has heard it yet. A turn that ends before this place comes no more: this
+        session took it for a noise, or for a part of another one.
+        """
+        place = self._place(at_ms)
+        self._again = [turn for turn in self._again if turn.end > place]
+        return self._again.pop(0).item_id if self._again else ""
+
+    def _place(self, at_ms: int | None) -> int:
+        return self._end - IDLE_BYTES if at_ms is None else at_ms * MULAW_BYTES_PER_MS
 
     def stops(self, item_id: str, at_ms: int | None) -> None:
         """Note where the speech of a turn ends, in this session's audio, None: about now."""
@@ -106,10 +127,19 @@ class RecentAudio:
         begin = waiting[0] if waiting else max(self._floor, idle, *ends, 0)
         again = []
         at = self._end - self._size
+        first = self._end
         for payload, size in self._ring:
             if at + size > begin:
+                first = min(first, at)
                 again.append((payload, size))
             at += size
+        ends_again = {turn.item_id: turn.end for turn in self._again}
+        for item_id, turn in self._turns.items():
+            if not turn.answered:
+                ends_again[item_id] = self._end if turn.end is None else turn.end
+        self._again = [
+            _Again(item_id, end - first) for item_id, end in ends_again.items() if end > first
+        ]
         self._ring.clear()
         self._turns.clear()
         self._size = self._end = self._floor = self._quick_end = 0

@@ -150,3 +150,66 @@ def test_words_of_ours_that_have_all_come_are_not_said_again() -> None:
     line.lost().back(300)
     assert asked(line) == []
     assert line.bridge._opening.greeting_done
+
+
+# -- turns that the next session hears otherwise ---------------------------------------------------
+
+
+def spoke(line: Line, item_id: str, from_ms: int, to_ms: int) -> Line:
+    """Speech at a place of the session's audio, with the audio since the last one."""
+    line.realtime("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=from_ms)
+    line.frame(to_ms - from_ms)
+    line.realtime("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=to_ms)
+    return line.speech("committed", item_id)
+
+
+def user_turns(line: Line) -> list[tuple[int, str]]:
+    """Return (ordinal, id) of what the caller has said."""
+    turns = line.bridge.transcript.turns()
+    return [(turn.ordinal, turn.item_id) for turn in turns if turn.role == "user"]
+
+
+def two_turns_lost() -> Line:
+    """Return a call whose caller spoke twice, 400 ms each with as much between; all is lost."""
+    line = spoke(Line(quiet_plan()).ready(), "u1", 0, 400)
+    spoke(line.frame(400), "u2", 800, 1_200)
+    return line.lost().back(300)
+
+
+def test_two_turns_heard_again_as_one_leave_nothing_to_the_next() -> None:
+    line = two_turns_lost()
+    over(
+        line.realtime("input_audio_buffer.speech_started", item_id="v1", audio_start_ms=0), "v1"
+    ).realtime(TEXT, item_id="v1", transcript="My name is Ada")
+    assert user_turns(line) == [(0, "v1"), (1, "u2")]
+    spoke(line, "v2", 9_000, 9_400)  # said later: nobody has heard it before
+    assert user_turns(line) == [(0, "v1"), (1, "u2"), (2, "v2")]
+
+
+def test_a_turn_that_is_not_heard_again_does_not_take_the_id_of_another() -> None:
+    line = two_turns_lost()
+    line.realtime("input_audio_buffer.speech_started", item_id="v1", audio_start_ms=800)
+    assert user_turns(line) == [(0, "u1"), (1, "v1")]
+
+
+def test_a_turn_of_the_gap_is_new_though_it_is_given_in_one_go() -> None:
+    line = spoke(Line(quiet_plan()).ready().frame(2_000), "u1", 2_000, 2_400)
+    line.frame(100).lost().frame(600).back(300)
+    line.realtime("input_audio_buffer.speech_started", item_id="v1", audio_start_ms=700)
+    assert user_turns(line) == [(0, "u1"), (1, "v1")]
+
+
+def test_what_was_never_heard_again_does_not_silence_the_excuse_for_the_next_gap() -> None:
+    line = spoke(Line(quiet_plan()).ready(), "u1", 0, 400).lost().back(300)
+    line.frame(5_000).says(200).after(200).mark("g1:1").tick(NOISE_MS)
+    line.look()
+    line.lost().tick(250).back(1_500)
+    assert "create resume" in line.look()[1]
+
+
+def test_a_second_loss_before_the_first_word_keeps_whose_turn_it_is() -> None:
+    line = spoke(Line(quiet_plan()).ready(), "u1", 0, 400).frame(500).lost().back(300)
+    line.frame(20).lost().tick(250).back(300)
+    assert line.look()[1][-3:] == ["append 400", "append 500", "append 20"]
+    line.realtime("input_audio_buffer.speech_started", item_id="w1", audio_start_ms=0)
+    assert user_turns(line) == [(0, "w1")]
