@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from calls.bridge.caller_audio import CallerAudio
-from calls.bridge.core import POLICY_ITEM_ID, text_of
+from calls.bridge.core import GREETING_ITEM_ID, POLICY_ITEM_ID, text_of
 from calls.bridge.effects import CloseModel, DispatchTool, DispatchTools
 from calls.bridge.memory import item_texts, newest, remembered
 from calls.bridge.opening import Opening
@@ -199,6 +199,16 @@ class Continuity(Sessions):
         self._earlier_calls = {call.tool_call_id for call in self.toolbox.calls()}
         self._earlier_items = {turn.item_id for turn in self.transcript.turns()}
 
+    def _tell_greeting(self, now_ms: int) -> None:
+        """Make the model know what a clip greets with; if it is cut off, the text is corrected."""
+        turn = self.transcript.get(GREETING_ITEM_ID)
+        if turn is None or not turn.text:
+            return
+        seed_id = ""
+        if self._is_playing(GREETING_ITEM_ID, now_ms):
+            seed_id = self._as_text[GREETING_ITEM_ID] = self._id(f"said-{self.session}")
+        self._tell(HistoryItem("assistant", turn.text), seed_id)
+
     def _tell(self, item: HistoryItem, item_id: str = "") -> None:
         for text in item_texts(item, self._id, self.plan.dialect, item_id=item_id):
             self._send(text)
@@ -250,10 +260,10 @@ class Continuity(Sessions):
         return realtime.legal_id(tool_call_id) if known else tool_call_id
 
     def _forget_at_model(self, item_id: str, heard_ms: int) -> None:
-        if item_id not in self._earlier_items:
+        seed_id = self._as_text.pop(item_id, "")
+        if not (seed_id or item_id in self._earlier_items or item_id.startswith("clip-")):
             super()._forget_at_model(item_id, heard_ms)
             return
-        seed_id = self._as_text.pop(item_id, "")
         turn = self.transcript.get(item_id)
         if not seed_id or turn is None:
             return

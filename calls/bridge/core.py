@@ -24,6 +24,8 @@ from calls.bridge.transcript import Spoken, Transcript
 from calls.wire.twilio_media import StreamWriter, TwilioWireError, payload_bytes
 
 POLICY_ITEM_ID = "clip-policy"
+GREETING_ITEM_ID = "clip-greeting"
+LEAD_IN_ITEM_ID = "clip-lead-in"
 
 
 def text_of(event: Mapping[str, Any], *path: str) -> str:
@@ -61,7 +63,7 @@ class Core(ABC):
     """State and helpers of one stream of a call."""
 
     def __init__(self, plan: CallPlan, now_ms: int) -> None:
-        for clip in (plan.policy_line, plan.apology, plan.filler.clip):
+        for clip in (plan.policy_line, plan.greeting.clip, plan.apology, plan.filler.clip):
             _check_clip(clip)
         self.plan = plan
         self.to_twilio: list[str] = []

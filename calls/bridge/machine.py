@@ -13,7 +13,7 @@ from typing import Any
 from calls.bridge import gaps
 from calls.bridge.caller_audio import CallerAudio
 from calls.bridge.continuity import Continuity
-from calls.bridge.core import POLICY_ITEM_ID
+from calls.bridge.core import GREETING_ITEM_ID, LEAD_IN_ITEM_ID, POLICY_ITEM_ID
 from calls.bridge.effects import (
     CloseStream,
     HangUp,
@@ -161,7 +161,18 @@ class CallBridge(ForPerson, Continuity):
         self.stream.to(Stream.STREAMING)
         self._stream_sid = start.stream_sid
         self._stream_started(start.stream_sid, now_ms)
+        self._lead_in(now_ms)
         self._last_media_ms = now_ms
+
+    def _lead_in(self, now_ms: int) -> None:
+        """Let the way to the caller swallow silence instead of the first word (T18b)."""
+        if self.playback is None:
+            return
+        may_be_cut = not self.plan.holds_the_floor
+        for payload, size in gaps.silence(self.plan.lead_in_ms):
+            self.count("clip_bytes", size)
+            self.playback.add(LEAD_IN_ITEM_ID, payload, size, now_ms, interruptible=may_be_cut)
+        self.playback.complete(LEAD_IN_ITEM_ID, now_ms)
 
     def _mark(self, name: str, now_ms: int) -> None:
         if self.playback is None:
@@ -297,6 +308,7 @@ class CallBridge(ForPerson, Continuity):
             or self._take_over(now_ms)
             or self._apologise(now_ms)
             or self._play_policy_line(now_ms)
+            or self._play_greeting(now_ms)
             or self._begin_conversation(now_ms)
             or self._open_ears()
             or self._end_opening()
@@ -338,6 +350,17 @@ class CallBridge(ForPerson, Continuity):
         self._play_clip(POLICY_ITEM_ID, self.plan.policy_line, now_ms)
         return True
 
+    def _play_greeting(self, now_ms: int) -> bool:
+        """Greet by a clip behind the policy line; the model need not be there yet."""
+        opening, greeting = self._opening, self.plan.greeting
+        if not opening.clip_due or self._failed or self._ending is not None:
+            return False
+        opening.clip_due = False
+        opening.greeting_done = True
+        may_be_cut = opening.greeting_interruptible
+        self._play_clip(GREETING_ITEM_ID, greeting.clip, now_ms, interruptible=may_be_cut)
+        return True
+
     def _begin_conversation(self, now_ms: int) -> bool:
         if self.realtime.now is not Realtime.READY or self._opening.begun or self._ending:
             return False
@@ -346,6 +369,7 @@ class CallBridge(ForPerson, Continuity):
             self._tell(item)
             if item.pending:
                 self._take_up(item, now_ms)
+        self._tell_greeting(now_ms)
         request = self._opening.first_request()
         if request is not None:
             self.responses.ask(request)

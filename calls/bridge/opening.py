@@ -21,12 +21,17 @@ _RESUME: dict[ResumeReason, str] = {
 
 
 class Opening:
-    """Where the opening stands. ``begun``: seeds and first request have been sent."""
+    """Where the opening stands. ``begun``: seeds and first request have been sent.
+
+    ``clip_due``: a greeting of ours waits for its place behind the policy line.
+    """
 
     def __init__(self, plan: CallPlan) -> None:
         self._plan = plan
         self.line_due = plan.policy_line is not None
         self.line_playing = self.line_due
+        is_exact = plan.greeting.mode == "exact" and not plan.resumed
+        self.clip_due = is_exact and plan.greeting.clip is not None
         self.begun = False
         self.ears_open = False
         self.held = plan.holds_the_floor
@@ -47,6 +52,8 @@ class Opening:
         if self._plan.resumed:
             return Request("resume", instructions=self._resume_instructions())
         greeting = self._plan.greeting
+        if self.greeting_done:
+            return None  # a clip says it, or the caller speaks first
         if greeting.mode == "exact":
             return Request("greeting", instructions=verbatim(greeting.text), tools_allowed=False)
         if greeting.mode == "generated":

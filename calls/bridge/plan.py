@@ -29,11 +29,15 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """Who speaks first and what; ``exact`` says ``text``, ``generated`` lets the model choose."""
+    """Who speaks first and what; ``exact`` says ``text``, ``generated`` lets the model choose.
+
+    With a ``clip`` of the ``text`` we say it ourselves, before the model is there.
+    """
 
     mode: GreetingMode = "wait"
     text: str = ""
     interruptible: bool = False
+    clip: Clip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ class CallPlan:
     keypad: Keypad | None = None
     filler: Filler = Filler()
     person: PersonPlan = PersonPlan()
+    # Silence ahead of the first sound: the way to the caller may swallow it (twilio.md T18b).
+    lead_in_ms: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal plan."""
@@ -194,7 +200,7 @@ class CallPlan:
         session["tools"] = tuple(FunctionTool(**tool) for tool in session["tools"])
         for name in ("keywords", "languages"):
             session[name] = tuple(session.get(name, ()))
-        filler = value.get("filler", {})
+        filler, greeting = value.get("filler", {}), value["greeting"]
         keypad = value.get("keypad")
         return cls(
             **{
@@ -203,7 +209,7 @@ class CallPlan:
                 "tools": tuple(ToolSpec(**tool) for tool in value["tools"]),
                 "policy_line": _clip(value["policy_line"]),
                 "apology": _clip(value["apology"]),
-                "greeting": Greeting(**value["greeting"]),
+                "greeting": Greeting(**{**greeting, "clip": _clip(greeting.get("clip"))}),
                 "limits": Limits(**value["limits"]),
                 "watchdog": Watchdog(**value["watchdog"]),
                 "price": ModelPrice(**value["price"]),

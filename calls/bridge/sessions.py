@@ -297,6 +297,9 @@ class Sessions(ModelSocket):
     def _hold(self, now_ms: int) -> None:
         if self.playback is None:
             return
+        if self.plan.filler.clip is not None and not self._fillers:
+            self._fill(now_ms)  # words once in a wait, then the tone
+            return
         payload, size = hold_tone()
         self.count("hold_tones")
         self.count("clip_bytes", size)

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Final
 
-from calls.bridge.core import text_of
+from calls.bridge.core import GREETING_ITEM_ID, text_of
 from calls.bridge.gate import Gate, Verdict
 from calls.bridge.plan import CallPlan
 from calls.bridge.playback import Playback
@@ -195,7 +195,7 @@ class Turns(Speech):
         for cut in playback.clear(now_ms):
             item = cut.item
             turn = self.transcript.get(item.item_id)
-            if cut.heard_all or item.is_clip:
+            if cut.heard_all:
                 if turn is not None:
                     self.transcript.end(turn, self._record_ms(now_ms))
                 continue
@@ -203,7 +203,9 @@ class Turns(Speech):
                 self.transcript.cut(
                     turn, cut.heard_bytes, item.received_bytes, self._record_ms(now_ms)
                 )
-                if self._interrupted is not None:
+                # Nobody misses the rest of a filler.
+                said = not item.is_clip or item.item_id == GREETING_ITEM_ID
+                if self._interrupted is not None and said:
                     self._interrupted.unheard.append(turn.text_unheard)
             self._forget_at_model(item.item_id, cut.heard_bytes // MULAW_BYTES_PER_MS)
 
