@@ -1,5 +1,6 @@
 """A scripted caller: what to say, press or do, and what to wait for first. It decides from what the
-caller can hear; it must not see messages, sockets or the model.
+caller can hear; it must not see messages, sockets or the model. What somebody else does to the call
+by REST meanwhile stands in the same script, because its moment is told by what is heard.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Action = Literal["say", "dtmf", "hang_up"]
+Action = Literal["say", "dtmf", "hang_up", "rest_twiml", "rest_completed"]
 Wait = Literal["turn", "heard", "ms", "silence_ms", "agent_audio_ms", "mark_pending"]
 
 
@@ -20,6 +21,7 @@ class CallerStep:
     turn: the agent said something and has been silent for a moment; heard: the same, with
     `pattern` found in it; ms: `wait_ms` passed; silence_ms: the agent was silent for `wait_ms`;
     agent_audio_ms: that much agent audio played (a barge-in); mark_pending: playback is under way.
+    `rest_twiml` gives the call the document `text`, `rest_completed` ends it, both by REST.
     """
 
     action: Action

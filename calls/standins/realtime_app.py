@@ -66,6 +66,8 @@ class RealtimeApp:
         peer.opened(now_ms(), query, headers_of(scope))
         peer.tick(now_ms())
         await receive()  # websocket.connect
+        if peer.profile.upgrade_delay_ms:
+            await asyncio.sleep(peer.profile.upgrade_delay_ms / 1000)
         outputs = peer.drain()
         if outputs and isinstance(outputs[0], Refuse):
             await _refuse(send, outputs[0].status)

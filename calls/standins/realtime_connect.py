@@ -12,11 +12,15 @@ from calls.standins.realtime_profile import RealtimeProfile
 
 @dataclass(frozen=True, slots=True)
 class Fatal:
-    """An `error` event and the close that follows it, `invalid_request_error.<code>`."""
+    """An `error` event and the close that follows it, `<error.type>.<code>`."""
 
     code: str
     close_code: int
     message: str
+
+
+# Codes of 1.5 and 7.1 whose close is not 4000.
+_KEY_CODES = frozenset({"invalid_api_key", "account_deactivated"})
 
 
 def api_key(profile: RealtimeProfile, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
@@ -56,6 +60,9 @@ def fatal_fault(
     profile: RealtimeProfile, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> Fatal | None:
     """Return what ends the session right after the upgrade, if anything (1.5)."""
+    if profile.connect_error is not None:
+        close_code = 3000 if profile.connect_error in _KEY_CODES else 4000
+        return Fatal(profile.connect_error, close_code, "This session cannot be served.")
     if not key_is_good(profile, api_key(profile, query, headers)):
         return Fatal("invalid_api_key", 3000, "Incorrect API key provided.")
     if profile.dialect == "ga" and "openai-beta" in headers:

@@ -18,6 +18,19 @@ from calls.standins.realtime_profile import LOSE_EVENTS, RealtimeProfile
 from calls.standins.timers import Timers
 from calls.standins.tones import Heard
 
+# What an `error` is called where it is not the client's fault (openai_realtime.md 7.1).
+_ERROR_TYPES = {
+    "server_error": "server_error",
+    "insufficient_quota": "insufficient_quota",
+    "rate_limit_exceeded": "tokens",
+    "inference_rate_limit_exceeded": "tokens",
+}
+
+
+def error_type(code: str) -> str:
+    """Return the `type` that stands beside an error code."""
+    return _ERROR_TYPES.get(code, "invalid_request_error")
+
 
 class RealtimeCore:
     """State and output of one Realtime session. `id_seed` keeps ids of several sessions apart."""
@@ -46,6 +59,7 @@ class RealtimeCore:
         self._input = InputBuffer(self.profile.vad_onset_ms)
         self._junk = self.profile.junk
         self._until_lost = self.profile.lose_after
+        self._until_error = self.profile.error_after
 
     @property
     def heard(self) -> list[Heard]:
@@ -70,16 +84,35 @@ class RealtimeCore:
         else:
             self.close(code, "" if code == 1006 else "internal error")
 
-    def _lose_after(self, kind: str, fields: dict[str, Any]) -> None:
-        if self.profile.lose_at != LOSE_EVENTS.get(kind):
-            return
+    def _point_reached(self, kind: str, fields: dict[str, Any]) -> None:
+        """Do what the profile has planned for this point, after the event itself was sent."""
         if kind == "conversation.item.added":
             if fields["item"].get("type") != "function_call_output":
                 return
-        self._until_lost -= 1
-        if self._until_lost < 0:
-            # After the event that is being handled: its own consequences were never sent.
-            self.lose(self.profile.lose_code)
+        point = LOSE_EVENTS[kind]
+        if self.profile.error_code is not None and self.profile.error_at == point:
+            self._until_error -= 1
+            if self._until_error == -1:
+                self.break_down()
+        if self.profile.lose_at == point:
+            self._until_lost -= 1
+            if self._until_lost < 0:
+                # The event's own consequences were never sent.
+                self.lose(self.profile.lose_code)
+
+    def break_down(self) -> None:
+        """Send the profile's `error`, and its close if it has one."""
+        if self.closed or self.profile.error_code is None:
+            return
+        code = self.profile.error_code
+        self._error(code, self._message_of(code), None, None)
+        if self.profile.error_close is not None:
+            self.close(self.profile.error_close, f"{error_type(code)}.{code}")
+
+    def _message_of(self, code: str) -> str:
+        wait_ms = self.profile.retry_in_ms
+        hint = f" Please try again in {wait_ms / 1000:g}s." if wait_ms else ""
+        return f"The profile of this stand-in asks for {code}.{hint}"
 
     def _expire(self) -> None:
         minutes = 60 if self.profile.lose_at else self.profile.max_session_ms // 60_000
@@ -97,8 +130,8 @@ class RealtimeCore:
         shown = server_event_to_beta(event) if self.profile.dialect == "beta" else event
         if shown is not None:
             self._out.append(Send(json.dumps(shown, separators=(",", ":"))))
-        if self.profile.lose_at is not None and kind in LOSE_EVENTS:
-            self._lose_after(kind, fields)
+        if kind in LOSE_EVENTS:
+            self._point_reached(kind, fields)
 
     def new_id(self, prefix: str) -> str:
         """Return the next id; the same inputs give the same ids."""
@@ -120,10 +153,10 @@ class RealtimeCore:
             self._out.append(Send(b"\x00\x01"))
 
     def _error(self, code: str, message: str, param: str | None, event_id: object) -> None:
-        kind = "server_error" if code == "server_error" else "invalid_request_error"
         error = {
-            "type": kind,
-            "code": code,
+            "type": error_type(code),
+            # The server's own failures come without a code (openai_realtime.md 7.1).
+            "code": None if code == "server_error" else code,
             "message": message,
             "param": param,
             "event_id": event_id if isinstance(event_id, str) else None,

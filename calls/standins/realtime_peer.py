@@ -15,6 +15,7 @@ from calls.standins.realtime_beta import client_event_to_ga
 from calls.standins.realtime_brain import Brain, ToolOutput
 from calls.standins.realtime_client_items import parse_item
 from calls.standins.realtime_connect import fatal_fault, refusal_status, requested_model
+from calls.standins.realtime_core import error_type
 from calls.standins.realtime_input import MIN_COMMIT_MS, decode_append
 from calls.standins.realtime_items import Item
 from calls.standins.realtime_profile import RealtimeProfile
@@ -69,6 +70,7 @@ class RealtimePeer(RespondingCore):
         self.undecodable_bytes = 0
         self.appended_before_configured_bytes = 0
         self._configured = False
+        self._refusable = 0  # events of profile.refuse_event so far
         self._speech_item_id: str | None = None
         self._speech_start_ms = 0
 
@@ -92,7 +94,7 @@ class RealtimePeer(RespondingCore):
         fatal = fatal_fault(self.profile, query, given)
         if fatal is not None:
             self._error(fatal.code, fatal.message, None, None)
-            self.close(fatal.close_code, f"invalid_request_error.{fatal.code}")
+            self.close(fatal.close_code, f"{error_type(fatal.code)}.{fatal.code}")
             return
         if query.get("ear") == "air":  # ours: who speaks has a microphone
             self._input.listen_by_ear()
@@ -104,6 +106,8 @@ class RealtimePeer(RespondingCore):
         self._at(self.profile.max_session_ms, self._expire)
         if self.profile.lose_at == "ms":
             self._at(self.profile.lose_after, lambda: self.lose(self.profile.lose_code))
+        if self.profile.error_at == "ms":
+            self._at(self.profile.error_after, self.break_down)
         if not self.profile.never_created:
             self._at(self.profile.created_delay_ms, self._send_created)
 
@@ -122,6 +126,7 @@ class RealtimePeer(RespondingCore):
             if self.profile.dialect == "beta":
                 event = client_event_to_ga(event)
             self._check_keys(event)
+            self._refuse(event["type"])
             self._handle(event)
         except ClientError as error:
             self._error(error.code, error.message, error.param, event_id)
@@ -172,6 +177,16 @@ class RealtimePeer(RespondingCore):
                 raise ClientError(
                     "missing_required_parameter", f"Missing required parameter: '{key}'.", key
                 )
+
+    def _refuse(self, kind: str) -> None:
+        if kind != self.profile.refuse_event:
+            return
+        number, first = self._refusable, self.profile.refuse_after
+        self._refusable += 1
+        times = self.profile.refuse_times
+        if number >= first and (times is None or number < first + times):
+            code = self.profile.refuse_code
+            raise ClientError(code, self._message_of(code))
 
     def _handle(self, event: dict[str, Any]) -> None:
         kind = event["type"]
@@ -358,10 +373,11 @@ class RealtimePeer(RespondingCore):
             raise ClientError(
                 "unsupported_content_type", "Only model output audio messages can be truncated"
             )
-        if end_ms > item.audio_ms:
+        counted_ms = max(0, item.audio_ms - self.profile.counts_ms_less)
+        if end_ms > counted_ms:
             raise ClientError(
                 "invalid_value",
-                f"Audio content of {item.audio_ms}ms is already shorter than {end_ms}ms",
+                f"Audio content of {counted_ms}ms is already shorter than {end_ms}ms",
                 "audio_end_ms",
             )
         self.truncations.append(Truncation(item.item_id, end_ms, item.audio_ms, self._now_ms))

@@ -150,7 +150,12 @@ class RespondingCore(RealtimeCore):
             self._at(self.profile.rate_limits_delay_ms, self._send_rate_limits)
 
     def _send_rate_limits(self) -> None:
-        tokens = {"name": "tokens", "limit": 40000, "remaining": 39000, "reset_seconds": 1.5}
+        tokens = {
+            "name": "tokens",
+            "limit": 40_000,
+            "remaining": self.profile.tokens_remaining,
+            "reset_seconds": self.profile.tokens_reset_seconds,
+        }
         self.emit("rate_limits.updated", rate_limits=[tokens])
 
     def _watch_idle(self, played_ms: int) -> None:

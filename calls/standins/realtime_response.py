@@ -30,6 +30,11 @@ _ERRORS: dict[str, dict[str, Any]] = {
         "code": "rate_limit_exceeded",
         "message": "Rate limit reached.",
     },
+    "inference_rate_limit": {
+        "type": "tokens",
+        "code": "inference_rate_limit_exceeded",
+        "message": "Inference rate limit reached.",
+    },
     "quota": {
         "type": "insufficient_quota",
         "code": "insufficient_quota",
@@ -82,6 +87,7 @@ class Response:
     spent: Weight = Weight()
     usage: dict[str, Any] | None = None
     _close_item: Callable[[], None] | None = None
+    _stalled: bool = False  # it is active and nothing more comes (7.3)
 
     @property
     def active(self) -> bool:
@@ -100,7 +106,7 @@ class Response:
             "object": "realtime.response",
             "id": self.response_id,
             "status": self.status,
-            "status_details": self.details,
+            "status_details": self._details_shown(),
             "output": [item.render() for item in self.items] if not self.active else [],
             "conversation_id": self.conversation_id,
             "output_modalities": self.settings["output_modalities"],
@@ -109,6 +115,13 @@ class Response:
             "usage": self.usage,
             "metadata": self.metadata,
         }
+
+    def _details_shown(self) -> dict[str, Any] | str | None:
+        style = self.stage.profile.status_details
+        if self.details is None or style == "missing":
+            return None
+        reason = self.details.get("reason") or self.details["type"]
+        return str(reason) if style == "text" else self.details
 
     def run(self) -> Iterator[int]:
         """Emit the response; each yielded value is a pause in ms before the next events."""
@@ -119,17 +132,21 @@ class Response:
             return
         yield profile.think_ms
         if self.faulty and profile.fail_response is not None:
-            error = _ERRORS[profile.fail_response]
+            error = dict(_ERRORS[profile.fail_response])
+            if profile.retry_in_ms and "rate_limit" in profile.fail_response:
+                error["message"] += f" Please try again in {profile.retry_in_ms / 1000:g}s."
             self.finish("failed", {"type": "failed", "error": error})
             return
         for output_index, part in enumerate(self.parts):
             if isinstance(part, CallTool):
                 yield from self._call(output_index, part)
-            elif self.settings["output_modalities"] == ["text"]:
+            elif self.settings["output_modalities"] == ["text"] or (
+                self.faulty and profile.text_only
+            ):
                 yield from self._write(output_index, part)
             else:
                 yield from self._speak(output_index, part)
-            if not self.active:
+            if not self.active or self._stalled:
                 return
         self.finish("completed", None)
 
@@ -234,6 +251,9 @@ class Response:
             self.spent += Weight(audio=grown)
             if self.faulty and profile.close_mid_response is not None and number == 1:
                 self.stage.cut(profile.close_mid_response)
+                return
+            if self.faulty and profile.stall_mid_response and number == 1:
+                self._stalled = True
                 return
             incomplete = self._incomplete_reason(sent_bytes, total)
             if incomplete is not None:

@@ -9,13 +9,14 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import yaml
 
 from calls.standins.caller import Action, CallerStep, Wait
 from calls.standins.realtime_brain import CallTool, Rule, RuleBrain, Step
 from calls.standins.realtime_profile import RealtimeProfile
+from calls.standins.scenario_options import OptionError, option_value
 from calls.standins.twilio_media import MediaProfile
 
 FOLDER = Path(__file__).parent / "scenarios"
@@ -25,7 +26,7 @@ _STEP = frozenset({*_ACTIONS, "after", "barge_in", "timeout_ms"})
 _AFTER_WAITS: dict[str, Wait] = {"ms": "ms", "silence_ms": "silence_ms"}
 _BRAIN = frozenset({"rules", "default_say", "greeting"})
 _RULE = frozenset({"when", "once", "say", "tool", "after_tool", "then"})
-_PROFILES = frozenset({"media", "realtime", "sessions"})
+_PROFILES = frozenset({"media", "streams", "realtime", "sessions"})
 _EXPECT = frozenset({"agent_says", "tools", "ended_by", "codes"})
 
 
@@ -74,6 +75,7 @@ class Scenario:
     default_say: str = "You said: {heard}"
     greeting: str = "Hello."
     media: MediaProfile = field(default_factory=MediaProfile)
+    streams: tuple[MediaProfile, ...] = ()  # of the call's streams after the first, in order
     realtime: RealtimeProfile = field(default_factory=RealtimeProfile)
     sessions: tuple[RealtimeProfile, ...] = ()  # of the sessions dialled after the first, in order
     expect: Expectations = field(default_factory=Expectations)
@@ -81,6 +83,14 @@ class Scenario:
     def brain(self) -> RuleBrain:
         """Return a fresh brain with this scenario's rules."""
         return RuleBrain(list(self.rules), self.default_say, self.greeting)
+
+    def media_of(self, index: int) -> MediaProfile:
+        """Return the profile of the call's stream number `index`; the last one holds for the rest.
+
+        Without `streams` every stream is like the first.
+        """
+        every = (self.media, *self.streams)
+        return every[min(index, len(every) - 1)]
 
     def knows(self, heard: str) -> bool:
         """Tell whether the caller of this scenario says these words."""
@@ -131,13 +141,9 @@ def parse_scenario(document: Any, file: str = "inline") -> Scenario:
         default_say=reader.text(brain.get("default_say", "You said: {heard}"), "brain.default_say"),
         greeting=reader.text(brain.get("greeting", "Hello."), "brain.greeting"),
         media=reader.options(MediaProfile, profile.get("media", {}), "profile.media"),
+        streams=reader.many(MediaProfile, profile.get("streams", []), "profile.streams"),
         realtime=reader.options(RealtimeProfile, profile.get("realtime", {}), "profile.realtime"),
-        sessions=tuple(
-            reader.options(RealtimeProfile, each, f"profile.sessions[{index}]")
-            for index, each in enumerate(
-                reader.sequence(profile.get("sessions", []), "profile.sessions")
-            )
-        ),
+        sessions=reader.many(RealtimeProfile, profile.get("sessions", []), "profile.sessions"),
         expect=reader.expectations(top.get("expect", {}), "expect"),
     )
 
@@ -185,15 +191,18 @@ class _Reader:
         step = self.mapping(value, path, _STEP)
         actions = [key for key in _ACTIONS if key in step]
         if len(actions) != 1:
-            raise self.fail(path, "needs exactly one of say, dtmf, hang_up")
+            raise self.fail(path, f"needs exactly one of {', '.join(_ACTIONS)}")
         action = actions[0]
         wait = self.wait(step, path)
+        text = ""
         if action == "hang_up":
             if isinstance(step["hang_up"], dict):
                 wait = self.wait({"after": step["hang_up"]}, f"{path}.hang_up")
             elif step["hang_up"] is not True:
                 raise self.fail(f"{path}.hang_up", "must be true or a condition such as {ms: 500}")
-            text = ""
+        elif action == "rest_completed":
+            if step["rest_completed"] is not True:
+                raise self.fail(f"{path}.rest_completed", "must be true; its moment is in after")
         else:
             text = self.text(step[action], f"{path}.{action}")
         if "timeout_ms" in step:
@@ -265,10 +274,20 @@ class _Reader:
         return CallTool(self.text(tool["name"], f"{path}.name"), raw)
 
     def options(self, kind: type[Any], value: Any, path: str) -> Any:
-        keys = frozenset(option.name for option in dataclasses.fields(kind))
-        given = self.mapping(value, path, keys)
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        return kind(**lists)
+        known = {each.name: each for each in dataclasses.fields(kind)}
+        hints = get_type_hints(kind)
+        read: dict[str, Any] = {}
+        for key, each in self.mapping(value, path, frozenset(known)).items():
+            least = known[key].metadata.get("least", 0)
+            try:
+                read[key] = option_value(each, hints[key], least)
+            except OptionError as error:
+                raise self.fail(f"{path}.{key}", str(error)) from error
+        return kind(**read)
+
+    def many(self, kind: type[Any], value: Any, path: str) -> tuple[Any, ...]:
+        each = enumerate(self.sequence(value, path))
+        return tuple(self.options(kind, item, f"{path}[{index}]") for index, item in each)
 
     def expectations(self, value: Any, path: str) -> Expectations:
         given = self.mapping(value, path, _EXPECT)

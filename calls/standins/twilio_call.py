@@ -160,6 +160,8 @@ class LiveCall:
         stuck = next((peer.stuck_step for peer in peers if peer.stuck_step), None)
         if stuck is not None:
             failures.append(f"the caller waited in vain to {stuck.action} {stuck.text!r}")
+        if any(run.second_status == 101 for run in self.streams):
+            failures.append("the stream's URL was accepted a second time")
         warnings = [
             {"code": warned.code, "text": warned.text} for peer in peers for warned in peer.warnings
         ]
@@ -420,6 +422,11 @@ class LiveCall:
         ended_by = await run.carry()
         for error in run.errors:
             self._error(*error)
+        if ended_by == "rest" and not self._interrupted.is_set():  # by the script
+            if run.peer.other_twiml is not None:
+                self.replace_by_rest("twiml", run.peer.other_twiml, "POST")
+            else:
+                self.complete_by_rest()
         return ended_by
 
     def _child_callback(self, dial: Verb, child_sid: str, to: str, outcome: str) -> None:

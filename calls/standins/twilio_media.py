@@ -32,10 +32,11 @@ _MUTANT_FRAME = 5  # inside the text of any utterance of more than a few letters
 class MediaProfile:
     """Options of one stream; defaults are an ordinary call. The shell reads the handshake ones."""
 
-    frame_bytes: int = 160  # 80 and 320 occur
+    frame_bytes: int = field(default=160, metadata={"least": 8})  # 80 and 320 occur
     gap_frames: tuple[int, int] | None = None  # (first frame, count) that never arrive
     pause_reading: tuple[int, int] | None = None  # (from ms, for ms) without reading
     close_without_stop: bool = False
+    drop_after_ms: int | None = None  # the socket is cut there and the call goes on (T22, 31903)
     stop_at_once: bool = False  # stop right behind start
     stop_twice: bool = False
     duplicate_start: bool = False
@@ -86,6 +87,7 @@ class TwilioMediaPeer:
     violations: list[str] = field(default_factory=list)  # every bad message; warnings come once
     received_media_bytes: int = 0
     ended_by: EndedBy | None = None
+    other_twiml: str | None = None  # what the call was given by REST in the middle of the stream
 
     _out: list[Output] = field(default_factory=list)
     _sequence: int = 0
@@ -290,7 +292,10 @@ class TwilioMediaPeer:
         if self._saying is not None and not self._speech:
             self._saying = None
             self._mind().done(self._ear())
-        if self._now_ms - self._start_ms >= self.profile.max_call_ms:
+        age_ms = self._now_ms - self._start_ms
+        if self.profile.drop_after_ms is not None and age_ms >= self.profile.drop_after_ms:
+            self._drop()
+        elif age_ms >= self.profile.max_call_ms:
             self._end("script", self._now_ms)
 
     def _mind(self) -> Caller:
@@ -325,7 +330,15 @@ class TwilioMediaPeer:
             mind.done(self._ear())
         else:
             mind.done(self._ear())
-            self._end("caller", self._now_ms)
+            self.other_twiml = step.text if step.action == "rest_twiml" else None
+            self._end("caller" if step.action == "hang_up" else "rest", self._now_ms)
+
+    def _drop(self) -> None:
+        """Lose the line to the server: no `stop`, no close frame, and nobody has hung up."""
+        self.ended_by = "script"
+        self._flush()
+        self._note("close")
+        self._out.append(Close(1006))
 
     def _end(self, ended_by: EndedBy, now_ms: int) -> None:
         if self.ended_by is not None:

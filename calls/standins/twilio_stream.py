@@ -51,7 +51,7 @@ class StreamRun:
             for child in noun.children
         }
         sid = "MZ" + uuid.uuid4().hex
-        media = call.scenario.media
+        media = call.scenario.media_of(len(call.streams))
         peer = TwilioMediaPeer(call.account_sid, call.call_sid, sid, parameters, steps, media)
         return cls(call, noun, peer)
 
@@ -96,6 +96,8 @@ class StreamRun:
             self.running = False
             await socket.close()
         self._show()
+        if self.peer.ended_by == "script" and self.peer.profile.drop_after_ms is not None:
+            self.errors.append((31903, "the connection was lost"))
         self._callback("stream-stopped")
         return self.peer.ended_by
 
