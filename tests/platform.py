@@ -44,10 +44,13 @@ PARTS = {
 def wait_until(condition: Callable[[], object], *, what: str, seconds: float = 20.0) -> None:
     """Poll until ``condition`` holds; fail naming ``what`` when it does not in time."""
     deadline = time.monotonic() + seconds
+    pause = 0.02
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        # Asking costs the processor time that what is waited for needs.
+        pause = min(pause * 1.2, 0.25)
 
 
 def free_port() -> int:

@@ -1,18 +1,26 @@
-"""A process that works on an outbox and stops at a named point, for a test to kill it there.
+"""Processes that work on an outbox and stop at a named point, for a test to kill them there.
 
-``python -m tests.acceptance.drain_victim POINT NTH`` says ``at POINT`` on stdout and then waits for
-ever, the NTH time it comes to that point. It runs the shipped code; the lease alone is shorter.
+``python -m tests.acceptance.drain_victim`` takes orders on stdin, a JSON object a line: ``point``,
+``nth`` and ``work``. Each is carried out by a copy of the process, which has loaded everything. It
+says ``pid N``, then ``at POINT`` when it comes to that point the NTH time and waits there for ever,
+or ``done``. It runs the shipped code; the lease alone is shorter.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
+import json
 import os
+import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
+
+from voiceplatform.supervisor.parent_death import die_with_parent
 
 LEASE_SECONDS = 1
 # point: (module, name, before or after it)
@@ -56,12 +64,10 @@ def _causes(count: int) -> None:
         call_close(call_id=str(call_id), reason="customer-ended-call")
 
 
-def main(point: str, nth: int, work: str) -> None:
-    """Do ``work`` (``drain`` or ``end N``) and stop at ``point``, or nowhere."""
-    import django
+def _work(point: str, nth: int, work: str) -> None:
+    """Do ``work`` (``drain``, ``end N``, a command of manage.py) and stop at ``point``, if any."""
+    from django.core.management import call_command
 
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceplatform.settings")
-    django.setup()
     from calls.events import delivery, outbox
     from calls.services import reports
 
@@ -75,10 +81,42 @@ def main(point: str, nth: int, work: str) -> None:
         outbox.poke = lambda: None  # nobody listens here
     if work == "drain":
         asyncio.run(delivery.drain())
-    else:
+    elif work.startswith("end "):
         _causes(int(work.split()[1]))
-    sys.stdout.write("done\n")
+    else:
+        name, _, code = work.partition(" ")
+        call_command(name, verbosity=0, **({"command": code} if code else {}))
+
+
+def _orders() -> None:
+    """Take orders, each carried out by a copy of this process that a test may kill."""
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceplatform.settings")
+    django.setup()
+    importlib.import_module("calls.events.delivery")
+    importlib.import_module("calls.services.call_finish")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    server_pid = os.getpid()
+    for line in sys.stdin:
+        if os.fork():
+            continue
+        die_with_parent(server_pid, signal.SIGKILL)
+        code = 1
+        try:
+            sys.stdout.write(f"pid {os.getpid()}\n")
+            sys.stdout.flush()
+            _work(**json.loads(line))
+            sys.stdout.write("done\n")
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stdout.write("failed\n")
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    _orders()

@@ -7,6 +7,7 @@ receiver's ledger, never what we believe we sent.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -29,7 +30,7 @@ import pytest
 from tests.acceptance.calls_rig import CallsRig
 from tests.acceptance.drain_victim import LEASE_SECONDS, POINTS
 from tests.integration.events.receiver import Receiver, running_receiver
-from tests.platform import ROOT, Platform, clean_environment, wait_until
+from tests.platform import ROOT, Platform, alive, clean_environment, wait_until
 from voiceplatform.supervisor.parent_death import before_exec
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
@@ -118,32 +119,34 @@ class Ledger:
 class Workbench:
     """A database and a receiver; processes that work on them one after the other."""
 
-    environment: dict[str, str]
+    victims: subprocess.Popen[str]
     ledger: Ledger
 
-    def run(self, point: str, nth: int = 1, work: str = "drain") -> subprocess.Popen[str]:
-        """Start a process that stops at ``point`` the ``nth`` time."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.acceptance.drain_victim", point, str(nth), work],
-            cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, preexec_fn=before_exec(),
-        )  # fmt: skip
+    def run(self, point: str, nth: int = 1, work: str = "drain") -> int:
+        """Have a process work that stops at ``point`` the ``nth`` time; return its pid."""
+        assert self.victims.stdin is not None
+        self.victims.stdin.write(json.dumps({"point": point, "nth": nth, "work": work}) + "\n")
+        self.victims.stdin.flush()
+        return int(self.said().removeprefix("pid "))
+
+    def said(self) -> str:
+        """Return the next line that is not of the log."""
+        assert self.victims.stdout is not None
+        return next(line for line in self.victims.stdout if not line.startswith("{")).strip()
 
     def kill_at(self, point: str, nth: int = 1, work: str = "drain") -> None:
         """Run a process to a point and kill it there."""
-        with self.run(point, nth, work) as process:
-            assert process.stdout is not None
-            said = next(line for line in process.stdout if not line.startswith("{"))
-            process.kill()
-        assert said.strip() == (f"at {point}" if point else "done")
+        pid = self.run(point, nth, work)
+        assert self.said() == (f"at {point}" if point else "done")
+        if point:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not alive(pid), what=f"the end of {pid}")
 
     def finish(self) -> None:
         """Drain with nobody killing, as the next worker does when the leases have run out."""
         for _ in range(4):
             time.sleep(LEASE_SECONDS if self.ledger.pending() else 0)
-            with self.run("") as process:
-                assert process.stdout is not None
-                assert process.stdout.read().strip().endswith("done")
+            self.kill_at("")
             if not self.ledger.pending():
                 return
         raise AssertionError(f"{self.ledger.pending()} events are pending")
@@ -157,11 +160,21 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
         SECRET_KEY="k" * 60,
         FIELD_ENCRYPTION_KEYS="dGVzdC1vbmx5LWtleS10ZXN0LW9ubHkta2V5LTAwMDA=",
     )
-    with running_receiver() as receiver:
-        _manage(environment, "migrate", "-v0")
-        code = SETUP.format(url=receiver.url) + WITHOUT_ONE.format(calls=10)
-        _manage(environment, "shell", "-v0", "-c", code)
-        yield Workbench(environment, Ledger(receiver, tmp_path / "db.sqlite3"))
+    victims = subprocess.Popen(
+        [sys.executable, "-m", "tests.acceptance.drain_victim"],
+        cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=None, text=True, preexec_fn=before_exec(),
+    )  # fmt: skip
+    try:
+        with running_receiver() as receiver:
+            bench = Workbench(victims, Ledger(receiver, tmp_path / "db.sqlite3"))
+            bench.kill_at("", work="migrate")
+            code = SETUP.format(url=receiver.url) + WITHOUT_ONE.format(calls=10)
+            bench.kill_at("", work=f"shell {code}")
+            yield bench
+    finally:
+        victims.kill()
+        victims.communicate()
 
 
 def test_a_kill_at_every_point_between_commit_and_settling(bench: Workbench) -> None:
@@ -187,10 +200,9 @@ def test_a_kill_while_the_receiver_is_thinking(bench: Workbench) -> None:
     ledger = bench.ledger
     bench.kill_at("", work="end 2")
     ledger.receiver.hold()
-    process = bench.run("")
+    pid = bench.run("")
     ledger.receiver.wait_for(6)
-    process.kill()
-    process.communicate()
+    os.kill(pid, signal.SIGKILL)
     ledger.receiver.release()
     assert ledger.pending() == 6
     bench.finish()

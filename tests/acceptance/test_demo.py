@@ -51,6 +51,7 @@ class DemoRun:
     lines: list[tuple[float, str]] = field(default_factory=list)
     seen_pids: set[int] = field(default_factory=set)
     reader: threading.Thread | None = None
+    noted: float = 0.0
 
     @classmethod
     def start(cls, var_dir: Path, *, port: int | None = None, once: bool = True) -> Self:
@@ -92,12 +93,18 @@ class DemoRun:
         def come() -> bool:
             if found():
                 return True
-            self.seen_pids |= descendants(self.process.pid)
+            self._note_processes()
             assert self.process.poll() is None, f"the demo ended before {words!r}:\n{self.output}"
             return False
 
         wait_until(come, what=f"{words!r} in:\n{self.output}", seconds=seconds)
         return found()[0]
+
+    def _note_processes(self) -> None:
+        """Look for what runs below it, once a second: that means reading all of /proc."""
+        if time.monotonic() - self.noted > 1.0:
+            self.noted = time.monotonic()
+            self.seen_pids |= descendants(self.process.pid)
 
     def signal(self, number: int) -> None:
         """Signal the demo alone, having noted everything that runs below it."""
@@ -109,7 +116,7 @@ class DemoRun:
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"it does not end:\n{self.output}"
-            self.seen_pids |= descendants(self.process.pid)
+            self._note_processes()
             time.sleep(0.1)
         return int(self.process.returncode)
 
