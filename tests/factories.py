@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import uuid
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -36,6 +38,8 @@ from calls.models import (
     PolicyWording,
     ProviderConnection,
     Talk,
+    ToolCheck,
+    ToolExchange,
     ToolInvocation,
     Turn,
     TwilioAccount,
@@ -408,6 +412,33 @@ def make_tool_invocation(call: Call, **columns: Any) -> ToolInvocation:
         "duration_ms": 240,
     }
     return ToolInvocation.objects.create(call=call, **{**defaults, **columns})
+
+
+def make_tool_exchange(
+    call: Call, *, request: str = "", response: str = "", **columns: Any
+) -> ToolExchange:
+    """Make an answered request to a tool server with the bodies that are kept of it."""
+    bodies = json.dumps({"request": request, "response": response})
+    defaults: dict[str, Any] = {
+        "content": zlib.compress(bodies.encode()),
+        "host": "tools.example.com",
+        "url_shown": "https://tools.example.com/vapi",
+        "status": 200,
+        "duration_ms": 180,
+    }
+    return ToolExchange.objects.create(call=call, **{**defaults, **columns})
+
+
+def make_tool_check(tool: Tool, **columns: Any) -> ToolCheck:
+    """Make the result of a check of ``tool`` that went well."""
+    defaults: dict[str, Any] = {
+        "verdict": ToolCheck.Verdict.OK,
+        "checked_at": timezone.now(),
+        "answers": [{"question": "Reachable", "state": "ok", "words": "It answers.", "fix": ""}],
+    }
+    return ToolCheck.objects.create(
+        tool=tool, organisation=tool.organisation, **{**defaults, **columns}
+    )
 
 
 def make_event(

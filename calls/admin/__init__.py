@@ -8,6 +8,7 @@ from calls.admin import (
     policy,
     records,
     talk_page,
+    tool_records,
     voice_page,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "policy",
     "records",
     "talk_page",
+    "tool_records",
     "voice_page",
 ]

@@ -27,7 +27,7 @@ from calls.admin.words import (
     seconds_in_words,
 )
 from calls.doctor.explain import explain
-from calls.models import Call, CallInputChunk, ToolInvocation, Turn
+from calls.models import Call, CallInputChunk, Turn
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
 
 _SEALED = (
@@ -235,50 +235,6 @@ class TurnAdmin(ReadOnlyAdmin):
     def latency(self, obj: Turn) -> str:
         """Return how long the caller waited."""
         return ms_in_words(obj.latency_ms)
-
-
-@admin.register(ToolInvocation)
-class ToolInvocationAdmin(ReadOnlyAdmin):
-    """Which tools were used; arguments and outputs are on the page of the call."""
-
-    organisation_path = "call__organisation"
-    list_display = ("call", "name", "state_badge", "begins", "took")
-    list_filter = ("state",)
-    list_select_related = ("call",)
-    search_fields = ("name", "call__call_sid__exact", "call__id__iexact")
-    ordering = ("-id",)
-    hidden_lookups = ("arguments_json", "output")
-    fields = ("call", "tool_call_id", "name", "state_badge", "begins", "took")
-    readonly_fields = ("state_badge", "begins", "took")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Do not even fetch what was passed and answered."""
-        return super().get_queryset(request).defer("arguments_json", "output")
-
-    @badge(
-        description="Result",
-        ordering="state",
-        label={
-            "running": "primary",
-            "ok": "success",
-            "error": "danger",
-            "timeout": "warning",
-            "refused": "warning",
-        },
-    )
-    def state_badge(self, obj: ToolInvocation) -> Any:
-        """Return the state as a badge."""
-        return obj.state, str(obj.get_state_display()).lower()
-
-    @admin.display(description="Begins at", ordering="started_ms")
-    def begins(self, obj: ToolInvocation) -> str:
-        """Return the position in the call."""
-        return clock(obj.started_ms)
-
-    @admin.display(description="Took", ordering="duration_ms")
-    def took(self, obj: ToolInvocation) -> str:
-        """Return the duration."""
-        return ms_in_words(obj.duration_ms)
 
 
 @admin.register(CallInputChunk)

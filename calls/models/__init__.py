@@ -7,6 +7,7 @@ from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
 from calls.models.talks import Talk
+from calls.models.tool_records import ToolCheck, ToolExchange
 
 __all__ = [
     "Call",
@@ -19,6 +20,8 @@ __all__ = [
     "PolicyWording",
     "ProviderConnection",
     "Talk",
+    "ToolCheck",
+    "ToolExchange",
     "ToolInvocation",
     "Turn",
     "TwilioAccount",

@@ -10,6 +10,7 @@ from django.db.models import Q
 from assistants.models import AssistantRevision
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.numbers import PhoneNumber
+from tools.models import Tool
 from voiceplatform.base.fields import EncryptedBinaryField
 from voiceplatform.base.models import OrganisationOwned
 
@@ -174,9 +175,27 @@ class ToolInvocation(models.Model):
     output = models.TextField(blank=True)
     started_ms = models.PositiveIntegerField()
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True, null=True)
+    tool = models.ForeignKey(
+        Tool, on_delete=models.SET_NULL, null=True, blank=True, related_name="invocations"
+    )
+    exchange = models.ForeignKey(
+        "calls.ToolExchange",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="invocations",
+        help_text="The request that carried it; none where nothing was sent",
+    )
 
     class Meta:
         ordering = ("call", "started_ms", "id")
+        indexes = (
+            models.Index(fields=("tool", "-id"), name="tool_call_by_tool"),
+            models.Index(fields=("state", "-id"), name="tool_call_by_state"),
+            models.Index(fields=("name", "-id"), name="tool_call_by_name"),
+            models.Index(fields=("-created_at",), name="tool_call_by_time"),
+        )
         constraints = (
             models.UniqueConstraint(fields=("call", "tool_call_id"), name="tool_call_once"),
         )

@@ -52,6 +52,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     )
     event = factories.make_event(call=call, payload={"transcript": SPOKEN})
     attempt = factories.make_attempt(event, response_excerpt=SPOKEN)
+    exchange = factories.make_tool_exchange(call, request=SPOKEN, response=OUTPUT)
+    call.tool_invocations.update(exchange=exchange, tool=tool)
     chunk = CallInputChunk.objects.create(call=call, ordinal=0, data=b"x")
     canary, _ = EncryptionCanary.objects.get_or_create(id=1, defaults={"token": "canary"})
     redacted, _ = RedactedTable.objects.get_or_create(label="tools.tool", defaults={"version": 1})
@@ -107,6 +109,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.call": call,
         "calls.turn": call.turns.first(),
         "calls.toolinvocation": call.tool_invocations.get(),
+        "calls.toolexchange": exchange,
+        "calls.toolcheck": factories.make_tool_check(tool),
         "calls.callinputchunk": chunk,
         "calls.outboxevent": event,
         "calls.deliveryattempt": attempt,

@@ -114,7 +114,16 @@ def make_many(world: dict[str, Any], label: str) -> None:
             case "calls.turn":
                 factories.make_turn(factories.make_call(number=number))
             case "calls.toolinvocation":
-                factories.make_tool_invocation(factories.make_call(number=number))
+                other = factories.make_call(number=number)
+                exchange = factories.make_tool_exchange(other)
+                tool = factories.make_tool(organisation)
+                factories.make_tool_invocation(other, exchange=exchange, tool=tool)
+            case "calls.toolexchange":
+                other = factories.make_call(number=number)
+                exchange = factories.make_tool_exchange(other)
+                factories.make_tool_invocation(other, exchange=exchange)
+            case "calls.toolcheck":
+                factories.make_tool_check(factories.make_tool(organisation))
             case "calls.callinputchunk":
                 type(world[label]).objects.create(call=call, ordinal=index + 1, data=b"x")
             case "calls.talk":
@@ -184,6 +193,7 @@ def test_dashboard_of_staff_without_permissions_says_so(client: Client) -> None:
         *("base.job", "base.auditentry", "base.encryptioncanary", "calls.call", "calls.turn"),
         "base.redactedtable",
         *("calls.toolinvocation", "calls.callinputchunk", "calls.outboxevent"),
+        *("calls.toolexchange", "calls.toolcheck"),
         *(
             "calls.talk",
             "calls.deliveryattempt",

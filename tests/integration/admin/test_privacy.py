@@ -65,7 +65,7 @@ def test_what_was_said_is_on_no_other_page(client: Client) -> None:
     for label in (model._meta.label_lower for model in admin.site._registry):
         name = label.replace(".", "_")
         urls = [reverse(f"admin:{name}_changelist"), f"{reverse(f'admin:{name}_changelist')}?q=the"]
-        if label not in {"calls.call", "calls.deliveryattempt"}:
+        if label not in {"calls.call", "calls.deliveryattempt", "calls.toolexchange"}:
             urls.append(reverse(f"admin:{name}_change", args=[world[label].pk]))
         urls.append(reverse(f"admin:{name}_history", args=[world[label].pk]))
         for url in urls:
@@ -88,13 +88,31 @@ def test_answer_of_a_receiver_needs_the_permission_and_is_recorded(client: Clien
     assert views() == 1
 
 
+def test_bodies_of_a_tool_request_need_the_permission_and_are_recorded(client: Client) -> None:
+    world = make_world()
+    url = reverse("admin:calls_toolexchange_change", args=[world["calls.toolexchange"].pk])
+    organisation = world["base.organisation"]
+    client.force_login(factories.make_staff(organisation, ["calls.view_toolexchange"]))
+    text = client.get(url).content.decode()
+    assert SPOKEN not in text and OUTPUT not in text
+    assert "HTTP 200" in text
+    assert views() == 0
+    client.force_login(
+        factories.make_staff(organisation, ["calls.view_toolexchange", "calls.view_transcript"])
+    )
+    text = client.get(url).content.decode()
+    assert SPOKEN in text and OUTPUT in text
+    assert views() == 1
+
+
 @pytest.mark.parametrize(
     "query",
     [
         *("turn/?text__icontains=parrot", "turn/?text_unheard__startswith=u"),
         *("toolinvocation/?arguments_json__contains=a", "toolinvocation/?output__contains=o"),
         *("call/?turns__text__icontains=parrot", "deliveryattempt/?response_excerpt__contains=a"),
-        "call/?media_token_hash__startswith=a",
+        *("call/?media_token_hash__startswith=a", "toolexchange/?url_shown__contains=a"),
+        "toolinvocation/?exchange__url_shown__contains=a",
     ],
 )
 def test_words_cannot_be_guessed_through_the_address_bar(client: Client, query: str) -> None:

@@ -1,0 +1,247 @@
+"""Admin of tool calls: which were made, what was sent and answered, what checks found.
+
+Machine-written rows, read-only. What a tool was asked and what it answered may repeat what was
+said: it is shown with ``calls.view_transcript`` only, and every view is audited.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from calls.admin.call_page import PERMISSION
+from calls.admin.words import clock, ms_in_words
+from calls.models import ToolCheck, ToolExchange, ToolInvocation
+from calls.services.tool_records import exchange_bodies
+from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
+
+STATE_COLOURS = {
+    "running": "primary",
+    "ok": "success",
+    "error": "danger",
+    "timeout": "warning",
+    "refused": "warning",
+}
+VERDICT_COLOURS = {"unknown": "info", "ok": "success", "unsure": "warning", "failed": "danger"}
+_SEALED_OF_TOOLS = (
+    *("document", "document_redacted", "server_url", "server_secret", "server_headers"),
+    *("parameters", "messages", "destinations", "description"),
+)
+
+
+def sealed(prefix: str) -> list[str]:
+    """Return the bulky and sealed columns of a tool that is fetched along as ``prefix``."""
+    return [f"{prefix}__{name}" for name in _SEALED_OF_TOOLS]
+
+
+@admin.register(ToolInvocation)
+class ToolInvocationAdmin(ReadOnlyAdmin):
+    """Which tools were used; arguments and outputs are on the page of the call."""
+
+    organisation_path = "call__organisation"
+    list_display = ("when", "name", "state_badge", "status", "took", "attempts", "call_shown")
+    list_filter = ("state", ("tool", ScopedRelatedFilter), "created_at")
+    list_select_related = ("call", "exchange")
+    search_fields = ("name__startswith", "call__call_sid__exact", "call__id__iexact")
+    search_help_text = "Beginning of a tool's name, a whole Twilio call SID, or a whole call id"
+    ordering = ("-id",)
+    list_hint = (
+        "Every function call of an assistant, newest first: what it was for stands on the page of "
+        "its call, what was sent to the tool server on the page of its request."
+    )
+    hidden_lookups = ("arguments_json", "output", "exchange")
+    fields = (
+        *("call", "tool_call_id", "name", "tool", "state_badge", "created_at", "begins"),
+        *("took", "status", "attempts", "exchange"),
+    )
+    readonly_fields = ("state_badge", "begins", "took", "status", "attempts")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Do not even fetch what was passed and answered."""
+        return super().get_queryset(request).defer("arguments_json", "output", "exchange__content")
+
+    @admin.display(description="When", ordering="id")
+    def when(self, obj: ToolInvocation) -> Any:
+        """Return when it was stored."""
+        return obj.created_at or "–"
+
+    @admin.display(description="Call")
+    def call_shown(self, obj: ToolInvocation) -> str:
+        """Return the call."""
+        return str(obj.call)
+
+    @badge(description="Result", ordering="state", label=STATE_COLOURS)
+    def state_badge(self, obj: ToolInvocation) -> Any:
+        """Return the state as a badge."""
+        return obj.state, str(obj.get_state_display()).lower()
+
+    @admin.display(description="Begins at", ordering="started_ms")
+    def begins(self, obj: ToolInvocation) -> str:
+        """Return the position in the call."""
+        return clock(obj.started_ms)
+
+    @admin.display(description="Took", ordering="duration_ms")
+    def took(self, obj: ToolInvocation) -> str:
+        """Return the duration."""
+        return ms_in_words(obj.duration_ms)
+
+    @admin.display(description="Answered with")
+    def status(self, obj: ToolInvocation) -> str:
+        """Return what the server answered with, or why it did not."""
+        if obj.exchange is None:
+            return "nothing was sent" if obj.state != ToolInvocation.State.RUNNING else "–"
+        return answered_with(obj.exchange)
+
+    @admin.display(description="Attempts")
+    def attempts(self, obj: ToolInvocation) -> Any:
+        """Return how often it was sent."""
+        return obj.exchange.attempts if obj.exchange else "–"
+
+
+def answered_with(exchange: ToolExchange) -> str:
+    """Return the status of an answer, or why none came."""
+    return f"HTTP {exchange.status}" if exchange.status else exchange.error or "no answer"
+
+
+@admin.register(ToolExchange)
+class ToolExchangeAdmin(ReadOnlyAdmin):
+    """What was sent to tool servers and what came back, without secrets."""
+
+    organisation_path = "call__organisation"
+    list_display = ("created_at", "host", "answer", "took", "attempts", "call_shown")
+    list_filter = ("created_at",)
+    list_select_related = ("call",)
+    search_fields = ("host__startswith", "call__call_sid__exact", "call__id__iexact")
+    search_help_text = "Beginning of a host, a whole Twilio call SID, or a whole call id"
+    ordering = ("-id",)
+    list_hint = (
+        "Every request to a tool server, newest first. One request carries all calls of one "
+        "answer of the model that go to the same server."
+    )
+    hidden_lookups = ("content", "url_shown")
+    readonly_fields = ("answer", "took", "sizes", "tool_calls", "request_shown", "response_shown")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave the bodies in the database; the page of one fetches them."""
+        return super().get_queryset(request).defer("content")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Show the bodies only to people who may read transcripts."""
+        fields = ["call", "created_at", "host", "url_shown", "answer", "took", "attempts", "sizes"]
+        fields.append("tool_calls")
+        if request.user.has_perm(PERMISSION):
+            fields += ["request_shown", "response_shown"]
+        return fields
+
+    def render_change_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Record that bodies, which repeat what was said, were looked at."""
+        obj = kwargs.get("obj")
+        if obj is not None and request.user.has_perm(PERMISSION):
+            self.audit(request, "transcript.view", obj, through="tool request")
+        return super().render_change_form(request, *args, **kwargs)
+
+    @admin.display(description="Answered with", ordering="status")
+    def answer(self, obj: ToolExchange) -> str:
+        """Return what the server answered with, or why it did not."""
+        return answered_with(obj)
+
+    @admin.display(description="Took", ordering="duration_ms")
+    def took(self, obj: ToolExchange) -> str:
+        """Return the duration."""
+        return ms_in_words(obj.duration_ms)
+
+    @admin.display(description="Call")
+    def call_shown(self, obj: ToolExchange) -> str:
+        """Return the call."""
+        return str(obj.call)
+
+    @admin.display(description="Sizes")
+    def sizes(self, obj: ToolExchange) -> str:
+        """Return how large both bodies were on the wire."""
+        return f"{obj.request_bytes:,} bytes sent, {obj.response_bytes:,} received"
+
+    @admin.display(description="Function calls")
+    def tool_calls(self, obj: ToolExchange) -> str:
+        """Return the function calls it carried."""
+        names = obj.invocations.order_by("id").values_list("name", flat=True)[:20]
+        return ", ".join(names) or "–"
+
+    @admin.display(description="Sent, without secrets")
+    def request_shown(self, obj: ToolExchange) -> SafeString:
+        """Return the request as a block."""
+        return block(exchange_bodies(obj).request)
+
+    @admin.display(description="Came back, without secrets")
+    def response_shown(self, obj: ToolExchange) -> SafeString:
+        """Return the answer as a block."""
+        return block(exchange_bodies(obj).response)
+
+
+def block(text: str) -> SafeString:
+    """Return a body as an escaped block, indented where it is JSON."""
+    return format_html('<pre class="vp-json">{}</pre>', indented(text) or "nothing is kept")
+
+
+def indented(text: str) -> str:
+    """Indent JSON; leave other text as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+@admin.register(ToolCheck)
+class ToolCheckAdmin(ReadOnlyAdmin):
+    """What the last check of each tool's server found."""
+
+    list_display = ("tool", "verdict_badge", "kind", "what", "fix", "checked_at")
+    list_filter = ("verdict", "allows_marked_call", "checked_at")
+    search_fields = ("tool__name", "tool__server_url_host")
+    ordering = ("tool__name", "id")
+    hidden_lookups = ("answers",)
+    fields = (
+        *("organisation", "tool", "verdict_badge", "kind", "checked_at", "answers_shown"),
+        *("allows_marked_call", "allowed_by", "allowed_at"),
+    )
+    readonly_fields = ("verdict_badge", "kind", "answers_shown")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave sealed columns of the tools in the database."""
+        rows = super().get_queryset(request).select_related("tool", "organisation")
+        return rows.defer(*sealed("tool"))
+
+    @badge(description="Result", ordering="verdict", label=VERDICT_COLOURS)
+    def verdict_badge(self, obj: ToolCheck) -> Any:
+        """Return the verdict as a badge."""
+        return obj.verdict, obj.get_verdict_display()
+
+    @admin.display(description="Asked with")
+    def kind(self, obj: ToolCheck) -> str:
+        """Say how far the check went."""
+        if obj.checked_at is None:
+            return "–"
+        return "TLS and HEAD only" if obj.was_dry else "a marked test request"
+
+    @admin.display(description="What was found")
+    def what(self, obj: ToolCheck) -> str:
+        """Return what is wrong, or what is well."""
+        found = [each for each in obj.answers if each.get("state") != "ok"] or obj.answers
+        return " ".join(str(each.get("words", "")) for each in found)
+
+    @admin.display(description="What to do")
+    def fix(self, obj: ToolCheck) -> str:
+        """Return what a person does about it."""
+        fixes = [str(each["fix"]) for each in obj.answers if each.get("fix")]
+        return " ".join(dict.fromkeys(fixes)) or "–"
+
+    @admin.display(description="Answers")
+    def answers_shown(self, obj: ToolCheck) -> SafeString:
+        """Return every question with its answer."""
+        lines = [f"{each.get('question')}: {each.get('words')}" for each in obj.answers]
+        return format_html("<pre>{}</pre>", "\n".join(lines) or "not checked yet")

@@ -1,0 +1,171 @@
+"""What is kept of the traffic with tool servers: bodies without secrets, sealed, a row a request.
+
+Owns the redaction of both bodies and which function calls a request carried. A body repeats what
+was said, so it is stored only while the caller has not refused the policy line, and who may read it
+is decided by the pages. Sends nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+from django.db import transaction
+
+from assistants.models import AssistantRevision
+from assistants.services import revision_document
+from calls.models import Call, ToolExchange, ToolInvocation
+from tools.models import Tool
+from tools.services import tool_document
+from tools.spec import Exchange
+from tools.wire.vapi_server import static_parameters
+from voiceplatform.base.redaction import MASK, is_secret_name, redact, redact_url
+from voiceplatform.base.redaction_urls import url_secrets
+
+_SHORTEST_SECRET: Final = 4  # anything shorter is in every text by chance
+_MOST_STORED_CHARACTERS: Final = 1024 * 1024
+_COMPRESSION: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """What was sent and what came back, without secrets; '' where it is not kept."""
+
+    request: str = ""
+    response: str = ""
+
+
+def store_exchange(call_id: str, exchange: Exchange, tool_call_ids: Sequence[str]) -> None:
+    """Store one request to a tool server and tie the function calls it carried to it.
+
+    Their rows must exist: ``calls.services.tool_run`` notes each before it is posted. What was sent
+    twice is one row; a call that has an exchange already keeps the first.
+    """
+    call = (
+        Call.objects.filter(pk=call_id)
+        .select_related("revision")
+        .only("policy_refused_at", "revision", "organisation")
+        .first()
+    )
+    if call is None:
+        return
+    rows = ToolInvocation.objects.filter(
+        call_id=call_id, tool_call_id__in=[each[:64] for each in tool_call_ids]
+    )
+    tools = [row.tool for row in rows.select_related("tool") if row.tool is not None]
+    secrets = secrets_of(tools, call.revision)
+    stored = ToolExchange(
+        call_id=call.pk,
+        host=exchange.host[:255],
+        url_shown=masked(redact_url(exchange.url), secrets)[:500],
+        status=min(max(exchange.status, 0), 999),
+        attempts=min(max(exchange.attempts, 0), 999),
+        duration_ms=max(exchange.duration_ms, 0),
+        error=masked(exchange.error, secrets)[:200],
+        request_bytes=len(exchange.request_body),
+        response_bytes=len(exchange.response_text.encode("utf-8", "replace")),
+    )
+    if call.policy_refused_at is None:
+        stored.content = _packed(
+            redacted_body(exchange.request_body.decode("utf-8", "replace"), secrets),
+            redacted_body(exchange.response_text, secrets),
+        )
+    with transaction.atomic():
+        stored.save()
+        rows.filter(exchange__isnull=True).update(exchange=stored)
+
+
+def exchange_bodies(exchange: ToolExchange) -> Bodies:
+    """Return both bodies of a stored request."""
+    if exchange.content is None:
+        return Bodies()
+    stored = json.loads(zlib.decompress(exchange.content))
+    return Bodies(stored["request"], stored["response"])
+
+
+def _packed(request: str, response: str) -> bytes:
+    content = {
+        "request": request[:_MOST_STORED_CHARACTERS],
+        "response": response[:_MOST_STORED_CHARACTERS],
+    }
+    return zlib.compress(json.dumps(content).encode("ascii"), _COMPRESSION)
+
+
+def redacted_body(text: str, secrets: Iterable[str]) -> str:
+    """Return a body without secrets: JSON by the rules of documents, any text without ``secrets``.
+
+    Arguments stand in messages as JSON text; what is inside is redacted as well.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return masked(text, secrets)
+    try:
+        clean = _inside(redact(value))
+        return masked(json.dumps(clean, ensure_ascii=False), secrets)
+    except RecursionError:
+        return ""
+
+
+def _inside(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {name: _inside(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_inside(value) for value in node]
+    if not isinstance(node, str) or node.lstrip()[:1] not in ("{", "["):
+        return node
+    try:
+        value = json.loads(node)
+    except (ValueError, RecursionError):
+        return node
+    clean = redact(value)
+    return node if clean == value else json.dumps(clean, ensure_ascii=False)
+
+
+def secrets_of(tools: Iterable[Tool], revision: AssistantRevision | None) -> frozenset[str]:
+    """Return the texts that may stand in no record of requests to these tools."""
+    found: set[str] = set()
+    for tool in tools:
+        found |= {tool.server_secret, *url_secrets(tool.server_url)}
+        found |= _header_secrets(tool.server_headers)
+        found |= {
+            value
+            for name, value in static_parameters(tool_document(tool)).items()
+            if is_secret_name(name) and isinstance(value, str)
+        }
+    if revision is not None:
+        found |= {revision.server_secret, *url_secrets(revision.server_url)}
+        server = revision_document(revision).get("server")
+        found |= _header_secrets(server.get("headers") if isinstance(server, dict) else None)
+    return frozenset(each for each in found if len(each) >= _SHORTEST_SECRET)
+
+
+def _header_secrets(headers: Any) -> set[str]:
+    """Return the values of secret headers, with and without ``Bearer``."""
+    given = headers if isinstance(headers, dict) else {}
+    shown = redact({"headers": given}).get("headers", {})
+    values = {
+        value for name, value in given.items() if name not in shown and isinstance(value, str)
+    }
+    return values | {value.partition(" ")[2] for value in values if " " in value}
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return ``text`` with every secret replaced, in each form in which an answer repeats one."""
+    forms = {form for each in secrets for form in _repeated(each)}
+    # The longest first: a part of a secret must not be what is left of it.
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text
+
+
+def _repeated(secret: str) -> set[str]:
+    as_json = json.dumps(secret)[1:-1]
+    plain_json = json.dumps(secret, ensure_ascii=False)[1:-1]
+    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    return {secret, html.escape(secret), as_json, plain_json, as_json.replace("/", "\\/"), *encoded}
