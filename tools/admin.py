@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldBooleanWidget
 
 from tools import services
 from tools.exceptions import ToolInUse
@@ -21,10 +22,20 @@ _EDITED = (
     *("name", "description", "parameters", "server_url", "server_secret"),
     *("timeout_seconds", "is_async"),
 )
+_WAYS = ("timeout_seconds", "is_async", "idempotent")
 
 
 class ToolForm(ScopedForm):
     """A tool as ops people see it."""
+
+    idempotent = forms.BooleanField(
+        label="Safe to repeat",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="Asking twice with the same arguments does no harm, as when it only looks "
+        "something up. If a call is interrupted before the answer is there, the request is sent "
+        "once more; otherwise the assistant is told that nothing is known.",
+    )
 
     class Meta:
         model = Tool
@@ -53,6 +64,8 @@ class ToolForm(ScopedForm):
         super().__init__(*args, **kwargs)
         if "name" in self.fields:
             self.fields["name"].validators.append(_function_name)
+        if "idempotent" in self.fields:
+            self.initial.setdefault("idempotent", _is_idempotent(self.instance))
 
     def clean_parameters(self) -> dict[str, Any]:
         """Accept an object only."""
@@ -62,6 +75,12 @@ class ToolForm(ScopedForm):
         if not isinstance(value, dict):
             raise forms.ValidationError("This must be a JSON object, e.g. {}.")
         return value
+
+
+def _is_idempotent(tool: Tool) -> bool:
+    return isinstance(tool.document_redacted, dict) and (
+        tool.document_redacted.get("idempotent") is True
+    )
 
 
 _function_name = forms.RegexField(regex=r"^[a-zA-Z0-9_-]{1,64}$").validators[0]
@@ -94,6 +113,11 @@ class ToolAdmin(RetiredRowsAdmin):
         """Say whether the tool is shared, written inside one assistant, or gone."""
         return "deleted" if obj.deleted_at else "inline" if obj.is_inline else "saved"
 
+    @admin.display(description="Safe to repeat", boolean=True)
+    def idempotent(self, obj: Tool) -> bool:
+        """Show the mark to those who may only look: it is a field of the form, not a column."""
+        return _is_idempotent(obj)
+
     @admin.display(description="Document, without secrets")
     def document_shown(self, obj: Tool) -> SafeString:
         """Return the raw document as a block."""
@@ -113,7 +137,7 @@ class ToolAdmin(RetiredRowsAdmin):
         server = ("server_url", "server_url_host") if obj else ("server_url",)
         sets = [
             (None, {"fields": main}),
-            ("Server", {"fields": (*server, "server_secret", "timeout_seconds", "is_async")}),
+            ("Server", {"fields": (*server, "server_secret", *_WAYS)}),
         ]
         if obj is not None:
             technical = ("id", "created_at", "updated_at", "document_shown")
@@ -137,10 +161,12 @@ class ToolAdmin(RetiredRowsAdmin):
         """Write through the service, which keeps the document and the columns together."""
         data = form.cleaned_data
         if change:
-            changes = {name: data[name] for name in _EDITED if name in form.changed_data}
+            edited = (*_EDITED, "idempotent")
+            changes = {name: data[name] for name in edited if name in form.changed_data}
             stored = services.tool_edit(tool=obj, changes=changes, actor=request.user)
         else:
             document = services.tool_document(Tool(**{name: data[name] for name in _new(data)}))
+            document |= {"idempotent": True} if data.get("idempotent") else {}
             stored = services.tool_store(
                 organisation=data["organisation"], document=document, actor=request.user
             )

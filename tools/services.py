@@ -211,12 +211,18 @@ def tool_patch(*, tool: Tool, patch: Mapping[str, Any], actor: Any) -> Tool:
 def tool_edit(*, tool: Tool, changes: Mapping[str, Any], actor: Any) -> Tool:
     """Write columns that a person changed (fields of ``ToolReading``) into the document.
 
+    ``idempotent`` is no column: the mark is in the document alone, or absent.
+
     Raises:
         RowGone: it was deleted meanwhile.
     """
 
     def change(now: Tool) -> dict[str, Any]:
-        document = vapi_tool.write_tool(tool_document(now), changes)
+        columns = {name: value for name, value in changes.items() if name != "idempotent"}
+        document = vapi_tool.write_tool(tool_document(now), columns)
+        if "idempotent" in changes:
+            document.pop("idempotent", None)
+            document |= {"idempotent": True} if changes["idempotent"] else {}
         for name in ("server_url", "server_secret"):
             if changes.get(name) == "":
                 document = _cleared(document, name)

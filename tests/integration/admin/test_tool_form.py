@@ -1,0 +1,85 @@
+"""The mark “safe to repeat” of a tool's form, which stands in the document alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from calls.services.sessions import tool_specs
+from tests import factories
+from tools.models import Tool
+from tools.services import tool_document, tool_store
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+DOCUMENT = {
+    "type": "function",
+    "function": {"name": "look_up", "description": "Looks", "parameters": {"type": "object"}},
+    "server": {"url": "https://tools.example.com/x", "secret": "planted-secret"},
+    "unknownToUs": 7,
+}
+
+
+def _form(tool: Tool | None = None, **changes: object) -> dict[str, object]:
+    organisation = tool.organisation if tool else factories.default_organisation()
+    form = {
+        "organisation": organisation.pk,
+        "type": "function",
+        "name": "look_up",
+        "description": "Looks",
+        "parameters": '{"type": "object"}',
+        "timeout_seconds": 20,
+        **changes,
+    }
+    return form
+
+
+def _spec_is_idempotent(tool: Tool) -> bool:
+    (spec,) = tool_specs(Tool.objects.filter(pk=tool.pk), lambda text: text)
+    return spec.idempotent
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(factories.make_superuser())
+    return client
+
+
+def test_the_mark_goes_into_the_document_and_comes_out_of_it(staff: Client) -> None:
+    tool = tool_store(organisation=factories.default_organisation(), document=DOCUMENT, actor=None)
+    page = reverse("admin:tools_tool_change", args=[tool.pk])
+
+    def saved(**changes: object) -> dict[str, Any]:
+        answer = staff.post(page, _form(tool, **changes))
+        assert answer.status_code == 302, answer.content.decode()
+        tool.refresh_from_db()
+        return tool_document(tool)
+
+    assert saved(idempotent="on") == DOCUMENT | {"idempotent": True}
+    assert _spec_is_idempotent(tool)
+    assert 'name="idempotent"' in (shown := staff.get(page).content.decode())
+    assert "checked" in shown.partition('name="idempotent"')[2].partition(">")[0]
+    assert saved(idempotent="on", description="Other")["idempotent"] is True
+    assert "idempotent" not in saved()
+    assert not _spec_is_idempotent(tool)
+
+
+def test_a_new_tool_may_be_marked_at_once(staff: Client) -> None:
+    answer = staff.post(reverse("admin:tools_tool_add"), _form(idempotent="on"))
+    assert answer.status_code == 302, answer.content.decode()
+    assert _spec_is_idempotent(Tool.objects.get(name="look_up"))
+
+
+def test_who_may_only_look_sees_the_mark(client: Client) -> None:
+    tool = tool_store(
+        organisation=factories.default_organisation(),
+        document=DOCUMENT | {"idempotent": True},
+        actor=None,
+    )
+    client.force_login(factories.make_staff(tool.organisation, ["tools.view_tool"]))
+    page = client.get(reverse("admin:tools_tool_change", args=[tool.pk]))
+    assert page.status_code == 200
+    assert "Safe to repeat" in page.content.decode()
