@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 from twilio.request_validator import RequestValidator
 
-from calls.standins.caller import hang_up, say
+from calls.standins.caller import CallerStep, hang_up, say
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import Expectations, Scenario, load_scenario
 from calls.standins.server import (
@@ -271,6 +271,55 @@ async def test_no_reading_for_a_while_and_abrupt_close() -> None:
         plan = dataclasses.replace(SHORT, media=media)
         report = await standins.carrier.place_call(TO, FROM, scenario=plan)
         assert report.ok, report
+
+
+async def test_t22_a_line_cut_by_the_scenario_asks_the_action_url_as_a_lost_one() -> None:
+    async with both() as (standins, platform):
+        again = connect_twiml(platform.ws_url + "/media/2")
+        platform.answers["/after"] = lambda form: (200, again)
+        media = MediaProfile(drop_after_ms=60)
+        plan = dataclasses.replace(SILENT, media=media, streams=(MediaProfile(),))
+        report = await standins.carrier.place_call(TO, FROM, scenario=plan)
+        assert [error["code"] for error in report.errors] == [31903]
+        assert (report.streams, report.ended_by) == (2, "caller")
+
+
+@pytest.mark.parametrize(
+    ("step", "ended_by", "dialled"),
+    [
+        (
+            CallerStep("rest_twiml", "<Response><Dial>+15550100099</Dial></Response>"),
+            "twiml",
+            ["+15550100099"],
+        ),
+        (CallerStep("rest_completed"), "rest", []),
+    ],
+)
+async def test_a_rest_update_in_a_scenario_takes_the_call_from_the_stream(
+    step: CallerStep, ended_by: str, dialled: list[str]
+) -> None:
+    async with both() as (standins, platform):
+        during = dataclasses.replace(step, wait="mark_pending")
+        plan = Scenario("update", caller=(during,))
+        report = await standins.carrier.place_call(TO, FROM, scenario=plan)
+        assert (report.ended_by, report.dialled, report.status) == (ended_by, dialled, "completed")
+        assert report.ok
+        assert "/after" not in platform.paths()  # the old document is gone (2.3)
+
+
+async def test_t37_to_let_a_stream_in_twice_fails_the_report() -> None:
+    async with both() as (standins, platform):
+        platform.tokens_used = Forgetful()
+        twice = dataclasses.replace(SILENT, media=MediaProfile(second_connection=True))
+        report = await standins.carrier.place_call(TO, FROM, scenario=twice)
+        assert report.failures == ["the stream's URL was accepted a second time"]
+
+
+class Forgetful(set[str]):
+    """A platform's memory of used tokens that holds nothing."""
+
+    def __contains__(self, token: object) -> bool:
+        return False
 
 
 async def test_failures_of_the_model_can_come_with_a_scenario() -> None:
