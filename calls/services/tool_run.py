@@ -92,7 +92,7 @@ def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
         "revision__assistant",
         "connection",
     ).get(pk=call_id)
-    _note_running(call, effect)
+    _note_running(call, spec, effect)
     return tool_post(call=call, spec=spec, effect=effect)
 
 
@@ -130,21 +130,27 @@ def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
     return ToolPost(server, vapi_server.encode(vapi_server.tool_calls_message(envelope, [posted])))
 
 
-def _note_running(call: Call, effect: DispatchTool) -> None:
+def _note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:
     """Store that a request is about to leave, before it does: the process may die with it.
 
     The journal writes the same row in its own time, with what became of it.
     """
     begun = call.started_at or call.created_at
-    ToolInvocation.objects.get_or_create(
+    # A plan may outlive the row it was made of.
+    own = Tool.objects.for_organisation(call.organisation)
+    tool_id = spec.handle if spec.handle and own.filter(pk=spec.handle).exists() else None
+    row, is_new = ToolInvocation.objects.get_or_create(
         call=call,
         tool_call_id=effect.tool_call_id[:64],
         defaults={
             "name": effect.name[:200],
+            "tool_id": tool_id,
             "arguments_json": effect.arguments_json.replace("\x00", ""),
             "started_ms": max(0, round((timezone.now() - begun).total_seconds() * 1000)),
         },
     )
+    if tool_id is not None and not is_new and row.tool_id is None:
+        ToolInvocation.objects.filter(pk=row.pk).update(tool_id=tool_id)
 
 
 def renderer_for(call: Call) -> Render:
