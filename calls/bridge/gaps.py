@@ -17,23 +17,26 @@ MOST_MS: Final = 10_000
 # So long after the last frame it is believed that none follows; then silence goes on in steps.
 SILENT_LINE_MS: Final = 750
 STEP_MS: Final = 500
+# A clock that is so late has slept, and with it whoever reads the line: what came lies unread.
+LATE_MS: Final = 100
 _PIECE_MS: Final = 1_000
 
 
 class Gaps:
     """What is missing of one caller's audio."""
 
-    __slots__ = ("_expected_ms", "_filled_ms", "_last_ms")
+    __slots__ = ("_expected_ms", "_filled_ms", "_last_ms", "_not_before_ms")
 
     def __init__(self) -> None:
         self._expected_ms: int | None = None
         self._last_ms: int | None = None
         self._filled_ms = 0
+        self._not_before_ms = 0
 
     def before_frame(self, timestamp_ms: int | None, size: int, now_ms: int) -> int:
         """Take a frame of ``size`` bytes; return the ms of silence that belong before it."""
         expected_ms, filled_ms = self._expected_ms, self._filled_ms
-        self._last_ms, self._filled_ms = now_ms, 0
+        self._last_ms, self._filled_ms, self._not_before_ms = now_ms, 0, 0
         self._expected_ms = None
         if timestamp_ms is None:
             return 0
@@ -47,12 +50,16 @@ class Gaps:
         """Return when silence is due on a line that sends nothing, None when no more."""
         if self._last_ms is None or self._filled_ms >= MOST_MS:
             return None
-        return self._last_ms + max(self._filled_ms + STEP_MS, SILENT_LINE_MS)
+        due_ms = self._last_ms + max(self._filled_ms + STEP_MS, SILENT_LINE_MS)
+        return max(due_ms, self._not_before_ms)
 
     def on_silent_line(self, now_ms: int) -> int:
         """Return the ms of silence to send now, 0 before they are due."""
         due_ms = self.deadline_ms()
         if due_ms is None or self._last_ms is None or now_ms < due_ms:
+            return 0
+        if now_ms - due_ms > LATE_MS:
+            self._not_before_ms = now_ms + LATE_MS
             return 0
         missing_ms = min(now_ms - self._last_ms, MOST_MS) - self._filled_ms
         self._filled_ms += missing_ms

@@ -156,6 +156,18 @@ def test_t21_silence_ends_with_the_turn_and_after_ten_seconds() -> None:
     assert gaps.on_silent_line(now_ms + 5_000) == 0
 
 
+def test_t21_after_a_sleep_of_our_own_the_line_is_read_before_it_counts_as_silent() -> None:
+    gaps = Gaps()
+    gaps.before_frame(0, 160, 0)
+    assert gaps.on_silent_line(1_125) == 0  # the timer was due at 750
+    assert gaps.deadline_ms() == 1_225
+    for number in range(1, 56):  # what lay in the socket
+        assert gaps.before_frame(number * 20, 160, 1_126) == 0
+    assert gaps.deadline_ms() == 1_126 + 750
+    assert gaps.on_silent_line(3_000) == 0
+    assert gaps.on_silent_line(3_100) == 3_100 - 1_126  # nothing lay there
+
+
 @pytest.mark.parametrize("timestamp", ["", "x", "-5", "1" * 16, "٣", None, 7])
 def test_a_timestamp_that_is_none_opens_no_gap(timestamp: object) -> None:
     line = Line(quiet_plan()).ready().frame(timestamp="0").frame(timestamp=timestamp)
