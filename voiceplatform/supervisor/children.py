@@ -20,12 +20,13 @@ from voiceplatform.supervisor.parent_death import before_exec
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
-HEALTHY_SECONDS = 30.0
+# A part that cannot run dies while it starts. Who is killed later has callers waiting for the next.
+HEALTHY_SECONDS = 5.0
 
 
 @dataclass
 class Backoff:
-    """The pause before the next start: doubles with each short life, anew after a long one."""
+    """The pause before the next start: doubles with each short life, none after a long one."""
 
     _next_seconds: float = FIRST_PAUSE_SECONDS
 
@@ -33,6 +34,7 @@ class Backoff:
         """Return how many seconds to wait after a life of ``life_seconds``."""
         if life_seconds >= HEALTHY_SECONDS:
             self._next_seconds = FIRST_PAUSE_SECONDS
+            return 0.0
         pause = self._next_seconds
         self._next_seconds = min(pause * 2, LONGEST_PAUSE_SECONDS)
         return pause

@@ -19,11 +19,13 @@ def test_pauses_double_up_to_ten_seconds() -> None:
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0])
 
 
-def test_a_life_of_thirty_seconds_begins_anew() -> None:
+def test_after_a_life_of_five_seconds_callers_do_not_wait_and_pauses_begin_anew() -> None:
     backoff = Backoff()
     for _ in range(5):
-        backoff.pause_after(29.9)
-    assert backoff.pause_after(30.0) == pytest.approx(0.1)
+        backoff.pause_after(4.9)
+    assert backoff.pause_after(5.0) == 0.0
+    assert backoff.pause_after(6.0) == 0.0
+    assert backoff.pause_after(1.0) == pytest.approx(0.1)
     assert backoff.pause_after(1.0) == pytest.approx(0.2)
 
 
