@@ -126,7 +126,8 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
 
     async def _carry(self, ticket: StreamTicket, frames: AsgiFrames) -> None:
         plan = ticket.plan
-        journal = CallJournal(plan.call_id, ticket.stream_number)
+        transfers = {tool.name: tool.transfer_to for tool in plan.tools if tool.transfer_to}
+        journal = CallJournal(plan.call_id, ticket.stream_number, transfers)
 
         async def connect() -> Prepared:
             prepared = await pool.claim(plan.call_id, ticket.endpoint, configuration(plan))

@@ -1,13 +1,16 @@
 """What a live call leaves behind, on its way to the database in batches.
 
 Writes never block the bridge: turns and tool calls are kept by key, the newest state wins, and a
-task stores them all at most every half second. Pieces of the replay record are bounded; when the
+task stores them all at most every half second, what is complete at once: the process may be killed
+and the next stream begins with what is stored. Pieces of the replay record are bounded; when the
 database is away too long the newest ones are dropped and counted, turns never are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Mapping
 
 import structlog
 from django.db import DatabaseError
@@ -32,11 +35,18 @@ log = structlog.get_logger(__name__)
 
 
 class CallJournal:
-    """The journal of one stream; ``run`` is its task, ``close`` its last word."""
+    """The journal of one stream; ``run`` is its task, ``close`` its last word.
 
-    def __init__(self, call_id: str, stream_number: int) -> None:
+    ``transfers`` says of each tool that hands the caller to another number which one that is.
+    """
+
+    def __init__(
+        self, call_id: str, stream_number: int, transfers: Mapping[str, str] | None = None
+    ) -> None:
         self._call_id = call_id
         self._stream_number = stream_number
+        self._transfers = transfers or {}
+        self._dial_to = ""
         self._turns: dict[int, RecordTurn] = {}
         self._tools: dict[str, RecordTool] = {}
         self._policy: PolicyLinePlayed | None = None
@@ -45,6 +55,7 @@ class CallJournal:
         self._pieces: list[tuple[int, str]] = []
         self._next_piece = 0
         self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._storing = asyncio.Lock()
         self._batch: asyncio.Task[bool] | None = None
         self.dropped_pieces = 0
@@ -53,8 +64,15 @@ class CallJournal:
         """Take a record to store."""
         if isinstance(effect, RecordTurn):
             self._turns[effect.ordinal] = effect
+            if effect.text and effect.ended_ms is not None:
+                self._urgent.set()
         elif isinstance(effect, RecordTool):
             self._tools[effect.tool_call_id] = effect
+            if effect.state != "running":
+                self._urgent.set()
+            if effect.state == "ok" and effect.name in self._transfers:
+                # Decided: whatever becomes of this stream, the caller reaches that person.
+                self._dial_to = self._transfers[effect.name]
         elif isinstance(effect, PolicyLinePlayed):
             self._policy = effect
         elif isinstance(effect, PolicyRefused):
@@ -88,7 +106,9 @@ class CallJournal:
         """Store news until cancelled."""
         while True:
             await self._news.wait()
-            await asyncio.sleep(BATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BATCH_SECONDS):
+                    await self._urgent.wait()
             # Being cancelled must not lose the batch in hand: `close` waits for it by the lock.
             self._batch = asyncio.create_task(self._store())
             if not await asyncio.shield(self._batch):
@@ -105,11 +125,13 @@ class CallJournal:
     async def _store(self) -> bool:
         async with self._storing:
             self._news.clear()
+            self._urgent.clear()
             turns, self._turns = self._turns, {}
             tools, self._tools = self._tools, {}
             policy, self._policy = self._policy, None
             pieces, self._pieces = self._pieces, []
             refused, emergency = self._refused, self._emergency
+            dial_to, self._dial_to = self._dial_to, ""
             if not (turns or tools or policy or pieces or refused or emergency):
                 return True
             try:
@@ -123,12 +145,14 @@ class CallJournal:
                     pieces=pieces,
                     refused=refused,
                     emergency=emergency,
+                    dial_to=dial_to,
                 )
             except DatabaseError as error:
                 self._turns = turns | self._turns
                 self._tools = tools | self._tools
                 self._policy = self._policy or policy
                 self._pieces = pieces + self._pieces
+                self._dial_to = self._dial_to or dial_to
                 self._news.set()
                 # The name alone: PostgreSQL quotes the row, and the row is what was said.
                 log.error("journal_not_stored", call_id=self._call_id, error=type(error).__name__)

@@ -40,6 +40,7 @@ def batch_store(
     pieces: Sequence[tuple[int, str]],
     refused: bool = False,
     emergency: bool = False,
+    dial_to: str = "",
 ) -> None:
     """Store one batch in one transaction; the same batch twice changes nothing.
 
@@ -47,6 +48,8 @@ def batch_store(
         refused: the caller has refused the policy line: evidence is kept, the replay record of
             the call is not, what was stored of it before included.
         emergency: an emergency word was heard.
+        dial_to: the number that the caller is being handed to; it is dialled even if the stream is
+            lost before it says so itself.
     """
     packed = [
         CallInputChunk(
@@ -79,6 +82,8 @@ def batch_store(
             _stamp(call_id, "emergency_at")
         if policy is not None:
             _stamp(call_id, "policy_played_at")
+        if dial_to:
+            next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
 
 
 def _stamp(call_id: str, column: str) -> None:
