@@ -37,6 +37,7 @@ from calls.models import (
     PhoneNumber,
     PolicyWording,
     ProviderConnection,
+    RefusedRequest,
     Talk,
     ToolCheck,
     ToolExchange,
@@ -316,6 +317,22 @@ def make_desk(organisation: Organisation | None = None, **columns: Any) -> Opera
     defaults: dict[str, Any] = {"name": f"Desk {next(_counter)}", "destination": "+15550100042"}
     return OperatorDesk.objects.create(
         organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_refusal(account: TwilioAccount, **columns: Any) -> RefusedRequest:
+    """Make a refused request of ``account`` in this minute."""
+    now = timezone.now()
+    defaults: dict[str, Any] = {
+        "account_sid": account.account_sid,
+        "cause": "wrong",
+        "url": "https://voice.example.com/twilio/voice",
+        "minute": now.replace(second=0, microsecond=0),
+        "count": 1,
+        "last_at": now,
+    }
+    return RefusedRequest.objects.create(
+        organisation=account.organisation, account=account, **{**defaults, **columns}
     )
 
 

@@ -143,6 +143,7 @@ UNFOLD: dict[str, Any] = {
                 "Connections",
                 _item("Model connections", "hub", "calls", "providerconnection"),
                 _item("Twilio accounts", "cell_tower", "calls", "twilioaccount"),
+                _item("Refused requests", "gpp_bad", "calls", "refusedrequest"),
             ),
             _group(
                 "Policy",

@@ -104,6 +104,10 @@ class OperatorDeskForm(ScopedForm):
         """Take what may be dialled, or nothing."""
         return self._place("outside_destination")
 
+    def clean_unanswered_destination(self) -> str:
+        """Take what may be dialled, or nothing."""
+        return self._place("unanswered_destination")
+
     def clean_holidays(self) -> str:
         """Take dates with names."""
         text = str(self.cleaned_data["holidays"])
@@ -145,6 +149,14 @@ class OperatorDeskForm(ScopedForm):
                 "outside_destination",
                 "Another number is to answer outside the hours, but none is entered. Fix: enter "
                 "it, or choose something else for outside the hours.",
+            )
+        if cleaned.get("unanswered") == OperatorDesk.Unanswered.NUMBER and not (
+            cleaned.get("unanswered_destination") or "unanswered_destination" in self.errors
+        ):
+            self.add_error(
+                "unanswered_destination",
+                "Another number is to be tried when nobody takes the call, but none is entered. "
+                "Fix: enter it, or choose something else for that case.",
             )
         ring = cleaned.get("ring_seconds")
         if ring is not None and not 5 <= ring <= 600:
@@ -190,10 +202,19 @@ class OperatorDeskAdmin(ScopedAdmin):
             {
                 "fields": (
                     *("destination", "key", "ring_seconds", "shows_caller"),
-                    *("announcement", "no_answer_message"),
+                    "announcement",
                 ),
                 "description": "A caller is handed over when they press the key, when the call "
                 "policy says so, and when the assistant has failed. It works without the model.",
+            },
+        ),
+        (
+            "When nobody takes the call",
+            {
+                "fields": ("unanswered", "unanswered_destination", "no_answer_message"),
+                "description": "The assistant cannot go on where it had failed itself, where the "
+                "caller refused the policy line, and after several attempts. Then the message is "
+                "said and the call ends.",
             },
         ),
         (
@@ -218,7 +239,9 @@ class OperatorDeskAdmin(ScopedAdmin):
         "ring_seconds": "Ring for (seconds)",
         "shows_caller": "Show the caller's number",
         "announcement": "Said before it rings",
-        "no_answer_message": "Said when nobody takes the call",
+        "unanswered": "What happens then",
+        "unanswered_destination": "The other number",
+        "no_answer_message": "The message",
         "outside": "What happens then",
         "outside_destination": "The other number",
         "outside_message": "The message",

@@ -6,6 +6,7 @@ from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
+from calls.models.refusals import RefusedRequest
 from calls.models.talks import Talk
 from calls.models.tool_records import ToolCheck, ToolExchange
 
@@ -19,6 +20,7 @@ __all__ = [
     "PhoneNumber",
     "PolicyWording",
     "ProviderConnection",
+    "RefusedRequest",
     "Talk",
     "ToolCheck",
     "ToolExchange",

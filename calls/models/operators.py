@@ -25,6 +25,13 @@ class OperatorDesk(OrganisationOwned):
         MESSAGE = "message", "A spoken message, then the call ends"
         NOTHING = "nothing", "Nothing: the assistant goes on"
 
+    class Unanswered(models.TextChoices):
+        """What callers meet when it rings and nobody takes the call."""
+
+        ASSISTANT = "assistant", "The assistant goes on, and says that nobody answered"
+        NUMBER = "number", "Another number is tried, then the assistant goes on"
+        MESSAGE = "message", "A spoken message, then the call ends"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=100)
     destination = models.CharField(max_length=255, help_text="E.164 or sip:user@host")
@@ -46,8 +53,12 @@ class OperatorDesk(OrganisationOwned):
     announcement = models.CharField(
         max_length=300, blank=True, help_text="Said before it rings; empty: a sentence of ours"
     )
+    unanswered = models.CharField(max_length=9, choices=Unanswered, default=Unanswered.ASSISTANT)
+    unanswered_destination = models.CharField(max_length=255, blank=True)
     no_answer_message = models.CharField(
-        max_length=500, blank=True, help_text="When nobody takes the call; then it ends"
+        max_length=500,
+        blank=True,
+        help_text="When nobody takes the call and the assistant cannot go on either",
     )
     ring_seconds = models.PositiveSmallIntegerField(default=30)
     shows_caller = models.BooleanField(
@@ -66,6 +77,10 @@ class OperatorDesk(OrganisationOwned):
             models.CheckConstraint(
                 condition=Q(outside__in=("number", "message", "nothing")),
                 name="desk_outside_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(unanswered__in=("assistant", "number", "message")),
+                name="desk_unanswered_known",
             ),
             models.CheckConstraint(
                 condition=Q(key__in=("", *KEYS)),

@@ -106,6 +106,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.policywording": wording,
         "calls.phonenumber": number,
         "calls.operatordesk": factories.make_desk(organisation),
+        "calls.refusedrequest": factories.make_refusal(number.twilio_account),
         "calls.call": call,
         "calls.turn": call.turns.first(),
         "calls.toolinvocation": call.tool_invocations.get(),

@@ -30,6 +30,7 @@ def _form(**changes: Any) -> dict[str, Any]:
         "hours_mon": "9:00-12.30, 13:30 to 17:00",
         "holidays": "2026-12-25 Christmas",
         "outside": "message",
+        "unanswered": "assistant",
         "ring_seconds": 30,
         "shows_caller": "on",
         **changes,
@@ -73,6 +74,12 @@ def test_hours_are_kept_in_one_form_and_shown_again(staff: Client) -> None:
         ({"hours_mon": ""}, "always_open", "nobody would ever be there"),
         ({"outside": "number"}, "outside_destination", "none is entered"),
         ({"outside": "number", "outside_destination": "112"}, "outside_destination", "emergency"),
+        ({"unanswered": "number"}, "unanswered_destination", "none is entered"),
+        (
+            {"unanswered": "number", "unanswered_destination": "911"},
+            "unanswered_destination",
+            "emergency",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_fix(
