@@ -1,10 +1,12 @@
-"""Frozen values that the bridge and the tool dispatcher share; pure, standard library only."""
+"""Frozen values that the bridge and the tool dispatcher share; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tools.messages import ToolMessage
 
 # Vapi's tool types whose calls are posted to a server; the others act elsewhere (vapi.md 3.5).
 POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
@@ -22,6 +24,7 @@ class ToolSpec:
     names differ. ``kind`` is Vapi's tool type. ``handle`` names the row to the dispatcher.
     ``transfer_to`` is the number (E.164) that a ``transferCall`` dials, empty where it has none
     that may be dialled. ``idempotent``: to run it again with the same arguments does no harm.
+    ``messages`` are what is said meanwhile; ``rejection`` is Vapi's ``rejectionPlan`` as written.
     """
 
     name: str
@@ -35,6 +38,18 @@ class ToolSpec:
     transfer_to: str = ""
     transfer_message: str = ""
     idempotent: bool = False
+    messages: tuple[ToolMessage, ...] = ()
+    rejection: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ToolSpec:
+        """Return the tool of which ``dataclasses.asdict`` made ``value``, in an earlier version too.
+
+        Raises:
+            KeyError, TypeError: the value was made of something else.
+        """
+        messages = tuple(ToolMessage.from_json(each) for each in value.get("messages", ()))
+        return cls(**{**value, "messages": messages})
 
 
 @dataclass(frozen=True, slots=True)

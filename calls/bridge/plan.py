@@ -206,7 +206,7 @@ class CallPlan:
             **{
                 **value,
                 "session": SessionConfig(**session),
-                "tools": tuple(ToolSpec(**tool) for tool in value["tools"]),
+                "tools": tuple(ToolSpec.from_json(tool) for tool in value["tools"]),
                 "policy_line": _clip(value["policy_line"]),
                 "apology": _clip(value["apology"]),
                 "greeting": Greeting(**{**greeting, "clip": _clip(greeting.get("clip"))}),

@@ -19,6 +19,8 @@ Rule = Callable[[SourceTree], Iterator[str]]
 PURE = (
     "calls.bridge",
     "tools.spec",
+    "tools.messages",
+    "tools.rejection",
     "tools.schema",
     "tools.normalise",
     "tools.defaults",
@@ -47,7 +49,10 @@ PURE_MAY_USE = {
     "tools.schema": ("jsonschema",),
     "assistants.prompt": ("liquid",),
 }
-BRIDGE_MAY_USE = ("tools.spec", "calls.wire", "calls.money.rates", "calls.bridge")
+BRIDGE_MAY_USE = (
+    *("tools.spec", "tools.messages", "tools.rejection"),
+    *("calls.wire", "calls.money.rates", "calls.bridge"),
+)
 # Same inputs, same outputs: the machine is replayed from a record (docs/adr/0003 and 0016).
 BRIDGE_NEVER = ("time", "random", "secrets", "uuid", "logging", "os", "django.conf")
 WITHOUT_DJANGO = tuple(
