@@ -12,7 +12,7 @@ WORKERS ?= 4
 # Some images set it; then every one of an instance's seven processes compiles all of our modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve demo test quick lint check drills screenshots lock chromium
+.PHONY: help serve demo test quick lint check drills bench screenshots lock chromium
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -89,6 +89,9 @@ quick: $(VENV)/.dev-stamp ## the unit tier
 drills: $(VENV)/.dev-stamp ## the big repetitions with full counts; may take an hour, writes docs/reliability.md
 	@echo "running tests/drills with full counts (kills, faults, barge-ins, ledgers); this may take an hour"
 	DRILL_SCALE=full $(BIN)/pytest tests/drills --timeout=3600 -p no:randomly
+
+bench: $(VENV)/.runtime-stamp ## first word, turns, CPU beside a bridge that only copies; four minutes (ARGS)
+	@exec $(BIN)/python -m bench $(ARGS)
 
 # Production-like settings with throw-away keys: what is wrong then is wrong in the code.
 check: $(VENV)/.dev-stamp ## manage.py check --deploy with production settings
