@@ -1,62 +1,63 @@
 """Calls tool servers: one POST with Vapi's envelope, one ``ToolResult`` for whatever comes of it.
 
-Owns headers, deadline, size limit and the words a model reads when a server fails. An outcome is
-data, never an exception. It must not know rows, calls or how an envelope is built, and neither
+Owns deadline, retries, circuit breaker and the words a model reads when a server fails. An outcome
+is data, never an exception. It must not know rows, calls or how an envelope is built, and neither
 secrets nor arguments nor URLs may reach a log line: hosts, counts and kinds of errors only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import structlog
 
+from tools import exchange
+from tools.auth import NotAuthorised, Signing, credential_headers, forget_token
 from tools.defaults import Render, fill_defaults, render_values
+from tools.exchange import MAX_ANSWER_BYTES, close_client
+from tools.hosts import HostKey, host_guard
 from tools.schema import argument_problems
-from tools.spec import Outcome, ToolResult, ToolSpec
+from tools.servers import ToolServer
+from tools.spec import Exchange, Outcome, ToolResult, ToolSpec
 from tools.wire import vapi_server
-from voiceplatform.base.egress import Destination, EgressRefused, destination, egress_client
-from voiceplatform.base.http import AsyncClient, HTTPError, InvalidURL, default_ssl_context
+from voiceplatform.base.egress import Destination, EgressRefused, destination
+from voiceplatform.base.http import AsyncClient
 
-MAX_ANSWER_BYTES: Final = 256 * 1024
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "ArgumentsRefused",
+    "ToolServer",
+    "background_count",
+    "checked_arguments",
+    "close_client",
+    "dispatch",
+]
+
 MAX_ARGUMENTS_CHARACTERS: Final = 64 * 1024
-TIMEOUT_SECONDS: Final = (1.0, 300.0)  # vapi.md 2.5
 MAX_BACKGROUND: Final = 500
+# However patient a plan of retries is: nobody waits longer for a tool.
+MOST_SECONDS: Final = 300.0
 
 NO_SERVER: Final = "This tool has no server to call."
 UNREACHABLE: Final = f"{vapi_server.NO_RESULT} The tool server could not be reached."
 TOO_LARGE: Final = f"{vapi_server.NO_RESULT} The tool server's answer is too large."
 BUSY: Final = f"{vapi_server.NO_RESULT} Too many tools are running."
-
-# A custom header of these names would change where the request or its body ends.
-_FRAMING: Final = frozenset(
-    {"content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"}
+LEFT_ALONE: Final = (
+    f"{vapi_server.NO_RESULT} The tool server gave no answer several times in a row, so it was not "
+    "asked again just now."
 )
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class ToolServer:
-    """Where a tool is answered; ``headers`` are sent verbatim. Its repr shows nothing secret."""
-
-    url: str = field(repr=False)
-    secret: str = field(default="", repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout_seconds: float = 20.0
+Exchanged = Callable[[Exchange], None]
 
 
 class ArgumentsRefused(Exception):
     """The model has to write the arguments again; nothing was posted. Its text tells it why."""
-
-
-class _TooLarge(Exception):
-    """The answer exceeds MAX_ANSWER_BYTES; give up on it."""
 
 
 def _as_written(text: str) -> str:
@@ -102,23 +103,29 @@ async def dispatch(
     *,
     call_id: str = "",
     client: AsyncClient | None = None,
+    exchanged: Exchanged | None = None,
 ) -> dict[str, ToolResult]:
     """Post ``body`` once for all ``calls`` (by tool_call_id) and return a result for each.
 
     Never raises but for cancellation. When every tool is asynchronous the results are there at
     once and the answer is ignored (vapi.md 4.6).
+
+    Args:
+        exchanged: told what was sent and what came back, when it has; not called where nothing was
+            sent.
     """
     if server is None or not server.url:
         log.warning("tool_without_server", call_id=call_id, tools=_names(calls))
         return dict.fromkeys(calls, ToolResult(NO_SERVER, outcome="error"))
+    request = _Request(calls, server, body, call_id, client, exchanged)
     if calls and all(spec.is_async for spec in calls.values()):
         if len(_background) >= MAX_BACKGROUND:
             return dict.fromkeys(calls, ToolResult(BUSY, outcome="error"))
-        task = asyncio.create_task(_answered(calls, server, body, call_id, client))
+        task = asyncio.create_task(_answered(request))
         _background.add(task)
         task.add_done_callback(_background.discard)
         return dict.fromkeys(calls, ToolResult(vapi_server.ASYNC_RESULT))
-    return await _answered(calls, server, body, call_id, client)
+    return await _answered(request)
 
 
 _background: set[asyncio.Task[dict[str, ToolResult]]] = set()
@@ -129,59 +136,206 @@ def background_count() -> int:
     return len(_background)
 
 
-async def _answered(
-    calls: Mapping[str, ToolSpec],
-    server: ToolServer,
-    body: bytes,
-    call_id: str,
-    client: AsyncClient | None,
-) -> dict[str, ToolResult]:
-    began = asyncio.get_running_loop().time()
-    seconds = min(max(server.timeout_seconds, TIMEOUT_SECONDS[0]), TIMEOUT_SECONDS[1])
-    host, status, error = "", 0, ""
-    text: str | None = None
+@dataclass(frozen=True, slots=True)
+class _Request:
+    calls: Mapping[str, ToolSpec]
+    server: ToolServer
+    body: bytes = field(repr=False)
+    call_id: str
+    client: AsyncClient | None
+    exchanged: Exchanged | None
+
+    @property
+    def idempotency_key(self) -> str:
+        """Return one key for each call, the same for whatever is sent again."""
+        prefix = f"{self.call_id}:" if self.call_id else ""
+        keys = (prefix + tool_call_id for tool_call_id in self.calls)
+        return ", ".join(key for key in keys if key.isascii() and key.isprintable())
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one request came to: an answer, or the words for its absence.
+
+    ``is_sent``: bytes may have reached the server. ``is_silent``: it gave no answer at all.
+    """
+
+    status: int = 0
+    answer: str = ""
+    words: str = ""
     outcome: Outcome = "error"
-    answers: dict[str, vapi_server.ToolAnswer] = {}
+    error: str = ""
+    is_sent: bool = True
+    is_silent: bool = False
+
+
+async def _answered(request: _Request) -> dict[str, ToolResult]:
+    began = asyncio.get_running_loop().time()
+    host, shown = "", ""
+    attempts = 0
     try:
-        target = destination(server.url)
-        host = target.host
-        async with asyncio.timeout(seconds):
-            status, answer = await _post(
-                client or await _shared_client(), target, _headers(server, target, call_id), body
-            )
-        answers = vapi_server.tool_results(status, answer, list(calls))
-    except TimeoutError:
-        text, outcome, error = _too_late(seconds), "timeout", "TimeoutError"
-    except _TooLarge:
-        text, error = TOO_LARGE, "TooLarge"
+        target = destination(request.server.url)
     except EgressRefused as refusal:
-        text, error = UNREACHABLE, str(refusal)
-    except (HTTPError, InvalidURL, OSError, ValueError, RuntimeError, zlib.error) as failure:
-        # Their texts may quote a header or the URL. RuntimeError: the client was closed meanwhile.
-        text, error = UNREACHABLE, type(failure).__name__
+        last = _Attempt(words=UNREACHABLE, error=str(refusal), is_sent=False)
+    else:
+        host, shown = target.host, exchange.shown_url(request.server.url)
+        attempts, last = await _guarded(request, target)
     duration_ms = round((asyncio.get_running_loop().time() - began) * 1000)
-    results = {
-        each: ToolResult(text, outcome, duration_ms)
-        if text is not None
-        else _result(answers[each], duration_ms)
-        for each in calls
-    }
+    told = Exchange(
+        host=host,
+        url=shown,
+        request_body=request.body,
+        status=last.status,
+        response_text=last.answer,
+        attempts=attempts,
+        duration_ms=duration_ms,
+        error=last.error,
+    )
+    results = _results(request, last, told)
     log.info(
         "tool_answered",
-        call_id=call_id,
-        tools=_names(calls),
+        call_id=request.call_id,
+        tools=_names(request.calls),
         host=host,
-        status=status,
-        error=error,
-        warnings=sorted({answer.warning for answer in answers.values() if answer.warning}),
+        status=last.status,
+        attempts=attempts,
+        error=last.error,
+        warnings=sorted({result.warning for result in results.values() if result.warning}),
         outcomes=sorted({result.outcome for result in results.values()}),
         duration_ms=duration_ms,
     )
+    if request.exchanged is not None and attempts:
+        request.exchanged(told)
     return results
 
 
-def _result(answer: vapi_server.ToolAnswer, duration_ms: int) -> ToolResult:
-    return ToolResult(answer.text, "error" if answer.failed else "ok", duration_ms)
+def _results(request: _Request, last: _Attempt, told: Exchange) -> dict[str, ToolResult]:
+    if last.words:
+        result = ToolResult(last.words, last.outcome, told.duration_ms, exchange=told)
+        return dict.fromkeys(request.calls, result)
+    answers = vapi_server.tool_results(last.status, last.answer, list(request.calls))
+    return {
+        each: ToolResult(
+            answer.text,
+            "error" if answer.failed else "ok",
+            told.duration_ms,
+            messages=answer.messages,
+            metadata=answer.metadata,
+            warning=answer.warning,
+            exchange=told,
+        )
+        for each, answer in answers.items()
+    }
+
+
+async def _guarded(request: _Request, target: Destination) -> tuple[int, _Attempt]:
+    """Ask a host unless it is left alone, and note whether it answered at all."""
+    guard, loop = host_guard(), asyncio.get_running_loop()
+    key: HostKey = (request.server.owner, _origin(target))
+    if not guard.admits(key, loop.time()):
+        return 0, _Attempt(words=LEFT_ALONE, error="host left alone", is_sent=False)
+    is_settled = False
+    try:
+        attempts, last = await _with_retries(request, target)
+        if last.is_silent or last.status:
+            is_settled = True
+            if guard.settle(key, answered=not last.is_silent, now=loop.time()):
+                log.warning("tool_host_left_alone", host=target.host, error=last.error)
+    finally:
+        if not is_settled:
+            guard.abandon(key)
+    return attempts, last
+
+
+def _origin(target: Destination) -> str:
+    return "/".join(target.url.split("/", 3)[:3]).lower()
+
+
+async def _with_retries(request: _Request, target: Destination) -> tuple[int, _Attempt]:
+    """Send a request as often as the server's plan says, always the same bytes (vapi.md 4.5)."""
+    plan, loop = request.server.backoff, asyncio.get_running_loop()
+    until = loop.time() + MOST_SECONDS
+    attempts = 1
+    last = await _attempt(request, target)
+    while plan is not None and attempts <= plan.max_retries and _is_repeated(request, last):
+        wait = plan.delay_seconds(attempts)
+        if loop.time() + wait >= until:
+            break
+        await asyncio.sleep(wait)
+        attempts += 1
+        last = await _attempt(request, target, left_seconds=until - loop.time())
+    return (attempts if last.is_sent else attempts - 1), last
+
+
+def _is_repeated(request: _Request, last: _Attempt) -> bool:
+    plan = request.server.backoff
+    return plan is not None and (last.is_silent or (last.status != 0 and plan.repeats(last.status)))
+
+
+async def _attempt(
+    request: _Request, target: Destination, *, left_seconds: float = MOST_SECONDS
+) -> _Attempt:
+    seconds = request.server.bounded_seconds
+    try:
+        async with asyncio.timeout(min(seconds, left_seconds)):
+            status, answer = await _sent(request, target)
+    except TimeoutError:
+        words = _too_late(seconds)
+        return _Attempt(words=words, outcome="timeout", error="TimeoutError", is_silent=True)
+    except exchange.AnswerTooLarge:
+        return _Attempt(words=TOO_LARGE, error="TooLarge")
+    except (EgressRefused, NotAuthorised) as refusal:
+        return _Attempt(words=UNREACHABLE, error=str(refusal), is_sent=False)
+    except exchange.FAILURES as failure:
+        return _failed(failure)
+    return _Attempt(status=status, answer=answer)
+
+
+def _failed(failure: Exception) -> _Attempt:
+    """Tell what never was a request, or an answer that came broken, from a host that is silent."""
+    is_sent = not isinstance(failure, exchange.NEVER_SENT)
+    return _Attempt(
+        words=UNREACHABLE,
+        error=type(failure).__name__,
+        is_sent=is_sent,
+        is_silent=is_sent and isinstance(failure, exchange.SILENCE),
+    )
+
+
+async def _sent(request: _Request, target: Destination) -> tuple[int, str]:
+    """Send the request; a refused OAuth2 token is renewed once (vapi.md 4.2)."""
+    server = request.server
+    client = request.client or await exchange.shared_client(server.passage)
+    has_own = "authorization" in {name.lower() for name in server.headers}
+
+    async def once() -> tuple[int, str, dict[str, str]]:
+        proof: dict[str, str] = {}
+        if server.credential is not None:
+            signing = Signing(target.url, request.body, time.time())
+            proof = await credential_headers(server.credential, signing, fetch)
+        headers = exchange.request_headers(
+            server,
+            target,
+            call_id=request.call_id,
+            idempotency_key=request.idempotency_key,
+            authentication=proof,
+        )
+        return (*await exchange.post(client, target, headers, request.body), proof)
+
+    async def fetch(url: str, headers: dict[str, str], form: bytes) -> tuple[int, str]:
+        where = destination(url)
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        if where.authorization:
+            pairs.append((b"Authorization", where.authorization.encode()))
+        try:
+            return await exchange.post(client, where, pairs, form)
+        except (exchange.AnswerTooLarge, *exchange.FAILURES) as failure:
+            raise NotAuthorised(f"the token server: {type(failure).__name__}") from None
+
+    status, answer, proof = await once()
+    if status == 401 and not has_own and forget_token(server.credential, proof):
+        status, answer, _ = await once()
+    return status, answer
 
 
 def _too_late(seconds: float) -> str:
@@ -190,83 +344,3 @@ def _too_late(seconds: float) -> str:
 
 def _names(calls: Mapping[str, ToolSpec]) -> list[str]:
     return [spec.name for spec in calls.values()]
-
-
-def _headers(server: ToolServer, target: Destination, call_id: str) -> list[tuple[bytes, bytes]]:
-    """Return the headers of vapi.md 4.2; a custom one wins over ours (traps 15 and 16)."""
-    ours = {
-        "Content-Type": "application/json",
-        "Accept": "application/json, text/plain, */*",
-        # The size limit is then a limit on what arrives; an answer compressed anyway is opened.
-        "Accept-Encoding": "identity",
-        "User-Agent": "voiceplatform",
-        "X-Call-Id": call_id,
-        "X-Vapi-Secret": server.secret,
-        "Authorization": target.authorization,
-    }
-    merged = {name.lower(): (name, value) for name, value in ours.items() if value}
-    for name, value in server.headers.items():
-        if name.lower() not in _FRAMING:
-            merged[name.lower()] = (name, value)
-    merged["x-voiceplatform-stack"] = ("X-Voiceplatform-Stack", "direct")
-    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in merged.values()]
-
-
-async def _post(
-    client: AsyncClient, target: Destination, headers: list[tuple[bytes, bytes]], body: bytes
-) -> tuple[int, str]:
-    async with client.stream("POST", target.url, content=body, headers=headers) as response:
-        received = bytearray()
-        async for piece in response.aiter_raw():
-            received += piece
-            if len(received) > MAX_ANSWER_BYTES:
-                raise _TooLarge
-        coding = response.headers.get("content-encoding", "")
-        return response.status_code, _opened(bytes(received), coding).decode("utf-8", "replace")
-
-
-def _opened(received: bytes, coding: str) -> bytes:
-    """Undo gzip or deflate without ever holding more than the limit; others stay unreadable."""
-    if coding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
-        return received
-    window = zlib.MAX_WBITS | 32  # gzip or zlib, whichever its first bytes say
-    clear = zlib.decompressobj(window).decompress(received, MAX_ANSWER_BYTES + 1)
-    if len(clear) > MAX_ANSWER_BYTES:
-        raise _TooLarge
-    return clear
-
-
-# One client per event loop, because connections belong to the loop they were made on.
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
-_lives: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[AsyncClient]] = (
-    WeakKeyDictionary()
-)
-
-
-async def _shared_client() -> AsyncClient:
-    loop = asyncio.get_running_loop()
-    client = _clients.get(loop)
-    if client is None:
-        await asyncio.to_thread(default_ssl_context)
-        client = _clients.get(loop)
-    if client is None:
-        # A loop closes its asynchronous generators when it shuts down, and this one its client.
-        life = _lives[loop] = _client_life()
-        client = _clients[loop] = await anext(life)
-    return client
-
-
-async def _client_life() -> AsyncGenerator[AsyncClient]:
-    client = egress_client()
-    try:
-        yield client
-    finally:
-        _clients.pop(asyncio.get_running_loop(), None)
-        await client.aclose()
-
-
-async def close_client() -> None:
-    """Close the running loop's client and its connections; the next dispatch makes a new one."""
-    life = _lives.pop(asyncio.get_running_loop(), None)
-    if life is not None:
-        await life.aclose()

@@ -217,6 +217,7 @@ def egress_client(
     rules: EgressPolicy | None = None,
     resolve: Resolve = _look_up,
     ssl_context: ssl.SSLContext | None = None,
+    proxy_url: str = "",
 ) -> AsyncClient:
     """Return a client for URLs of other people, under the policy of the settings unless told.
 
@@ -224,6 +225,13 @@ def egress_client(
     caller closes it and puts a deadline around each request.
 
     Requests may raise EgressRefused besides httpx's own errors.
+
+    Args:
+        proxy_url: an HTTP proxy to go through. It obeys the policy like the target behind it; a
+            proxy in a private network has to be named in ``EGRESS_ALLOW``.
+
+    Raises:
+        ValueError: ``proxy_url`` is none of a proxy.
     """
     obeyed = rules or policy()
 
@@ -235,7 +243,10 @@ def egress_client(
         read_seconds=read_seconds,
         max_connections=max_connections,
         transport=pinned_transport(
-            choose, max_connections=max_connections, ssl_context=ssl_context
+            choose,
+            max_connections=max_connections,
+            ssl_context=ssl_context,
+            proxy_url=proxy_url,
         ),
     )
     # One client serves many tenants: what one server sets must not be shown to another's request.

@@ -9,7 +9,9 @@ names re-exported here, so that replacing httpx touches one file.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import tempfile
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +54,7 @@ __all__ = [
     "TransportError",
     "async_client",
     "client",
+    "client_ssl_context",
     "default_ssl_context",
     "pinned_transport",
     "raw_request",
@@ -199,6 +202,10 @@ class _PinnedBackend(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
+# Below the 5 s after which Node's servers close: a request lost to that race is lost.
+_KEPT_SECONDS = 3.0
+
+
 class _PinnedTransport(httpx.AsyncHTTPTransport):
     def __init__(
         self, backend: _PinnedBackend, context: ssl.SSLContext, max_connections: int
@@ -209,10 +216,48 @@ class _PinnedTransport(httpx.AsyncHTTPTransport):
             ssl_context=context,
             max_connections=max_connections,
             max_keepalive_connections=max_connections,
-            # Below the 5 s after which Node's servers close: a request lost to that race is lost.
-            keepalive_expiry=3.0,
+            keepalive_expiry=_KEPT_SECONDS,
             network_backend=backend,
         )
+
+
+class _ProxiedTransport(httpx.AsyncHTTPTransport):
+    """Goes through a proxy, which is connected to as ``choose`` says; so is each target judged.
+
+    The proxy resolves the target's name again: whoever names a proxy trusts it with that.
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[str, int], Awaitable[Sequence[str]]],
+        context: ssl.SSLContext,
+        max_connections: int,
+        proxy: httpx.Proxy,
+    ) -> None:
+        super().__init__(verify=context)
+        self._choose = choose
+        self._pool = httpcore.AsyncHTTPProxy(
+            proxy_url=httpcore.URL(str(proxy.url)),
+            proxy_auth=proxy.raw_auth,
+            ssl_context=context,
+            proxy_ssl_context=default_ssl_context() if proxy.url.scheme == "https" else None,
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=_KEPT_SECONDS,
+            network_backend=_PinnedBackend(choose),
+        )
+
+    async def handle_async_request(self, request: Request) -> Response:
+        port = request.url.port or (443 if request.url.scheme == "https" else 80)
+        connect_seconds = request.extensions.get("timeout", {}).get("connect")
+        try:
+            async with asyncio.timeout(connect_seconds):
+                await self._choose(request.url.host, port)
+        except TimeoutError as error:
+            raise ConnectTimeout("the name was not resolved in time") from error
+        except OSError as error:
+            raise ConnectError("the name does not resolve") from error
+        return await super().handle_async_request(request)
 
 
 @lru_cache(maxsize=1)
@@ -224,15 +269,58 @@ def default_ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+def client_ssl_context(certificate_pem: str, key_pem: str) -> ssl.SSLContext:
+    """Return a context like the default one that shows a client certificate.
+
+    Args:
+        certificate_pem: the certificate, and those between it and its authority.
+
+    Raises:
+        OSError: they are no certificate and its key, or the key has a passphrase.
+    """
+    context = httpx.create_ssl_context(trust_env=False)
+    both = f"{certificate_pem.strip()}\n{key_pem.strip()}\n".encode()
+    # OpenSSL reads files only; the key must not lie on a disk where there is another way.
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("client-certificate")
+        name = f"/proc/self/fd/{descriptor}"
+    else:
+        descriptor, name = tempfile.mkstemp()
+    try:
+        os.write(descriptor, both)
+        # Without a callback OpenSSL asks for a passphrase at the terminal and waits.
+        context.load_cert_chain(name, password=lambda: b"")
+    finally:
+        os.close(descriptor)
+        if not name.startswith("/proc/"):
+            os.unlink(name)
+    return context
+
+
 def pinned_transport(
     choose: Callable[[str, int], Awaitable[Sequence[str]]],
     *,
     max_connections: int = 100,
     ssl_context: ssl.SSLContext | None = None,
+    proxy_url: str = "",
 ) -> AsyncBaseTransport:
     """Return a transport that asks ``choose(host, port)`` which IP addresses to connect to.
 
     What ``choose`` raises reaches the caller of the client, an OSError as a ConnectError.
+
+    Args:
+        proxy_url: an HTTP proxy that all requests go through; ``choose`` is asked for it as well.
+
+    Raises:
+        ValueError: ``proxy_url`` is none of a proxy.
     """
     context = ssl_context or default_ssl_context()
+    if proxy_url:
+        try:
+            proxy = httpx.Proxy(proxy_url)
+        except InvalidURL:
+            raise ValueError("not a URL") from None
+        if proxy.url.scheme not in {"http", "https"}:
+            raise ValueError("not an HTTP proxy")
+        return _ProxiedTransport(choose, context, max_connections, proxy)
     return _PinnedTransport(_PinnedBackend(choose), context, max_connections)

@@ -243,7 +243,7 @@ async def test_one_connection_serves_a_loop_and_ends_with_it(settings: object) -
 
 
 def test_the_client_of_a_loop_is_closed_when_the_loop_is(settings: object) -> None:
-    from tools import dispatch as module
+    from tools.exchange import shared_client
 
     settings.EGRESS_ALLOW = ["127.0.0.0/8"]  # type: ignore[attr-defined]
     clients = []
@@ -252,7 +252,7 @@ def test_the_client_of_a_loop_is_closed_when_the_loop_is(settings: object) -> No
         async with server() as seen:
             target = ToolServer(f"http://127.0.0.1:{seen.port}/hook")
             await dispatch({"a": ToolSpec(name="book")}, target, b"{}")
-            clients.append(await module._shared_client())
+            clients.append(await shared_client())
 
     asyncio.run(once())
     asyncio.run(once())

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from tools import dispatch as module
+from tools import servers
 from tools.dispatch import ArgumentsRefused, ToolServer, checked_arguments, dispatch
 from tools.spec import ToolResult, ToolSpec
 from voiceplatform.base.egress import EgressRefused
@@ -219,7 +220,7 @@ async def test_redirects_are_not_followed(status: int) -> None:
 
 
 async def test_the_deadline_is_total(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", (0.02, 300.0))
+    monkeypatch.setattr(servers, "TIMEOUT_SECONDS", (0.02, 300.0))
 
     async def trickle() -> Any:
         while True:
