@@ -64,7 +64,7 @@ class CallJournal:
         """Take a record to store."""
         if isinstance(effect, RecordTurn):
             self._turns[effect.ordinal] = effect
-            if effect.text and effect.ended_ms is not None:
+            if effect.ended_ms is not None:
                 self._urgent.set()
         elif isinstance(effect, RecordTool):
             self._tools[effect.tool_call_id] = effect

@@ -10,13 +10,42 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
+from calls.bridge.continuity import FASTEST_CHARACTER_MS
 from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.plan import HistoryItem
 from calls.bridge.toolbox import LOST_RESULT
+from calls.bridge.transcript import heard_part
 from calls.models import Call, ToolInvocation, Turn
 from tools.spec import POSTED_KINDS, ToolSpec
 
 HISTORY_TURNS = 40
+# In the place of words that the model had heard, but of which no text came in time.
+LOST_WORDS = "(The caller spoke here. The words were lost with the line: ask for them again.)"
+
+
+def lost_stream_close(call: Call) -> None:
+    """Close what a stream left open that cannot report any more: turns, and tools that still ran.
+
+    A stream that is only late replaces this with what it knows.
+    """
+    gone_ms = _gone_ms(call)
+    for turn in Turn.objects.filter(call=call, ended_ms__isnull=True):
+        turn.ended_ms = max(turn.started_ms, gone_ms)
+        if turn.role == Turn.Role.ASSISTANT:
+            # Text runs ahead of audio; nobody has heard more than there was time to say.
+            most = (turn.ended_ms - turn.started_ms) // FASTEST_CHARACTER_MS
+            turn.text, rest = heard_part(turn.text, most, len(turn.text))
+            turn.text_unheard = f"{rest} {turn.text_unheard}".strip()
+            turn.interrupted = True
+        turn.save(update_fields=["text", "text_unheard", "interrupted", "ended_ms"])
+    call.tool_invocations.filter(state=ToolInvocation.State.RUNNING).update(
+        state=ToolInvocation.State.ERROR, output=LOST_RESULT
+    )
+
+
+def _gone_ms(call: Call) -> int:
+    begun = call.started_at
+    return 0 if begun is None else round((timezone.now() - begun).total_seconds() * 1000)
 
 
 def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem, ...], int, int]:
@@ -27,10 +56,14 @@ def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem
     since_ms = shown[0].started_ms if len(shown) < len(turns) else 0
     rows = [row for row in call.tool_invocations.all() if row.started_ms >= since_ms]
     items: list[HistoryItem] = []
+    spoke = [turn for turn in shown if turn.role == Turn.Role.CALLER]
+    lost = spoke[-1] if spoke and not spoke[-1].text else None
     for turn in shown:
         while rows and rows[0].started_ms < turn.started_ms:
             items += _tool(rows.pop(0), specs)
-        if (
+        if turn is lost:
+            items.append(HistoryItem("user", LOST_WORDS))
+        elif (
             turn.text
             and turn.role != Turn.Role.SYSTEM
             # A line that was cut off is played again, from its beginning.
@@ -41,10 +74,8 @@ def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem
     for row in rows:
         items += _tool(row, specs)
     elapsed_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
-    if call.started_at is not None:
-        # Silence and the gap between two streams count too, for the ceiling and in the times told.
-        gone_ms = round((timezone.now() - call.started_at).total_seconds() * 1000)
-        elapsed_ms = max(elapsed_ms, gone_ms)
+    # Silence and the gap between two streams count too, for the ceiling and in the times told.
+    elapsed_ms = max(elapsed_ms, _gone_ms(call))
     return tuple(items), turns[-1].ordinal + 1 if turns else 0, elapsed_ms
 
 

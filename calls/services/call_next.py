@@ -20,14 +20,18 @@ from calls.services.call_finish import (
     lost_reason,
     reason_of_status,
 )
+from calls.services.call_history import lost_stream_close
 from calls.services.call_start import token_expiry
 from calls.services.operators import (
     Handover,
+    assistant_goes_on,
+    back_words,
     desk_of,
     dial_step,
     fallback_words,
     handover,
     no_answer_words,
+    second_step,
 )
 from calls.services.reports import call_forwarding_enqueue
 from calls.telephony.next_step import (
@@ -123,6 +127,7 @@ def call_next(
         if not gone and request_key and call.metrics.get("asked") == request_key:
             # The stream handed out before waits still: its token is derived, so it is the same.
             return CallNext("resume", call)
+        lost_stream_close(call)
         found = _person_for(call, stored)
         step = next_step(
             stored=stored,
@@ -217,10 +222,10 @@ def _keep_words(outcome: CallNext, request_key: str) -> None:
     }
 
 
-def _next_stream(call: Call) -> None:
+def _next_stream(call: Call, say: str = "") -> None:
     call.stream_count += 1
     call.media_token_used_at = None
-    call.media_token_expires_at = token_expiry()
+    call.media_token_expires_at = token_expiry(say)
     call.save(
         update_fields=[
             *("stream_count", "media_token_used_at", "media_token_expires_at"),
@@ -265,42 +270,53 @@ def call_after_dial(
         call = (
             calls_of(account)
             .select_for_update(of=("self",))
-            .select_related("revision", "number__operator_desk")
+            .select_related("revision", "number__operator_desk", "policy_wording__policy")
             .filter(pk=call_id, call_sid=call_sid)
             .first()
         )
         if call is None:
             return None
         if request_key and call.metrics.get("asked") == request_key:
-            return CallNext("resume", call)
+            if call.next_step.get("kind") == "dial":
+                return CallNext("dial", call)
+            return CallNext("resume", call, *back_words(call))
         _note_dial(call, dial_status, dial_seconds)
         if call.status == Call.Status.ENDED:
             call_price(call)
             call.save(update_fields=["metrics", "cost_usd"])
             return last_words(call, request_key) or CallNext("hangup", call)
+        operator = bool(call.next_step.get("operator"))
+        desk = desk_of(call.number) if operator else None
         step, reason = after_dial(
             dial_status=dial_status,
             stream_count=call.stream_count,
-            operator=bool(call.next_step.get("operator")),
+            operator=operator,
+            comes_back=assistant_goes_on(call, desk),
         )
+        second = second_step(desk, call.next_step) if operator and reason != FORWARDED else None
         if call_status in TERMINAL_STATUSES and reason != FORWARDED:
             step, reason = "hangup", EndCause.CALLER_HUNG_UP.ended_reason
+        elif second is not None:
+            step = "dial"
+            call.next_step = second
+            call.metrics = {**call.metrics, "asked": request_key}
         say = language = ""
         if step == "resume":
+            say, language = back_words(call)
             call.next_step = {"kind": "resume", "why": "transfer-failed"}
             call.status = Call.Status.IN_PROGRESS
             call.metrics = {**call.metrics, "asked": request_key}
-            _next_stream(call)
+            _next_stream(call, say)
         elif step == "message":
-            say, language = no_answer_words(desk_of(call.number), call_language(call))
+            say, language = no_answer_words(desk, call_language(call))
         elif step == "apologise":
             say, language = fallback_words(call.number, call_language(call))
         outcome = CallNext(step, call, say, language)
-        if say:
+        if say and step != "resume":
             _keep_words(outcome, request_key)
         call.save(update_fields=["metrics", "next_step", "status"])
     log.info("after_dial", call_sid=call_sid, dial_status=dial_status, step=step)
-    if step != "resume":
+    if step not in {"resume", "dial"}:
         call_close(call_id=call_id, reason=reason)
     return outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -169,6 +170,12 @@ def test_next_step_hangup_stays(transactional_db: None) -> None:
     assert call.next_step == {"kind": "hangup"}
 
 
+async def _stored(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not await in_database(condition):  # noqa: ASYNC110 - a database tells nobody
+            await asyncio.sleep(0.01)
+
+
 async def test_what_is_complete_is_stored_at_once_and_what_goes_on_with_the_next_batch(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,20 +184,15 @@ async def test_what_is_complete_is_stored_at_once_and_what_goes_on_with_the_next
     journal = CallJournal(str(call.pk), 1)
     task = asyncio.create_task(journal.run())
 
-    async def stored(table: type[Turn] | type[ToolInvocation], number: int) -> None:
-        async with asyncio.timeout(20):
-            while await in_database(table.objects.filter(call=call).count) < number:
-                await asyncio.sleep(0.01)
-
     journal.write(_turn(0))
-    journal.write(_turn(1, text="", role="user", ended_ms=90))  # its words are still to come
+    journal.write(_turn(1, text="So far", role="user"))
     journal.write(_tool("running"))
     await asyncio.sleep(0)
     assert journal._turns, "nobody waits for half a turn"
     journal.write(_turn(2, role="user", ended_ms=300))
-    await stored(Turn, 3)
+    await _stored(lambda: Turn.objects.filter(call=call).count() == 3)
     journal.write(_tool("ok", tool_call_id="call_2"))
-    await stored(ToolInvocation, 2)
+    await _stored(lambda: ToolInvocation.objects.filter(call=call).count() == 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -208,13 +210,7 @@ async def test_a_transfer_that_was_decided_is_stored_before_the_stream_says_so(
     await in_database(call.refresh_from_db)
     assert call.next_step == {"kind": "resume"}
     journal.write(_tool("ok", name="to_desk", tool_call_id="call_3"))
-
-    async def decided() -> bool:
-        await in_database(call.refresh_from_db)
-        return bool(call.next_step == {"kind": "dial", "to": "+15550100099"})
-
-    async with asyncio.timeout(20):
-        while not await decided():
-            await asyncio.sleep(0.01)
+    decided = Call.objects.filter(next_step={"kind": "dial", "to": "+15550100099"})
+    await _stored(decided.exists)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

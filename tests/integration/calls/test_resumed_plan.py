@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from calls.bridge.toolbox import LOST_RESULT
 from calls.models import Call
+from calls.services.call_history import LOST_WORDS
+from calls.services.call_next import call_next
 from calls.services.call_plan import plan_for
 from calls.services.call_start import media_token, token_expiry
 from calls.services.media_open import media_open
@@ -101,3 +103,45 @@ def test_a_tool_in_flight_is_repeated_only_where_that_is_harmless(
     told = plan_for(call).history[-1]
     assert (told.tool_call_id, told.arguments_json) == ("c1", '{"a":1}')
     assert (told.pending, told.text) == ((True, "") if idempotent else (False, LOST_RESULT))
+
+
+def _lost(call: Call) -> None:
+    """Let Twilio ask what comes after a stream whose process was killed."""
+    call_next(call_id=str(call.pk), call_sid=call.call_sid, call_status="in-progress")
+    call.refresh_from_db()
+
+
+def test_a_killed_stream_leaves_no_turn_open_and_nobody_heard_more_than_there_was_time_for(
+    db: None,
+) -> None:
+    began = timezone.now() - timedelta(seconds=10)
+    call = factories.make_call(stream_count=1, started_at=began, next_step={"kind": "resume"})
+    factories.make_turn(call, ordinal=0, text="Where are you?", started_ms=7_000, ended_ms=8_000)
+    said = "We are at the harbour, behind the old market hall, second door on the left side."
+    factories.make_turn(
+        call, ordinal=1, role="assistant", text=said, started_ms=9_000, ended_ms=None
+    )
+    _tool_row(call, tool_call_id="c1", state="running")
+    _lost(call)
+    turn = call.turns.get(ordinal=1)
+    assert said.startswith(turn.text)
+    assert 15 <= len(turn.text) < len(said) // 2  # of one second, in which nobody says more
+    assert f"{turn.text} {turn.text_unheard}" == said
+    assert (turn.interrupted, turn.ended_ms >= 10_000) == (True, True)
+    row = call.tool_invocations.get()
+    assert (row.state, row.output) == ("error", LOST_RESULT)
+    plan = plan_for(call)
+    assert plan.resumed
+    assert [item.text for item in plan.history if item.role == "assistant"] == [turn.text]
+
+
+def test_of_words_whose_text_never_came_the_model_knows_that_it_has_to_ask_again(
+    db: None,
+) -> None:
+    call = _second_stream()
+    factories.make_turn(call, ordinal=0, text="", started_ms=1_000, ended_ms=1_500)
+    factories.make_turn(call, ordinal=1, role="assistant", text="I see.", ended_ms=2_500)
+    assert [item.text for item in plan_for(call).history] == [LOST_WORDS, "I see."]
+    # What was not understood earlier is over: the conversation went on without it.
+    factories.make_turn(call, ordinal=2, text="Goodbye", started_ms=3_000, ended_ms=3_500)
+    assert [item.text for item in plan_for(call).history] == ["I see.", "Goodbye"]
