@@ -139,9 +139,9 @@ def test_of_words_whose_text_never_came_the_model_knows_that_it_has_to_ask_again
     db: None,
 ) -> None:
     call = _second_stream()
-    factories.make_turn(call, ordinal=0, text="", started_ms=1_000, ended_ms=1_500)
-    factories.make_turn(call, ordinal=1, role="assistant", text="I see.", ended_ms=2_500)
+    factories.make_turn(call, ordinal=0, role="user", text="", started_ms=1_000)
+    factories.make_turn(call, ordinal=1, role="assistant", text="I see.")
     assert [item.text for item in plan_for(call).history] == [LOST_WORDS, "I see."]
     # What was not understood earlier is over: the conversation went on without it.
-    factories.make_turn(call, ordinal=2, text="Goodbye", started_ms=3_000, ended_ms=3_500)
+    factories.make_turn(call, ordinal=2, role="user", text="Goodbye")
     assert [item.text for item in plan_for(call).history] == ["I see.", "Goodbye"]
