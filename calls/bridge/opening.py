@@ -14,9 +14,9 @@ _RESUME: dict[ResumeReason, str] = {
     "lost": "The line was interrupted for a moment and the caller has just come back. In one "
     "short sentence apologise for the interruption, then go on where the conversation stopped. "
     "Keep to the language spoken so far.",
-    "transfer-failed": "You tried to transfer the caller, but nobody answered there and the caller "
-    "is back with you. Say so in one short sentence and offer another way. Do not transfer again. "
-    "Keep to the language spoken so far.",
+    "transfer-failed": "You tried to transfer the caller, or the caller asked for a person, but "
+    "nobody answered there and the caller is back with you. Say so in one short sentence and offer "
+    "another way. Do not transfer again. Keep to the language spoken so far.",
 }
 
 

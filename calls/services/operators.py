@@ -5,6 +5,7 @@ Owns the way from rows to ``calls.numbers.hours``. It stores nothing and dials n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -102,6 +103,44 @@ def dial_step(found: Handover, why: str) -> dict[str, Any]:
         "ring_seconds": found.ring_seconds,
         "shows_caller": found.shows_caller,
     }
+
+
+def second_step(desk: OperatorDesk | None, step: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the stored step that tries the desk's other number, None if it has been or has none.
+
+    ``step``: the one that nobody answered. It rings on at once: nothing is said again.
+    """
+    if desk is None or desk.unanswered != OperatorDesk.Unanswered.NUMBER or step.get("second"):
+        return None
+    other = destination_of(desk.unanswered_destination)
+    if not other or other == step.get("to"):
+        return None
+    return {**step, "to": other, "second": True, "say": ""}
+
+
+def assistant_goes_on(call: Call, desk: OperatorDesk | None) -> bool:
+    """Tell whether a caller whom no person took is brought back to the assistant.
+
+    Not where the assistant had failed itself, nor to one whose policy line the caller refused.
+    """
+    if call.next_step.get("operator") != "operator":
+        return False
+    policy = call.policy_wording.policy if call.policy_wording is not None else None
+    if call.policy_refused_at and policy and policy.on_refusal == CallPolicy.Refusal.HUMAN:
+        return False
+    return desk is None or desk.unanswered != OperatorDesk.Unanswered.MESSAGE
+
+
+def back_words(call: Call) -> tuple[str, str]:
+    """Return what is said to a caller before the assistant goes on, and its language.
+
+    Nothing, for the assistant says that nobody answered; but after an emergency what to dial.
+    """
+    language = call.revision.language if call.revision is not None else "en"
+    if call.emergency_at is None:
+        return "", language
+    policy = call.policy_wording.policy if call.policy_wording is not None else None
+    return _own_or("emergency", policy.emergency_notice if policy else "", language)
 
 
 def no_answer_words(desk: OperatorDesk | None, language: str) -> tuple[str, str]:

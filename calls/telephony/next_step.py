@@ -22,7 +22,9 @@ TRANSFER_FAILED = "call.in-progress.error-transfer-failed"
 FORWARDED = "assistant-forwarded-call"
 
 
-def after_dial(*, dial_status: str, stream_count: int, operator: bool = False) -> tuple[Step, str]:
+def after_dial(
+    *, dial_status: str, stream_count: int, operator: bool = False, comes_back: bool = False
+) -> tuple[Step, str]:
     """Decide what follows a dialled transfer, with the ended reason if the call is over.
 
     Args:
@@ -30,14 +32,16 @@ def after_dial(*, dial_status: str, stream_count: int, operator: bool = False) -
         stream_count: streams handed out so far; a caller whom nobody took comes back to the
             assistant while there may be another one.
         operator: a person was called for the caller's sake (key, refusal, emergency, fallback):
-            a caller whom nobody took is told so, and the call ends.
+            a caller whom nobody took is told so, and the call ends, unless it ``comes_back``.
+        comes_back: the assistant may go on with a caller whom that person did not take.
     """
     if dial_status in _TAKEN:
         return "hangup", FORWARDED
     reason = _REASONS.get(dial_status, TRANSFER_FAILED)
-    if operator:
+    streams_left = stream_count < MAX_STREAMS
+    if operator and not (comes_back and streams_left):
         return "message", reason
-    if stream_count < MAX_STREAMS:
+    if streams_left:
         return "resume", ""
     return "apologise", reason
 

@@ -35,7 +35,7 @@ from calls.services.call_next import (
     call_take_back,
     caller_id_of,
 )
-from calls.services.call_start import CallStart, call_start, media_token, previous_url
+from calls.services.call_start import call_start, media_token, previous_url
 from calls.telephony.addresses import (
     after_dial_path,
     after_stream_path,
@@ -152,15 +152,15 @@ def signed(view: SignedView[P]) -> View[P]:
     return checked
 
 
-def _bridge_twiml(call: Call, start: CallStart | None = None) -> HttpResponse:
+def _bridge_twiml(call: Call, say_first: str = "", language: str = "") -> HttpResponse:
     live.expect(str(call.pk), STREAM_COMES_SECONDS)
     return _twiml(
         twilio_voice.connect_stream(
             stream_url=stream_url(media_path(call.pk, media_token(call))),
             action_url=public_url(after_stream_path(call.pk)),
             status_url=public_url("/twilio/stream-status"),
-            say_first=start.say_first if start else "",
-            language=start.language if start else "",
+            say_first=say_first,
+            language=language,
         )
     )
 
@@ -192,7 +192,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         # The row is committed, and this request inserted it: have the model ready (ADR 0018).
         plan = start.ticket.plan
         pool.open(plan.call_id, start.ticket.endpoint, configuration(plan))
-    return _bridge_twiml(start.call, start)
+    return _bridge_twiml(start.call, start.say_first, start.language)
 
 
 async def _previous_twiml(form: Form, account: TwilioAccount, call: Call) -> HttpResponse:
@@ -268,7 +268,7 @@ def _next_twiml(outcome: CallNext) -> HttpResponse:
     call = outcome.call
     live.expect_no_more(str(call.pk))
     if outcome.step == "resume":
-        return _bridge_twiml(call)
+        return _bridge_twiml(call, outcome.say, outcome.language)
     if outcome.step == "dial":
         return _dial_twiml(call)
     if outcome.step in {"apologise", "message"}:

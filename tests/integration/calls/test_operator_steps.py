@@ -6,12 +6,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from django.utils import timezone
 
 from calls.media.database import in_database
 from calls.models import Call, OperatorDesk
 from calls.numbers.phrases import sentence
 from calls.services.call_next import CallNext, call_after_dial, call_next
 from calls.standins.scenario import parse_scenario
+from calls.standins.twilio_call import Callee
 from calls.telephony.views import REQUEST_KEY
 from tests import factories
 from tests.integration.calls.rig import CALLER, Rig
@@ -131,7 +133,7 @@ def test_without_a_person_the_numbers_last_words_are_spoken(transactional_db: No
 def test_nobody_took_it_so_the_message_is_said_and_said_again_to_a_repeat(
     transactional_db: None, dial_status: str, result: str, reason: str
 ) -> None:
-    call = _call(desk={"no_answer_message": "We call you back."})
+    call = _call(desk={"unanswered": "message", "no_answer_message": "We call you back."})
     assert _next(call).step == "dial"
     first = _after(call, dial_status)
     assert (first.step, first.say) == ("message", "We call you back.")
@@ -139,6 +141,85 @@ def test_nobody_took_it_so_the_message_is_said_and_said_again_to_a_repeat(
     assert call.metrics["operator"]["result"] == result
     second = _after(call, dial_status)
     assert (second.step, second.say) == (first.step, first.say)
+
+
+@pytest.mark.parametrize("dial_status", ["no-answer", "busy", "failed", "canceled"])
+def test_nobody_took_it_so_the_assistant_goes_on_and_a_repeat_gets_the_same_stream(
+    transactional_db: None, dial_status: str
+) -> None:
+    call = _call(desk={})
+    assert _next(call).step == "dial"
+    assert [_after(call, dial_status, "k1").step for _ in range(2)] == ["resume", "resume"]
+    assert (call.status, call.stream_count) == ("in-progress", 2)
+    assert call.next_step == {"kind": "resume", "why": "transfer-failed"}
+    # Pressed again, and unanswered again: there is no stream beyond the third.
+    for streams, step in ((3, "resume"), (3, "message")):
+        Call.objects.filter(pk=call.pk).update(next_step={"kind": "operator"})
+        assert _next(call).step == "dial"
+        outcome = _after(call, dial_status)
+        assert (outcome.step, call.stream_count) == (step, streams)
+    assert outcome.say == sentence("no_answer", "en")[0]
+
+
+@pytest.mark.parametrize(
+    ("stored", "changes"),
+    [
+        ("apologise", {}),  # the assistant had failed itself
+        ("operator", {"policy_refused_at": timezone.now()}),  # it may not listen to this caller
+    ],
+)
+def test_where_the_assistant_may_not_go_on_the_message_is_said(
+    transactional_db: None, stored: str, changes: dict[str, Any]
+) -> None:
+    wording = factories.make_wording(factories.make_policy(on_refusal="human"))
+    call = _call(stored, {}, policy_wording=wording, **changes)
+    assert _next(call).step == "dial"
+    assert _after(call, "busy").step == "message"
+    assert call.ended_reason == "call.forwarding.operator-busy"
+
+
+def test_after_an_emergency_the_caller_hears_what_to_dial_before_the_assistant_goes_on(
+    transactional_db: None,
+) -> None:
+    call = _call(desk={}, emergency_at=timezone.now())
+    _next(call)
+    for _ in range(2):
+        outcome = _after(call, "no-answer", "k")
+        assert (outcome.step, outcome.say) == ("resume", sentence("emergency", "en")[0])
+
+
+def test_the_next_destination_of_the_desk_is_tried_once(transactional_db: None) -> None:
+    call = _call(desk={"unanswered": "number", "unanswered_destination": NIGHT})
+    _next(call)
+    assert [_after(call, "busy", "k1").step for _ in range(2)] == ["dial", "dial"]
+    assert (call.next_step["to"], call.next_step["say"]) == (NIGHT, "")
+    assert (call.status, call.metrics["operator"]["result"]) == ("forwarding", "busy")
+    assert _after(call, "no-answer", "k2").step == "resume"
+    taken = _call(desk={"unanswered": "number", "unanswered_destination": NIGHT})
+    _next(taken)
+    _after(taken, "busy", "k1")
+    assert _after(taken, "completed", "k2").step == "hangup"
+    assert taken.ended_reason == "assistant-forwarded-call"
+    never = _call(desk={"unanswered": "number", "unanswered_destination": "911"})
+    _next(never)
+    assert _after(never, "busy", "k1").step == "resume"
+
+
+def test_a_caller_who_hangs_up_while_the_person_rings_is_brought_nowhere(
+    transactional_db: None,
+) -> None:
+    call = _call(desk={"unanswered": "number", "unanswered_destination": NIGHT})
+    _next(call)
+    outcome = call_after_dial(
+        call_id=str(call.pk),
+        call_sid=call.call_sid,
+        dial_status="no-answer",
+        call_status="completed",
+    )
+    assert outcome is not None
+    assert outcome.step == "hangup"
+    call.refresh_from_db()
+    assert call.ended_reason == "customer-ended-call"
 
 
 def test_somebody_took_it(transactional_db: None) -> None:
@@ -219,7 +300,9 @@ async def test_the_webhooks_dial_and_then_say_that_nobody_is_there(rig: Rig) -> 
             **columns,
         )
 
-    await in_database(lambda: factories.make_desk(is_default=True, ring_seconds=17))
+    await in_database(
+        lambda: factories.make_desk(is_default=True, ring_seconds=17, unanswered="message")
+    )
     call = await in_database(lambda: make(caller=CALLER))
     for _ in range(2):
         say, dial = await _twiml(rig, "/twilio/after-stream", call)
@@ -265,6 +348,48 @@ async def test_key_0_brings_a_caller_to_the_operator_over_real_sockets(rig: Rig)
         "result": "answered",
     }
     assert call.metrics["streams"][0]["notes"]["person"] == "key"
+
+
+async def test_whom_no_operator_takes_goes_on_with_the_assistant_over_real_sockets(
+    rig: Rig,
+) -> None:
+    await in_database(lambda: factories.make_desk(is_default=True))
+    rig.carrier.callees[DESK] = Callee("busy")
+    scenario = parse_scenario(
+        {
+            "name": "key-0-busy",
+            "caller": [
+                {"dtmf": "0", "after": "greeting"},
+                {"hang_up": {"silence_ms": 3_000}},
+            ],
+            "expect": {"ended_by": "caller", "codes": [31921]},
+        }
+    )
+    report = await rig.call(scenario)
+    assert (report.failures, report.errors, report.dialled) == ([], [], [DESK])
+    call = await rig.only_call()
+    assert (call.status, call.ended_reason) == ("ended", "customer-ended-call")
+    assert (call.stream_count, call.metrics["operator"]["result"]) == (2, "busy")
+    assert call.next_step.get("why", "") == ""  # the stream has been told
+
+
+async def test_after_an_emergency_twilio_says_what_to_dial_and_then_connects(rig: Rig) -> None:
+    def make() -> Call:
+        factories.make_desk(is_default=True)
+        return factories.make_call(
+            number=rig.number,
+            twilio_account=rig.number.twilio_account,
+            status=Call.Status.FORWARDING,
+            stream_count=1,
+            emergency_at=timezone.now(),
+            next_step={"kind": "dial", "to": DESK, "operator": "operator"},
+        )
+
+    call = await in_database(make)
+    for _ in range(2):
+        said = await _twiml(rig, "/twilio/after-dial", call, DialCallStatus="no-answer")
+        assert [each.tag for each in said] == ["Say", "Connect"]
+        assert said[0].text == sentence("emergency", "en")[0]
 
 
 async def test_sip_is_dialled_as_sip(rig: Rig) -> None:
