@@ -38,6 +38,7 @@ class Answers(Turns):
         self._send(
             realtime.response_create(
                 event_id,
+                self.plan.dialect,
                 instructions=request.instructions,
                 tools_allowed=request.tools_allowed,
                 purpose=request.purpose,
@@ -96,12 +97,24 @@ class Answers(Turns):
         if current is None:
             return
         status = response.get("status")
+        if status != "failed":
+            self.tries.answered()
         if status == "failed":
             self._response_failed(response, current, now_ms)
+        elif status == "completed" and not cancelled and self._is_in_text(output, current):
+            self._response_in_text(output, current, now_ms)
         elif current.purpose == "greeting":
             self._greeting_done()
         if status == "incomplete" and not cancelled:
             self._response_incomplete(response, current, now_ms)
+
+    @abstractmethod
+    def _is_in_text(self, output: Any, current: Current) -> bool:
+        """Tell whether a response says in text what was to be said aloud."""
+
+    @abstractmethod
+    def _response_in_text(self, output: Any, current: Current, now_ms: int) -> None:
+        """Take a response that nobody can hear."""
 
     @abstractmethod
     def _response_incomplete(self, response: dict[str, Any], current: Current, now_ms: int) -> None:

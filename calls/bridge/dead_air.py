@@ -14,7 +14,7 @@ from calls.bridge.reasons import (
     cause_of_error,
 )
 from calls.bridge.responses import Current, Request
-from calls.bridge.second_tries import hinted_ms
+from calls.bridge.second_tries import BROKE_OFF, hinted_ms
 from calls.bridge.states import Realtime, Response
 from calls.wire import realtime
 
@@ -27,6 +27,18 @@ _GO_ON = (
 )
 
 
+_WRITTEN = ("output_text", "text")  # of a part, in GA and in beta
+
+
+def _is_written(item: Any) -> bool:
+    """Tell whether an item of a response holds text and nothing to be heard."""
+    if not isinstance(item, dict) or item.get("type") != "message" or not text_of(item, "id"):
+        return False
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    return any(text_of(each, "type") in _WRITTEN and text_of(each, "text") for each in parts)
+
+
 class DeadAir(Answers):
     """Errors, watchdogs and their deadlines."""
 
@@ -34,6 +46,8 @@ class DeadAir(Answers):
         code = text_of(event, "error", "code") or text_of(event, "error", "type")
         event_id = text_of(event, "error", "event_id")
         self._last_error_code = code
+        if event_id in self._cuts:
+            self._cut_refused(event_id, code, text_of(event, "error", "message"))
         if code in BENIGN_CODES:
             self.count("benign_errors")
             return
@@ -71,6 +85,24 @@ class DeadAir(Answers):
             self._continued += 1
             words = f"{self.plan.session.instructions}\n\n{_GO_ON}".strip()
             self.responses.ask(Request("continue", instructions=words, follow_up=True))
+
+    def _is_in_text(self, output: Any, current: Current) -> bool:
+        """Tell whether a response says in text what was to be said aloud (trap O30).
+
+        One that calls a tool beside it is followed by another.
+        """
+        if current.has_audio or not isinstance(output, list):
+            return False
+        calls = any(text_of(each, "type") == "function_call" for each in output)
+        return not calls and any(map(_is_written, output))
+
+    def _response_in_text(self, output: Any, current: Current, now_ms: int) -> None:
+        """Make the model forget what nobody could hear, and ask for it in audio."""
+        self.count("responses_in_text")
+        for item in filter(_is_written, output):
+            self._send(realtime.item_delete(self._id("del"), text_of(item, "id")))
+        self._last_error_code = ""
+        self._retry(current.request, now_ms, pause_ms=0)
 
     def _on_rate_limits(self, event: dict[str, Any], now_ms: int) -> None:
         self.tries.limits(event.get("rate_limits"), now_ms)
@@ -124,6 +156,10 @@ class DeadAir(Answers):
         blocked_ms = self.responses.blocked_since_ms()
         if blocked_ms is not None and now_ms >= blocked_ms + wait.stall_ms:
             self.responses.unblock()
+            # Refused again and again, by a response that nobody sees (7.3).
+            if self._ending is None and self.tries.pause_ms("", 0, now_ms) is None:
+                self._fail(cause_of_error(self._last_error_code), now_ms)
+                return
         if (
             self._unanswered_ms is not None
             and self._server_turns
@@ -157,4 +193,5 @@ class DeadAir(Answers):
             self._send(realtime.response_cancel(self._id("cancel"), current.response_id))
         self.responses.give_up()
         if state is not Response.CANCELLING:
-            self._retry(current.request, now_ms, pause_ms=0)
+            code = BROKE_OFF if current.has_audio else ""
+            self._retry(current.request, now_ms, pause_ms=0, code=code)

@@ -2,7 +2,8 @@
 
 Pure. Silence and a failing server get one more try (openai_realtime.md 7.1, 7.3); a rate limit is
 waited out, as long as the server says or longer each time, until the caller would not wait any
-more (7.4: about eight seconds). Something heard gives all patience back.
+more (7.4: about eight seconds). Something heard gives all patience back, unless what was heard
+broke off: a response that ended does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 MOST_WAIT_MS: Final = 8_000
 MOST_RATE_TRIES: Final = 3
+# Our own code: audio came, and then nothing more, not even the response's end.
+BROKE_OFF: Final = "broke_off"
 _RATE_CODES: Final = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded"})
 _HINT: Final = re.compile(r"try again in (\d{1,6}(?:\.\d{1,6})?) ?(ms|s)\b", re.IGNORECASE)
 
@@ -27,15 +30,20 @@ def hinted_ms(message: str) -> int:
 class SecondTries:
     """Counts what failed in a row."""
 
-    __slots__ = ("_failures", "_free_at_ms", "_waited_ms")
+    __slots__ = ("_broke_off", "_failures", "_free_at_ms", "_waited_ms")
 
     def __init__(self) -> None:
         self._failures = self._waited_ms = 0
         self._free_at_ms = 0
+        self._broke_off = False
 
     def heard(self) -> None:
         """Forget the failures: the caller has heard something since."""
         self._failures = self._waited_ms = 0
+
+    def answered(self) -> None:
+        """Note that a response has come to its end, whichever, and not by failing."""
+        self._broke_off = False
 
     def limits(self, entries: Any, now_ms: int) -> None:
         """Take ``rate_limits.updated``: with nothing remaining, wait for the reset (4)."""
@@ -51,7 +59,10 @@ class SecondTries:
 
     def pause_ms(self, code: str, usual_ms: int, now_ms: int, *, hint_ms: int = 0) -> int | None:
         """Return how long to wait before asking again; None: patience is at its end."""
-        if code not in _RATE_CODES:
+        if code == BROKE_OFF:
+            pause_ms = None if self._broke_off else usual_ms
+            self._broke_off = True
+        elif code not in _RATE_CODES:
             pause_ms = usual_ms if self._failures == 0 else None
         elif self._failures >= MOST_RATE_TRIES:
             pause_ms = None

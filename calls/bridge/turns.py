@@ -9,6 +9,7 @@ and answered when the assistant has been heard, unless it only agrees.
 from __future__ import annotations
 
 import json
+import re
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,8 @@ from calls.wire.twilio_media import MULAW_BYTES_PER_MS
 TURNS_EVENT_ID = "cfg-2"
 # Speech without any words for so long after its end was none, if nothing answers it (5.5).
 NOISE_MS: Final = 1_500
+MOST_CUTS: Final = 16
+_SHORTER: Final = re.compile(r"Audio content of (\d{1,9}) ?ms is already shorter").match
 _GO_ON: Final = (
     "You stopped because of a noise; the caller has said nothing. Go on where you stopped, without "
     "an apology and without a new beginning. The caller has not heard this yet: "
@@ -47,6 +50,8 @@ class Turns(Speech):
         super().__init__(plan, now_ms)
         self._gate = Gate(plan.interruption)
         self._interrupted: Interrupted | None = None
+        # What each of the last truncates was to leave of an item, by the id of our event.
+        self._cuts: dict[str, tuple[str, int]] = {}
 
     def _restore_turns(self) -> None:
         """Give turn taking back to the server; a turn taken meanwhile gets its answer."""
@@ -215,7 +220,25 @@ class Turns(Speech):
             # Truncating an item at 0 ms is refused (trap O11).
             self._send(realtime.item_delete(self._id("del"), item_id))
         else:
-            self._send(realtime.item_truncate(self._id("cut"), item_id, heard_ms))
+            event_id = self._id("cut")
+            self._cuts[event_id] = (item_id, heard_ms)
+            while len(self._cuts) > MOST_CUTS:
+                del self._cuts[next(iter(self._cuts))]
+            self._send(realtime.item_truncate(event_id, item_id, heard_ms))
+
+    def _cut_refused(self, event_id: str, code: str, message: str) -> None:
+        """Try once more to make the model forget: it believes that it has said everything (5.2).
+
+        Servers count up to 85 ms less audio than they have sent.
+        """
+        item_id, heard_ms = self._cuts.pop(event_id, ("", 0))
+        found = _SHORTER(message)
+        if not item_id or (code != "unsupported_content_type" and found is None):
+            return
+        there_ms = int(found[1]) if found is not None else 0
+        if there_ms < heard_ms:
+            self.count("cuts_again")
+            self._forget_at_model(item_id, there_ms)
 
     def _cancel_response(self, *, by_server: bool = True) -> None:
         response_id = self.responses.cancel()

@@ -307,9 +307,18 @@ def append(payload: str) -> str:
     return f"{APPEND_HEAD}{payload}{APPEND_TAIL}"
 
 
-def response_create(event_id: str, *, instructions: str, tools_allowed: bool, purpose: str) -> str:
-    """Render ``response.create``; empty instructions leave the session's in force."""
+def response_create(
+    event_id: str, dialect: Dialect, *, instructions: str, tools_allowed: bool, purpose: str
+) -> str:
+    """Render ``response.create``; empty instructions leave the session's in force.
+
+    Audio is asked for again: after a history of texts a model may answer in text (trap O30).
+    """
     response: dict[str, Any] = {"metadata": {"purpose": purpose}}
+    if dialect == "beta":
+        response["modalities"] = ["audio", "text"]
+    else:
+        response["output_modalities"] = ["audio"]
     if instructions:
         response["instructions"] = instructions
     if not tools_allowed:

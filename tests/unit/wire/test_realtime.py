@@ -201,9 +201,11 @@ def test_every_other_event_fits_the_types(dialect: Any) -> None:
     texts = [
         realtime.append("AAAA"),
         realtime.response_create(
-            "ask-1", instructions="x", tools_allowed=False, purpose="greeting"
+            "ask-1", dialect, instructions="x", tools_allowed=False, purpose="greeting"
         ),
-        realtime.response_create("ask-1", instructions="", tools_allowed=True, purpose="turn"),
+        realtime.response_create(
+            "ask-1", dialect, instructions="", tools_allowed=True, purpose="turn"
+        ),
         realtime.response_cancel("cancel-1", "resp_1"),
         realtime.response_cancel("cancel-1", ""),
         realtime.item_truncate("cut-1", "item_1", 1840),
@@ -227,9 +229,22 @@ def test_golden_small_events() -> None:
         '{"type":"conversation.item.truncate","event_id":"cut-1","item_id":"i","content_index":0,'
         '"audio_end_ms":7}'
     )
-    assert realtime.response_create("a", instructions="", tools_allowed=True, purpose="tool") == (
-        '{"type":"response.create","event_id":"a","response":{"metadata":{"purpose":"tool"}}}'
+    plain: dict[str, Any] = {"instructions": "", "tools_allowed": True, "purpose": "tool"}
+    assert realtime.response_create("a", "ga", **plain) == (
+        '{"type":"response.create","event_id":"a",'
+        '"response":{"metadata":{"purpose":"tool"},"output_modalities":["audio"]}}'
     )
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_o30_every_response_asks_for_audio_itself(dialect: Any) -> None:
+    plain: dict[str, Any] = {"instructions": "", "tools_allowed": True, "purpose": "resume"}
+    response = json.loads(realtime.response_create("a", dialect, **plain))["response"]
+    wanted = {"modalities": ["audio", "text"]}
+    assert response == {
+        "metadata": {"purpose": "resume"},
+        **(wanted if dialect == "beta" else {"output_modalities": ["audio"]}),
+    }
 
 
 def test_o30_assistant_history_is_text_of_the_dialect() -> None:
