@@ -11,12 +11,14 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldBooleanWidget
 
-from tools import services
+from tools import server_admin, services
 from tools.exceptions import ToolInUse
 from tools.models import Tool
 from tools.selectors import tool_users
 from voiceplatform.base.admin import pretty_json
 from voiceplatform.base.scoped_admin import RetiredRowsAdmin, ScopedForm, badge
+
+__all__ = ["ToolAdmin", "ToolForm", "server_admin"]
 
 _EDITED = (
     *("name", "description", "parameters", "server_url", "server_secret"),
@@ -91,7 +93,9 @@ class ToolAdmin(RetiredRowsAdmin):
     """Saved and inline tools."""
 
     form = ToolForm
-    list_display = ("name", "kind", "server_url_host", "timeout", "place", "updated_at")
+    list_display: tuple[str, ...] = (
+        *("name", "kind", "server_url_host", "timeout", "place", "updated_at"),
+    )
     list_filter = ("type", "is_inline", "is_async")
     search_fields = ("name", "description", "server_url_host", "id")
     list_display_links = ("name",)

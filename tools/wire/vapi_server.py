@@ -109,6 +109,20 @@ def tool_calls_message(
     )
 
 
+def function_call_message(
+    envelope: Envelope, call: PostedCall, *, arguments_as_text: bool = False
+) -> dict[str, Any]:
+    """Return the old ``function-call`` body, for servers that know no other (vapi.md 4.4).
+
+    It carries one call; it is never sent beside ``tool-calls``, or both would be acted upon.
+    """
+    parameters: Any = dict(call.arguments)
+    if arguments_as_text:
+        parameters = json.dumps(parameters, ensure_ascii=False)
+    function = {"id": call.tool_call_id, "name": call.name, "parameters": parameters}
+    return _message(envelope, "function-call", {"functionCall": function})
+
+
 def status_update_message(
     envelope: Envelope,
     *,

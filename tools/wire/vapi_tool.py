@@ -1,4 +1,4 @@
-"""The reader of Vapi's tool object (vapi.md 3, checked 2026-11-22).
+"""The reader of Vapi's tool object and its server (vapi.md 2.5 and 3, checked 2026-11-22).
 
 Owns which fields of a tool document the platform works with and how an edit in the admin is written
 back into it. Pure and total: whatever JSON arrives, nothing raises; a value of the wrong type is
@@ -12,9 +12,70 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tools.loose_json import as_list, as_object, as_text, as_whole_number
+from tools.servers import Backoff
 
 _TIMEOUT_SECONDS: Final = (1, 300)
 _DEFAULT_TIMEOUT_SECONDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReading:
+    """What the platform takes from a ``server`` object."""
+
+    url: str = ""
+    secret: str = ""
+    headers: Mapping[str, str] | None = None
+    timeout_seconds: int = _DEFAULT_TIMEOUT_SECONDS
+    credential_id: str = ""
+    backoff: Backoff | None = None
+
+
+def read_server(server: Any, *, timeout_seconds: Any = None) -> ServerReading:
+    """Read a ``server`` object, of a tool, an assistant, a number or an organisation.
+
+    Args:
+        timeout_seconds: what holds where the server names none.
+    """
+    whole = as_object(server)
+    headers = {
+        name: value for name, value in as_object(whole.get("headers")).items() if as_text(value)
+    }
+    return ServerReading(
+        url=as_text(whole.get("url")),
+        secret=as_text(whole.get("secret")),
+        headers=headers or None,
+        timeout_seconds=as_whole_number(
+            whole.get("timeoutSeconds", timeout_seconds), _TIMEOUT_SECONDS, _DEFAULT_TIMEOUT_SECONDS
+        ),
+        credential_id=as_text(whole.get("credentialId")),
+        backoff=_backoff(whole.get("backoffPlan")),
+    )
+
+
+def _backoff(value: Any) -> Backoff | None:
+    """Read a plan of retries; the SDK types half of it as objects, Vapi takes plain values."""
+    plan = as_object(value)
+    retries = as_whole_number(plan.get("maxRetries"), (0, 10), 0)
+    if not retries:
+        return None
+    codes = as_list(plan.get("excludedStatusCodes"))
+    return Backoff(
+        kind="exponential" if plan.get("type") == "exponential" else "fixed",
+        max_retries=retries,
+        base_delay_seconds=_seconds(plan.get("baseDelaySeconds")),
+        excluded=frozenset(int(code) for code in codes if _is_status(code)),
+    )
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return 0.0
+    return float(min(max(value, 0), 10))
+
+
+def _is_status(code: Any) -> bool:
+    text = str(code) if isinstance(code, int | str) and not isinstance(code, bool) else ""
+    return len(text) == 3 and text.isascii() and text.isdigit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +93,31 @@ class ToolReading:
     is_async: bool = False
     messages: tuple[Any, ...] = ()
     destinations: tuple[Any, ...] = ()
+    credential_id: str = ""
+    backoff: Backoff | None = None
 
 
 def read_tool(document: Any) -> ToolReading:
     """Read a tool document; a tool without a function name is called by its type."""
     whole = as_object(document)
     function = as_object(whole.get("function"))
-    server = as_object(whole.get("server"))
     kind = as_text(whole.get("type")) or "function"
-    headers = {
-        name: value for name, value in as_object(server.get("headers")).items() if as_text(value)
-    }
     # An apiRequest has its address and timeout at the top level (vapi.md trap 14).
-    timeout = server.get("timeoutSeconds", whole.get("timeoutSeconds"))
+    server = read_server(whole.get("server"), timeout_seconds=whole.get("timeoutSeconds"))
     return ToolReading(
         type=kind,
         name=as_text(function.get("name")) or as_text(whole.get("name")) or kind,
         description=as_text(function.get("description")) or as_text(whole.get("description")),
         parameters=as_object(function.get("parameters")),
-        server_url=as_text(server.get("url")) or as_text(whole.get("url")),
-        server_secret=as_text(server.get("secret")),
-        server_headers=headers or None,
-        timeout_seconds=as_whole_number(timeout, _TIMEOUT_SECONDS, _DEFAULT_TIMEOUT_SECONDS),
+        server_url=server.url or as_text(whole.get("url")),
+        server_secret=server.secret,
+        server_headers=server.headers,
+        timeout_seconds=server.timeout_seconds,
         is_async=whole.get("async") is True,
         messages=tuple(as_list(whole.get("messages"))),
         destinations=tuple(as_list(whole.get("destinations"))),
+        credential_id=server.credential_id or as_text(whole.get("credentialId")),
+        backoff=server.backoff or _backoff(whole.get("backoffPlan")),
     )
 
 
