@@ -96,7 +96,7 @@ async def test_a_signature_over_the_internal_address_is_refused(rig: Rig) -> Non
     assert await rig.rows() == []
 
 
-async def test_primary_and_secondary_token_sign(rig: Rig) -> None:
+async def test_t29_primary_and_secondary_token_sign(rig: Rig) -> None:
     for token in (TOKEN, SECONDARY_TOKEN):
         assert (await rig.post("/twilio/voice", rig.form(), token=token)).status == 200
 

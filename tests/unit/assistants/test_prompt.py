@@ -83,12 +83,12 @@ def test_what_people_write_renders(text: str, expected: str) -> None:
         ("{{ 99999999999999 | date: '%F' }}", "99999999999999"),
     ],
 )
-def test_t21_the_literal_now_takes_a_format_and_a_zone(text: str, expected: str) -> None:
+def test_v21_the_literal_now_takes_a_format_and_a_zone(text: str, expected: str) -> None:
     assert says(text) == expected
     assert problems(text) == []
 
 
-def test_t21_the_variable_now_is_text_in_utc_and_no_date() -> None:
+def test_v21_the_variable_now_is_text_in_utc_and_no_date() -> None:
     assert says("{{now}}") == "Nov 22, 2026, 3:04 PM UTC"
     assert says("{{date}} {{time}} {{month}} {{day}} {{year}}") == (
         "Nov 22, 2026 3:04 PM November 22 2026"
@@ -98,7 +98,7 @@ def test_t21_the_variable_now_is_text_in_utc_and_no_date() -> None:
     assert "in quotes" in problems(text)[0]
 
 
-def test_t22_undefined_is_empty_never_an_error() -> None:
+def test_v22_undefined_is_empty_never_an_error() -> None:
     assert says("[{{nope}}{{nope.deeper.still}}{{nope[0].x}}{{ nope | upcase }}]") == "[]"
     assert problems("{{nope.deeper}}") == []
     assert says("{{ today }}") == ""  # a name of the library, not of Vapi

@@ -41,7 +41,7 @@ def only(document: Any, **options: Any) -> Slot:
         ({"credentialId": "c-1", "headers": {"Authorization": "Bearer a"}}, "Authorization", "set"),
     ],
 )
-def test_t16_a_server_s_secret_is_set_missing_or_perhaps_none(
+def test_v16_a_server_s_secret_is_set_missing_or_perhaps_none(
     server: dict[str, Any], header: str, state: str
 ) -> None:
     slot = only(tool(**server))

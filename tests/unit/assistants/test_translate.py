@@ -80,7 +80,7 @@ def test_who_speaks_first_and_what(document: Any, mode: str, text: str, url: str
     assert (plan.greeting_mode, plan.greeting, plan.greeting_audio_url) == (mode, text, url)
 
 
-def test_t7_the_greeting_may_be_interrupted_only_where_the_document_says_so() -> None:
+def test_v7_the_greeting_may_be_interrupted_only_where_the_document_says_so() -> None:
     assert not plan_of({"firstMessage": "Hi"}).greeting_interruptible
     assert plan_of({"firstMessageInterruptionsEnabled": True}).greeting_interruptible
 
@@ -147,7 +147,7 @@ def test_noise(document: Any, expected: str) -> None:
     ("tokens", "expected"),
     [(None, 0), (250, 0), (50, 0), (499, 0), (500, 4000), (1024, 4096), (True, 0), ("900", 0)],
 )
-def test_t33_a_limit_meant_for_text_does_not_cut_speech(tokens: Any, expected: int) -> None:
+def test_v33_a_limit_meant_for_text_does_not_cut_speech(tokens: Any, expected: int) -> None:
     assert plan_of({"model": {"maxTokens": tokens}}).max_output_tokens == expected
 
 
@@ -230,7 +230,7 @@ def test_words_that_interrupt_are_vapis_own_unless_the_document_lists_some() -> 
     assert (plan.acknowledgements, plan.interruptions) == (("genau",), ())
 
 
-def test_t10_a_timeout_below_ten_seconds_is_ten() -> None:
+def test_v10_a_timeout_below_ten_seconds_is_ten() -> None:
     assert plan_of({"silenceTimeoutSeconds": 3}).silence_timeout_seconds == 10
     assert plan_of({"numWordsToInterruptAssistant": 3}).interrupt_words == 3
     assert plan_of({"keypadInputPlan": {"enabled": "yes"}}).keypad is None

@@ -141,7 +141,7 @@ def test_spend_is_counted_once_per_response() -> None:
     assert line.bridge.counters["protocol_errors"] == 1
 
 
-def test_a_response_given_up_is_still_billed() -> None:
+def test_o26_a_response_given_up_is_still_billed() -> None:
     usage = {"output_token_details": {"audio_tokens": 1000}}
     line = Line(plan_of(greeting=Greeting("exact", "Hi"))).ready().created().tick(4_000)
     line.done(status="cancelled", usage=usage)

@@ -145,7 +145,7 @@ def polite() -> Line:
     return Line(quiet_plan(end_call_phrases=("bis bald", "take care"))).ready()
 
 
-def test_an_end_call_phrase_ends_the_call_when_it_has_been_heard() -> None:
+def test_v31_an_end_call_phrase_ends_the_call_when_it_has_been_heard() -> None:
     line = said(polite(), "Danke, bis BALD!")
     assert ended(line.tick(499)) == []
     assert ended(line.after(1).mark("g1:1")) == ["assistant-said-end-call-phrase"]
@@ -157,7 +157,7 @@ def test_a_phrase_that_was_generated_and_not_heard_ends_nothing() -> None:
     assert ended(line) == []
 
 
-def test_the_callers_own_words_end_nothing() -> None:
+def test_v31_the_callers_own_words_end_nothing() -> None:
     line = polite().turn()
     line.realtime(
         "conversation.item.input_audio_transcription.completed",

@@ -24,7 +24,7 @@ def turns(line: Line) -> list[tuple[int, str, str, str]]:
     return [(e.ordinal, e.role, e.text, e.text_unheard) for e in last.values()]
 
 
-def test_audio_passes_at_once_with_a_mark_behind_it(line: Line) -> None:
+def test_t19_audio_passes_at_once_with_a_mark_behind_it(line: Line) -> None:
     line.created().audio(120)
     assert_sent(line, twilio=["media 120", "mark g1:1"], realtime=[])
 
@@ -36,7 +36,7 @@ def test_t20_unsafe_payloads_are_never_spliced(line: Line, payload: object) -> N
     assert line.bridge.counters["realtime_malformed"] == 1
 
 
-def test_t12_barge_in_after_generation_clears_and_truncates_without_cancel(line: Line) -> None:
+def test_t12_o13_barge_in_after_generation_clears_and_truncates_without_cancel(line: Line) -> None:
     line.says(1000).mark("g1:1")
     line.look()
     line = line.after(0)

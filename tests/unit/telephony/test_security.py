@@ -47,7 +47,7 @@ def test_blank_and_repeated_fields_count_once_each() -> None:
     assert form_signature_valid([TOKEN], URL, query, signature)
 
 
-def test_either_of_two_tokens_signs_and_an_empty_one_never() -> None:
+def test_t29_either_of_two_tokens_signs_and_an_empty_one_never() -> None:
     signature = _sign(URL, "token-two")
     assert form_signature_valid([TOKEN, "token-two"], URL, {}, signature)
     assert not form_signature_valid([TOKEN, ""], URL, {}, _sign(URL, ""))
