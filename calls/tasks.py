@@ -9,6 +9,7 @@ from celery import shared_task
 from calls.events.delivery import drain
 from calls.services import voice_sample
 from calls.services.call_finish import stale_calls_close
+from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.wording import wordings_render_missing
@@ -36,6 +37,12 @@ def sweep_stale_calls() -> int:
 def render_wordings() -> int:
     """Render policy lines that have no audio yet."""
     return wordings_render_missing()
+
+
+@shared_task(name="calls.tasks.render_clips")
+def render_clips() -> int:
+    """Render greetings, fillers and apologies that calls are to find."""
+    return clips_work()
 
 
 @shared_task(name=voice_sample.TASK)

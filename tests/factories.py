@@ -38,6 +38,7 @@ from calls.models import (
     PolicyWording,
     ProviderConnection,
     RefusedRequest,
+    RenderedClip,
     Talk,
     ToolCheck,
     ToolExchange,
@@ -45,6 +46,7 @@ from calls.models import (
     Turn,
     TwilioAccount,
 )
+from calls.services.clips import Line
 from tools.models import Tool
 from voiceplatform.base.models import (
     DEFAULT_ORGANISATION_ID,
@@ -201,6 +203,24 @@ def make_wording(policy: CallPolicy | None = None, **columns: Any) -> PolicyWord
     if columns.get("audio_mulaw"):
         defaults["rendered_at"] = timezone.now()
     return PolicyWording.objects.create(policy=policy or make_policy(), **{**defaults, **columns})
+
+
+def make_clip(revision: AssistantRevision | None = None, **columns: Any) -> RenderedClip:
+    """Make a rendered line; its hash is that of its text."""
+    revision = revision or make_assistant().current_revision
+    assert revision is not None
+    defaults: dict[str, Any] = {
+        "kind": "filler",
+        "language": "en",
+        "voice": "marin",
+        "speech_model": "gpt-4o-mini-tts",
+        "text": "One moment, please.",
+        "audio_mulaw": b"\xff" * 800,
+        "rendered_at": timezone.now(),
+    }
+    columns = {**defaults, **columns}
+    line = Line(columns["kind"], columns["text"], "", columns["voice"], columns.get("speed", 1.0))
+    return RenderedClip.objects.create(revision=revision, text_hash=line.text_hash, **columns)
 
 
 def make_tool(organisation: Organisation | None = None, **columns: Any) -> Tool:

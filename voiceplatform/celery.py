@@ -18,6 +18,7 @@ app.conf.beat_schedule = {
     "drain outbox": {"task": "calls.tasks.drain_outbox", "schedule": 5.0},
     "send overdue reports": {"task": "calls.tasks.send_overdue_reports", "schedule": 10.0},
     "render wordings": {"task": "calls.tasks.render_wordings", "schedule": 10.0},
+    "render clips": {"task": "calls.tasks.render_clips", "schedule": 10.0},
     "take voice samples": {"task": "calls.tasks.take_voice_samples", "schedule": 20.0},
     "sweep stale calls": {"task": "calls.tasks.sweep_stale_calls", "schedule": 60.0},
     # Once a day; asked more often, so that a machine that slept looks when it wakes.

@@ -1,6 +1,7 @@
 """Admin of the calls layer, one module per subject; importing them registers them."""
 
 from calls.admin import (
+    clips,
     connections,
     events,
     numbers,
@@ -14,6 +15,7 @@ from calls.admin import (
 )
 
 __all__ = [
+    "clips",
     "connections",
     "events",
     "numbers",

@@ -128,7 +128,7 @@ class VoicePageAdmin(VoiceChoiceAdmin):
             audio = voice_sample.sample_audio(choice, line, voice)
         if audio is None:
             raise Http404("Nothing is rendered here yet.")
-        return _audio(request, audio)
+        return audio_response(request, audio)
 
 
 def _asked(
@@ -223,8 +223,8 @@ def _candidate(choice: VoiceChoice, line: Spoken, sample: Sample) -> dict[str, A
     }
 
 
-def _audio(request: HttpRequest, audio: bytes) -> HttpResponse:
-    """Answer with the audio or the asked part of it: Safari plays only what comes in ranges."""
+def audio_response(request: HttpRequest, audio: bytes) -> HttpResponse:
+    """Answer with WAV audio or the asked part of it: Safari plays only what comes in ranges."""
     headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, max-age=3600"}
     asked = _RANGE.fullmatch(request.headers.get("Range", ""))
     if asked is None or asked[0] == "bytes=-":

@@ -10,7 +10,7 @@ import voiceplatform.base.fields
 class Migration(migrations.Migration):
     dependencies = [
         ("base", "0004_redacted_tables"),
-        ("calls", "0005_number_contract_marks"),
+        ("calls", "0006_clips"),
         ("tools", "0002_tool_is_inline"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

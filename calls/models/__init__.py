@@ -1,5 +1,6 @@
 """State of the calls layer, one module per subject."""
 
+from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, OutboxEvent
 from calls.models.numbers import PhoneNumber
@@ -21,6 +22,7 @@ __all__ = [
     "PolicyWording",
     "ProviderConnection",
     "RefusedRequest",
+    "RenderedClip",
     "Talk",
     "ToolCheck",
     "ToolExchange",

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 Words = Literal["emergency", "refusal"]
-Sentence = Literal["announcement", "no_answer", "closed", "refused", "emergency", "unreachable"]
+Sentence = Literal[
+    "announcement",
+    "no_answer",
+    "closed",
+    "refused",
+    "emergency",
+    "unreachable",
+    "filler",
+    "apology",
+]
 
 _FALLBACK: Final = "en"
 _FOLDER: Final = Path(__file__).parent
@@ -28,6 +37,8 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "emergency": "If this is an emergency, please hang up and dial your local emergency "
         "number now.",
         "unreachable": "We are sorry. We have lost the connection. Please call again. Goodbye.",
+        "filler": "One moment, please.",
+        "apology": "I am sorry, something is not working on our side.",
     },
     "es": {
         "announcement": "Un momento, por favor. Le comunicamos con una persona.",
@@ -38,6 +49,8 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "emergency": "Si se trata de una emergencia, cuelgue y marque ahora su número de "
         "emergencias.",
         "unreachable": "Lo sentimos. Se ha perdido la conexión. Vuelva a llamar. Adiós.",
+        "filler": "Un momento, por favor.",
+        "apology": "Lo siento, tenemos un problema técnico.",
     },
     "fr": {
         "announcement": "Un instant, s'il vous plaît. Nous vous mettons en relation avec une "
@@ -51,6 +64,8 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "d'urgence.",
         "unreachable": "Nous sommes désolés. La connexion a été perdue. Veuillez rappeler. "
         "Au revoir.",
+        "filler": "Un instant, s'il vous plaît.",
+        "apology": "Nous sommes désolés, nous avons un problème technique.",
     },
     "de": {
         "announcement": "Einen Moment bitte. Sie werden mit einem Menschen verbunden.",
@@ -63,6 +78,8 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "Notruf.",
         "unreachable": "Es tut uns leid. Die Verbindung ist abgebrochen. Bitte rufen Sie noch "
         "einmal an. Auf Wiederhören.",
+        "filler": "Einen Moment, bitte.",
+        "apology": "Es tut mir leid, bei uns gibt es eine technische Störung.",
     },
 }
 

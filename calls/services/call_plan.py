@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -14,14 +15,16 @@ from django.utils import timezone
 from assistants.models import AssistantRevision
 from assistants.prompt import render
 from assistants.services import revision_document
-from assistants.translate import session_plan
+from assistants.translate import SessionPlan, session_plan
 from assistants.voice_table import realtime_voice
+from calls.bridge.person_plan import PersonPlan
 from calls.bridge.plan import CallPlan, Clip, Limits
 from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection
 from calls.money.rates import price_for
 from calls.services.call_history import history_of
 from calls.services.call_variables import variables_for
+from calls.services.clips import apology_line, filler_line, greeting_line, recorded
 from calls.services.contract import ContractForbids, contract_problem
 from calls.services.operators import person_plan
 from calls.services.sessions import (
@@ -33,6 +36,7 @@ from calls.services.sessions import (
 from tools.models import Tool
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
+LEAD_IN_MS = 200  # twilio.md T18b
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,11 @@ def plan_for(call: Call) -> CallPlan:
         line = clip_of(bytes(wording.audio_mulaw), wording.text)
     max_seconds = min(number.max_call_seconds, plan.max_duration_seconds)
     model = answering_model(connection, revision.model)
+    person = person_plan(call, max_seconds)
+    parts = assistant_parts(plan)
+    # Sound opens the way to the caller; where there was some, nothing of the first word is lost.
+    speaks_first = line is not None or plan.greeting_mode != "wait"
+    opens = not again and call.policy_played_at is None and call.direction != "web"
     return CallPlan(
         call_id=str(call.pk),
         call_sid=call.call_sid,
@@ -153,9 +162,32 @@ def plan_for(call: Call) -> CallPlan:
         history=history,
         first_ordinal=first_ordinal,
         elapsed_ms=elapsed_ms,
-        person=person_plan(call, max_seconds),
-        **assistant_parts(plan),
+        person=person,
+        lead_in_ms=LEAD_IN_MS if speaks_first and opens else 0,
+        **{**parts, **_clips(call, plan, person, parts)},
     )
+
+
+def _clips(
+    call: Call, plan: SessionPlan, person: PersonPlan, parts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a call's plan that have rendered speech."""
+    assert call.revision is not None, "a direct call has a revision"
+    greets = plan.greeting_mode == "exact"
+    found = recorded(
+        call,
+        (
+            greeting_line(plan) if greets else None,
+            filler_line(plan),
+            apology_line(plan, call.number, call.revision.language, reachable=person.reachable),
+        ),
+    )
+    clips = {kind: clip_of(each.audio, each.text) for kind, each in found.items()}
+    return {
+        "greeting": replace(parts["greeting"], clip=clips.get("greeting")),
+        "filler": replace(parts["filler"], clip=clips.get("filler")),
+        "apology": clips.get("apology"),
+    }
 
 
 def ticket_for(call: Call) -> StreamTicket:

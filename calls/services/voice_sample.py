@@ -240,7 +240,7 @@ def _render(running: RunningJob) -> None:
         if problem is None:
             spoken += 1
             continue
-        words = f"{problem}. {_fix(problem.status)}"
+        words = f"{problem}. {fix_of(problem.status)}"
         if problem.status not in _ONLY_THIS_VOICE:
             broken = words
             break
@@ -278,7 +278,8 @@ def _problem(job: Job) -> str:
     return job.message if job.state == Job.State.FAILED else ""
 
 
-def _fix(status: int) -> str:
+def fix_of(status: int) -> str:
+    """Return what a person does about a speech endpoint that answered ``status``, 0 for nothing."""
     return _FIXES.get(status, "Fix: try again; if it stays, ask the provider.")
 
 

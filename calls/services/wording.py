@@ -47,7 +47,9 @@ def mulaw_of_pcm24k(pcm: bytes) -> bytes:
     return audioop.lin2ulaw(narrow.tobytes(), 2)
 
 
-def speech_render(connection: ProviderConnection, text: str, voice: str = VOICE) -> bytes:
+def speech_render(
+    connection: ProviderConnection, text: str, voice: str = VOICE, *, speed: float = 1.0
+) -> bytes:
     """Return ``text`` spoken, as mu-law.
 
     Raises:
@@ -63,6 +65,7 @@ def speech_render(connection: ProviderConnection, text: str, voice: str = VOICE)
         "voice": voice,
         "input": text,
         "response_format": "pcm",
+        **({"speed": speed} if speed != 1.0 else {}),
     }
     try:
         with http.client(read_seconds=30) as client:

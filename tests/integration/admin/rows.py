@@ -115,6 +115,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.callinputchunk": chunk,
         "calls.outboxevent": event,
         "calls.deliveryattempt": attempt,
+        "calls.renderedclip": factories.make_clip(assistant.current_revision),
         "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }
