@@ -10,6 +10,7 @@ from calls.admin import (
     records,
     refusals,
     talk_page,
+    tool_pages,
     tool_records,
     voice_page,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "records",
     "refusals",
     "talk_page",
+    "tool_pages",
     "tool_records",
     "voice_page",
 ]

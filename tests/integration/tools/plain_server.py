@@ -1,0 +1,84 @@
+"""A tool server in a thread, for code that is not in an event loop: a function answers each POST.
+
+Owns the sockets only: a test hands in what a customer's handler would do.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+# A status and what is sent as JSON, or as it is where it is bytes.
+Answer = tuple[int, Any]
+Handler = Callable[[dict[str, Any], dict[str, str]], Answer]
+
+
+@dataclass(slots=True)
+class PlainServer:
+    """What arrived: (method, headers in lower case, parsed body)."""
+
+    url: str
+    handler: Handler
+    requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> list[Any]:
+        """Return the bodies of the POSTs."""
+        return [body for method, _, body in self.requests if method == "POST"]
+
+
+def answer_all(result: Any = "Booked.") -> Handler:
+    """Return a handler that answers every call of the list alike."""
+
+    def handle(body: dict[str, Any], _: dict[str, str]) -> Answer:
+        calls = body["message"]["toolCallList"]
+        return 200, {"results": [{"toolCallId": call["id"], "result": result} for call in calls]}
+
+    return handle
+
+
+@contextmanager
+def plain_server(handler: Handler) -> Iterator[PlainServer]:
+    """Serve ``handler`` on a free port of loopback."""
+
+    class Requests(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            length = int(self.headers["content-length"])
+            self._answer(json.loads(self.rfile.read(length)))
+
+        def do_HEAD(self) -> None:
+            self._answer(None)
+
+        def _answer(self, body: Any) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            made.requests.append((self.command, headers, body))
+            status, value = made.handler({} if body is None else body, headers)
+            raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(raw)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
+    server.daemon_threads = True
+    made = PlainServer(f"http://127.0.0.1:{server.server_port}/hook", handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
