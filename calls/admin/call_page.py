@@ -20,7 +20,7 @@ from calls.admin.words import (
     reason_in_words,
     seconds_in_words,
 )
-from calls.models import Call, OutboxEvent, ToolInvocation, Turn
+from calls.models import Call, OutboxEvent, ToolExchange, ToolInvocation, Turn
 from calls.selectors.records import conversation
 
 PERMISSION = "calls.view_transcript"
@@ -64,6 +64,8 @@ class Line:
     arguments: str = ""
     output: str = ""
     took: str = ""
+    answered_with: str = ""
+    exchange_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,11 @@ class CallPage:
 def call_page(call: Call, *, may_read: bool) -> CallPage:
     """Gather the page of ``call``; without ``may_read`` nothing that was said is in it."""
     turns = list(call.turns.order_by("ordinal"))
-    tools = list(call.tool_invocations.order_by("started_ms", "id"))
+    tools = list(
+        call.tool_invocations.select_related("exchange")
+        .defer("exchange__content")
+        .order_by("started_ms", "id")
+    )
     if not may_read:
         for turn in turns:
             turn.text = turn.text_unheard = ""
@@ -249,7 +255,15 @@ def _tool_line(tool: ToolInvocation) -> Line:
         arguments=_indented(tool.arguments_json),
         output=_indented(tool.output),
         took=ms_in_words(tool.duration_ms),
+        answered_with=_answered_with(tool.exchange) if tool.exchange else "",
+        exchange_id=tool.exchange_id,
     )
+
+
+def _answered_with(exchange: ToolExchange) -> str:
+    status = f"HTTP {exchange.status}" if exchange.status else exchange.error or "no answer"
+    tries = f", attempt {exchange.attempts}" if exchange.attempts > 1 else ""
+    return f"{exchange.host} {status}{tries}"
 
 
 def _indented(text: str) -> str:

@@ -258,3 +258,13 @@ def test_calls_of_a_tool_are_found_by_tool_result_and_time(client: Client) -> No
     ):
         rows = client.get(f"{changelist}?{query}").context["cl"].queryset
         assert [row.name for row in rows] == expected, query
+
+
+def test_the_page_of_a_call_leads_to_what_was_sent(client: Client) -> None:
+    call = factories.make_call(tool_invocations=[{"name": "book"}])
+    exchange = factories.make_tool_exchange(call, status=0, error="ReadTimeout", attempts=3)
+    call.tool_invocations.update(exchange=exchange)
+    client.force_login(factories.make_superuser())
+    text = client.get(reverse("admin:calls_call_change", args=[call.pk])).content.decode()
+    assert "tools.example.com ReadTimeout, attempt 3" in text
+    assert reverse("admin:calls_toolexchange_change", args=[exchange.pk]) in text
