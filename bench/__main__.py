@@ -36,8 +36,8 @@ PAGE = ROOT / "docs" / "bench.md"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FULL_CALLS, FULL_ROUNDS = 50, 3
 NULL_SECONDS_SHARE = 0.6
-# Calls of a real account begin one a second; a busy morning is faster.
-CALLS_PER_SECOND, NULL_CALLS_PER_SECOND = 10.0, 50.0
+# Fifty calls of two minutes begin one in two seconds; this is a rush.
+CALLS_PER_SECOND, NULL_CALLS_PER_SECOND = 5.0, 50.0
 # Turns as short as they can be, for the step that only tries the judge.
 SHORT = ("--cycle-ms", "1500", "--caller-ms", "200", "--agent-ms", "400", "--settle", "0.2")
 DROP_EVERY = 50

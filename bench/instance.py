@@ -20,12 +20,12 @@ from pathlib import Path
 
 from bench.building import BenchError
 from bench.processes import free_port, start, stop
-from calls.standins.server import DEFAULT_ACCOUNT_SID as ACCOUNT_SID
-from calls.standins.server import DEFAULT_AUTH_TOKEN as AUTH_TOKEN
+from calls.standins.server import DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN
 from calls.standins.twilio_webhook import signature_of
 from voiceplatform import env
 from voiceplatform.supervisor.parent_death import before_exec
 
+ACCOUNT_SID, AUTH_TOKEN = DEFAULT_ACCOUNT_SID, DEFAULT_AUTH_TOKEN
 READY_SECONDS = 120.0
 WEBHOOK_SECONDS = 15.0  # twilio.md 1.3
 CALLER_HEAD = "+1555010"  # loadgen's CALLER_HEAD

@@ -110,7 +110,7 @@ def run_step(
     assert generator.stderr is not None
     said = generator.stderr.read().decode("utf-8", "replace").strip()
     if result is None or len(marks) < 2:
-        why = "; ".join([*problems, said[-500:]]) or f"it ended with {generator.returncode}"
+        why = "; ".join([*problems, said[-500:], f"it ended with {generator.returncode}"])
         raise BenchError(f"{name}: the load generator has no result: {why}")
     (t0, cpu0, media0, busy0, _), (t1, cpu1, media1, busy1, rss) = (
         marks["window_start"],

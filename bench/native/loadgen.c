@@ -73,6 +73,7 @@ static void call_line(char *line) {
 static void stdin_readable(Conn *c) {
     buf_room(&sin_buf, 65536);
     ssize_t n = read(c->fd, sin_buf.p + sin_buf.len, 65536);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n <= 0) { epoll_ctl(EP, EPOLL_CTL_DEL, c->fd, NULL); stdin_over = true; return; }
     sin_buf.len += (size_t)n;
     char *e;

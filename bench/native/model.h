@@ -135,7 +135,8 @@ static void model_step(Model *u) {
            "\"transcript\":null}]}}", EVID, it);
         ev(u, "{\"type\":\"conversation.item.input_audio_transcription.completed\",\"event_id\":\"event_%012d\",\"item_id\":\"item_%012d\","
            "\"content_index\":0,\"transcript\":\"Hello, I would like to book an appointment.\"}", EVID, it);
-        if (!O.with_tools) { answer_begin(u, true); return; }
+        /* none is begun that could not end before the step does */
+        if (!O.with_tools || phase > P_WINDOW) { answer_begin(u, true); return; }
         resp_created(u);
         u->state = M_THINKING;
         at(u, now + (uint64_t)O.think_ms * MS);
