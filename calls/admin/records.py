@@ -154,6 +154,11 @@ class CallAdmin(ReadOnlyAdmin):
             "outcome": call_outcome(call),
             "failed": failed,
             "findings": explain(call),
+            "refusals_url": (
+                reverse("admin:calls_refusedrequest_changelist")
+                if request.user.has_perm("calls.view_refusedrequest")
+                else ""
+            ),
         }
         return TemplateResponse(request, "admin/calls/call/why.html", context)
 

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Literal
 from urllib.parse import urlsplit
@@ -20,18 +20,22 @@ from django.conf import settings
 from django.core import checks as system_checks
 from django.db import DatabaseError, connection
 from django.db.models import Q
+from django.utils import timezone
 from twilio.request_validator import RequestValidator
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import connect
 
 from assistants.speech_models import is_speech_model, why_no_speech_model
 from calls.doctor.connection_test import connection_test
+from calls.doctor.refused import fault_of_refusal
 from calls.media.realtime_client import Endpoint
-from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
+from calls.models import PhoneNumber, ProviderConnection, RefusedRequest, TwilioAccount
 from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
 from calls.services.model_watch import model_warnings
+from calls.services.refusals import refusals_since
 from calls.telephony.addresses import public_url, stream_url
+from calls.telephony.security import PROBE_SIGNATURE
 from calls.wire.realtime import RealtimeWireError, decode
 from voiceplatform.base import http
 
@@ -146,7 +150,7 @@ def _signatures() -> Iterator[Result]:
         try:
             with http.client(connect_seconds=5, read_seconds=5) as client:
                 good = client.post(url, data=form, headers={"X-Twilio-Signature": signature})
-                bad = client.post(url, data=form, headers={"X-Twilio-Signature": "x"})
+                bad = client.post(url, data=form, headers={"X-Twilio-Signature": PROBE_SIGNATURE})
         except http.HTTPError as error:
             yield Result("signature", "failed", type(error).__name__, "Fix the public URL first.")
             return
@@ -159,6 +163,25 @@ def _signatures() -> Iterator[Result]:
             if fine
             else "Twilio signs the public URL: the proxy must not change path, query or body, and "
             "PUBLIC_BASE_URL must be what Twilio is told.",
+        )
+
+
+def _refusals() -> Iterator[Result]:
+    """Tell what was refused of each account in the last day, the newest of each kind."""
+    seen: dict[tuple[str, str], tuple[RefusedRequest, int]] = {}
+    for row in refusals_since(timezone.now() - timedelta(days=1))[:500]:
+        key = (str(row.account or "of unknown accounts"), row.cause)
+        newest, count = seen.get(key, (row, 0))
+        seen[key] = (newest, count + row.count)
+    for (account, cause), (row, count) in seen.items():
+        fault = fault_of_refusal(cause, row.signed_url)
+        # Only a signature of Twilio's own proves that a call was lost; the rest anybody can send.
+        yield Result(
+            f"refused requests {account}",
+            "failed" if cause == RefusedRequest.Cause.OTHER_URL else "warning",
+            f"{count} in the last day, the newest at {row.last_at:%H:%M} UTC; we hashed {row.url}. "
+            f"{fault.cause}",
+            fault.fix,
         )
 
 
@@ -303,6 +326,7 @@ CHECKS: tuple[Callable[[], Iterator[Result]], ...] = (
     _redis,
     _public_url,
     _signatures,
+    _refusals,
     _upgrade,
     _models,
     _sessions,

@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from calls.bridge.reasons import EndCause
 from calls.doctor.model_faults import FAULTS, Fault, fault_of
+from calls.doctor.refused import fault_of_refusal
 from calls.models import Call, OutboxEvent, ToolInvocation
+from calls.services.refusals import refusals_for_call
 
 _CODE: Final = re.compile(r"\b\d{5}\b")
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{2,59}").fullmatch
@@ -155,6 +157,7 @@ def explain(call: Call) -> list[Finding]:
     return [
         *_end(call),
         *_stream_errors(call),
+        *_refused(call),
         *_model_errors(call),
         *_counters(call),
         *_tools(call),
@@ -187,6 +190,17 @@ def _stream_errors(call: Call) -> Iterator[Finding]:
                 "Twilio reported this of the stream.",
                 "See its debugger.",
             )
+
+
+def _refused(call: Call) -> Iterator[Finding]:
+    """Name the requests that were refused of this call, and of its account at that time."""
+    told: Counter[tuple[str, str, str]] = Counter()
+    for row in refusals_for_call(call)[:50]:
+        told[(row.url, row.cause, row.signed_url)] += row.count
+    for (url, cause, signed_url), count in told.items():
+        fault = fault_of_refusal(cause, signed_url)
+        times = f" ({count} times)" if count > 1 else ""
+        yield Finding("a refused request", f"{url}{times}", fault.cause, fault.fix)
 
 
 def _streams(call: Call) -> list[Mapping[str, Any]]:

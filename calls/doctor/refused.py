@@ -23,12 +23,12 @@ def fault_of_refusal(cause: str, signed_url: str = "") -> Fault:
     if cause == "unknown-account":
         return Fault(
             "The request names a Twilio account that is not entered here.",
-            "If the account is yours (a sub-account has a SID and a token of its own), add it under "
-            "Twilio accounts. If not, somebody else sent it and nothing needs to be done.",
+            "If the account is yours, add it under Twilio accounts; a sub-account has a SID and a "
+            "token of its own. If not, somebody else sent it and nothing needs to be done.",
         )
     return Fault(
         "The signature fits neither of the account's tokens at any address we can think of.",
-        "Compare the auth token with Twilio's console; while it is rotated enter both. A proxy that "
-        "changes path, query or body also does this. If Twilio's debugger shows no such request, "
-        "somebody else sent it.",
+        "Compare the auth token with Twilio's console; while it is rotated enter both. A proxy "
+        "that changes path, query or body also does this. If Twilio's debugger shows no such "
+        "request, somebody else sent it.",
     )

@@ -26,9 +26,10 @@ from calls.media.pool import Prepared, pool
 from calls.media.realtime_client import dial
 from calls.services.call_finish import stream_finish
 from calls.services.call_plan import StreamTicket
-from calls.services.media_open import MediaRefused, media_open, stream_began
+from calls.services.media_open import MediaRefused, MediaUnsigned, media_open, stream_began
 from calls.services.tool_run import tool_run, twilio_access_for
 from calls.telephony.addresses import stream_url
+from calls.telephony.refusals import refusals, stream_knock
 from calls.telephony.twilio_client import hang_up
 
 NEXT_STEP_SECONDS = 5.0  # Twilio asks for it at once
@@ -106,15 +107,20 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
         headers = dict(scope["headers"])
         raw_path = scope.get("raw_path") or scope["path"].encode()
         arguments = scope["url_route"]["kwargs"]
+        url = stream_url(raw_path.decode("latin-1").split("?")[0])
+        signature = headers.get(b"x-twilio-signature", b"").decode("latin-1")
         try:
             return await in_database(
                 media_open,
                 call_id=str(arguments["call_id"]),
                 token=arguments["token"],
-                url=stream_url(raw_path.decode("latin-1").split("?")[0]),
-                signature=headers.get(b"x-twilio-signature", b"").decode("latin-1"),
+                url=url,
+                signature=signature,
                 draining=live.is_draining(),
             )
+        except MediaUnsigned as refusal:
+            reason = str(refusal)
+            refusals.count(stream_knock(refusal.account, url, signature, str(arguments["call_id"])))
         except MediaRefused as refusal:
             reason = str(refusal)
         except DatabaseError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from calls.models import Call
+from calls.models import Call, TwilioAccount
 from calls.services.call_plan import StreamTicket, ticket_for
 from calls.services.call_start import media_token
 from calls.services.contract import ContractForbids
@@ -20,6 +20,14 @@ class MediaRefused(Exception):
     """The handshake proves nothing; answer 403. The message is for our log only."""
 
 
+class MediaUnsigned(MediaRefused):
+    """The signature is missing or wrong; ``account`` is the one that should have signed."""
+
+    def __init__(self, account: TwilioAccount) -> None:
+        super().__init__("wrong signature")
+        self.account = account
+
+
 def media_open(
     *, call_id: str, token: str, url: str, signature: str, draining: bool = False
 ) -> StreamTicket:
@@ -28,7 +36,8 @@ def media_open(
     While ``draining`` only a call that had a stream before may have its next one: it is on.
 
     Raises:
-        MediaRefused: wrong signature, unknown call, wrong, used or expired token, draining, or a
+        MediaUnsigned: wrong signature, or none.
+        MediaRefused: unknown call, wrong, used or expired token, draining, or a
             connection that the number may not use any more.
     """
     call = (
@@ -43,7 +52,7 @@ def media_open(
     account = call.twilio_account
     tokens = [account.auth_token, account.auth_token_secondary]
     if not stream_signature_valid(tokens, url, signature):
-        raise MediaRefused("wrong signature")
+        raise MediaUnsigned(account)
     if not hmac.compare_digest(media_token(call).encode(), token.encode()):
         raise MediaRefused("wrong token")
     if draining and call.stream_count < 2:

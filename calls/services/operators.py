@@ -106,16 +106,16 @@ def dial_step(found: Handover, why: str) -> dict[str, Any]:
 
 
 def second_step(desk: OperatorDesk | None, step: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the stored step that tries the desk's other number, None if it has been or has none.
+    """Return the stored step that tries the desk's other number, None if it was that or has none.
 
     ``step``: the one that nobody answered. It rings on at once: nothing is said again.
     """
-    if desk is None or desk.unanswered != OperatorDesk.Unanswered.NUMBER or step.get("second"):
+    if desk is None or desk.unanswered != OperatorDesk.Unanswered.NUMBER:
         return None
     other = destination_of(desk.unanswered_destination)
     if not other or other == step.get("to"):
         return None
-    return {**step, "to": other, "second": True, "say": ""}
+    return {**step, "to": other, "say": ""}
 
 
 def assistant_goes_on(call: Call, desk: OperatorDesk | None) -> bool:

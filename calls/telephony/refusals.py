@@ -19,6 +19,7 @@ import structlog
 from django.db import DatabaseError
 
 from calls.media.database import in_database
+from calls.models import TwilioAccount
 from calls.services.refusals import Refused, refusals_store
 from calls.telephony.security import form_signature_valid
 
@@ -50,6 +51,19 @@ class Knock:
     hosts: tuple[str, ...] = ()
 
 
+def stream_knock(account: TwilioAccount, url: str, signature: str, call_id: str) -> Knock:
+    """Return a media handshake that proved nothing (twilio.md 1.7)."""
+    return Knock(
+        account_sid=account.account_sid,
+        url=url,
+        signature=signature,
+        form={},
+        tokens=(account.auth_token, account.auth_token_secondary),
+        is_known=True,
+        call_id=call_id,
+    )
+
+
 def shown_url(url: str) -> str:
     """Return an address without anything that is said in it: parameter values and stream tokens."""
     parts = urlsplit(url)
@@ -62,10 +76,11 @@ def shown_url(url: str) -> str:
 def other_urls(url: str, hosts: Iterable[str]) -> Iterator[str]:
     """Yield addresses under which Twilio may have been told the same place (twilio.md 1.4, 1.5)."""
     parts = urlsplit(url)
+    schemes = ("wss", "https") if parts.scheme.startswith("ws") else ("https", "http")
     slashed = parts.path[:-1] if parts.path.endswith("/") else f"{parts.path}/"
     names = [parts.netloc, *(host for host in hosts if _HOST(host))]
     for netloc in dict.fromkeys(names):
-        for scheme in ("https", "http"):
+        for scheme in schemes:
             for path in (parts.path, slashed):
                 for query in dict.fromkeys((parts.query, "")):
                     other = urlunsplit((scheme, netloc, path, query, ""))
@@ -90,15 +105,23 @@ def judged(knock: Knock) -> Refused:
 class Refusals:
     """Counts of one process, by account, address and whether there was a signature.
 
-    ``clock`` counts seconds and never goes back.
+    ``clock`` counts seconds and never goes back. ``writer`` is the task that stores, if any.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first_seconds: float = FIRST_SECONDS,
+        every_seconds: float = STORE_EVERY_SECONDS,
+    ) -> None:
+        self.writer: asyncio.Task[None] | None = None
         self._store = store
         self._clock = clock
+        self._first_seconds, self._every_seconds = first_seconds, every_seconds
         self._counts: dict[tuple[str, str, bool], tuple[Refused, int]] = {}
         self._stored_at: float | None = None
-        self._task: asyncio.Task[None] | None = None
 
     def count(self, knock: Knock) -> None:
         """Count a request and see to it that it is stored soon; use it from an event loop."""
@@ -110,8 +133,8 @@ class Refusals:
             self._counts[key] = (judged(knock), 1)
         else:
             return
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._store_later(), name="refusals")
+        if self.writer is None or self.writer.done():
+            self.writer = asyncio.create_task(self._store_later(), name="refusals")
 
     def forget(self) -> None:
         """Forget what has not been stored."""
@@ -129,11 +152,12 @@ class Refusals:
             log.error("refusals_not_stored", error=type(error).__name__)
 
     async def _store_later(self) -> None:
-        pause = FIRST_SECONDS
-        if self._stored_at is not None:
-            pause = max(pause, self._stored_at + STORE_EVERY_SECONDS - self._clock())
-        await asyncio.sleep(pause)
-        await self.store_now()
+        while self._counts:
+            pause = self._first_seconds
+            if self._stored_at is not None:
+                pause = max(pause, self._stored_at + self._every_seconds - self._clock())
+            await asyncio.sleep(pause)
+            await self.store_now()
 
 
 async def _in_rows(counts: list[tuple[Refused, int]]) -> None:

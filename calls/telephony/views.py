@@ -44,7 +44,8 @@ from calls.telephony.addresses import (
     stream_url,
 )
 from calls.telephony.handover import hand_over
-from calls.telephony.security import form_signature_valid, json_signature_valid
+from calls.telephony.refusals import Knock, refusals
+from calls.telephony.security import PROBE_SIGNATURE, form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
 from voiceplatform.base.redaction import redact_url
 
@@ -55,6 +56,8 @@ HAND_OVER_SECONDS = 0.4  # the server looks ten times a second whether it is to 
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
 # No field of Twilio's: the header under which a repeated request is known (twilio.md 1.1).
 REQUEST_KEY = "I-Twilio-Idempotency-Token"
+# Under which names a proxy may have been asked; to explain a refusal, never to accept (T6, T8).
+HOST_HEADERS = ("Host", "X-Forwarded-Host", "X-Original-Host")
 
 P = ParamSpec("P")
 Form = dict[str, str]
@@ -113,6 +116,36 @@ def _is_signed(request: HttpRequest, account: TwilioAccount) -> bool:
     return form_signature_valid(tokens, url, form, signature)
 
 
+def _note_refusal(request: HttpRequest, form: Form, account: TwilioAccount | None) -> None:
+    """Tell of a request that proves nothing: now in the log, and soon where people look."""
+    url = _signed_url(request)
+    log.warning(
+        "signature_refused",
+        path=request.path.split("/")[2],
+        # The address that we hashed: it must be what Twilio was told (twilio.md 1.5).
+        url=redact_url(url)[:300],
+        account_known=account is not None,
+    )
+    signature = request.headers.get("X-Twilio-Signature", "")
+    if signature == PROBE_SIGNATURE:
+        return
+    is_form = request.method == "POST" and request.content_type != "application/json"
+    sid = form.get("AccountSid", "")
+    match = request.resolver_match
+    refusals.count(
+        Knock(
+            account_sid=sid if twilio_voice.is_sid(sid, "AC") else "",
+            url=url,
+            signature=signature,
+            form=request.POST if is_form else {},
+            tokens=(account.auth_token, account.auth_token_secondary) if account else (),
+            is_known=account is not None,
+            call_id=str(match.kwargs.get("call_id", "")) if match is not None else "",
+            hosts=tuple(request.headers.get(name, "") for name in HOST_HEADERS),
+        )
+    )
+
+
 def signed(view: SignedView[P]) -> View[P]:
     """Let only requests through that Twilio signed for one of our accounts (twilio.md 1.4, 1.5)."""
 
@@ -132,13 +165,7 @@ def signed(view: SignedView[P]) -> View[P]:
         try:
             account = await in_database(_account, form.get("AccountSid", ""))
             if account is None or not _is_signed(request, account):
-                log.warning(
-                    "signature_refused",
-                    path=request.path.split("/")[2],
-                    # The address that we hashed: it must be what Twilio was told (twilio.md 1.5).
-                    url=redact_url(_signed_url(request))[:300],
-                    account_known=account is not None,
-                )
+                _note_refusal(request, form, account)
                 return _refusal(403, "the request is not signed by Twilio")
             form[REQUEST_KEY] = request.headers.get(REQUEST_KEY, "")[:64]
             return await view(form, account, *args, **kwargs)

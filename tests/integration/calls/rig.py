@@ -34,6 +34,7 @@ from calls.standins.scenario import Scenario
 from calls.standins.server import StandinApp, make_server
 from calls.standins.twilio_call import CallReport
 from calls.standins.twilio_carrier import Carrier
+from calls.telephony.refusals import refusals
 from tests import factories
 from voiceplatform.serving import server_config
 
@@ -286,6 +287,7 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
             for call_id in list(pool._tasks):
                 pool.discard(call_id)
             await asyncio.gather(*pool._closing)
+            refusals.forget()
 
 
 def _tap(book: StandinBook, frames: list[list[dict[str, Any]]]) -> None:
