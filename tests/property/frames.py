@@ -36,8 +36,11 @@ CODES = [
     "insufficient_quota",
     "session_expired",
     "unknown_parameter",
+    "rate_limit_exceeded",
     "",
 ]
+# What a truncate may be refused with (openai_realtime.md 7.1).
+CUT_CODES = ["invalid_value", "unsupported_content_type", "item_truncate_invalid_item_id", ""]
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -143,6 +146,12 @@ def delta(response_id: str, item_id: str, size: int) -> str:
         content_index=0,
         delta=mulaw(size),
     )
+
+
+def written(item_id: str) -> dict[str, Any]:
+    """Return an item of the assistant in which nothing can be heard."""
+    content = [{"type": "output_text", "text": "Read me."}]
+    return {"id": item_id, "type": "message", "role": "assistant", "content": content}
 
 
 def function_call(tool_call_id: str, name: str, status: str = "completed") -> dict[str, Any]:

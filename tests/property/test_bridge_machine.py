@@ -407,6 +407,22 @@ class BridgeMachine(RuleBasedStateMachine):
         event_id = [*reversed(asks), "cfg-2", None, None, None][which]
         self.realtime("error", error={"type": "x", "code": code, "event_id": event_id})
 
+    @rule(code=st.sampled_from(frames.CUT_CODES), there_ms=st.sampled_from([0, 1, 40, 99_999]))
+    def truncate_refused(self, code: str, there_ms: int) -> None:
+        for event_id in [each for each in self.event_ids if each.startswith("cut-")][-1:]:
+            message = f"Audio content of {there_ms}ms is already shorter than 99ms"
+            error = {"type": "x", "code": code, "event_id": event_id, "message": message}
+            self.realtime("error", error=error)
+
+    @rule(response_id=responses, beside=st.lists(tool_calls, max_size=1))
+    def answered_in_text(self, response_id: str, beside: list[str]) -> None:
+        """Trap O30: what was to be heard comes as text."""
+        output = [
+            frames.written("item_4"),
+            *(frames.function_call(each, "look") for each in beside),
+        ]
+        self.realtime_text(frames.done(self.current(response_id), "completed", output))
+
     @rule(tool_call_id=tool_calls)
     def output_added(self, tool_call_id: str) -> None:
         item = {"type": "function_call_output", "call_id": tool_call_id}
