@@ -128,11 +128,10 @@ def _message(entry: Any, language: str, fill: Callable[[str], str]) -> ToolMessa
 
 def _content(entry: Mapping[str, Any], language: str) -> str | None:
     """Return the words for a language, None where the message has none (not even '')."""
-    texts = {
-        as_text(each.get("language")).lower(): each["text"]
-        for each in reversed([as_object(each) for each in as_list(entry.get("contents"))])
-        if isinstance(each.get("text"), str)
-    }
+    texts: dict[str, str] = {}
+    for each in map(as_object, as_list(entry.get("contents"))):
+        if isinstance(each.get("text"), str):
+            texts.setdefault(as_text(each.get("language")).lower(), each["text"])
     wanted = language.lower()
     for name in (wanted, wanted.split("-")[0]):
         if name and name in texts:
@@ -140,7 +139,7 @@ def _content(entry: Mapping[str, Any], language: str) -> str | None:
     content = entry.get("content")
     if isinstance(content, str):
         return content
-    return next(reversed(texts.values()), None)
+    return next(iter(texts.values()), None)
 
 
 def with_fillers(messages: Sequence[ToolMessage], language: str) -> tuple[ToolMessage, ...]:

@@ -43,7 +43,7 @@ class ToolSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ToolSpec:
-        """Return the tool of which ``dataclasses.asdict`` made ``value``, in an earlier version too.
+        """Return the tool of which ``dataclasses.asdict`` made ``value``, in any version.
 
         Raises:
             KeyError, TypeError: the value was made of something else.

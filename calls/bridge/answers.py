@@ -1,7 +1,7 @@
-"""What the model answers: responses, function calls, and what they cost.
+"""What the model answers: responses, how they end, and what they cost.
 
-One response at a time (``responses``); a function call runs once and gets one output, and the
-follow-up response waits until all outputs of its response are in (openai_realtime.md 4.4).
+One response at a time (``responses``). What a response asks of tools is gathered by ``tool_calls``;
+nothing here knows what becomes of it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,17 @@ from abc import abstractmethod
 from typing import Any
 
 from calls.bridge.core import text_of
-from calls.bridge.effects import DispatchTool, DispatchTools
 from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
 from calls.bridge.responses import Current, Request
 from calls.bridge.second_tries import hinted_ms
 from calls.bridge.states import Realtime
-from calls.bridge.turns import Turns
+from calls.bridge.tool_calls import ToolCalls
 from calls.money.rates import response_microusd, response_tokens
 from calls.wire import realtime
-from tools.spec import Outcome, ToolSpec
-
-CEILING_ANSWER = "This tool is not available any more in this call. Go on without it."
 
 
-class Answers(Turns):
-    """Responses, tools and spend."""
+class Answers(ToolCalls):
+    """Responses and spend."""
 
     def _send_request(self, now_ms: int) -> bool:
         if self.realtime.now is not Realtime.READY or self._failed or self._retry_at_ms is not None:
@@ -45,10 +41,6 @@ class Answers(Turns):
             )
         )
         return True
-
-    def _server_will_answer(self) -> bool:
-        """Tell whether the server is about to make a response itself: ours would only race it."""
-        return self._server_turns and self._unanswered_ms is not None
 
     def _on_response_created(self, event: dict[str, Any], now_ms: int) -> None:
         response_id = text_of(event, "response", "id")
@@ -92,6 +84,8 @@ class Answers(Turns):
                     self.playback.complete(text_of(item, "id"), now_ms)
                 self._function_call(item, response_id, now_ms)
                 self._forget_unplayed(item, response_id, now_ms)
+        if isinstance(output, list):
+            self._put_in_order(response_id, output)
         cancelled = self.responses.is_cancelling(response_id)
         current = self.responses.on_done(response_id)
         if current is None:
@@ -155,128 +149,6 @@ class Answers(Turns):
         item = event.get("item")
         if isinstance(item, dict):
             self._function_call(item, text_of(event, "response_id"), now_ms)
-
-    def _function_call(self, item: dict[str, Any], response_id: str, now_ms: int) -> None:
-        if item.get("type") != "function_call" or item.get("status", "completed") != "completed":
-            return
-        if self._failed:
-            return
-        tool_call_id, name = text_of(item, "call_id"), text_of(item, "name")
-        if not tool_call_id or not name:
-            self.count("protocol_errors")
-            return
-        spec = self.toolbox.spec(name)
-        ends_call = spec is not None and spec.kind == "endCall"
-        over_ceiling = self.toolbox.over_ceiling and not ends_call
-        invocation = self.toolbox.begin(
-            tool_call_id,
-            name,
-            text_of(item, "arguments"),
-            response_id,
-            now_ms,
-            self._record_ms(now_ms),
-        )
-        if invocation is None:
-            return
-        invocation.place = self.transcript.next_ordinal
-        if over_ceiling:
-            self.metrics_note("ceiling", "tool_calls")
-            self._tool_result(tool_call_id, "refused", CEILING_ANSWER, now_ms)
-            if self.toolbox.count >= 2 * self.plan.limits.max_tool_calls:
-                self._end_when_heard(EndCause.CEILING, now_ms, abortable=False)
-        elif spec is None:
-            self._tool_result(tool_call_id, "error", f"There is no tool {name!r}.", now_ms)
-        elif spec.kind == "endCall":
-            self.toolbox.running(invocation)
-            self._end_call(tool_call_id, response_id, now_ms)
-        elif spec.kind == "transferCall":
-            self.toolbox.running(invocation)
-            self._transfer(tool_call_id, response_id, spec, now_ms)
-        else:
-            self.toolbox.running(invocation)
-            call = DispatchTool(tool_call_id, name, invocation.arguments_json)
-            self.effects.append(DispatchTools((call,)))
-
-    def _end_call(self, tool_call_id: str, response_id: str, now_ms: int) -> None:
-        message = self.plan.end_call_message
-        current = self.responses.current
-        said = current is not None and current.response_id == response_id and current.has_audio
-        cause = EndCause.ASSISTANT_ENDED
-        if message and not said:
-            cause = EndCause.ASSISTANT_SAID_GOODBYE
-        if self._ending is not None:
-            self._tool_result(tool_call_id, "ok", "The call is being ended.", now_ms)
-            return
-        # Its output is what became of it: none while the goodbye can still be taken back.
-        self._end_when_heard(cause, now_ms, abortable=True)
-        self._end_tool_call_id = tool_call_id
-        if message and not said:
-            self.responses.ask(
-                Request("goodbye", instructions=realtime.verbatim(message), tools_allowed=False)
-            )
-
-    def _transfer(self, tool_call_id: str, response_id: str, spec: ToolSpec, now_ms: int) -> None:
-        """Hand the caller to another number once what is being said has been heard."""
-        if not spec.transfer_to:
-            answer = "There is nobody to transfer this call to. Offer the caller another way."
-            self._tool_result(tool_call_id, "error", answer, now_ms)
-            return
-        if self._ending is not None:
-            self._tool_result(tool_call_id, "refused", "The call is being ended.", now_ms)
-            return
-        current = self.responses.current
-        said = current is not None and current.response_id == response_id and current.has_audio
-        self._end_when_heard(
-            EndCause.TRANSFERRED, now_ms, abortable=False, dial_to=spec.transfer_to
-        )
-        self._tool_result(tool_call_id, "ok", "The call is being transferred.", now_ms)
-        if spec.transfer_message and not said:
-            words = realtime.verbatim(spec.transfer_message)
-            self.responses.ask(Request("goodbye", instructions=words, tools_allowed=False))
-
-    def _end_taken_back(self, now_ms: int) -> None:
-        """Go on with the call because the caller has spoken again."""
-        self._ending = None
-        self.responses.forget("goodbye")
-        tool_call_id, self._end_tool_call_id = self._end_tool_call_id, ""
-        if not tool_call_id:
-            return  # it was not the model that wanted to end the call
-        self._tool_result(
-            tool_call_id, "refused", "The caller spoke again, so the call goes on.", now_ms
-        )
-
-    def _tool_result(self, tool_call_id: str, outcome: Outcome, output: str, now_ms: int) -> None:
-        output = realtime.plain(output)
-        invocation = self.toolbox.finish(tool_call_id, outcome, output, now_ms)
-        if invocation is None:
-            self.count("late_tool_results")
-            return
-        shown_id = self._shown_call_id(tool_call_id)
-        self._send(realtime.function_output(self._id("out"), shown_id, output))
-        self._unconfirmed_outputs[tool_call_id] = None
-        self._owed[invocation.response_id] = None
-
-    def _shown_call_id(self, tool_call_id: str) -> str:
-        """Return the id under which the session in use knows a function call."""
-        return tool_call_id
-
-    def _on_item_added(self, event: dict[str, Any], now_ms: int) -> None:
-        if text_of(event, "item", "type") == "function_call_output":
-            self._unconfirmed_outputs.pop(text_of(event, "item", "call_id"), None)
-
-    def _ask_follow_up(self) -> bool:
-        """Ask for what the outputs of a response lead to, once all of them are in (4.4)."""
-        current = self.responses.current
-        for response_id in self._owed:
-            if self.toolbox.waits_for(response_id):
-                continue
-            if current is not None and current.response_id == response_id:
-                continue  # it may call more tools
-            del self._owed[response_id]
-            if self._ending is None:
-                self.responses.ask(Request("tool", follow_up=True))
-            return True
-        return False
 
     def _bill(self, response: dict[str, Any], now_ms: int) -> None:
         usage = response.get("usage")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tools.rejection import Said
+
 Role = Literal["user", "assistant", "system"]
 NextStep = Literal["hangup", "resume", "dial", "operator", "message", "apologise"]
 ToolState = Literal["running", "ok", "error", "timeout", "refused"]
@@ -23,10 +25,12 @@ class DispatchTool:
 class DispatchTools:
     """Run the calls of one response in a task; ``CallBridge.tool_finished`` answers each of them.
 
-    They are in the order in which the model made them.
+    They are in the order in which the model made them. ``said`` is the conversation so far, where
+    a tool's rejection plan wants to see it.
     """
 
     calls: tuple[DispatchTool, ...]
+    said: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

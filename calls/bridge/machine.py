@@ -35,7 +35,7 @@ from calls.bridge.states import (
     Stream,
 )
 from calls.bridge.summary import summary
-from calls.bridge.toolbox import LOST_RESULT
+from calls.bridge.toolbox import LOST_RESULT, UNSENT_RESULT
 from calls.wire import realtime, twilio_media
 from tools.spec import ToolResult
 
@@ -195,7 +195,7 @@ class CallBridge(ForPerson, Continuity):
         if self.phase.now is not Phase.OPEN:
             self.count("late_tool_results")
             return
-        self._tool_result(tool_call_id, result.outcome, result.output, now_ms)
+        self._tool_answered(tool_call_id, result, now_ms)
         self._settle(now_ms)
 
     def end(self, cause: EndCause, now_ms: int) -> None:
@@ -232,6 +232,7 @@ class CallBridge(ForPerson, Continuity):
             self._tick_gaps(now_ms)
             self._tick_turns(now_ms)
             self._tick_model(now_ms)
+            self._tick_calls(now_ms)
             self._tick_pauses(now_ms)
         self._settle(now_ms)
 
@@ -253,6 +254,7 @@ class CallBridge(ForPerson, Continuity):
             *self._gap_deadlines(),
             *self._turn_deadlines(),
             *self._model_deadlines(),
+            *self._call_deadlines(),
             *self._pause_deadlines(),
         ]
         if self.playback is not None:
@@ -313,7 +315,10 @@ class CallBridge(ForPerson, Continuity):
             or self._open_ears()
             or self._end_opening()
             or self._tell_keys(now_ms)
-            or self._ask_follow_up()
+            or self._run_calls(now_ms)
+            or self._ask_follow_up(now_ms)
+            or self._tell_notes()
+            or self._say_late(now_ms)
             or self._send_request(now_ms)
             or self._hang_up_when_heard(now_ms)
         )
@@ -477,9 +482,12 @@ class CallBridge(ForPerson, Continuity):
             raise LocalBridgeError("a stopped stream has a cause")
         at_ms = self._record_ms(now_ms)
         self.toolbox.finish(self._end_tool_call_id, "ok", "The call has ended.", now_ms)
-        late = "The call ended before the result." if self._call_over else LOST_RESULT
+        over, not_sent = self._call_over, self._not_sent()
+        late = "The call ended before the result." if over else LOST_RESULT
+        unsent = "The call ended before the tool was called." if over else UNSENT_RESULT
         for invocation in self.toolbox.pending:
-            self.toolbox.finish(invocation.tool_call_id, "error", late, now_ms)
+            output = unsent if invocation.tool_call_id in not_sent else late
+            self.toolbox.finish(invocation.tool_call_id, "error", output, now_ms)
         self.transcript.close(at_ms, lambda item_id: self._heard_share(item_id, now_ms))
         self._caller.abandon()
         self.phase.to(Phase.CLOSED)

@@ -109,7 +109,9 @@ class Pauses(DeadAir):
         asks = plan.asked and not self._answer_is_owed()
         if plan.clip is None and not asks:
             return None
-        return self._wait_since_ms + (plan.after_ms << self._fillers)
+        due_ms = self._wait_since_ms + (plan.after_ms << self._fillers)
+        # Who waits for a tool hears what its author wants said, not both.
+        return due_ms if self._answer_is_owed() or self._may_fill(due_ms) else None
 
     def _fill(self, now_ms: int) -> None:
         self._fillers += 1

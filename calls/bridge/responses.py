@@ -92,6 +92,10 @@ class Responses:
         kept = [each for each in self._queue if purpose and each.purpose != purpose]
         self._queue = deque(kept)
 
+    def withdraw(self, request: Request) -> None:
+        """Drop one waiting request, if it still waits."""
+        self._queue = deque(each for each in self._queue if each is not request)
+
     def next_request(self, event_id: str, now_ms: int) -> Request | None:
         """Hand out the next request and take the slot, if it is free."""
         if self.machine.now is not Response.IDLE or self._blocked or not self._queue:

@@ -17,6 +17,11 @@ LOST_RESULT = (
     "The line was lost before the result came, so it is not known whether this took effect. "
     "Check first, before you do it again or tell the caller that it is done."
 )
+# What a tool answers that was waiting to be called when a stream ended: nothing was sent.
+UNSENT_RESULT = (
+    "The line was lost before this tool was called, so nothing has been done. "
+    "Call it again if it is still wanted."
+)
 
 
 @dataclass(slots=True)

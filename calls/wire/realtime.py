@@ -354,7 +354,7 @@ def item_delete(event_id: str, item_id: str) -> str:
 
 def message_item(
     event_id: str,
-    role: Literal["user", "assistant"],
+    role: Literal["user", "assistant", "system"],
     text: str,
     dialect: Dialect,
     *,
@@ -364,7 +364,8 @@ def message_item(
 
     With an ``item_id`` of ours (at most 32 letters, digits, - or _) it can be deleted later.
     """
-    part = "input_text" if role == "user" else ("text" if dialect == "beta" else "output_text")
+    ours = "text" if dialect == "beta" else "output_text"
+    part = ours if role == "assistant" else "input_text"
     item: dict[str, Any] = {
         "type": "message",
         "role": role,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from calls.bridge.effects import DispatchTools, HangUp, RecordTool
+from calls.bridge.effects import DispatchTool, DispatchTools, HangUp, RecordTool
 from calls.bridge.plan import Greeting, Limits
 from calls.bridge.reasons import EndCause
 from tests.unit.bridge.line import Line, assert_sent, function_call, quiet_plan
@@ -120,12 +120,14 @@ def test_o15_a_lost_race_is_repeated_once(line: Line) -> None:
 
 def test_the_ceiling_refuses_tools_and_then_ends_the_call() -> None:
     line = Line(quiet_plan("look", limits=Limits(max_tool_calls=1))).ready().created()
-    line.calls("look", "c1")
-    assert dispatched(line) == ["c1"]
-    line.calls("look", "c2").done()
+    line.calls("look", "c1").calls("look", "c2").done()
     assert line.bridge._ending is not None
     assert line.bridge._ending.cause is EndCause.CEILING
-    assert line.effects(HangUp) == [HangUp(EndCause.CEILING.ended_reason)]
+    effects = line.effects(DispatchTools, HangUp)
+    assert effects == [
+        DispatchTools((DispatchTool("c1", "look", "{}"),)),
+        HangUp(EndCause.CEILING.ended_reason),
+    ]
 
 
 def test_end_call_is_allowed_beyond_the_ceiling() -> None:

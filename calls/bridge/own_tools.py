@@ -1,0 +1,82 @@
+"""Tools that the bridge carries out itself: ending the call and handing it to another number.
+
+Both wait until what is being said has been heard; a goodbye can be taken back by the caller. When
+such a call runs is the business of ``tool_calls``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Final
+
+from calls.bridge.reasons import EndCause
+from calls.bridge.responses import Request
+from calls.bridge.tool_talk import start_message
+from calls.bridge.toolbox import Invocation
+from calls.bridge.turns import Turns
+from calls.wire import realtime
+from tools.spec import Outcome, ToolSpec
+
+OWN_KINDS: Final = frozenset({"endCall", "transferCall"})
+
+
+class OwnTools(Turns):
+    """The end of a call and its transfer, as the model asks for them."""
+
+    @abstractmethod
+    def _tool_result(self, tool_call_id: str, outcome: Outcome, output: str, now_ms: int) -> None:
+        """Answer a function call."""
+
+    def _do(self, spec: ToolSpec, call: Invocation, now_ms: int, *, spoke: bool) -> None:
+        """End or transfer the call, as the model has asked."""
+        if spec.kind == "endCall":
+            self._end_call(spec, call, now_ms, spoke=spoke)
+        else:
+            self._transfer(spec, call, now_ms, spoke=spoke)
+
+    def _end_call(self, spec: ToolSpec, call: Invocation, now_ms: int, *, spoke: bool) -> None:
+        start = start_message(spec, call)
+        # The tool's own last words, or none if it has '' for them, before the assistant's.
+        own = start is not None and not start.filler
+        message = start.text if start is not None and own else self.plan.end_call_message
+        cause = EndCause.ASSISTANT_ENDED
+        if message and not spoke:
+            cause = EndCause.ASSISTANT_SAID_GOODBYE
+        if self._ending is not None:
+            self._tool_result(call.tool_call_id, "ok", "The call is being ended.", now_ms)
+            return
+        # Its output is what became of it: none while the goodbye can still be taken back.
+        self._end_when_heard(cause, now_ms, abortable=True)
+        self._end_tool_call_id = call.tool_call_id
+        if message and not spoke:
+            self.responses.ask(
+                Request("goodbye", instructions=realtime.verbatim(message), tools_allowed=False)
+            )
+
+    def _transfer(self, spec: ToolSpec, call: Invocation, now_ms: int, *, spoke: bool) -> None:
+        """Hand the caller to another number once what is being said has been heard."""
+        if not spec.transfer_to:
+            answer = "There is nobody to transfer this call to. Offer the caller another way."
+            self._tool_result(call.tool_call_id, "error", answer, now_ms)
+            return
+        if self._ending is not None:
+            self._tool_result(call.tool_call_id, "refused", "The call is being ended.", now_ms)
+            return
+        self._end_when_heard(
+            EndCause.TRANSFERRED, now_ms, abortable=False, dial_to=spec.transfer_to
+        )
+        self._tool_result(call.tool_call_id, "ok", "The call is being transferred.", now_ms)
+        if spec.transfer_message and not spoke:
+            words = realtime.verbatim(spec.transfer_message)
+            self.responses.ask(Request("goodbye", instructions=words, tools_allowed=False))
+
+    def _end_taken_back(self, now_ms: int) -> None:
+        """Go on with the call because the caller has spoken again."""
+        self._ending = None
+        self.responses.forget("goodbye")
+        tool_call_id, self._end_tool_call_id = self._end_tool_call_id, ""
+        if not tool_call_id:
+            return  # it was not the model that wanted to end the call
+        self._tool_result(
+            tool_call_id, "refused", "The caller spoke again, so the call goes on.", now_ms
+        )
