@@ -1,190 +1,110 @@
-"""Runs one function call of the model: rows to an envelope, the envelope to the tool's server.
+"""Runs the function calls of one response of the model: requests out, a result for each call back.
 
-Owns which server a tool is answered by and what is posted to it. Never raises into the call: what
-goes wrong is a text the model can act on. Ending and transferring a call are the bridge's.
+Never raises into the call: what goes wrong is a text the model can act on. What is sent, and to
+whom, is ``tool_posts``'s. Ending and transferring a call are the bridge's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
 
 import structlog
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error as AnyDatabaseError
-from django.utils import timezone
 
-from assistants.models import AssistantRevision
-from assistants.prompt import render
-from assistants.services import revision_document
 from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database
-from calls.models import Call, ToolInvocation
-from calls.services.call_variables import variables_for
-from calls.services.vapi_objects import PendingCall, envelope_for, preceded_by_text, tool_object
+from calls.models import Call
+from calls.services.tool_posts import UNAVAILABLE, ToolPost, tool_post, tool_posts
+from calls.services.tool_records import store_exchange
+from calls.services.tool_servers import server_for
 from calls.telephony.twilio_client import TwilioAccess
-from tools.defaults import Render
-from tools.dispatch import ArgumentsRefused, ToolServer, checked_arguments, dispatch
-from tools.models import Tool
-from tools.offered import judging_schema
-from tools.services import tool_document
-from tools.spec import POSTED_KINDS, ToolResult, ToolSpec
-from tools.wire import vapi_server, vapi_tool
-from voiceplatform.base.fields import DecryptionError
+from tools.dispatch import dispatch
+from tools.spec import POSTED_KINDS, Exchange, ToolResult, ToolSpec
+from tools.wire.vapi_server import ASYNC_RESULT
 
-UNAVAILABLE = "This tool cannot be reached at the moment."
+__all__ = [
+    "UNAVAILABLE",
+    "ToolPost",
+    "server_for",
+    "tool_post",
+    "tool_run",
+    "twilio_access_for",
+]
+
+Finished = Callable[[str, ToolResult], None]
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class ToolPost:
-    """What is to be sent, made from rows in one go; no server: nothing can be."""
-
-    server: ToolServer | None
-    body: bytes
+_storing: set[asyncio.Task[None]] = set()
 
 
-async def tool_run(
-    *, plan: CallPlan, calls: Sequence[DispatchTool], finished: Callable[[str, ToolResult], None]
-) -> None:
+async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: Finished) -> None:
     """Answer the function calls of one response; never raises.
 
     Args:
         finished: told each call's ``tool_call_id`` and result once, as soon as it is known.
     """
-
-    async def answer(effect: DispatchTool) -> None:
-        finished(effect.tool_call_id, await _answered(plan, effect))
-
-    await asyncio.gather(*(answer(each) for each in calls))
-
-
-async def _answered(plan: CallPlan, effect: DispatchTool) -> ToolResult:
-    spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
-    if spec is None:
-        return ToolResult(f"There is no tool {effect.name!r}.", outcome="error")
-    if spec.kind not in POSTED_KINDS:
-        log.warning("tool_kind_not_supported", call_id=plan.call_id, kind=spec.kind)
-        return ToolResult("This tool is not available on this line.", outcome="error")
+    wanted: list[tuple[ToolSpec, DispatchTool]] = []
+    for effect in calls:
+        spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
+        if spec is None:
+            problem = f"There is no tool {effect.name!r}."
+        elif spec.kind not in POSTED_KINDS:
+            log.warning("tool_kind_not_supported", call_id=plan.call_id, kind=spec.kind)
+            problem = "This tool is not available on this line."
+        else:
+            wanted.append((spec, effect))
+            continue
+        finished(effect.tool_call_id, ToolResult(problem, outcome="error"))
+    if not wanted:
+        return
     try:
-        post = await in_database(_post_for, plan.call_id, spec, effect)
-    except ArgumentsRefused as error:
-        return ToolResult(str(error), outcome="error")
-    except (AnyDatabaseError, ObjectDoesNotExist, ValidationError, DecryptionError) as error:
-        log.error("tool_not_prepared", call_id=plan.call_id, error=type(error).__name__)
-        return ToolResult(UNAVAILABLE, outcome="error")
+        posts, known = await in_database(tool_posts, plan.call_id, wanted)
+    except (AnyDatabaseError, ObjectDoesNotExist) as error:
+        log.error("tools_not_prepared", call_id=plan.call_id, error=type(error).__name__)
+        posts = []
+        result = ToolResult(UNAVAILABLE, outcome="error")
+        known = {effect.tool_call_id: result for _, effect in wanted}
+    for tool_call_id, result in known.items():
+        finished(tool_call_id, result)
+    await asyncio.gather(*(_answer(plan.call_id, post, finished) for post in posts))
+
+
+async def _answer(call_id: str, post: ToolPost, finished: Finished) -> None:
+    """Send one request and tell what each of its calls came to."""
+    stored: list[asyncio.Task[None]] = []
+    waiting = dict(post.calls)
+    if not all(spec.is_async for spec in post.calls.values()):
+        # Beside calls that are waited for they are resolved at once all the same.
+        for tool_call_id, spec in post.calls.items():
+            if spec.is_async:
+                del waiting[tool_call_id]
+                finished(tool_call_id, ToolResult(ASYNC_RESULT))
+
+    def exchanged(exchange: Exchange) -> None:
+        task = asyncio.create_task(_store(call_id, exchange, list(post.calls)))
+        stored.append(task)
+        _storing.add(task)
+        task.add_done_callback(_storing.discard)
+
     results = await dispatch(
-        {effect.tool_call_id: spec}, post.server, post.body, call_id=plan.call_id
+        post.calls, post.server, post.body, call_id=call_id, exchanged=exchanged
     )
-    return results[effect.tool_call_id]
+    for tool_call_id in waiting:
+        finished(tool_call_id, results[tool_call_id])
+    if stored:
+        await asyncio.wait(stored)  # not gathered: who ends this task does not undo the record
 
 
-def _post_for(call_id: str, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
-    call = Call.objects.select_related(
-        "organisation",
-        "twilio_account",
-        "number__twilio_account",
-        "revision__assistant",
-        "connection",
-    ).get(pk=call_id)
-    _note_running(call, spec, effect)
-    return tool_post(call=call, spec=spec, effect=effect)
-
-
-def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
-    """Read the tool of ``call`` and build what its server is sent; writes nothing.
-
-    Raises:
-        ArgumentsRefused: the model's arguments cannot be posted.
-        Tool.DoesNotExist: the tool is gone.
-    """
-    tool = Tool.objects.for_organisation(call.organisation).get(pk=spec.handle)
-    document = tool_document(tool)
-    arguments = checked_arguments(
-        # The schema as its author wrote it; a session may have been given a simpler one.
-        ToolSpec(
-            name=spec.name, parameters=judging_schema(vapi_tool.read_tool(document).parameters)
-        ),
-        effect.arguments_json,
-        static=vapi_server.static_parameters(document),
-        render=renderer_for(call),
-    )
-    server = server_for(tool, call.revision)
-    if server is None:
-        return ToolPost(None, b"")
-    name = spec.posted_name or tool.name
-    pending = PendingCall(effect.tool_call_id, name, effect.arguments_json)
-    posted = vapi_server.PostedCall(
-        tool_call_id=effect.tool_call_id,
-        name=name,
-        arguments=arguments,
-        tool=tool_object(tool, url=server.url, timeout_seconds=server.timeout_seconds),
-        preceded_by_text=preceded_by_text(call),
-    )
-    envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000, pending=[pending])
-    return ToolPost(server, vapi_server.encode(vapi_server.tool_calls_message(envelope, [posted])))
-
-
-def _note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:
-    """Store that a request is about to leave, before it does: the process may die with it.
-
-    The journal writes the same row in its own time, with what became of it.
-    """
-    begun = call.started_at or call.created_at
-    # A plan may outlive the row it was made of.
-    own = Tool.objects.for_organisation(call.organisation)
-    tool_id = spec.handle if spec.handle and own.filter(pk=spec.handle).exists() else None
-    row, is_new = ToolInvocation.objects.get_or_create(
-        call=call,
-        tool_call_id=effect.tool_call_id[:64],
-        defaults={
-            "name": effect.name[:200],
-            "tool_id": tool_id,
-            "arguments_json": effect.arguments_json.replace("\x00", ""),
-            "started_ms": max(0, round((timezone.now() - begun).total_seconds() * 1000)),
-        },
-    )
-    if tool_id is not None and not is_new and row.tool_id is None:
-        ToolInvocation.objects.filter(pk=row.pk).update(tool_id=tool_id)
-
-
-def renderer_for(call: Call) -> Render:
-    """Return what fills in Liquid with the variables of a call, read when the first one is met."""
-    now = timezone.now()
-    variables = cache(lambda: variables_for(call, now))
-
-    def filled(text: str) -> str:
-        return render(text, variables(), now)
-
-    return filled
-
-
-def server_for(tool: Tool, revision: AssistantRevision | None) -> ToolServer | None:
-    """Return who answers a tool: its own server, else its assistant's (vapi.md 2.5).
-
-    Each server has its own secret and headers; they never travel to another one.
-    """
-    if tool.server_url:
-        return ToolServer(
-            url=tool.server_url,
-            secret=tool.server_secret,
-            headers=tool.server_headers or {},
-            timeout_seconds=tool.timeout_seconds,
-        )
-    if revision is None or not revision.server_url:
-        return None
-    reading = vapi_tool.read_tool({"server": revision_document(revision).get("server")})
-    return ToolServer(
-        url=revision.server_url,
-        secret=revision.server_secret,
-        headers=reading.server_headers or {},
-        timeout_seconds=reading.timeout_seconds,
-    )
+async def _store(call_id: str, exchange: Exchange, tool_call_ids: list[str]) -> None:
+    try:
+        await in_database(store_exchange, call_id, exchange, tool_call_ids)
+    except AnyDatabaseError as error:
+        # A record for people; the call goes on without it.
+        log.error("exchange_not_stored", call_id=call_id, error=type(error).__name__)
 
 
 def twilio_access_for(*, call_id: str) -> TwilioAccess:

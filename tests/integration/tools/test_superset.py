@@ -19,7 +19,7 @@ import pytest
 from assistants.services import assistant_publish
 from calls.bridge.effects import DispatchTool
 from calls.models import Call
-from calls.services import tool_run as module
+from calls.services.tool_posts import tool_posts
 from tests.factories import default_organisation, make_call, make_number
 from tools.models import Tool
 from tools.services import tool_store
@@ -128,10 +128,14 @@ def ours(message: dict[str, Any]) -> dict[str, Any]:
     function = first.get("function", first)
     arguments = function.get("arguments", function.get("parameters", {}))
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    post = module._post_for(
+    ((post,), _) = tool_posts(
         str(call.pk),
-        ToolSpec(name=tool.name, handle=str(tool.pk)),
-        DispatchTool("call_ours", tool.name, text),
+        [
+            (
+                ToolSpec(name=tool.name, handle=str(tool.pk)),
+                DispatchTool("call_ours", tool.name, text),
+            )
+        ],
     )
     body: dict[str, Any] = json.loads(post.body)
     return body
