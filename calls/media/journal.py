@@ -24,6 +24,7 @@ from calls.bridge.effects import (
     RecordTool,
     RecordTurn,
 )
+from calls.media import live
 from calls.media.database import in_database
 from calls.services import journal as store
 
@@ -93,10 +94,19 @@ class CallJournal:
         self._news.set()
 
     async def set_next_step(self, step: NextStep, dial_to: str = "") -> None:
-        """Store what the action URL will answer."""
+        """Store what the action URL will answer.
+
+        Whoever resumes the call begins with what is stored then, so that comes first.
+        """
+        if step == "resume":
+            await self._store()
         try:
             await in_database(
-                store.next_step_store, call_id=self._call_id, step=step, dial_to=dial_to
+                store.next_step_store,
+                call_id=self._call_id,
+                step=step,
+                dial_to=dial_to,
+                handed_over=step == "resume" and live.is_ending(),
             )
         except DatabaseError as error:
             # Without a stored step the action URL resumes, which keeps the caller.

@@ -128,11 +128,15 @@ def call_next(
             # The stream handed out before waits still: its token is derived, so it is the same.
             return CallNext("resume", call)
         lost_stream_close(call)
+        if call.next_step.get("handed_over"):
+            # No attempt that failed: a deploy must not use up the caller's patience with us.
+            call.metrics = {**call.metrics, "handed_over": call.metrics.get("handed_over", 0) + 1}
+            call.next_step = {"kind": stored}
         found = _person_for(call, stored)
         step = next_step(
             stored=stored,
             ended=ended or gone,
-            stream_count=call.stream_count,
+            stream_count=_attempts(call),
             person=found.decision.reach if found is not None else "nothing",
         )
         outcome = _carried_out(call, step, stored, found, request_key)
@@ -146,6 +150,11 @@ def call_next(
     return outcome
 
 
+def _attempts(call: Call) -> int:
+    """Return how many streams count against the limit: those that were not handed over."""
+    return call.stream_count - int(call.metrics.get("handed_over", 0))
+
+
 def _message_reason(stored: str) -> str:
     if stored == "message":
         return EndCause.ASSISTANT_SAID_GOODBYE.ended_reason
@@ -155,7 +164,7 @@ def _message_reason(stored: str) -> str:
 
 def _person_for(call: Call, stored: str) -> Handover | None:
     """Look whom the caller reaches, where the step may depend on it."""
-    given_up = stored not in {"hangup", "dial", "message"} and call.stream_count >= MAX_STREAMS
+    given_up = stored not in {"hangup", "dial", "message"} and _attempts(call) >= MAX_STREAMS
     if stored not in {"operator", "apologise"} and not given_up:
         return None
     return handover(desk_of(call.number), language=call_language(call))
@@ -289,7 +298,7 @@ def call_after_dial(
         desk = desk_of(call.number) if operator else None
         step, reason = after_dial(
             dial_status=dial_status,
-            stream_count=call.stream_count,
+            stream_count=_attempts(call),
             operator=operator,
             comes_back=assistant_goes_on(call, desk),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -129,9 +130,17 @@ def _tool_row(call_id: str, tool: RecordTool) -> ToolInvocation:
     )
 
 
-def next_step_store(*, call_id: str, step: NextStep, dial_to: str = "") -> None:
-    """Store what the action URL answers; a call that has been told to hang up stays told."""
-    stored = {"kind": step, "to": dial_to} if dial_to else {"kind": step}
+def next_step_store(
+    *, call_id: str, step: NextStep, dial_to: str = "", handed_over: bool = False
+) -> None:
+    """Store what the action URL answers; a call that has been told to hang up stays told.
+
+    Args:
+        handed_over: the stream ends because its process does, for no fault of anybody.
+    """
+    stored: dict[str, Any] = {"kind": step, "to": dial_to} if dial_to else {"kind": step}
+    if handed_over:
+        stored["handed_over"] = True
     Call.objects.filter(pk=call_id).exclude(next_step={"kind": "hangup"}).update(next_step=stored)
 
 

@@ -14,6 +14,7 @@ from calls.services.call_history import LOST_WORDS
 from calls.services.call_next import call_next
 from calls.services.call_plan import plan_for
 from calls.services.call_start import media_token, token_expiry
+from calls.services.journal import next_step_store
 from calls.services.media_open import media_open
 from tests import factories
 
@@ -116,7 +117,7 @@ def test_a_killed_stream_leaves_no_turn_open_and_nobody_heard_more_than_there_wa
 ) -> None:
     monkeypatch.setattr("calls.services.call_history._gone_ms", lambda call: 10_000)
     call = factories.make_call(stream_count=1, next_step={"kind": "resume"})
-    factories.make_turn(call, ordinal=0, text="Where are you?", started_ms=7_000, ended_ms=8_000)
+    factories.make_turn(call, ordinal=0, role="user", text="Where are you?", started_ms=7_000)
     said = "We are at the harbour, behind the old market hall, second door on the left side."
     factories.make_turn(
         call, ordinal=1, role="assistant", text=said, started_ms=9_000, ended_ms=None
@@ -145,3 +146,17 @@ def test_of_words_whose_text_never_came_the_model_knows_that_it_has_to_ask_again
     # What was not understood earlier is over: the conversation went on without it.
     factories.make_turn(call, ordinal=2, role="user", text="Goodbye")
     assert [item.text for item in plan_for(call).history] == ["I see.", "Goodbye"]
+
+
+def test_streams_that_were_handed_over_by_a_deploy_use_up_no_attempt(db: None) -> None:
+    call = factories.make_call(stream_count=1)
+    for number in range(1, 6):
+        next_step_store(call_id=str(call.pk), step="resume", handed_over=True)
+        _lost(call)
+        assert (call.stream_count, call.next_step) == (number + 1, {"kind": "resume"})
+    # Two that were lost: the third in a row is given up as ever.
+    for _ in range(2):
+        _lost(call)
+    assert call.stream_count == 8
+    _lost(call)
+    assert (call.stream_count, call.status) == (8, "ended")
