@@ -23,6 +23,7 @@ from calls.services.call_variables import variables_for
 from calls.services.clip_render import clips_again, clips_want
 from calls.services.clips import CALL_NAMES
 from calls.services.voice_sample import wav_of_mulaw
+from calls.services.wording import speech_render
 from calls.standins.tones import encode
 from calls.tasks import render_clips
 from tests import factories
@@ -345,7 +346,7 @@ def test_a_worker_that_dies_leaves_its_line_to_the_next(
 def test_two_workers_never_pay_twice_for_a_line(
     number: PhoneNumber, speech: SpeechServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render = clip_render.speech_render
+    render = speech_render
     clips_want(AssistantRevision.objects.get())
 
     def with_another_worker(*args: Any, **kwargs: Any) -> bytes:

@@ -18,6 +18,7 @@ from assistants.import_services import CREATED, ImportFile, import_files
 from assistants.models import Assistant
 from calls.media.database import in_database
 from calls.models import PhoneNumber
+from calls.services.call_plan import LEAD_IN_MS
 from calls.standins.scenario import Scenario, parse_scenario
 from calls.standins.tones import BYTES_PER_MS, encode
 from calls.standins.twilio_call import CallReport
@@ -338,7 +339,8 @@ async def test_what_is_said_of_tools(settings: Any, rig: Rig) -> None:
     # The stand-in says "I cannot do that." where a model wants a tool that it was not offered.
     # tools[2].messages: nothing else was said, and $.backgroundSound: nothing else was played.
     assert report.heard == ["Hello.", "I cannot do that."]
-    assert report.played_ms == sum(len(encode(text)) for text in report.heard) // BYTES_PER_MS
+    said_ms = sum(len(encode(text)) for text in report.heard) // BYTES_PER_MS
+    assert report.played_ms == LEAD_IN_MS + said_ms
     update, *_ = frames(rig, "session.update")
     offered = {tool["name"]: tool for tool in update["session"]["tools"]}
     assert set(offered) == {"find_a_slot", "note", "nowhere", "to_help"}
