@@ -54,7 +54,7 @@ def main(model_port: int, tools_port: int) -> int:
 
     django.setup()
     from assistants.services import assistant_publish
-    from calls.models import PhoneNumber, ProviderConnection
+    from calls.models import PhoneNumber, PolicyWording, ProviderConnection
     from calls.services.seed import STANDIN_NUMBER
     from calls.services.wording import wordings_render_missing
 
@@ -62,6 +62,9 @@ def main(model_port: int, tools_port: int) -> int:
     assert number.organisation is not None, "the seeded number has an organisation"
     assert number.connection is not None, "the seeded number has a connection"
     wordings_render_missing()
+    if PolicyWording.objects.filter(policy=number.policy, audio_mulaw__isnull=True).exists():
+        sys.stderr.write("the policy line was not rendered; without it the first word is another\n")
+        return 1
     number.assistant = assistant_publish(
         organisation=number.organisation,
         document=document(f"http://127.0.0.1:{tools_port}/tools"),

@@ -1,0 +1,1 @@
+"""What the bench needs of the machine and of an instance."""

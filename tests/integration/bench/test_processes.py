@@ -1,0 +1,47 @@
+"""What the bench starts is measured with its children and ends when it is told to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from bench import processes
+from tests.platform import alive, descendants, wait_until
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_stopped_process_is_gone_even_if_it_does_not_listen() -> None:
+    process = processes.start(
+        ["/bin/sh", "-c", "trap '' TERM; echo on; while :; do sleep 1; done"],
+        core=None,
+        output=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    processes.stop(process, seconds=0.05)
+    process.stdout.close()
+    assert not alive(process.pid)
+
+
+def test_usage_counts_what_a_process_has_started() -> None:
+    script = "(while :; do :; done) & wait"
+    process = processes.start(["/bin/sh", "-c", script], core=None, output=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: processes.usage(process.pid).cpu_seconds > 0.02, what="CPU of the child")
+        assert processes.usage(process.pid).media_cpu_seconds == 0
+        assert processes.usage(process.pid).rss_bytes > 0
+    finally:
+        for pid in descendants(process.pid):
+            os.kill(pid, 9)
+        processes.stop(process)
+    assert processes.usage(process.pid) == processes.Usage(0, 0, 0)
+
+
+def test_two_cores_are_two_and_one_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 1, 2})
+    assert processes.cores() == processes.Cores(1, 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1})
+    assert processes.cores() == processes.Cores(None, None)

@@ -1,0 +1,1 @@
+"""The bench's judge and its page."""
