@@ -10,6 +10,7 @@ from django.utils import timezone
 from assistants.models import Finding, ImportedObject, ImportRun, StoredResource
 from calls.models import CallInputChunk
 from tests import factories
+from tools.models import DefaultServer, ServerCredential
 from voiceplatform.base.models import (
     EncryptionCanary,
     Membership,
@@ -31,6 +32,9 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     membership = Membership.objects.create(user=member, organisation=organisation)
     key, clear = factories.make_api_key(organisation)
     tool = factories.make_tool(organisation)
+    credential = ServerCredential.objects.create(
+        organisation=organisation, name="Desk", plan={"type": "bearer", "token": "hidden-token"}
+    )
     assistant = factories.make_assistant(organisation, tools=[tool])
     policy = factories.make_policy(organisation, wordings={"en": "This call is recorded."})
     number = factories.make_number(organisation, assistant=assistant, policy=policy)
@@ -88,6 +92,13 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "auth.user": member,
         "auth.group": group,
         "tools.tool": tool,
+        "tools.servercredential": credential,
+        "tools.defaultserver": DefaultServer.objects.create(
+            organisation=organisation,
+            url="https://tools.example.com/default",
+            url_host="tools.example.com",
+            credential=credential,
+        ),
         "assistants.assistant": assistant,
         "assistants.assistantrevision": assistant.current_revision,
         "assistants.revisiontool": assistant.current_revision.revisiontool_set.get(),
