@@ -30,6 +30,7 @@ class CallerStep:
     wait_ms: int = 0
     pattern: re.Pattern[str] | None = None
     timeout_ms: int = 30_000
+    retort: tuple[re.Pattern[str], str] | None = None
 
 
 def say(text: str, **wait: Any) -> CallerStep:
@@ -78,7 +79,7 @@ class Caller:
 
     def left_after_loss(self, utterances: Sequence[str]) -> list[CallerStep]:
         """Return what is left when the line was lost: what got no answer is said again."""
-        if self._last_said is not None and self._last_said[1] == len(utterances):
+        if self._last_said is not None and len(utterances) <= self._last_said[1]:
             return [self._last_said[0], *self._steps]
         return list(self._steps)
 
@@ -92,10 +93,16 @@ class Caller:
         if self._busy or not self._steps:
             return None
         step = self._steps[0]
+        if self._asks_for_retort(step, ear):
+            assert step.retort is not None
+            self._busy = True
+            self._last_said = (CallerStep("say", step.retort[1]), len(ear.utterances))
+            return self._last_said[0]
         if self._holds(step, ear):
             self._busy = True
             if step.action == "say":
-                self._last_said = (step, len(ear.utterances))
+                # What is interrupted is no answer; it counts as heard when it has been cut.
+                self._last_said = (step, len(ear.utterances) + (ear.silent_ms == 0))
             return self._steps.pop(0)
         if ear.now_ms - self._since_ms >= step.timeout_ms:
             self.stuck = step
@@ -110,6 +117,11 @@ class Caller:
         self._since_ms = ear.now_ms
         self._heard_before = len(ear.utterances)
         self._played_before_ms = ear.played_ms
+
+    def _asks_for_retort(self, step: CallerStep, ear: Ear) -> bool:
+        if step.retort is None or ear.silent_ms < self._gap_ms:
+            return False
+        return any(step.retort[0].search(text) for text in ear.utterances[self._heard_before :])
 
     def _holds(self, step: CallerStep, ear: Ear) -> bool:
         elapsed_ms = ear.now_ms - self._since_ms

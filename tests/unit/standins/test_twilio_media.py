@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
 
-from calls.standins.caller import CallerStep, hang_up, say
+from calls.standins.caller import CallerStep, hang_up, say, say_over
 from calls.standins.peer import Close, Send
 from calls.standins.playout import MarkEcho, Playout
 from calls.standins.tones import ToneDecoder, encode, silence
@@ -286,6 +287,31 @@ def test_what_was_answered_is_not_said_again() -> None:
     line.run(3_000)
     line.peer.peer_closed(line.now_ms)
     assert [step.text for step in line.peer.remaining_steps] == ["Two?"]
+
+
+def test_an_answer_that_was_interrupted_answers_nothing_when_the_line_is_lost() -> None:
+    line = Line(say("One?", wait="ms", wait_ms=0), say_over("Wait!", 200))
+    line.run(1_000)
+    line.play(encode("A very long answer to this."))
+    line.run(400)
+    assert line.peer.said == ["One?", "Wait!"]
+    line.peer.peer_closed(line.now_ms)
+    assert not line.peer.heard[-1].complete
+    assert [step.text for step in line.peer.remaining_steps] == ["Wait!"]
+
+
+def test_who_is_asked_to_repeat_says_it_before_the_next_step_as_often_as_that() -> None:
+    again = (re.compile("say again"), "I said one.")
+    line = Line(say("One.", wait="ms", wait_ms=0), hang_up(retort=again))
+    line.run(1_000)
+    for _ in range(2):
+        line.play(encode("Please say again."))
+        line.run(2_000)
+    assert line.peer.said == ["One.", "I said one.", "I said one."]
+    assert line.peer.ended_by is None
+    line.play(encode("Thank you."))
+    line.run(1_000)
+    assert line.peer.ended_by == "caller"
 
 
 def test_maximum_length_ends_the_call() -> None:
