@@ -7,7 +7,7 @@ import asyncio
 from celery import shared_task
 
 from calls.events.delivery import drain
-from calls.services import voice_sample
+from calls.services import tool_check, voice_sample
 from calls.services.call_finish import stale_calls_close
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
@@ -61,3 +61,19 @@ def take_voice_samples() -> int:
 def look_at_models() -> int:
     """Ask each provider once a day whether it still lists the models in use."""
     return models_look()
+
+
+@shared_task(
+    name=tool_check.TASK,
+    soft_time_limit=tool_check.SOFT_LIMIT_SECONDS,
+    time_limit=tool_check.SOFT_LIMIT_SECONDS + 60,
+)
+def run_tool_check(job_id: str) -> None:
+    """Ask the tool servers of a check, or nothing when another worker does."""
+    tool_check.check_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_tool_checks")
+def take_tool_checks() -> int:
+    """Tell a worker of checks that lost theirs."""
+    return tool_check.checks_poke()

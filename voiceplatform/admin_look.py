@@ -122,7 +122,12 @@ UNFOLD: dict[str, Any] = {
                 _item("Talks", "mic", "calls", "talk"),
                 _item("Stored resources", "inventory_2", "assistants", "storedresource"),
             ),
-            _group("Tools", _item("Tools", "build", "tools", "tool")),
+            _group(
+                "Tools",
+                _item("Tools", "build", "tools", "tool"),
+                _item("Tool calls", "receipt_long", "calls", "toolinvocation"),
+                _item("Tool servers", "fact_check", "calls", "toolcheck"),
+            ),
             _group(
                 "Delivery",
                 _item("Outbox", "outbox", "calls", "outboxevent"),

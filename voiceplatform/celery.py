@@ -23,6 +23,7 @@ app.conf.beat_schedule = {
     "sweep stale calls": {"task": "calls.tasks.sweep_stale_calls", "schedule": 60.0},
     # Once a day; asked more often, so that a machine that slept looks when it wakes.
     "look at models": {"task": "calls.tasks.look_at_models", "schedule": 600.0},
+    "take tool checks": {"task": "calls.tasks.take_tool_checks", "schedule": 20.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }
 

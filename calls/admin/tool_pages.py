@@ -12,7 +12,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
@@ -21,6 +21,7 @@ from calls.admin.tool_records import STATE_COLOURS, answered_with, indented, sea
 from calls.admin.words import ms_in_words
 from calls.models import ToolInvocation
 from calls.selectors.tools import MOST_ON_PAGE, ToolFigures, tool_figures
+from calls.services.tool_check import marked_calls_allow
 from calls.services.tool_try import PERMISSION, ToolTrial, TryRefused, tool_try
 from tools.admin import ToolAdmin
 from tools.models import Tool
@@ -82,10 +83,29 @@ class ToolPagesAdmin(ToolAdmin):
         return ms_in_words(obj.figures.p95_ms)
 
     def get_urls(self) -> list[Any]:
-        """Add the page to try a tool."""
-        view = self.admin_site.admin_view(self.try_view)
-        own = path("<uuid:object_id>/try/", view, name="tools_tool_try")
-        return [own, *super().get_urls()]
+        """Add the page to try a tool, and what the button beside its check posts to."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<uuid:object_id>/try/", wrap(self.try_view), name="tools_tool_try"),
+            path("<uuid:object_id>/allow/", wrap(self.allow_view), name="tools_tool_allow"),
+            *super().get_urls(),
+        ]
+
+    def allow_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Store whether the owner of the tool's server allows test requests; only by POST."""
+        tool: Tool | None = self.get_object(request, str(object_id))
+        if tool is None or not self.has_view_permission(request, tool):
+            raise Http404("The tool was not found.")
+        back = HttpResponseRedirect(reverse("admin:tools_tool_change", args=[tool.pk]))
+        if request.method != "POST":
+            return back
+        if not (tool.deleted_at is None and request.user.has_perm("tools.change_tool")):
+            raise PermissionDenied
+        allowed = request.POST.get("allowed") == "1"
+        marked_calls_allow(tool=tool, actor=request.user, allowed=allowed)
+        words = "Checks may send" if allowed else "Checks no longer send"
+        self.message_user(request, f"{words} this tool's server a request marked as a test.")
+        return back
 
     def change_view(
         self,
@@ -128,6 +148,11 @@ class ToolPagesAdmin(ToolAdmin):
             if self._may_try(request, tool)
             else "",
             "check": getattr(tool, "check_result", None),
+            "allow_url": reverse("admin:tools_tool_allow", args=[tool.pk])
+            if tool.type in POSTED_KINDS
+            and tool.deleted_at is None
+            and request.user.has_perm("tools.change_tool")
+            else "",
         }
 
     def _recent(self, tool: Tool) -> list[dict[str, Any]]:

@@ -10,16 +10,22 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from assistants.models import ImportRun
 from calls.admin.call_page import PERMISSION
 from calls.admin.words import clock, ms_in_words
 from calls.models import ToolCheck, ToolExchange, ToolInvocation
+from calls.services.tool_check import check_start
 from calls.services.tool_records import exchange_bodies
+from calls.services.tool_try import PERMISSION as PERMISSION_TO_TRY
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
+from voiceplatform.base.selectors import organisations_visible_to, rows_visible_to, uuids_in
 
 STATE_COLOURS = {
     "running": "primary",
@@ -198,8 +204,14 @@ def indented(text: str) -> str:
 
 @admin.register(ToolCheck)
 class ToolCheckAdmin(ReadOnlyAdmin):
-    """What the last check of each tool's server found."""
+    """What the last check of each tool's server found, and the way to check all of them."""
 
+    list_before_template = "admin/tools/tool/check_start.html"
+    list_hint = (
+        "Whether the servers of your tools would answer a call now. A check asks each server for "
+        "nothing but its certificate and a HEAD request, which no handler takes for a call; a "
+        "test request is sent only where the owner of the server allows it."
+    )
     list_display = ("tool", "verdict_badge", "kind", "what", "fix", "checked_at")
     list_filter = ("verdict", "allows_marked_call", "checked_at")
     search_fields = ("tool__name", "tool__server_url_host")
@@ -215,6 +227,51 @@ class ToolCheckAdmin(ReadOnlyAdmin):
         """Leave sealed columns of the tools in the database."""
         rows = super().get_queryset(request).select_related("tool", "organisation")
         return rows.defer(*sealed("tool"))
+
+    def get_urls(self) -> list[Any]:
+        """Add what the button of a check posts to."""
+        start = self.admin_site.admin_view(self.start_view)
+        return [path("start/", start, name="calls_toolcheck_start"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Offer to check all servers to those who may send test requests."""
+        may_start = request.user.has_perm(PERMISSION_TO_TRY)
+        organisations = organisations_visible_to(request.user).order_by("created_at")
+        extra = {
+            **(extra_context or {}),
+            "check_organisations": list(organisations) if may_start else [],
+        }
+        return super().changelist_view(request, extra)
+
+    def start_view(self, request: HttpRequest) -> HttpResponse:
+        """Begin a check of an organisation or of one import; only by POST, since it asks servers.
+
+        An import that the person cannot see is none.
+        """
+        back = HttpResponseRedirect(reverse("admin:calls_toolcheck_changelist"))
+        if request.method != "POST":
+            return back
+        if not request.user.has_perm(PERMISSION_TO_TRY):
+            raise PermissionDenied
+        run = None
+        organisations = organisations_visible_to(request.user)
+        if request.POST.get("run"):
+            wanted = uuids_in([request.POST["run"]])
+            runs = rows_visible_to(ImportRun.objects.defer("files"), request.user, "organisation")
+            run = runs.filter(pk__in=wanted).select_related("organisation").first()
+            organisation = run.organisation if run else None
+        else:
+            wanted = uuids_in([request.POST.get("organisation", "")])
+            organisation = organisations.filter(pk__in=wanted).first()
+        if organisation is None:
+            raise Http404("There is nothing of this name to check.")
+        job = check_start(
+            organisation=organisation,
+            actor=request.user,
+            run=run,
+            may_post=request.POST.get("may_post") == "1",
+        )
+        return HttpResponseRedirect(reverse("admin:base_job_change", args=[job.pk]))
 
     @badge(description="Result", ordering="verdict", label=VERDICT_COLOURS)
     def verdict_badge(self, obj: ToolCheck) -> Any:

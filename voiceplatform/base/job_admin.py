@@ -153,11 +153,12 @@ class JobAdmin(ReadOnlyAdmin):
         """Return the page of the row that a job made, '' where there is none for this person."""
         result = job.result if isinstance(job.result, dict) else {}
         label, key = str(result.get("model", "")), result.get("id")
-        if label.count(".") != 1 or not key:
+        if label.count(".") != 1 or not (key or result.get("is_list")):
             return ""
+        page = f"admin:{label.replace('.', '_')}"
         try:
             registered = self.admin_site._registry.get(apps.get_model(label))
-            url = reverse(f"admin:{label.replace('.', '_')}_change", args=[key])
+            url = reverse(f"{page}_change", args=[key]) if key else reverse(f"{page}_changelist")
         except (LookupError, NoReverseMatch):
             return ""
         may_look = registered is not None and registered.has_view_permission(request)

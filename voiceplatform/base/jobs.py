@@ -96,7 +96,8 @@ class RunningJob:
         """Write the end and drop the secret.
 
         Args:
-            result: plain values; ``{"model": "app.model", "id": …}`` is shown as a link.
+            result: plain values; ``{"model": "app.model", "id": …}`` is shown as a link, with
+                ``"is_list": True`` in place of an id as one to the list.
             counts: done and total, when the last progress was not the last word.
 
         Raises:

@@ -6,6 +6,7 @@ Owns the sockets only: a test hands in what a customer's handler would do.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,15 +37,15 @@ def answer_all(result: Any = "Booked.") -> Handler:
     """Return a handler that answers every call of the list alike."""
 
     def handle(body: dict[str, Any], _: dict[str, str]) -> Answer:
-        calls = body["message"]["toolCallList"]
+        calls = body["message"]["toolCallList"] if body else ()
         return 200, {"results": [{"toolCallId": call["id"], "result": result} for call in calls]}
 
     return handle
 
 
 @contextmanager
-def plain_server(handler: Handler) -> Iterator[PlainServer]:
-    """Serve ``handler`` on a free port of loopback."""
+def plain_server(handler: Handler, context: ssl.SSLContext | None = None) -> Iterator[PlainServer]:
+    """Serve ``handler`` on a free port of loopback, under TLS with ``context``."""
 
     class Requests(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -71,9 +72,19 @@ def plain_server(handler: Handler) -> Iterator[PlainServer]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
-    server.daemon_threads = True
-    made = PlainServer(f"http://127.0.0.1:{server.server_port}/hook", handler)
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: Any) -> None:
+            """Say nothing: a peer that refuses our certificate hangs up."""
+
+    server = Server(("127.0.0.1", 0), Requests)
+    if context is not None:
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    scheme = "http" if context is None else "https"
+    made = PlainServer(f"{scheme}://127.0.0.1:{server.server_port}/hook", handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
