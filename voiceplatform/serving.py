@@ -6,6 +6,8 @@ Owns server options, the time limits of half-sent requests and what signals mean
 - media, first SIGTERM or SIGINT: not ready any more, no new call, while HTTP (status callbacks
   and next-step webhooks of the calls still on) and live sockets go on until the last call has
   ended or ``DRAIN_SECONDS`` have passed; then exit 0. Second signal: every call ends at once.
+- media, SIGUSR1: a successor listens on the same socket. Every new connection is its; ours are
+  closed when they have their answer, live sockets go on as above.
 - web: the requests under way get five seconds, then exit 0.
 """
 
@@ -24,6 +26,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from setproctitle import setproctitle
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from calls.media import live
@@ -32,6 +35,7 @@ APPLICATIONS = {
     "media": "voiceplatform.asgi_media:application",
     "web": "voiceplatform.asgi:application",
 }
+LEAVE_SIGNAL = signal.SIGUSR1
 REQUEST_SECONDS = 20.0  # stack.md "limits": uvicorn itself waits for ever
 KEEP_ALIVE_SECONDS = 15
 FINISH_SECONDS = 5
@@ -76,6 +80,8 @@ class TimedHttpProtocol(HttpToolsProtocol):
         """The head is in; the body has its own span."""
         self._start_limit()
         super().on_headers_complete()
+        if live.is_leaving() and self.cycle is not None:
+            self.cycle.keep_alive = False  # the next request is the successor's
 
     def on_body(self, body: bytes) -> None:
         """Some of the body is in."""
@@ -91,6 +97,11 @@ class TimedHttpProtocol(HttpToolsProtocol):
         """The connection is a WebSocket's from now on, with its own pings."""
         self._stop_limit()
         super().handle_websocket_upgrade()
+
+    def leave(self) -> None:
+        """Close the connection once it has its answer; one that never asked may ask once."""
+        if self.cycle is not None:
+            self.shutdown()
 
     def _start_limit(self) -> None:
         self._stop_limit()
@@ -143,7 +154,10 @@ class OwnSignals(uvicorn.Server):
 
 
 class DrainingServer(OwnSignals):
-    """The media server: the first signal drains it, the second ends its calls."""
+    """The media server: the first signal drains it, the second ends its calls.
+
+    With ``LEAVE_SIGNAL`` it drains too, but has a successor for everything that is new.
+    """
 
     def __init__(
         self, config: uvicorn.Config, *, drain_seconds: float, ready_fd: int | None = None
@@ -152,7 +166,21 @@ class DrainingServer(OwnSignals):
         self._drain_seconds = drain_seconds
         self._signals = 0
         self._seen = 0
+        self._told_to_leave = False
         self._ending: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the one more signal that media knows."""
+        before = signal.signal(LEAVE_SIGNAL, self._leave_soon)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(LEAVE_SIGNAL, before)
+
+    def _leave_soon(self, sig: int, frame: FrameType | None) -> None:
+        self._told_to_leave = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Count the signal; the loop acts on it at its next tick, within 100 ms."""
@@ -168,7 +196,21 @@ class DrainingServer(OwnSignals):
             live.begin_drain()
             work = self._drain() if self._seen == 1 else self._end_now()
             self._ending = asyncio.create_task(work)
+        elif self._told_to_leave and not live.is_leaving():
+            self._leave()
+            if self._ending is None:
+                self._ending = asyncio.create_task(self._drain())
         return await super().on_tick(counter)
+
+    def _leave(self) -> None:
+        log.info("leaving to a successor", live_calls=live.active_count())
+        live.begin_leaving()
+        for listener in self.servers:
+            listener.close()
+        for connection in tuple(self.server_state.connections):
+            if isinstance(connection, TimedHttpProtocol):
+                connection.leave()
+        setproctitle("voiceplatform: leaving media")
 
     async def _drain(self) -> None:
         log.info("draining", live_calls=live.active_count(), seconds=self._drain_seconds)

@@ -37,6 +37,7 @@ class LiveCalls:
         self._waiters: set[asyncio.Future[None]] = set()
         self._expected: dict[str, asyncio.TimerHandle] = {}
         self._draining = False
+        self._leaving = False
         self._ending = False
 
     def enter(self, end_now: Callable[[], None] | None = None, name: str = "") -> LiveCall:
@@ -88,6 +89,14 @@ class LiveCalls:
         """Tell whether new calls are to be refused."""
         return self._draining
 
+    def begin_leaving(self) -> None:
+        """Note that a successor takes what is new: connections, requests, streams. Final."""
+        self._leaving = True
+
+    def is_leaving(self) -> bool:
+        """Tell whether a successor takes what is new."""
+        return self._leaving
+
     def is_ending(self) -> bool:
         """Tell whether every call has been asked to end, so that this process is about to exit."""
         return self._ending
@@ -129,6 +138,8 @@ leave = _process.leave
 active_count = _process.active_count
 begin_drain = _process.begin_drain
 is_draining = _process.is_draining
+begin_leaving = _process.begin_leaving
+is_leaving = _process.is_leaving
 is_ending = _process.is_ending
 wait_until_idle = _process.wait_until_idle
 wait_until_left = _process.wait_until_left

@@ -69,11 +69,19 @@ class Child:
     started_at: float = 0.0  # monotonic seconds, as every time here
     restart_at: float | None = None
     ready_fd: int | None = None
+    leaving: bool = False  # a successor has taken its place
 
     @property
     def running(self) -> bool:
         """Tell whether it has a process that was not yet found dead."""
         return self.process is not None
+
+    def successor(self) -> Child:
+        """Return the same part once more, not started yet."""
+        return Child(
+            *(self.name, self.command, self.environment, self.folder, self.descriptors),
+            *(self.entry, self.reports_ready),
+        )
 
     def start(self, now: float) -> None:
         """Start the process.

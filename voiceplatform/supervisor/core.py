@@ -24,6 +24,7 @@ from voiceplatform.supervisor.children import Child, reason
 from voiceplatform.supervisor.errors import StartError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+REPLACE_SIGNAL = signal.SIGUSR1  # to us: replace media; to media: a successor listens, leave
 DRAIN_EXTRA_SECONDS = 10.0  # beyond what the media process itself waits for its calls
 STOP_SECONDS = 10.0
 REDIS_START_SECONDS = 10.0
@@ -70,6 +71,8 @@ class Supervisor:
         self._admin_url = admin_url
         self._drain_seconds = drain_seconds
         self._children: list[Child] = []
+        self._media = parts.media
+        self._media_successor: Child | None = None
         self._ending: set[str] = set()
         self._announced: set[str] = set()
         self._stops = 0
@@ -183,6 +186,8 @@ class Supervisor:
             if number in STOP_SIGNALS:
                 self._stops += 1
                 log.info("told to stop", signal=signal.Signals(number).name)
+            elif number == REPLACE_SIGNAL:
+                self._replace_media()
         if self._stops > 1:
             raise _KillRequested
 
@@ -191,15 +196,43 @@ class Supervisor:
         told = os.read(child.ready_fd, 1)
         os.close(child.ready_fd)
         child.ready_fd = None
-        if told:
+        if told and child is self._media_successor:
+            self._media_replaced(child)
+        elif told:
             if child.name in self._announced:
                 log.info("child is ready again", child=child.name)
             else:
                 self._announce(child.name, "ready")
 
+    # Replacing media: the successor first, so that there is always one who listens
+
+    def _replace_media(self) -> None:
+        if self._media_successor is not None or self._media.name not in self._announced:
+            log.warning("media is being started already")
+            return
+        child = self._media.successor()
+        try:
+            child.start(time.monotonic())
+        except (OSError, subprocess.SubprocessError) as error:
+            log.error("media not replaced", error=type(error).__name__)
+            return
+        self._media_successor = child
+        self._children.append(child)
+        log.info("replacing media")
+
+    def _media_replaced(self, child: Child) -> None:
+        """Let the old one finish its calls: requests and new streams are the successor's now."""
+        leaving, self._media, self._media_successor = self._media, child, None
+        leaving.leaving = True
+        leaving.restart_at = None
+        leaving.signal(REPLACE_SIGNAL)
+        if not leaving.running:
+            self._children.remove(leaving)
+        log.info("media replaced")
+
     def _bury_and_restart(self) -> None:
         now = time.monotonic()
-        for child in self._children:
+        for child in tuple(self._children):
             end = child.reap(now)
             if end is not None:
                 self._on_death(child, *end, now=now)
@@ -225,8 +258,15 @@ class Supervisor:
             os.close(child.ready_fd)
             child.ready_fd = None
         fields = {"child": child.name, "reason": reason(code), "uptime_s": round(life_seconds, 1)}
-        if child.name in self._ending:
-            log.info("child ended", **fields)
+        if child.name in self._ending or child.leaving:
+            log.info("child ended", leaving=child.leaving, **fields)
+            if child.leaving:
+                self._children.remove(child)
+            return
+        if child is self._media_successor:
+            log.error("media not replaced", **fields)
+            self._media_successor = None
+            self._children.remove(child)
             return
         pause = child.backoff.pause_after(life_seconds)
         child.restart_at = now + pause
@@ -239,9 +279,10 @@ class Supervisor:
         parts = self._parts
         started = set(map(id, self._children))
         log.info("stopping", drain_seconds=self._drain_seconds)
+        media = [child for child in self._children if child.name == parts.media.name]
         middle = [child for child in (parts.web, parts.beat, parts.worker, parts.standins) if child]
         for group, seconds in (
-            ([parts.media], self._drain_seconds + DRAIN_EXTRA_SECONDS),
+            (media, self._drain_seconds + DRAIN_EXTRA_SECONDS),
             (middle, STOP_SECONDS),
             ([parts.redis] if parts.redis else [], STOP_SECONDS),
         ):
@@ -277,7 +318,7 @@ class Supervisor:
     def _listening_for_signals(self) -> Iterator[None]:
         """Have signals written to a pipe the loop selects on, instead of acted on at once."""
         self._wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        numbers = (*STOP_SIGNALS, signal.SIGCHLD)
+        numbers = (*STOP_SIGNALS, REPLACE_SIGNAL, signal.SIGCHLD)
         before = {number: signal.signal(number, lambda *_: None) for number in numbers}
         previous_fd = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         try:
