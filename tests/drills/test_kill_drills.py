@@ -1,16 +1,26 @@
-"""kill -9 of a random part of a running instance while calls are on, again and again."""
+"""kill -9 of the parts of a running instance while calls are on, again and again, and media
+replaced under its calls.
+"""
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.acceptance.calls_rig import LONG, CallsRig
 from tests.acceptance.test_kills import CONVERSATION
 from tests.drills.conftest import Tell
+from tests.drills.live_calls import LiveCalls, live_calls
+from tests.drills.media_kills import (
+    PHASES,
+    assert_reported_once,
+    one_kill,
+    rolling_restart,
+)
 from tests.platform import Platform, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
@@ -59,4 +69,59 @@ def test_kills_of_every_part_in_the_middle_of_a_call(
         "kill -9 while a call is on",
         f"{kills} kills ({parts}): every call reached its scripted end; after the death of media "
         f"the next stream began within {median:.0f} ms in the median and {worst:.0f} ms at worst",
+    )
+
+
+@pytest.fixture(scope="module")
+def calls(_lasting_platform: Platform) -> Iterator[LiveCalls]:
+    """Stand-ins of this process, and a number of the shared instance that uses them."""
+    with live_calls(_lasting_platform) as running:
+        yield running
+
+
+def told(silences_ms: list[int]) -> str:
+    """Return median and worst of some silences in words."""
+    ordered = sorted(silences_ms)
+    return f"{ordered[len(ordered) // 2]} ms in the median, {ordered[-1]} ms at worst"
+
+
+def test_kills_of_media_in_every_phase_of_a_call(
+    shared_platform: Platform, calls: LiveCalls, count: Callable[[int, int], int], tell: Tell
+) -> None:
+    """Each kill meets five calls; which one of them has come to its phase at that moment turns."""
+    chance = random.Random(5)
+    met: dict[str, list[int]] = {}
+    kills = count(50, 1)
+    for number in range(kills):
+        for each in one_kill(calls, PHASES[(number + 1) % len(PHASES)], chance):
+            met.setdefault(each.phase, []).append(each.silence_ms)
+    every = sorted(ms for silences in met.values() for ms in silences)
+    p95_ms = every[math.ceil(len(every) * 0.95) - 1]
+    phases = "; ".join(
+        f"{phase}: {len(found)} calls, {told(found)}" for phase, found in met.items()
+    )
+    if kills >= 10:
+        assert set(PHASES) <= set(met), phases
+        assert p95_ms <= 4_000, phases
+        assert every[-1] <= 8_000, phases
+        assert_reported_once(calls)
+    tell(
+        "kill -9 of media in every phase of a call",
+        f"{kills} kills, {len(every)} calls on: every line stayed up, every call went on with its "
+        f"history to its scripted end, every turn that was complete is stored, one report each; "
+        f"silence {p95_ms} ms at P95, {every[-1]} ms at worst ({phases})",
+    )
+
+
+def test_media_is_replaced_under_its_calls(
+    shared_platform: Platform, calls: LiveCalls, count: Callable[[int, int], int], tell: Tell
+) -> None:
+    number = count(20, 2)
+    handed_over, silences_ms = rolling_restart(calls, number, random.Random(3))
+    assert max(silences_ms, default=0) <= 8_000
+    tell(
+        "media replaced under its calls",
+        f"{number} live calls when the successor began to listen: none lost, none noticed it; the "
+        f"{handed_over} that were handed over because the old one's time was ended: silence "
+        f"{told(silences_ms) if silences_ms else 'none'}",
     )
