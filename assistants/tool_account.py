@@ -12,7 +12,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from assistants.findings import (
-    AUDIBLE,
     INVALID,
     LOSSY,
     MAPPED,
@@ -24,6 +23,7 @@ from assistants.findings import (
     variables,
 )
 from assistants.legacy import tool_name
+from assistants.tool_talk_account import account_talk
 from assistants.wire.files import step
 from tools.defaults import has_template
 from tools.normalise import MAX_TOOL_DESCRIPTION, function_of, normalise
@@ -99,8 +99,8 @@ def _account_function(
         notes.add(
             at,
             INVALID,
-            "Neither the tool nor the assistant has a server, so its calls go nowhere. "
-            "Fix: set server.url.",
+            "Neither the tool nor the assistant has a server, so its calls go to that of the phone "
+            "number or the organisation, and nowhere without one. Fix: set server.url.",
         )
     else:
         notes.add(at, MAPPED, "The model can call it; its calls go to the assistant's server.")
@@ -152,6 +152,13 @@ def account_url(url: str, notes: Notes, path: str) -> None:
         usable = False
     if not usable:
         notes.add(path, INVALID, "No http or https address. Fix: correct it and import again.")
+    elif parts.scheme == "http":
+        notes.add(
+            path,
+            LOSSY,
+            "Requests go there unencrypted, as they do from Vapi, and to public addresses only. "
+            "Fix: use https.",
+        )
 
 
 def account_secret(server: Mapping[str, Any], notes: Notes, path: str) -> None:
@@ -163,7 +170,8 @@ def account_secret(server: Mapping[str, Any], notes: Notes, path: str) -> None:
         notes.add(
             step(path, "credentialId"),
             SECRET_MISSING,
-            "The credential itself is not in an export. Fix: enter its secret or header here.",
+            "The credential itself is not in an export. Fix: enter its secret or header here, or "
+            "all of it under Server credentials with this id.",
         )
     elif not (isinstance(headers, dict) and headers):
         notes.add(
@@ -286,31 +294,19 @@ def _account_other(kind: str, notes: Notes, path: str) -> None:
 
 def _account_parts(tool: Mapping[str, Any], notes: Notes, path: str, kind: str) -> None:
     """Speak of what stands beside the function: spoken messages, static parameters, plans."""
-    messages = tool.get("messages")
-    if isinstance(messages, list) and any(
-        isinstance(m, dict) and (m.get("content") or m.get("contents")) for m in messages
-    ):
-        notes.add(
-            step(path, "messages"),
-            AUDIBLE,
-            "These sentences are not spoken while the tool runs; the assistant says something of "
-            "its own or nothing.",
-        )
+    account_talk(tool, notes, path, kind)
     if isinstance(tool.get("parameters"), list) and tool["parameters"]:
         at = step(path, "parameters")
         filled = has_template(tool["parameters"])
         words = "Added to every call, over what the model gives."
         notes.add(at, MAPPED, f"{words} Templates in them are filled in." if filled else words)
-    for key, words in (
-        ("rejectionPlan", "Calls are not rejected by these conditions; the tool always runs."),
-        ("variableExtractionPlan", "Nothing is taken from the result into variables."),
-    ):
-        if tool.get(key):
-            notes.add(step(path, key), UNSUPPORTED, words)
+    if tool.get("variableExtractionPlan"):
+        words = "Nothing is taken from the result into variables."
+        notes.add(step(path, "variableExtractionPlan"), UNSUPPORTED, words)
     if kind != "transferCall" and isinstance(tool.get("destinations"), list):
         if tool["destinations"]:
             notes.add(step(path, "destinations"), UNSUPPORTED, "Stored; nothing leads there yet.")
     server = tool.get("server")
     if isinstance(server, dict) and server.get("backoffPlan"):
         at = step(step(path, "server"), "backoffPlan")
-        notes.add(at, UNSUPPORTED, "A failed request is not repeated; the model hears of it.")
+        notes.add(at, MAPPED, "A failed request is repeated as this says, with the same bytes.")

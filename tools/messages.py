@@ -147,8 +147,7 @@ def with_fillers(messages: Sequence[ToolMessage], language: str) -> tuple[ToolMe
 
     Without a message for the start, or with one that has no words, Vapi says a filler (trap 6).
     """
-    short = language.lower().split("-")[0] or "en"
-    words = _FILLERS.get(short, ())
+    words = _FILLERS.get(language.lower().split("-")[0], ())
     made: list[ToolMessage] = []
     for each in messages:
         same = [replace(each, text=text) for text in words] if each.filler else [each]

@@ -54,6 +54,21 @@ def has_conditions(plan: Any) -> bool:
     return bool(as_list(as_object(plan).get("conditions")))
 
 
+def unreadable(plan: Any) -> list[str]:
+    """Return what is wrong with the patterns of a plan, each once."""
+    found: dict[str, None] = {}
+    left = list(as_list(as_object(plan).get("conditions")))[:MAX_CONDITIONS]
+    while left:
+        condition = as_object(left.pop(0))
+        left += as_list(condition.get("conditions"))[:MAX_CONDITIONS] if len(left) < 500 else ()
+        if condition.get("type") == "regex":
+            try:
+                found_in(as_text(condition.get("regex")), "")
+            except PatternError as error:
+                found[str(error)] = None
+    return list(found)
+
+
 def rejects(plan: Any, said: Sequence[Said], render: Render | None = None) -> bool:
     """Tell whether a call is refused: every condition of its plan holds, and there is one.
 

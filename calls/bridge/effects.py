@@ -14,23 +14,26 @@ ToolState = Literal["running", "ok", "error", "timeout", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class DispatchTool:
-    """One function call of the model, as it is handed to who answers it."""
+    """One function call of the model, as it is handed to who answers it.
+
+    ``said`` is the conversation so far, where the tool's rejection plan has conditions in Liquid:
+    who runs the call judges them first.
+    """
 
     tool_call_id: str
     name: str
     arguments_json: str
+    said: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchTools:
     """Run the calls of one response in a task; ``CallBridge.tool_finished`` answers each of them.
 
-    They are in the order in which the model made them. ``said`` is the conversation so far, where
-    a tool's rejection plan wants to see it.
+    They are in the order in which the model made them.
     """
 
     calls: tuple[DispatchTool, ...]
-    said: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,12 @@ from tools.spec import Outcome, ToolSpec
 OWN_KINDS: Final = frozenset({"endCall", "transferCall"})
 
 
+def _own_words(spec: ToolSpec, call: Invocation) -> str | None:
+    """Return what the tool itself says at its start: '' is silence, None that it says nothing."""
+    start = start_message(spec, call)
+    return None if start is None or start.filler else start.text
+
+
 class OwnTools(Turns):
     """The end of a call and its transfer, as the model asks for them."""
 
@@ -35,10 +41,9 @@ class OwnTools(Turns):
             self._transfer(spec, call, now_ms, spoke=spoke)
 
     def _end_call(self, spec: ToolSpec, call: Invocation, now_ms: int, *, spoke: bool) -> None:
-        start = start_message(spec, call)
-        # The tool's own last words, or none if it has '' for them, before the assistant's.
-        own = start is not None and not start.filler
-        message = start.text if start is not None and own else self.plan.end_call_message
+        message = _own_words(spec, call)
+        if message is None:
+            message = self.plan.end_call_message
         cause = EndCause.ASSISTANT_ENDED
         if message and not spoke:
             cause = EndCause.ASSISTANT_SAID_GOODBYE
@@ -66,8 +71,9 @@ class OwnTools(Turns):
             EndCause.TRANSFERRED, now_ms, abortable=False, dial_to=spec.transfer_to
         )
         self._tool_result(call.tool_call_id, "ok", "The call is being transferred.", now_ms)
-        if spec.transfer_message and not spoke:
-            words = realtime.verbatim(spec.transfer_message)
+        message = spec.transfer_message or _own_words(spec, call)
+        if message and not spoke:
+            words = realtime.verbatim(message)
             self.responses.ask(Request("goodbye", instructions=words, tools_allowed=False))
 
     def _end_taken_back(self, now_ms: int) -> None:

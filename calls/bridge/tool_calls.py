@@ -225,23 +225,20 @@ class ToolCalls(OwnTools):
         calls = [call for call in calls if call.pending]
         if not calls:
             return
-        specs = [self.toolbox.spec(call.name) for call in calls]
-        liquid = any(spec is not None and needs_liquid(spec.rejection) for spec in specs)
-        self.effects.append(
-            DispatchTools(
-                tuple(
-                    DispatchTool(call.tool_call_id, call.name, call.arguments_json)
-                    for call in calls
-                ),
-                said=self._said() if liquid else (),
-            )
-        )
-        for spec, call in zip(specs, calls, strict=True):
+        self.effects.append(DispatchTools(tuple(map(self._as_sent, calls))))
+        for call in calls:
+            spec = self.toolbox.spec(call.name)
             if spec is None or spec.is_async:
                 continue
             arguments = arguments_of(call.arguments_json)
             stages = delays(spec.messages, arguments, call.tool_call_id)
             self._late.begin(call.tool_call_id, stages, now_ms)
+
+    def _as_sent(self, call: Invocation) -> DispatchTool:
+        spec = self.toolbox.spec(call.name)
+        judged = spec is not None and needs_liquid(spec.rejection)
+        said = self._said() if judged else ()
+        return DispatchTool(call.tool_call_id, call.name, call.arguments_json, said)
 
     def _not_sent(self) -> frozenset[str]:
         """Return the ids of calls that have not left."""

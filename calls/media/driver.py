@@ -8,7 +8,6 @@ port. One flusher per direction keeps the order of messages when several tasks h
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -328,17 +327,9 @@ class CallDriver:
             )
 
     def _tool_finished(self, tool_call_id: str, result: ToolResult) -> None:
-        text = json.dumps(
-            {
-                "tool_call_id": tool_call_id,
-                "output": result.output,
-                "outcome": result.outcome,
-                "duration_ms": result.duration_ms,
-            }
-        )
         self._input(
             recording.TOOL,
-            text,
+            recording.tool_text(tool_call_id, result),
             lambda now: self._bridge.tool_finished(tool_call_id, result, now),
         )
         self._spawn(self._flush())

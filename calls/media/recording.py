@@ -123,6 +123,19 @@ def effect_text(effect: Effect) -> str:
     )
 
 
+def tool_text(tool_call_id: str, result: ToolResult) -> str:
+    """Return the answer of a tool as one line of JSON: what of it the bridge looks at."""
+    value: dict[str, Any] = {
+        "tool_call_id": tool_call_id,
+        "output": result.output,
+        "outcome": result.outcome,
+        "duration_ms": result.duration_ms,
+    }
+    if result.messages:
+        value["messages"] = list(result.messages)
+    return json.dumps(value)
+
+
 def records(text: str) -> Iterator[tuple[str, int, str]]:
     """Yield (kind, now_ms, text) of a record; the kind with the session's number, if it has one.
 
@@ -169,6 +182,7 @@ def apply(bridge: CallBridge, kind: str, now_ms: int, text: str) -> None:
     elif kind == TOOL:
         value: dict[str, Any] = json.loads(text)
         tool_call_id = value.pop("tool_call_id")
+        value["messages"] = tuple(value.get("messages", ()))
         bridge.tool_finished(tool_call_id, ToolResult(**value), now_ms)
     elif kind == END:
         bridge.end(EndCause[text], now_ms)

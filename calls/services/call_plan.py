@@ -125,7 +125,11 @@ def plan_for(call: Call) -> CallPlan:
         variables=variables,
         now=now,
     )
-    tools = tool_specs(offered_tools(revision), lambda text: render(text, variables, now))
+    tools = tool_specs(
+        offered_tools(revision),
+        lambda text: render(text, variables, now),
+        language=plan.language,
+    )
     history, first_ordinal, elapsed_ms = history_of(call, tools) if again else ((), 0, 0)
     # A stream that nobody has said a word on is no interruption: the caller is greeted.
     resumed = again and (bool(history) or transfer_failed)

@@ -14,12 +14,13 @@ from assistants.translate import SessionPlan, interrupt_voice_ms
 from calls.bridge.plan import Filler, Greeting, HistoryItem, Idle, Interruption, Keypad
 from calls.models import ProviderConnection
 from calls.wire.realtime import FunctionTool, SessionConfig, TurnDetection, takes_reasoning
+from tools.messages import ToolMessage, read_messages, with_fillers
 from tools.models import Tool
 from tools.names import legal_name
 from tools.normalise import function_of
 from tools.offered import offered_schema
 from tools.services import tool_document
-from tools.spec import RUNNABLE_KINDS, ToolSpec
+from tools.spec import POSTED_KINDS, RUNNABLE_KINDS, ToolSpec
 from tools.wire.vapi_tool import ToolReading, read_tool
 from voiceplatform.base.phones import dialable
 
@@ -40,12 +41,15 @@ def answering_model(connection: ProviderConnection, named: str) -> str:
     return named
 
 
-def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpec, ...]:
+def tool_specs(
+    tools: Iterable[Tool | ToolReading], fill: Fill, *, language: str = ""
+) -> tuple[ToolSpec, ...]:
     """Return the tools that a model is offered, with legal names, each once.
 
     Args:
         tools: rows, or tools of a document that is not stored.
         fill: fills in the variables of a text.
+        language: that of the call; words of ours for a tool without any exist in some.
     """
     specs: dict[str, ToolSpec] = {}
     for tool in tools:
@@ -53,7 +57,10 @@ def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpe
             # The import has said so; a model that is offered it would promise what cannot be.
             continue
         name = legal_name(tool.name, specs)
-        function = function_of(fill(tool.description), _filled(_parameters(tool), fill))
+        reading = read_tool(tool_document(tool)) if isinstance(tool, Tool) else tool
+        # A row's own column may lack fixed arguments.
+        offered = offered_schema(reading.parameters)
+        function = function_of(fill(tool.description), _filled(offered, fill))
         specs[name] = ToolSpec(
             name=name,
             posted_name=tool.name if name != tool.name else "",
@@ -64,15 +71,19 @@ def tool_specs(tools: Iterable[Tool | ToolReading], fill: Fill) -> tuple[ToolSpe
             timeout_seconds=tool.timeout_seconds,
             is_async=tool.is_async,
             idempotent=isinstance(tool, Tool) and tool_document(tool).get("idempotent") is True,
+            messages=_messages(reading, fill, language),
+            rejection=reading.rejection,
             **_transfer(tool, fill),
         )
     return tuple(specs.values())
 
 
-def _parameters(tool: Tool | ToolReading) -> Mapping[str, Any]:
-    """Return the arguments as the model is told of them; a row's own column may lack fixed ones."""
-    reading = read_tool(tool_document(tool)) if isinstance(tool, Tool) else tool
-    return offered_schema(reading.parameters)
+def _messages(tool: ToolReading, fill: Fill, language: str) -> tuple[ToolMessage, ...]:
+    """Return what is said around the calls of a tool; of one that is waited for, in any case."""
+    messages = read_messages(list(tool.messages), language=language, fill=fill)
+    if tool.type in POSTED_KINDS and not tool.is_async:
+        return with_fillers(messages, language)
+    return messages
 
 
 def _filled(schema: Any, fill: Fill) -> Any:

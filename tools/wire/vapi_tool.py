@@ -93,6 +93,7 @@ class ToolReading:
     is_async: bool = False
     messages: tuple[Any, ...] = ()
     destinations: tuple[Any, ...] = ()
+    rejection: Mapping[str, Any] = field(default_factory=dict)
     credential_id: str = ""
     backoff: Backoff | None = None
 
@@ -116,6 +117,7 @@ def read_tool(document: Any) -> ToolReading:
         is_async=whole.get("async") is True,
         messages=tuple(as_list(whole.get("messages"))),
         destinations=tuple(as_list(whole.get("destinations"))),
+        rejection=as_object(whole.get("rejectionPlan")),
         credential_id=server.credential_id or as_text(whole.get("credentialId")),
         backoff=server.backoff or _backoff(whole.get("backoffPlan")),
     )

@@ -24,6 +24,7 @@ from calls.standins.tones import BYTES_PER_MS, encode
 from calls.standins.twilio_call import CallReport
 from tests.integration.calls.rig import CALLER, Rig
 from tools.dispatch import NO_SERVER, close_client
+from tools.messages import with_fillers
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -101,10 +102,10 @@ TOOLS_TOLD = [
      "The pattern is told to the model in words; your server checks it."),
     ("$.model.tools[2].server", "secret-missing", "Exports leave secrets out."),
     ("$.model.tools[2].parameters", "mapped", "Added to every call, over what the model gives."),
-    ("$.model.tools[2].messages", "caller-audible", "not spoken while the tool runs"),
-    ("$.model.tools[2].rejectionPlan", "unsupported", "the tool always runs"),
+    ("$.model.tools[2].messages", "mapped", "Said word for word when it begins."),
+    ("$.model.tools[2].rejectionPlan", "mapped", "a call that it rejects is refused"),
     ("$.model.tools[3].server.secret", "mapped", "sent as X-Vapi-Secret and never shown again"),
-    ("$.model.tools[4].function", "invalid", "so its calls go nowhere"),
+    ("$.model.tools[4].function", "invalid", "and nowhere without one"),
     ("$.model.tools[5].destinations[0].number", "invalid", "Calls are never transferred there"),
 ]  # fmt: skip
 
@@ -288,11 +289,12 @@ def tooled(origin: str) -> dict[str, Any]:
                     "server": {"url": f"{origin}/tools/slots"},
                     "parameters": [{"key": "who", "value": "{{customer.number}}"}],
                     "messages": [{"type": "request-start", "content": "One moment please."}],
-                    "rejectionPlan": {"conditions": [{"type": "regex", "regex": ".*"}]},
+                    "rejectionPlan": {"conditions": [{"type": "regex", "regex": "^Cancel"}]},
                 },
                 {
                     "type": "function",
                     "function": {"name": "note"},
+                    "messages": [{"type": "request-start", "content": ""}],
                     "server": {"url": f"{origin}/tools/notes", "secret": SECRET},
                 },
                 {"type": "function", "function": {"name": "nowhere"}},
@@ -337,8 +339,12 @@ async def test_what_is_said_of_tools(settings: Any, rig: Rig) -> None:
         ledger = await answered.json()
     await close_client()
     # The stand-in says "I cannot do that." where a model wants a tool that it was not offered.
-    # tools[2].messages: nothing else was said, and $.backgroundSound: nothing else was played.
-    assert report.heard == ["Hello.", "I cannot do that."]
+    # tools[2].messages: its words, ours where there are none, and none where it has '' for them.
+    filler = report.heard[4]
+    assert filler in {each.text for each in with_fillers((), "en")}
+    moment = ["One moment please."] * 3
+    assert report.heard == ["Hello.", *moment, filler, "I cannot do that."]
+    # $.backgroundSound: nothing else was played.
     said_ms = sum(len(encode(text)) for text in report.heard) // BYTES_PER_MS
     assert report.played_ms == LEAD_IN_MS + said_ms
     update, *_ = frames(rig, "session.update")
