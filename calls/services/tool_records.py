@@ -18,9 +18,10 @@ from urllib.parse import quote, quote_plus
 from django.db import transaction
 
 from assistants.models import AssistantRevision
-from assistants.services import revision_document
-from calls.models import Call, ToolExchange, ToolInvocation
+from calls.models import Call, PhoneNumber, ToolExchange, ToolInvocation
+from calls.services.tool_servers import server_for
 from tools.models import Tool
+from tools.servers import Bearer, Credential, Hmac, OAuth2
 from tools.services import tool_document
 from tools.spec import Exchange
 from tools.wire.vapi_server import static_parameters
@@ -48,8 +49,7 @@ def store_exchange(call_id: str, exchange: Exchange, tool_call_ids: Sequence[str
     """
     call = (
         Call.objects.filter(pk=call_id)
-        .select_related("revision")
-        .only("policy_refused_at", "revision", "organisation")
+        .select_related("revision__assistant", "number", "organisation")
         .first()
     )
     if call is None:
@@ -58,7 +58,7 @@ def store_exchange(call_id: str, exchange: Exchange, tool_call_ids: Sequence[str
         call_id=call_id, tool_call_id__in=[each[:64] for each in tool_call_ids]
     )
     tools = [row.tool for row in rows.select_related("tool") if row.tool is not None]
-    secrets = secrets_of(tools, call.revision)
+    secrets = secrets_of(tools, call.revision, call.number)
     stored = ToolExchange(
         call_id=call.pk,
         host=exchange.host[:255],
@@ -127,31 +127,40 @@ def _inside(node: Any) -> Any:
     return node if clean == value else json.dumps(clean, ensure_ascii=False)
 
 
-def secrets_of(tools: Iterable[Tool], revision: AssistantRevision | None) -> frozenset[str]:
+def secrets_of(
+    tools: Iterable[Tool], revision: AssistantRevision | None, number: PhoneNumber | None = None
+) -> frozenset[str]:
     """Return the texts that may stand in no record of requests to these tools."""
     found: set[str] = set()
     for tool in tools:
-        found |= {tool.server_secret, *url_secrets(tool.server_url)}
-        found |= _header_secrets(tool.server_headers)
         found |= {
             value
             for name, value in static_parameters(tool_document(tool)).items()
             if is_secret_name(name) and isinstance(value, str)
         }
-    if revision is not None:
-        found |= {revision.server_secret, *url_secrets(revision.server_url)}
-        server = revision_document(revision).get("server")
-        found |= _header_secrets(server.get("headers") if isinstance(server, dict) else None)
+        server = server_for(tool, revision, number=number)
+        if server is not None:
+            found |= {server.secret, *url_secrets(server.url), *_header_secrets(server.headers)}
+            found |= _credential_secrets(server.credential)
     return frozenset(each for each in found if len(each) >= _SHORTEST_SECRET)
 
 
-def _header_secrets(headers: Any) -> set[str]:
+def _credential_secrets(credential: Credential | None) -> set[str]:
+    match credential:
+        case Bearer(token=token):
+            return {token}
+        case OAuth2(url=url, client_secret=client_secret):
+            return {client_secret, *url_secrets(url)}
+        case Hmac(secret_key=secret_key):
+            return {secret_key}
+    return set()
+
+
+def _header_secrets(headers: Mapping[str, str]) -> set[str]:
     """Return the values of secret headers, with and without ``Bearer``."""
-    given = headers if isinstance(headers, dict) else {}
+    given = dict(headers)
     shown = redact({"headers": given}).get("headers", {})
-    values = {
-        value for name, value in given.items() if name not in shown and isinstance(value, str)
-    }
+    values = {value for name, value in given.items() if name not in shown}
     return values | {value.partition(" ")[2] for value in values if " " in value}
 
 

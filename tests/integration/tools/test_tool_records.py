@@ -14,8 +14,10 @@ from django.utils import timezone
 from calls.models import ToolExchange, ToolInvocation
 from calls.selectors.tools import percentile, tool_figures
 from calls.services.tool_records import exchange_bodies, masked, store_exchange
+from calls.standins.tool_server import ToolReply
 from tests import factories
 from tests.integration.tools.conftest import ToolRig
+from tools.models import ServerCredential
 from tools.spec import Exchange
 
 pytestmark = [pytest.mark.integration]
@@ -100,6 +102,34 @@ def test_a_refused_call_keeps_that_a_request_was_made_and_not_what_was_said() ->
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"type": "bearer", "token": "entered-0xBEEF"},
+        {
+            "type": "oauth2",
+            "url": "https://id.example",
+            "clientId": "us",
+            "clientSecret": "entered-0xBEEF",
+        },
+        {"type": "hmac", "secretKey": "entered-0xBEEF"},
+    ],
+)
+def test_the_secret_of_a_credential_is_in_no_record_either(plan: dict[str, str]) -> None:
+    tool = factories.make_tool()
+    credential = ServerCredential.objects.create(organisation=tool.organisation, plan=plan)
+    tool.document = {
+        "type": "function",
+        "server": {"url": "https://a.example", "credentialId": str(credential.credential_id)},
+    }
+    tool.save()
+    call = factories.make_call(tool_invocations=[{"tool_call_id": "a1"}])
+    call.tool_invocations.update(tool=tool)
+    store_exchange(str(call.pk), an_exchange(response_text="it is entered-0xBEEF!"), ["a1"])
+    assert exchange_bodies(ToolExchange.objects.get()).response == "it is ***!"
+
+
+@pytest.mark.django_db
 def test_an_exchange_of_no_stored_call_is_dropped() -> None:
     store_exchange("00000000-0000-4000-8000-0000000000ff", an_exchange(), ["a1"])
     assert not ToolExchange.objects.exists()
@@ -159,3 +189,21 @@ async def test_a_run_notes_which_tool_it_is_of(rig: ToolRig) -> None:
     await rig.run(call, "book")
     row = await ToolInvocation.objects.select_related("tool").aget(call=call)
     assert row.tool is not None and row.tool.name == "book"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_a_run_sent_and_got_is_stored_with_its_calls(rig: ToolRig) -> None:
+    rig.answer({"book": ToolReply(result="Booked for {when}", status=201)})
+    call = await rig.call_with(
+        lambda: factories.make_assistant(
+            tools=[factories.make_tool(name="book", server_url=rig.url, server_secret=SECRET)]
+        )
+    )
+    await rig.run(call, "book")
+    stored = await ToolExchange.objects.aget(call=call)
+    assert (stored.status, stored.attempts, stored.host) == (201, 1, "127.0.0.1")
+    bodies = exchange_bodies(stored)
+    assert json.loads(bodies.request)["message"]["toolCalls"] == rig.message["toolCalls"]
+    assert "Booked for mon" in bodies.response
+    row = await ToolInvocation.objects.aget(call=call)
+    assert row.exchange_id == stored.pk
