@@ -301,6 +301,13 @@ def _account_tools(document: Mapping[str, Any], has_server: bool, notes: Notes) 
             today = tool_today(tool)
             if today != tool:
                 notes.add(each, MAPPED, f"An old form of a tool, read as type {today['type']}.")
+            if key == "functions" and today["type"] == "function":
+                notes.add(
+                    each,
+                    MAPPED,
+                    "Its server is sent the old function-call message, as it is used to; a switch "
+                    "of the tool turns to tool-calls.",
+                )
             account_tool(today, notes, each, assistant_has_server=has_server)
     for key, words in (
         ("endCallFunctionEnabled", "The assistant can end the call."),

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from assistants.findings import KEPT, MAPPED, SECRET_MISSING, UNSUPPORTED, Notes, summarise_kept
+from assistants.findings import (
+    KEPT,
+    LOSSY,
+    MAPPED,
+    SECRET_MISSING,
+    UNSUPPORTED,
+    Notes,
+    summarise_kept,
+)
 from assistants.wire.files import step
 
 _ABOUT_KEPT: Final[Mapping[str, str]] = {
@@ -48,7 +56,19 @@ def account_number(value: Mapping[str, Any], notes: Notes) -> None:
             "A number answers with one assistant, not with a squad; its calls stay on Vapi "
             "meanwhile. Fix: give it the squad's first member before its route leaves vapi.",
         )
-    for key in ("workflowId", "fallbackDestination", "hooks", "server", "serverUrl"):
+    server = value.get("server")
+    for place, url in (
+        ("$.server", server.get("url") if isinstance(server, Mapping) else ""),
+        ("$.serverUrl", value.get("serverUrl")),
+    ):
+        if url:
+            notes.add(
+                place,
+                LOSSY,
+                "Answers tools for which neither the tool nor its assistant names a server. "
+                "Nothing else is sent there: no assistant-request, no report.",
+            )
+    for key in ("workflowId", "fallbackDestination", "hooks"):
         if value.get(key):
             notes.add(
                 step("$", key),
@@ -62,7 +82,7 @@ def account_number(value: Mapping[str, Any], notes: Notes) -> None:
             "Credentials come as ids only. Fix: add the account under Twilio accounts.",
         )
     if value.get("serverUrlSecret"):
-        notes.add("$.serverUrlSecret", KEPT, "Stored sealed; numbers have no server here.")
+        notes.add("$.serverUrlSecret", MAPPED, "Stored sealed, sent as X-Vapi-Secret.")
     summarise_kept(value, notes, _NUMBER_KEPT)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from tools.switches import LEGACY
+
 _FUNCTION_KEYS: Final = ("name", "description", "parameters", "strict")
 # Types whose function stands in `function`; an apiRequest has name and description at the top.
 _WITH_FUNCTION: Final = frozenset({"function", "code", "transferCall", "endCall", "handoff"})
@@ -68,19 +70,22 @@ def inline_tools(document: Mapping[str, Any], model: Mapping[str, Any]) -> list[
 
     Switches (``endCallFunctionEnabled``, ``dialKeypadFunctionEnabled``,
     ``forwardingPhoneNumber``) become the tools they stood for (vapi.md 2.2). Of two equal
-    function names the first stays, as at Vapi (vapi.md trap 11).
+    function names the first stays, as at Vapi (vapi.md trap 11). Old functions are marked: their
+    servers wait for the old message (vapi.md 4.4).
     """
     lists = (
-        *(model.get("tools"), model.get("functions")),
-        *(document.get("tools"), document.get("functions")),
+        *((model.get("tools"), False), (model.get("functions"), True)),
+        *((document.get("tools"), False), (document.get("functions"), True)),
     )
     tools: list[dict[str, Any]] = []
     names: set[str] = set()
-    for each in lists:
+    for each, is_old in lists:
         for entry in each if isinstance(each, list) else ():
             if not isinstance(entry, dict):
                 continue
             tool = tool_today(entry)
+            if is_old and tool["type"] == "function":
+                tool = {**LEGACY, **tool}
             name = tool_name(tool)
             if not name or name not in names:
                 tools.append(tool)

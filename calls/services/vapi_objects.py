@@ -20,6 +20,7 @@ from calls.selectors.records import Spoken, conversation
 from tools.models import Tool
 from tools.serializers import tool_json
 from tools.services import tool_document
+from tools.switches import OURS
 from tools.wire.vapi_server import Envelope
 from voiceplatform.base.redaction import redact, redact_url
 from voiceplatform.base.rest import iso
@@ -186,9 +187,10 @@ def assistant_object(revision: AssistantRevision) -> dict[str, Any]:
 def tool_object(tool: Tool, *, url: str, timeout_seconds: float) -> dict[str, Any]:
     """Return the tool as it stands in ``toolWithToolCallList``, answered at ``url``.
 
-    Vapi once echoed the server's secret there; this does not (vapi.md 4.1).
+    Vapi once echoed the server's secret there; this does not (vapi.md 4.1), nor our own marks.
     """
-    document = dict(tool.document_redacted or redact(tool_document(tool)))
+    shown = tool.document_redacted or redact(tool_document(tool))
+    document = {name: value for name, value in shown.items() if name not in OURS}
     server = document.get("server")
     server = dict(server) if isinstance(server, dict) else {}
     headers = server.get("headers")

@@ -12,6 +12,7 @@ from assistants.importing import Draft, drafts_of, with_missing_tools
 from assistants.voices import REALTIME_VOICES, stand_in
 from assistants.wire.files import FileReading, Found
 from assistants.wire.vapi_config import read_assistant
+from tools.switches import read_switches
 
 pytestmark = pytest.mark.unit
 
@@ -143,6 +144,7 @@ def test_the_voice_table_leads_to_realtime_voices_only() -> None:
         ({"serverUrl": "${HOST}/x"}, "$.serverUrl", "invalid"),
         ({"server": {"url": "ftp://x"}}, "$.server.url", "invalid"),
         ({"server": {"url": "https://["}}, "$.server.url", "invalid"),
+        ({"server": {"url": "http://x.example"}}, "$.server.url", "mapped-lossy"),
         ({"server": {"url": "https://x.example"}}, "$.server", "secret-missing"),
         ({"serverUrlSecret": "{{SECRET}}"}, "$.serverUrlSecret", "secret-missing"),
         ({"isServerUrlSecretSet": True}, "$.isServerUrlSecretSet", "secret-missing"),
@@ -183,6 +185,10 @@ def test_tools_in_every_old_place_become_tools() -> None:
     assert tool_types(document) == ["function", "transferCall", "function", "dtmf", "endCall"]
     assert tools[0] == {"type": "function", "function": function}
     assert tools[1]["destinations"] == [{"type": "number", "number": "+15550100001"}]
+    # vapi.md 4.4: the server of an old function waits for the old message.
+    assert [tool["function"]["name"] for tool in tools if read_switches(tool).legacy_message] == [
+        "c"
+    ]
     assert tools[2]["server"] == {"url": "https://x.example"}
     found = states(document)
     assert found["$.model.tools[1]"] == "invalid"
@@ -258,10 +264,28 @@ def test_tools_in_every_old_place_become_tools() -> None:
             "$.server.credentialId",
             "secret-missing",
         ),
+        (
+            {
+                "type": "function",
+                "function": {"name": "a"},
+                "server": {"url": "https://x.example", "backoffPlan": {"maxRetries": 2}},
+            },
+            "$.server.backoffPlan",
+            "mapped",
+        ),
     ],
 )
 def test_tool(tool: dict[str, Any], path: str, state: str) -> None:
     assert states(tool, "tool")[path] == state
+
+
+@pytest.mark.parametrize(
+    "fields", [{"server": {"url": "https://x.example"}}, {"serverUrl": "https://x.example"}]
+)
+def test_the_server_of_a_number_answers_tools(fields: dict[str, Any]) -> None:
+    number = {"provider": "twilio", "number": "+15550100001", **fields}
+    (name,) = fields
+    assert states(number, "phone-number")[f"$.{name}"] == "mapped-lossy"
 
 
 def test_every_leaf_has_exactly_one_state() -> None:

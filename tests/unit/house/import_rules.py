@@ -27,6 +27,8 @@ PURE = (
     "tools.names",
     "tools.pointers",
     "tools.loose_json",
+    "tools.servers",
+    "tools.switches",
     "assistants.prompt",
     "assistants.translate",
     "assistants.importing",
