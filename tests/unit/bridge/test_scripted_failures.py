@@ -11,6 +11,7 @@ from calls.bridge.plan import Greeting
 from calls.bridge.reasons import EndCause
 from calls.standins.scenario import parse_scenario
 from tests.sound_call import assert_sound
+from tests.unit.bridge.line import Line, assert_sent, function_call, quiet_plan
 from tests.virtual_call import PatientBrain, VirtualCall, evenly, plan_of
 
 pytestmark = pytest.mark.unit
@@ -288,3 +289,33 @@ def test_t22_a_line_that_is_cut_leaves_the_call_to_the_next_stream() -> None:
         "phone-call-provider-closed-websocket",
         False,
     )
+
+
+# -- by hand ------------------------------------------------------------------------------------
+
+
+def breaks_off(line: Line, number: int) -> Line:
+    """A response of which something was heard falls silent and is given up."""
+    line.created(f"r{number}").audio(100, f"a{number}", f"r{number}").audio_done(
+        f"a{number}", f"r{number}"
+    )
+    line.after(100).mark(f"g1:{number}")
+    return line.tick(line.plan.watchdog.stall_ms)
+
+
+def test_a_response_that_ended_gives_patience_with_the_next_that_breaks_off() -> None:
+    line = breaks_off(Line(quiet_plan(apology=None)).ready(), 1)
+    assert_sent(line, realtime=["cancel r1", "create retry"])
+    line.says(100, "a2", "r2").after(100).mark("g1:2")
+    line.look()
+    assert_sent(breaks_off(line, 3), realtime=["cancel r3", "create retry"])
+    assert_sent(breaks_off(line, 4), realtime=["cancel r4"])  # the second in a row
+
+
+def test_o30_text_beside_a_tool_call_is_left_to_what_follows_the_tool() -> None:
+    line = Line(quiet_plan("look")).ready().created()
+    text = {"type": "message", "id": "m1", "content": [{"type": "output_text", "text": "Hm."}]}
+    line.done(output=[text, function_call("look", "c1")])
+    assert_sent(line, realtime=[])
+    assert_sent(line.tool(), realtime=["output c1", "create tool"])
+    assert "retries" not in line.bridge.counters
