@@ -100,6 +100,32 @@ async def test_t30_second_signal_ends_live_calls_at_once(media: Start) -> None:
     assert await asyncio.to_thread(process.wait, 10) == 0
 
 
+async def test_media_that_has_a_successor_takes_nothing_new_and_keeps_its_calls(
+    media: Start,
+) -> None:
+    process, address = media()
+    host, port = address.split(":")
+    asking = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    used, used_writer = await asyncio.open_connection(host, int(port))
+    used_writer.write(asking)
+    assert b"0 False" in await asyncio.wait_for(used.readuntil(b"0\r\n\r\n"), 10)
+    unused, unused_writer = await asyncio.open_connection(host, int(port))
+    async with connect(f"ws://{address}/a", compression=None) as call:
+        process.send_signal(signal.SIGUSR1)
+        assert await asyncio.wait_for(used.read(), 10) == b""
+        unused_writer.write(asking)  # accepted before: answered as ever, and closed
+        assert b"1 False" in await asyncio.wait_for(unused.read(), 10)
+        waiting, waiting_writer = await asyncio.open_connection(host, int(port))
+        waiting_writer.write(asking)
+        await call.send("during")
+        assert await call.recv() == "during"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waiting.read(1), 0.2)  # whoever listens next has it
+    assert await asyncio.to_thread(process.wait, 10) == 0
+    for writer in (used_writer, unused_writer, waiting_writer):
+        writer.close()
+
+
 async def test_t30_drain_time_over_ends_live_calls(media: Start) -> None:
     process, address = media(drain_seconds=0.2)
     async with connect(f"ws://{address}/a") as call:
