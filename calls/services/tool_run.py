@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
+from weakref import WeakKeyDictionary
 
 import structlog
 from django.core.exceptions import ObjectDoesNotExist
@@ -15,10 +17,11 @@ from django.db import Error as AnyDatabaseError
 
 from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
-from calls.media.database import in_database
+from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
 from calls.services.tool_posts import UNAVAILABLE, ToolPost, tool_post, tool_posts
 from calls.services.tool_records import store_exchange
+from calls.services.tool_rejection import judged
 from calls.services.tool_servers import server_for
 from calls.telephony.twilio_client import TwilioAccess
 from tools.dispatch import dispatch
@@ -39,6 +42,7 @@ Finished = Callable[[str, ToolResult], None]
 log = structlog.get_logger(__name__)
 
 _storing: set[asyncio.Task[None]] = set()
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: Finished) -> None:
@@ -47,6 +51,8 @@ async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: F
     Args:
         finished: told each call's ``tool_call_id`` and result once, as soon as it is known.
     """
+    load = partial(_loaded, plan.call_id)
+    calls = await judged(plan=plan, calls=calls, finished=finished, load=load)
     wanted: list[tuple[ToolSpec, DispatchTool]] = []
     for effect in calls:
         spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
@@ -71,6 +77,13 @@ async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: F
     for tool_call_id, result in known.items():
         finished(tool_call_id, result)
     await asyncio.gather(*(_answer(plan.call_id, post, finished) for post in posts))
+
+
+def _loaded(call_id: str) -> Call:
+    call: Call = Call.objects.select_related(
+        "organisation", "number", "revision", "twilio_account"
+    ).get(pk=call_id)
+    return call
 
 
 async def _answer(call_id: str, post: ToolPost, finished: Finished) -> None:
@@ -100,11 +113,9 @@ async def _answer(call_id: str, post: ToolPost, finished: Finished) -> None:
 
 
 async def _store(call_id: str, exchange: Exchange, tool_call_ids: list[str]) -> None:
-    try:
-        await in_database(store_exchange, call_id, exchange, tool_call_ids)
-    except AnyDatabaseError as error:
-        # A record for people; the call goes on without it.
-        log.error("exchange_not_stored", call_id=call_id, error=type(error).__name__)
+    # One after another: records for people must not crowd out what the calls themselves store.
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await in_database_at_last(store_exchange, call_id, exchange, tool_call_ids)
 
 
 def twilio_access_for(*, call_id: str) -> TwilioAccess:
