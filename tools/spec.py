@@ -74,7 +74,8 @@ class ToolResult:
     """What goes back to the model, as text, and how it came about.
 
     ``messages`` are what the tool server wants said (vapi.md 4.6), ``warning`` is what was bent to
-    read its answer, ``exchange`` what was sent and what came back, for the records.
+    read its answer, ``exchange`` what was sent and what came back, for the records. ``sent`` is
+    False where the model has to write its call again: nothing is said of that.
     """
 
     output: str
@@ -83,4 +84,5 @@ class ToolResult:
     messages: tuple[Mapping[str, Any], ...] = ()
     metadata: Mapping[str, Any] | None = None
     warning: str = ""
+    sent: bool = True
     exchange: Exchange | None = field(default=None, compare=False)

@@ -263,9 +263,7 @@ class ToolCalls(OwnTools):
             if result.outcome == "ok" and spec is not None and call.pending:
                 self._do(spec, call, now_ms, spoke=False)
                 return
-        self._tool_result(
-            tool_call_id, result.outcome, result.output, now_ms, sent=tuple(result.messages)
-        )
+        self._tool_result(tool_call_id, result.outcome, result.output, now_ms, answer=result)
 
     def _tool_result(
         self,
@@ -274,11 +272,12 @@ class ToolCalls(OwnTools):
         output: str,
         now_ms: int,
         *,
-        sent: tuple[Any, ...] = (),
+        answer: ToolResult | None = None,
     ) -> None:
         output = realtime.plain(output)
-        message = self._message_about(tool_call_id, outcome, output, sent)
-        if message is not None and message.role == "system" and sent:
+        result = answer or ToolResult(output, outcome)
+        message = self._message_about(tool_call_id, result)
+        if message is not None and message.role == "system" and result.messages:
             # A server may add to what its tool has found; it never instructs the model.
             output, message = f"{output} {realtime.plain(message.text)}".strip(), None
         invocation = self.toolbox.finish(tool_call_id, outcome, output, now_ms)
@@ -300,16 +299,13 @@ class ToolCalls(OwnTools):
             if self._retry_request is start:
                 self._retry_at_ms = None
 
-    def _message_about(
-        self, tool_call_id: str, outcome: Outcome, output: str, sent: tuple[Any, ...]
-    ) -> ToolMessage | None:
+    def _message_about(self, tool_call_id: str, result: ToolResult) -> ToolMessage | None:
         for call in self.toolbox.pending:
             if call.tool_call_id == tool_call_id:
                 spec = self.toolbox.spec(call.name)
                 if spec is None or spec.kind in OWN_KINDS:
                     return None
-                language = self.plan.session.language
-                return answer_message(spec, call, outcome, output, sent, language)
+                return answer_message(spec, call, result, self.plan.session.language)
         return None
 
     def _shown_call_id(self, tool_call_id: str) -> str:

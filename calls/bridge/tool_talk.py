@@ -6,9 +6,8 @@ by ``tools.messages``; nothing here speaks or sends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from calls.bridge.responses import Request
 from calls.bridge.toolbox import Invocation
@@ -21,7 +20,7 @@ from tools.messages import (
     is_empty,
     read_messages,
 )
-from tools.spec import Outcome, ToolSpec
+from tools.spec import ToolResult, ToolSpec
 
 
 @dataclass(slots=True)
@@ -92,25 +91,20 @@ def is_meant_silent(spec: ToolSpec, call: Invocation) -> bool:
 
 
 def answer_message(
-    spec: ToolSpec | None,
-    call: Invocation,
-    outcome: Outcome,
-    output: str,
-    sent: Sequence[Mapping[str, Any]],
-    language: str,
+    spec: ToolSpec, call: Invocation, result: ToolResult, language: str
 ) -> ToolMessage | None:
     """Return what is said about an answer: the server's own message, else the tool's (4.6).
 
-    A message for success needs a result; what was refused is the model's affair.
+    A message for success needs a result; what was refused, or not sent, is the model's affair.
     """
-    if spec is None or outcome == "refused":
+    if result.outcome == "refused" or not result.sent:
         return None
-    failed = outcome != "ok"
+    failed = result.outcome != "ok"
     kind: Kind = "failed" if failed else "complete"
-    theirs = read_messages(list(sent), language=language)
+    theirs = read_messages(list(result.messages), language=language)
     if theirs:
         return next((each for each in theirs if each.kind == kind), theirs[0])
-    if (failed and spec.is_async) or (not failed and is_empty(output)):
+    if (failed and spec.is_async) or (not failed and is_empty(result.output)):
         return None
     arguments = arguments_of(call.arguments_json)
     return chosen(spec.messages, kind, arguments, call.tool_call_id)

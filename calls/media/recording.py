@@ -133,6 +133,8 @@ def tool_text(tool_call_id: str, result: ToolResult) -> str:
     }
     if result.messages:
         value["messages"] = list(result.messages)
+    if not result.sent:
+        value["sent"] = False
     return json.dumps(value)
 
 

@@ -135,7 +135,7 @@ async def talk_tool_run(
     try:
         post = await in_database(_post_for, talk, spec, effect, turns)
     except ArgumentsRefused as error:
-        return ToolResult(str(error), outcome="error"), None
+        return ToolResult(str(error), outcome="error", sent=False), None
     except (AnyDatabaseError, ObjectDoesNotExist, ValidationError, DecryptionError) as error:
         log.error("tool_not_prepared", call_id=plan.call_id, error=type(error).__name__)
         return ToolResult(UNAVAILABLE, outcome="error"), None

@@ -92,7 +92,7 @@ def tool_posts(
             _note_running(call, spec, effect)
             one = _prepared(call, spec, effect)
         except ArgumentsRefused as error:
-            known[effect.tool_call_id] = ToolResult(str(error), outcome="error")
+            known[effect.tool_call_id] = ToolResult(str(error), outcome="error", sent=False)
         except (ObjectDoesNotExist, ValidationError, DecryptionError) as error:
             log.error("tool_not_prepared", call_id=call_id, error=type(error).__name__)
             known[effect.tool_call_id] = ToolResult(UNAVAILABLE, outcome="error")

@@ -41,9 +41,11 @@ from calls.services.talk import TalkRefused, talk_answered, talk_finish, talk_op
 from calls.services.talk_plan import (
     ACCOUNT_SID,
     TalkTicket,
+    call_like,
     talk_ticket,
     talk_tool_run,
 )
+from calls.services.tool_rejection import judged
 from calls.web.frames import WebFrames
 
 log = structlog.get_logger(__name__)
@@ -126,7 +128,10 @@ class TalkConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
             return Prepared(await dial(ticket.endpoint))
 
         async def run_tools(calls: Sequence[DispatchTool], finished: Finished) -> None:
-            for effect in calls:
+            asked = await judged(
+                plan=plan, calls=calls, finished=finished, load=lambda: call_like(talk)
+            )
+            for effect in asked:
                 result, request = await talk_tool_run(
                     talk=talk, plan=plan, effect=effect, turns=list(journal.turns.values())
                 )
