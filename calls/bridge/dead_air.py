@@ -53,14 +53,11 @@ class DeadAir(Answers):
             return
         self.count("realtime_errors")
         self.metrics_note("realtime_error", code[:60])
-        if event_id == CONFIG_EVENT_ID or (
-            self.realtime.now is Realtime.CONFIGURING
-            and code not in FATAL_CODES
-            and code not in TRANSIENT_CODES
-        ):
-            self._fail(EndCause.CONFIG_REJECTED, now_ms)
-        elif code in FATAL_CODES:
+        configuring = event_id == CONFIG_EVENT_ID or self.realtime.now is Realtime.CONFIGURING
+        if code in FATAL_CODES:
             self._fail(cause_of_error(code), now_ms)
+        elif configuring and code not in TRANSIENT_CODES:
+            self._fail(EndCause.CONFIG_REJECTED, now_ms)
         elif event_id.startswith("ask-"):
             elsewhere = code == "conversation_already_has_active_response"
             request = self.responses.on_refused(event_id, active_elsewhere=elsewhere, now_ms=now_ms)

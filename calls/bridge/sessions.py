@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calls.bridge.core import text_of
+from calls.bridge.dead_air import CONFIG_EVENT_ID
 from calls.bridge.effects import CloseModel, DialModel
 from calls.bridge.holding import hold_tone
 from calls.bridge.model import ModelSocket, configuration, verdict
@@ -145,8 +146,13 @@ class Sessions(ModelSocket):
 
     def _on_error(self, event: dict[str, Any], now_ms: int) -> None:
         super()._on_error(event, now_ms)
+        code = text_of(event, "error", "code") or text_of(event, "error", "type")
         # Nothing comes after it but the close (1.4, trap O18): do not wait for that.
-        if text_of(event, "error", "code") == "session_expired" and not self._failed:
+        over = code == "session_expired"
+        # Without its configuration a session is of no use; another one may take it.
+        refused = text_of(event, "error", "event_id") == CONFIG_EVENT_ID
+        bare = refused and code in TRANSIENT_CODES and self.realtime.now is Realtime.CONFIGURING
+        if (over or bare) and not self._failed:
             if self.lose(EndCause.MODEL_SERVER, now_ms):
                 self.effects.append(CloseModel(self.session))
 

@@ -202,6 +202,35 @@ def test_o19_a_fatal_error_after_the_upgrade_is_told_at_once(code: str, cause: E
     assert (call.end.ended_reason, call.ended_at_ms < 2_000) == (cause.ended_reason, True)
 
 
+@pytest.mark.parametrize("code", ["server_error", "rate_limit_exceeded"])
+def test_a_configuration_that_meets_the_server_s_own_trouble_is_sent_to_another_session(
+    code: str,
+) -> None:
+    refusal = f"refuse_event: session.update, refuse_code: {code}"
+    call = played(HELLO, f"profile: {{realtime: {{{refusal}}}, sessions: [{{}}]}}")
+    assert_sound(call, words_in=False, errors=codes(call))
+    assert call.caller.heard_texts == [GREETING, "You said: Hello there."]
+    assert call.ended_at_ms < 5_000
+    assert call.models[0].closed
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("invalid_type", EndCause.CONFIG_REJECTED),
+        ("missing_required_parameter", EndCause.CONFIG_REJECTED),
+        ("insufficient_quota", EndCause.MODEL_QUOTA),
+    ],
+)
+def test_a_configuration_that_is_refused_for_good_says_why(code: str, cause: EndCause) -> None:
+    refusal = f"refuse_event: session.update, refuse_code: {code}"
+    call = played(WAITS, f"profile: {{realtime: {{{refusal}}}, sessions: [{{}}]}}")
+    assert_sound(call, words_in=False, errors={code})
+    assert call.caller.heard_texts == [APOLOGY]
+    assert call.end.ended_reason == cause.ended_reason
+    assert len(call.models) == 1
+
+
 @pytest.mark.parametrize("code", ["server_error", "session_expired"])
 @pytest.mark.parametrize("close", ["1011", "1001"])
 def test_an_error_with_a_close_behind_it_costs_a_socket_and_no_word(code: str, close: str) -> None:
