@@ -1,8 +1,8 @@
 """Questions to the real services that documentation leaves open, asked with the user's own keys.
 
 Owns the list of questions (openai_realtime.md 15, twilio.md 12), those that can be asked without a
-call, and plain words for those that cannot. Blocking; every question is a session without speech
-or a read, so nothing is bought. It must not show a key, place a call or change a number.
+call, and plain words for those that cannot. Blocking; without a call every question is a session
+without speech or a read, so nothing is bought; ``live_call`` places one. It must not show a key.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from requests import RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
 
 from calls.doctor.connection_test import connection_test, plain_session, session_try
+from calls.doctor.live_call import LiveCallError, live_call
 from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
 from calls.services.talk_plan import is_standin
 from calls.telephony.twilio_client import TwilioAccess, client_for
@@ -23,7 +24,8 @@ from calls.telephony.twilio_client import TwilioAccess, client_for
 State = Literal["answered", "failed", "not checked"]
 Session = dict[str, Any]
 _NEEDS_SPEECH: Final = "it takes a session in which somebody speaks, and this check says nothing"
-_NEEDS_CALL: Final = "it takes a real call, and this version of the check places none"
+_NEEDS_CALL: Final = "it takes a real call; place one with --number and --call"
+_NOT_BY_A_CALL: Final = "one plain call does not show it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +122,67 @@ _CARRIER_LATER: Final = (
 
 
 def live_items(
-    connection: ProviderConnection | None, account: TwilioAccount | None, number: str = ""
+    connection: ProviderConnection | None,
+    account: TwilioAccount | None,
+    number: str = "",
+    *,
+    calls: bool = False,
+    caller: str = "",
 ) -> Iterator[LiveItem]:
-    """Ask what can be asked, one by one; every question yields exactly one item."""
+    """Ask what can be asked, one by one; every question yields exactly one item.
+
+    Args:
+        calls: place one real call to ``number``, which is put back as it was.
+        caller: the number to call from, '' picks one.
+    """
     yield from _model_items(connection)
     yield _number_item(account, number)
-    for source, question in _CARRIER_LATER:
-        yield LiveItem(f"twilio.md {source}", question, "not checked", _NEEDS_CALL)
+    later = {
+        **{f"openai_realtime.md {source}": question for source, question in _MODEL_LATER},
+        **{f"twilio.md {source}": question for source, question in _CARRIER_LATER},
+    }
+    told: dict[str, LiveItem] = {}
+    if calls and account is not None:
+        for item in _call_items(account, number, caller):
+            if item.source in later:
+                told[item.source] = item
+            else:
+                yield item
+    if account is not None and number:
+        told["twilio.md 12.12"] = _account_item(account)
+    for source, question in later.items():
+        spoken = source.startswith("openai") and not calls
+        why = _NEEDS_SPEECH if spoken else _NOT_BY_A_CALL if calls else _NEEDS_CALL
+        yield told.get(source) or LiveItem(source, question, "not checked", why)
+
+
+def _call_items(account: TwilioAccount, number: str, caller: str) -> Iterator[LiveItem]:
+    by = "the stand-in" if account.api_base_url else "Twilio"
+    try:
+        for each in live_call(account, number, caller):
+            yield LiveItem(each.source, each.question, each.state, each.answer, by)
+    except LiveCallError as error:
+        yield LiveItem("the call", "Can a real call be placed?", "failed", str(error), by)
+
+
+def _account_item(account: TwilioAccount) -> LiveItem:
+    source, question = "twilio.md 12.12", dict(_CARRIER_LATER)["12.12"]
+    by = "the stand-in" if account.api_base_url else "Twilio"
+    access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    try:
+        row = client_for(access).api.v2010.accounts(account.account_sid).fetch()
+    except TwilioRestException as error:
+        return LiveItem(source, question, "failed", f"refused: {error.status} {error.code}", by)
+    except (TwilioException, RequestException) as error:
+        return LiveItem(source, question, "failed", type(error).__name__, by)
+    return LiveItem(
+        source,
+        question,
+        "answered",
+        f"type {row.type}, {row.status}, region {account.region}; profile and ceilings are shown "
+        "in the console only",
+        by,
+    )
 
 
 def _model_items(connection: ProviderConnection | None) -> Iterator[LiveItem]:
@@ -150,8 +206,6 @@ def _model_items(connection: ProviderConnection | None) -> Iterator[LiveItem]:
             yield LiveItem(source, question, "not checked", blocked)
         else:
             yield _probe(connection, source, question, change, by)
-    for source, question in _MODEL_LATER:
-        yield LiveItem(f"openai_realtime.md {source}", question, "not checked", _NEEDS_SPEECH)
 
 
 def _probe(

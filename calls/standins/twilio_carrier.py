@@ -46,6 +46,7 @@ class Carrier:
         self.calls: dict[str, LiveCall] = {}
         self.callees: dict[str, Callee] = {}
         self.outbound_scenario = Scenario("outbound")
+        self.incoming_scenario: Scenario | str = "hello"
         self._running: set[asyncio.Task[CallReport]] = set()
 
     @property
@@ -106,12 +107,17 @@ class Carrier:
         twiml: str | None = None,
         status_events: tuple[str, ...] = ("completed",),
     ) -> LiveCall:
-        """Begin a call that the platform ordered through REST (4.1)."""
+        """Begin a call that the platform ordered through REST (4.1).
+
+        To a number of the account it also comes in, as ``incoming_scenario``, like any other call.
+        """
         call = self._new_call(to, from_, voice, self.outbound_scenario)
         call.direction = "outbound-api"
         call.first_twiml = twiml
         call.status_events = status_events
         self._run(call)
+        if self.numbers.find(to) is not None:
+            self.start_call(to, from_, scenario=self.incoming_scenario)
         return call
 
     async def close(self) -> None:
