@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from assistants import prompt
+from assistants.models import AssistantRevision
 from assistants.translate import SessionPlan
 from assistants.wire.vapi_config import read_assistant
 from calls.models import Call, PhoneNumber, RenderedClip
@@ -116,3 +117,11 @@ def recorded(call: Call, lines: Iterable[Line | None]) -> dict[str, Recorded]:
         for kind, text, text_hash, audio in rows
         if wanted[text_hash].kind == kind and wanted[text_hash].text == text
     }
+
+
+def is_rendered(revision: AssistantRevision | None, line: Line) -> bool:
+    """Tell whether a line can be played for a revision, whichever speech model has spoken it."""
+    rows = RenderedClip.objects.filter(
+        revision=revision, text_hash=line.text_hash, voice=line.voice, audio_mulaw__isnull=False
+    )
+    return revision is not None and rows.exists()

@@ -20,6 +20,7 @@ from assistants.assistant_account import account_assistant
 from assistants.circumstances import Circumstances
 from assistants.findings import INVALID, Finding, Notes
 from assistants.import_paths import PathProblem, read_paths
+from assistants.models import AssistantRevision
 from assistants.prompt import clock_variables, render
 from assistants.selectors import assistant_list
 from assistants.services import revision_document
@@ -34,6 +35,7 @@ from calls.models import ProviderConnection
 from calls.services.answering import answering_of
 from calls.services.call_plan import offered_tools
 from calls.services.call_variables import own_variables
+from calls.services.clips import greeting_line, greeting_problem, is_rendered
 from calls.services.sessions import (
     answering_model,
     assistant_parts,
@@ -45,6 +47,9 @@ from tools.models import Tool
 from tools.selectors import tools_by_id
 from tools.wire.vapi_tool import ToolReading, read_tool
 from voiceplatform.base.models import Organisation
+
+RENDERED = "It is rendered: calls play it at once, and the model is told of it."
+NOT_RENDERED = "It is rendered when a number answers with it; until then the model says it."
 
 _SID = "0" * 32
 
@@ -58,7 +63,8 @@ class SessionPreview:
     """The opening of a call: what is sent, in order, and what is to be known of it.
 
     ``conversation`` holds the items that come between the configuration and the greeting; the
-    greeting is None where the caller speaks first.
+    greeting is None where the caller speaks first. Where ``greeting_audio`` says that it is
+    rendered, a call plays it and tells the model of it instead of asking for it.
     """
 
     session_update: dict[str, Any]
@@ -66,6 +72,7 @@ class SessionPreview:
     greeting: dict[str, Any] | None
     tools: list[dict[str, Any]]
     findings: list[Finding]
+    greeting_audio: str = ""
 
 
 def preview_stored(
@@ -90,6 +97,7 @@ def preview_stored(
         organisation=organisation,
         variables=variables,
         dialect=dialect,
+        revision=revision,
     )
 
 
@@ -173,8 +181,13 @@ def preview_document(
     variables: Mapping[str, Any],
     dialect: Dialect | None = None,
     findings: Iterable[Finding] = (),
+    revision: AssistantRevision | None = None,
 ) -> SessionPreview:
-    """Return the opening of a call for a document, on the organisation's default connection."""
+    """Return the opening of a call for a document, on the organisation's default connection.
+
+    Args:
+        revision: the row that the document is of, if it is stored: it may have rendered speech.
+    """
     now = timezone.now()
     scope = {**clock_variables(now), **own_variables(document), **variables}
     connection = ProviderConnection.objects.filter(
@@ -226,6 +239,8 @@ def preview_document(
         greeting=next((e for e in others if e["type"] == "response.create"), None),
         tools=first["session"]["tools"],
         findings=[*notes.findings, *findings],
+        greeting_audio=greeting_problem(document, plan, now)
+        or (RENDERED if is_rendered(revision, greeting_line(plan)) else NOT_RENDERED),
     )
 
 

@@ -35,7 +35,8 @@ EXAMPLES = """examples:
 
 Prints one JSON object: session_update (the event that configures the session, as the bridge sends
 it), conversation (items before the first word), greeting (the event that makes the assistant speak
-first; null: it waits for the caller), tools, findings. A squad gives members: each with its name,
+first; null: it waits for the caller), greeting_audio (whether it is rendered before calls, or why
+not), tools, findings. A squad gives members: each with its name,
 whom it hands calls on to, and its session. With --json in one line, byte for byte as sent. Nothing
 is sent and nothing is written. The default connection gives model and dialect.
 
@@ -147,6 +148,7 @@ def _as_json(preview: SessionPreview) -> dict[str, Any]:
         "session_update": preview.session_update,
         "conversation": preview.conversation,
         "greeting": preview.greeting,
+        "greeting_audio": preview.greeting_audio,
         "tools": preview.tools,
         "findings": [_finding(found) for found in preview.findings],
     }

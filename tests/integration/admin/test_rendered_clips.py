@@ -22,6 +22,7 @@ from calls.services.call_plan import LEAD_IN_MS, plan_for
 from calls.services.call_variables import variables_for
 from calls.services.clip_render import clips_again, clips_want
 from calls.services.clips import CALL_NAMES
+from calls.services.session_preview import NOT_RENDERED, RENDERED, preview_stored
 from calls.services.voice_sample import wav_of_mulaw
 from calls.services.wording import speech_render
 from calls.standins.tones import encode
@@ -455,6 +456,23 @@ def test_a_talk_to_a_revision_without_numbers_can_have_clips_of_the_default_conn
     assert revision is not None
     assert clips_again(revision=revision, actor=None) == 4
     assert render_clips() == 4
+
+
+def test_render_session_says_whether_the_greeting_is_rendered(number: PhoneNumber) -> None:
+    assistant = number.assistant
+    assert assistant is not None
+
+    def shown(**variables: Any) -> str:
+        found = preview_stored(
+            organisation=number.organisation, assistant_id=assistant.pk, variables=variables
+        )
+        return found.greeting_audio
+
+    assert shown() == NOT_RENDERED
+    render_clips()
+    assert shown() == RENDERED
+    published_again(number, first_message="Hi {{customer.number}}.")
+    assert "depends on the call" in shown(customer={"number": "+15550100001"})
 
 
 def test_nothing_secret_reaches_the_rows(number: PhoneNumber, speech: SpeechServer) -> None:
