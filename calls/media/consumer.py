@@ -133,7 +133,12 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
     async def _carry(self, ticket: StreamTicket, frames: AsgiFrames) -> None:
         plan = ticket.plan
         transfers = {tool.name: tool.transfer_to for tool in plan.tools if tool.transfer_to}
-        journal = CallJournal(plan.call_id, ticket.stream_number, transfers)
+        journal = CallJournal(
+            plan.call_id,
+            ticket.stream_number,
+            transfers,
+            spent=lambda: (driver.spend_microusd, driver.now_ms),
+        )
 
         async def connect() -> Prepared:
             prepared = await pool.claim(plan.call_id, ticket.endpoint, configuration(plan))

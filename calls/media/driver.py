@@ -110,6 +110,11 @@ class CallDriver:
         """Milliseconds since this driver was made."""
         return int((self._loop.time() - self._born) * 1000)
 
+    @property
+    def spend_microusd(self) -> int:
+        """What the model has cost in this stream so far."""
+        return self._bridge.spend_microusd
+
     async def run(self) -> StreamEnded:
         """Carry the stream to its end and return how it ended; the sockets are closed then."""
         self._schedule()

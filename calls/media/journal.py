@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from django.db import DatabaseError
@@ -38,15 +38,21 @@ log = structlog.get_logger(__name__)
 class CallJournal:
     """The journal of one stream; ``run`` is its task, ``close`` its last word.
 
-    ``transfers`` says of each tool that hands the caller to another number which one that is.
+    ``transfers`` says of each tool that hands the caller to another number which one that is,
+    ``spent`` what the stream has cost so far (micro-USD), and how long it has lasted (ms).
     """
 
     def __init__(
-        self, call_id: str, stream_number: int, transfers: Mapping[str, str] | None = None
+        self,
+        call_id: str,
+        stream_number: int,
+        transfers: Mapping[str, str] | None = None,
+        spent: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         self._call_id = call_id
         self._stream_number = stream_number
         self._transfers = transfers or {}
+        self._spent = spent
         self._dial_to = ""
         self._turns: dict[int, RecordTurn] = {}
         self._tools: dict[str, RecordTool] = {}
@@ -144,6 +150,7 @@ class CallJournal:
             dial_to, self._dial_to = self._dial_to, ""
             if not (turns or tools or policy or pieces or refused or emergency):
                 return True
+            spend_microusd, stream_ms = self._spent()
             try:
                 await in_database(
                     store.batch_store,
@@ -156,6 +163,8 @@ class CallJournal:
                     refused=refused,
                     emergency=emergency,
                     dial_to=dial_to,
+                    spend_microusd=spend_microusd,
+                    stream_ms=stream_ms,
                 )
             except DatabaseError as error:
                 self._turns = turns | self._turns

@@ -56,6 +56,10 @@ def stream_finish(
         number = {"number": stream_number} if stream_number else {}
         streams.append({**metrics, **number, "ended": ended_reason})
         call.metrics = {**call.metrics, "streams": streams}
+        waiting = call.metrics.get("unreported", [])
+        if waiting:
+            others = [each for each in waiting if each["number"] != stream_number]
+            call.metrics = {**call.metrics, "unreported": others}
         if call.first_word_ms is None:
             call.first_word_ms = metrics.get("first_word_ms")
         call.turn_latency_p50_ms = _worst(streams, "turn_latency_p50_ms")
@@ -73,7 +77,11 @@ def stream_finish(
 
 def call_price(call: Call) -> None:
     """Price what is known so far; the prices are those of today and are never applied again."""
-    streams = call.metrics.get("streams", [])
+    reported = call.metrics.get("streams", [])
+    numbers = {stream.get("number") for stream in reported}
+    # Of a stream that was killed, or still goes on, counts what its journal said last.
+    others = [each for each in call.metrics.get("unreported", []) if each["number"] not in numbers]
+    streams = [*reported, *others]
     model = sum(stream.get("spend_microusd", 0) for stream in streams)
     carrier = carrier_microusd(
         call_seconds=call.duration_seconds,

@@ -232,13 +232,14 @@ def _keep_words(outcome: CallNext, request_key: str) -> None:
 
 
 def _next_stream(call: Call, say: str = "") -> None:
+    call_price(call)  # the ceiling is what earlier streams have left, killed ones included
     call.stream_count += 1
     call.media_token_used_at = None
     call.media_token_expires_at = token_expiry(say)
     call.save(
         update_fields=[
             *("stream_count", "media_token_used_at", "media_token_expires_at"),
-            *("next_step", "metrics"),
+            *("next_step", "metrics", "cost_usd"),
         ]
     )
 

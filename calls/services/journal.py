@@ -42,6 +42,8 @@ def batch_store(
     refused: bool = False,
     emergency: bool = False,
     dial_to: str = "",
+    spend_microusd: int = 0,
+    stream_ms: int = 0,
 ) -> None:
     """Store one batch in one transaction; the same batch twice changes nothing.
 
@@ -51,6 +53,8 @@ def batch_store(
         emergency: an emergency word was heard.
         dial_to: the number that the caller is being handed to; it is dialled even if the stream is
             lost before it says so itself.
+        spend_microusd: what the stream has cost so far; ``stream_ms`` is how long it has lasted.
+            They count if it never reports itself.
     """
     packed = [
         CallInputChunk(
@@ -62,6 +66,8 @@ def batch_store(
         for ordinal, text in pieces
     ]
     with transaction.atomic():
+        if spend_microusd:
+            _note_spend(call_id, stream_number, spend_microusd, stream_ms)
         Turn.objects.bulk_create(
             [_turn_row(call_id, turn) for turn in turns],
             update_conflicts=True,
@@ -85,6 +91,15 @@ def batch_store(
             _stamp(call_id, "policy_played_at")
         if dial_to:
             next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
+
+
+def _note_spend(call_id: str, stream_number: int, spend_microusd: int, stream_ms: int) -> None:
+    call = Call.objects.select_for_update().only("metrics").get(pk=call_id)
+    so_far = {"number": stream_number, "spend_microusd": spend_microusd, "stream_ms": stream_ms}
+    earlier = call.metrics.get("unreported", [])
+    others = [each for each in earlier if each["number"] != stream_number]
+    call.metrics = {**call.metrics, "unreported": [*others, so_far]}
+    call.save(update_fields=["metrics"])
 
 
 def _stamp(call_id: str, column: str) -> None:

@@ -10,11 +10,12 @@ from django.utils import timezone
 
 from calls.bridge.toolbox import LOST_RESULT
 from calls.models import Call
+from calls.services.call_finish import stream_finish
 from calls.services.call_history import LOST_WORDS
 from calls.services.call_next import call_next
 from calls.services.call_plan import plan_for
 from calls.services.call_start import media_token, token_expiry
-from calls.services.journal import next_step_store
+from calls.services.journal import batch_store, next_step_store
 from calls.services.media_open import media_open
 from tests import factories
 
@@ -160,3 +161,32 @@ def test_streams_that_were_handed_over_by_a_deploy_use_up_no_attempt(db: None) -
     assert call.stream_count == 8
     _lost(call)
     assert (call.stream_count, call.status) == (8, "ended")
+
+
+def test_the_spend_of_a_killed_stream_counts_against_the_ceiling_of_the_next(db: None) -> None:
+    call = factories.make_call(stream_count=1)
+    assert call.number is not None
+
+    def batch(spend_microusd: int, stream_number: int = 1) -> None:
+        batch_store(
+            call_id=str(call.pk), stream_number=stream_number, turns=[], tools=[], policy=None,
+            pieces=[], spend_microusd=spend_microusd, stream_ms=60_000,
+        )  # fmt: skip
+
+    def left() -> int:
+        call.refresh_from_db()
+        return plan_for(call).limits.max_spend_microusd
+
+    whole = left()
+    batch(200_000)
+    batch(1_500_000)
+    _lost(call)
+    assert whole - 1_600_000 < left() <= whole - 1_500_000  # and a minute of the carrier's
+    # A stream that does report is told by its report alone.
+    batch(400_000, stream_number=2)
+    stream_finish(
+        call_id=str(call.pk), ended_reason="worker-shutdown", call_over=False,
+        metrics={"spend_microusd": 500_000, "stream_ms": 60_000}, stream_number=2,
+    )  # fmt: skip
+    assert whole - 2_100_000 < left() <= whole - 2_000_000
+    assert [each["number"] for each in call.metrics["unreported"]] == [1]
