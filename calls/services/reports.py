@@ -115,7 +115,10 @@ def call_ended_enqueue(call: Call) -> None:
 
 def _stream_reports_outstanding(call: Call) -> bool:
     opened = call.stream_count if call.media_token_used_at else call.stream_count - 1
-    return len(call.metrics.get("streams", [])) < opened
+    streams = call.metrics.get("streams", [])
+    # An earlier one that has not reported by now was killed, and its turns are stored.
+    newest_has = any(each.get("number") == opened for each in streams)
+    return not newest_has and len(streams) < opened
 
 
 def reports_enqueue(call: Call) -> None:

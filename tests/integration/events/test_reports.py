@@ -148,6 +148,18 @@ def test_the_report_waits_for_the_last_word_of_the_last_stream() -> None:
     assert call.report_due_at is None
 
 
+def test_a_call_that_outlived_a_killed_stream_is_reported_with_the_last_word_of_the_next() -> None:
+    call = _ringing(stream_count=2)
+    _begin(call)
+    stream_finish(
+        call_id=str(call.pk), ended_reason="customer-ended-call", call_over=True, metrics=STREAM,
+        stream_number=2,
+    )  # fmt: skip
+    assert _told(call) == WHOLE
+    call.refresh_from_db()
+    assert call.report_due_at is None
+
+
 def test_a_report_whose_last_word_never_comes_is_sent_after_the_grace() -> None:
     call = _ringing()
     _begin(call)
