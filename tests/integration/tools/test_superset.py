@@ -21,6 +21,7 @@ from calls.bridge.effects import DispatchTool
 from calls.models import Call
 from calls.services.tool_posts import tool_posts
 from tests.factories import default_organisation, make_call, make_number
+from tests.unit.tools.test_wire_messages import check
 from tools.models import Tool
 from tools.services import tool_store
 from tools.spec import ToolSpec
@@ -121,22 +122,24 @@ def described_call(message: dict[str, Any]) -> tuple[Call, Tool]:
     return call, tool
 
 
+def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the calls of a message, however they are spelt."""
+    found: list[dict[str, Any]] = message.get("toolCalls") or message["toolCallList"]
+    return found
+
+
 def ours(message: dict[str, Any]) -> dict[str, Any]:
-    """Return the envelope we would have sent."""
+    """Return the envelope we would have sent for the same calls of the same tool."""
     call, tool = described_call(message)
-    first = message.get("toolCalls", message.get("toolCallList"))[0]
-    function = first.get("function", first)
-    arguments = function.get("arguments", function.get("parameters", {}))
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    ((post,), _) = tool_posts(
-        str(call.pk),
-        [
-            (
-                ToolSpec(name=tool.name, handle=str(tool.pk)),
-                DispatchTool("call_ours", tool.name, text),
-            )
-        ],
-    )
+    spec = ToolSpec(name=tool.name, handle=str(tool.pk))
+    wanted = []
+    for theirs in calls_of(message):
+        function = theirs.get("function", theirs)
+        arguments = function.get("arguments", function.get("parameters", {}))
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        wanted.append((spec, DispatchTool(theirs["id"], tool.name, text)))
+    ((post,), known) = tool_posts(str(call.pk), wanted)
+    assert known == {}
     body: dict[str, Any] = json.loads(post.body)
     return body
 
@@ -144,7 +147,8 @@ def ours(message: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("path", payloads(), ids=lambda path: path.stem)
 def test_ours_has_every_key_of_theirs(path: Path) -> None:
     theirs = json.loads(path.read_text(encoding="utf-8-sig"))
-    have = paths(ours(theirs["message"]))
+    body = ours(theirs["message"])
+    have = paths(body)
     spelling = OTHER_SPELLINGS.get(path.name)
     exempt = [*EXEMPT, *([spelling] if spelling else [])]
     missing = [
@@ -154,6 +158,13 @@ def test_ours_has_every_key_of_theirs(path: Path) -> None:
         and not any(re.search(pattern, where) for pattern in exempt)
     ]
     assert missing == []
+    ids = [call["id"] for call in calls_of(theirs["message"])]
+    for name in ("toolCalls", "toolCallList"):
+        assert [call["id"] for call in body["message"][name]] == ids
+    listed = body["message"]["toolWithToolCallList"]
+    assert [entry["toolCall"]["id"] for entry in listed] == ids
+    parsed = check(body)
+    assert [call.id for call in parsed.tool_call_list] == ids
 
 
 def test_captures_are_among_the_payloads_and_every_exemption_is_needed() -> None:

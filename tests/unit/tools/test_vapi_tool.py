@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.servers import Backoff
 from tools.wire.vapi_tool import ToolReading, read_tool, write_tool
 
 pytestmark = pytest.mark.unit
@@ -82,3 +83,31 @@ def test_writing_reads_back_and_leaves_the_rest_alone() -> None:
     assert reading.server_url == ""
     assert (new["kept"], new["server"]["backoffPlan"]) == (1, {})
     assert document["server"]["url"] == "https://h"
+
+
+@pytest.mark.parametrize(
+    ("plan", "read"),
+    [
+        (None, None),
+        ({"type": "fixed", "maxRetries": 0, "baseDelaySeconds": 1}, None),
+        (
+            {"type": "exponential", "maxRetries": 3, "baseDelaySeconds": 0.5},
+            Backoff("exponential", 3, 0.5),
+        ),
+        (
+            {
+                "type": {"x": 1},
+                "maxRetries": 99,
+                "baseDelaySeconds": 99,
+                "excludedStatusCodes": [404, "410", {"code": 1}, True, 99999],
+            },
+            Backoff("fixed", 10, 10.0, frozenset({404, 410})),
+        ),
+        ({"maxRetries": 1, "baseDelaySeconds": float("nan")}, Backoff("fixed", 1, 0.0)),
+        ({"maxRetries": 1, "baseDelaySeconds": True}, Backoff("fixed", 1, 0.0)),
+    ],
+)
+def test_a_backoff_plan_is_read_within_vapi_s_bounds(plan: Any, read: Backoff | None) -> None:
+    server = {"url": "https://x.example", "backoffPlan": plan, "credentialId": "c-1"}
+    found = read_tool({"type": "function", "server": server})
+    assert (found.backoff, found.credential_id) == (read, "c-1")

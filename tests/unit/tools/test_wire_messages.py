@@ -85,9 +85,9 @@ MODELS = {
 def check(envelope: dict[str, Any]) -> Any:
     """Validate a body against the SDK's model of its own type (vapi.md 10)."""
     message = copy.deepcopy(envelope["message"])
-    calls = message.get("toolCallList", [])
-    calls += [tool["toolCall"] for tool in message.get("toolWithToolCallList", [])]
-    for call in calls:  # an object on the wire, text in the SDK's types
+    with_calls = [tool["toolCall"] for tool in message.get("toolWithToolCallList", [])]
+    # An object on the wire, text in the SDK's types.
+    for call in [*message.get("toolCallList", []), *with_calls]:
         call["function"]["arguments"] = json.dumps(call["function"]["arguments"])
     return MODELS[message["type"]].model_validate(message)
 
