@@ -1,7 +1,9 @@
 """Whether this process could reach the model lately: what a webhook may know before it answers.
 
-A hint, not a state of a call: it is lost with the process and costs one attempt to learn again.
-Every dial reports here, by the endpoint's URL. No Django, no waiting.
+A hint, not a state of a call: it is lost with the process and costs two attempts to learn again.
+Every dial reports here, by the endpoint's URL or, where only key or model was refused, by its line.
+It is not shared: webhooks and dials are of the same process (design decision 11), and what one
+machine cannot reach another may, so its callers must not be sent away. No Django, no waiting.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ and without the proxy variables of the environment.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -29,6 +30,12 @@ class Endpoint:
     model: str
     api_key: str = field(repr=False)
     safety_identifier: str = ""
+
+    @property
+    def line(self) -> str:
+        """Return a name of where and as whom that shows no key: what one refusal speaks for."""
+        key = hashlib.sha256(self.api_key.encode()).hexdigest()[:16]
+        return f"{self.address()}#{key}"
 
     def address(self) -> str:
         """Return the URL with the model in the place where the dialect wants it."""
@@ -102,6 +109,9 @@ class RealtimeSocket:
 async def dial(endpoint: Endpoint) -> RealtimeSocket:
     """Open a socket within ``DIAL_TIMEOUT_SECONDS``; ``reach`` learns what came of it.
 
+    A refused key, model or quota speaks for this endpoint only; all else for the address, which
+    other organisations' connections may share.
+
     Raises:
         RealtimeUnreachable: refused, unreachable or too slow.
     """
@@ -119,10 +129,12 @@ async def dial(endpoint: Endpoint) -> RealtimeSocket:
             user_agent_header="voiceplatform",
         )
     except InvalidStatus as error:
-        reach.failed(endpoint.url)
-        raise RealtimeUnreachable(error.response.status_code) from error
+        status = error.response.status_code
+        reach.failed(endpoint.line if 400 <= status < 500 else endpoint.url)
+        raise RealtimeUnreachable(status) from error
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
         reach.failed(endpoint.url)
         raise RealtimeUnreachable(1006) from error
     reach.opened(endpoint.url)
+    reach.opened(endpoint.line)
     return RealtimeSocket(connection)

@@ -99,6 +99,16 @@ def endpoint_for(call: Call) -> Endpoint:
     )
 
 
+def line_of(connection: ProviderConnection, revision: AssistantRevision) -> str:
+    """Return the name under which dials of ``revision`` over ``connection`` are remembered."""
+    return Endpoint(
+        url=connection.realtime_url,
+        dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
+        model=answering_model(connection, revision.model),
+        api_key=connection.api_key,
+    ).line
+
+
 def offered_tools(revision: AssistantRevision) -> QuerySet[Tool]:
     """Return the tools of ``revision`` that are not deleted, in the order of its document."""
     rows: QuerySet[Tool] = revision.tools.filter(deleted_at__isnull=True)

@@ -20,7 +20,13 @@ from django.utils import timezone
 
 from calls.models import Call, CallPolicy, PhoneNumber, TwilioAccount
 from calls.numbers.route import Answer, Decision, NumberFacts, decide
-from calls.services.call_plan import StreamTicket, connection_for, ticket_for, wording_for
+from calls.services.call_plan import (
+    StreamTicket,
+    connection_for,
+    line_of,
+    ticket_for,
+    wording_for,
+)
 from calls.services.contract import contract_problem
 from calls.services.operators import desk_of, dial_step, handover, reached
 from calls.services.reports import call_forwarding_enqueue
@@ -75,10 +81,14 @@ def _facts(
     if number is None:
         return None
     policy, connection = number.policy, connection_for(number)
-    lost = connection is not None and is_lost(connection.realtime_url)
+    revision = number.assistant.current_revision if number.assistant is not None else None
+    lost = connection is not None and (
+        is_lost(connection.realtime_url)
+        or (revision is not None and is_lost(line_of(connection, revision)))
+    )
     return NumberFacts(
         route=number.route,
-        has_revision=number.assistant is not None and number.assistant.current_revision is not None,
+        has_revision=revision is not None,
         has_connection=connection is not None,
         policy_reviewed=policy is not None and policy.reviewed_at is not None,
         policy_asks=policy is not None and policy.recording_consent == CallPolicy.Consent.ASK,
@@ -112,7 +122,7 @@ def call_start(
     """Route an incoming call and store it; declined calls of unknown numbers leave no row.
 
     Args:
-        is_lost: tells of a model's URL whether it could not be reached lately.
+        is_lost: tells of a model's URL or line (``Endpoint``) whether it was out of reach lately.
     """
     known = _known(request.call_sid)
     if known is not None:

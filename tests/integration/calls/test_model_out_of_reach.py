@@ -10,6 +10,7 @@ import pytest
 
 from calls.media.database import in_database
 from calls.media.reach import FAILURES, reach
+from calls.media.realtime_client import Endpoint, RealtimeUnreachable, dial
 from calls.models import OutboxEvent
 from calls.services.call_finish import stale_calls_close
 from calls.standins.twilio_call import Callee
@@ -130,3 +131,27 @@ async def test_the_person_answers_a_ringing_call_or_the_message_is_said(dark: Ri
         taken.call_sid: "assistant-forwarded-call",
         missed.call_sid: "call.forwarding.no-answer",
     }
+
+
+async def test_a_key_that_is_refused_keeps_no_other_connection_of_the_address_from_its_callers(
+    rig: Rig,
+) -> None:
+    await in_database(lambda: factories.make_desk(is_default=True))
+    connection = rig.number.connection
+    assert connection is not None
+    good = connection.api_key
+
+    def another(api_key: str, model: str = "gpt-realtime-2.1") -> Endpoint:
+        return Endpoint(connection.realtime_url, "openai_ga", model, api_key)
+
+    for _ in range(FAILURES):
+        with pytest.raises(RealtimeUnreachable):
+            await dial(another(""))  # refused with 401
+    (connect,) = _verbs((await rig.voice()).body)
+    assert connect.tag == "Connect"
+    connection.api_key = ""
+    await in_database(connection.save)
+    (dialled,) = _verbs((await rig.voice()).body)
+    assert dialled.tag == "Dial", "its own callers are spared"
+    reach.opened(another("").line)
+    assert good not in another(good).line
