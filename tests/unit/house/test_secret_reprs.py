@@ -7,7 +7,7 @@ import pytest
 from calls.events.outbox import Destination
 from calls.media.realtime_client import Endpoint
 from calls.telephony.twilio_client import TwilioAccess
-from tools.dispatch import ToolServer
+from tools.servers import Bearer, Hmac, OAuth2, Passage, ToolServer
 
 pytestmark = pytest.mark.unit
 
@@ -21,6 +21,10 @@ SECRET = "the-parrot-sings"
         TwilioAccess("AC1", SECRET),
         Destination(f"https://x/?token={SECRET}", {"X-Vapi-Secret": SECRET}, signing_secret=SECRET),
         ToolServer(f"https://x/?token={SECRET}", SECRET, {"Authorization": SECRET}),
+        ToolServer("https://x/", credential=Bearer(SECRET), passage=Passage(key_pem=SECRET)),
+        OAuth2(f"https://x/?token={SECRET}", "me", SECRET),
+        Hmac(SECRET),
+        Passage(SECRET, SECRET, f"http://me:{SECRET}@proxy/"),
     ],
     ids=lambda value: type(value).__name__,
 )
