@@ -19,7 +19,7 @@ from assistants.models import AssistantRevision
 from calls.admin.words import ms_in_words, reason_in_words, seconds_in_words
 from calls.models import Talk
 from calls.services.talk import TOOLS_PERMISSION, TalkRefused, may_talk, talk_start, talk_token
-from calls.services.talk_plan import is_standin, talk_connections
+from calls.services.talk_plan import is_standin, talk_choices, talk_connections
 from tools.spec import POSTED_KINDS
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
 from voiceplatform.base.selectors import rows_visible_to
@@ -47,12 +47,13 @@ def talk(request: HttpRequest, object_id: int) -> HttpResponse:
     assistant = revision.assistant
     connections = [
         {
-            "id": str(each.pk),
-            "name": each.name,
-            "model": each.model,
-            "is_standin": is_standin(each),
+            "id": str(each.row.pk),
+            "name": each.row.name,
+            "model": each.row.model,
+            "is_standin": is_standin(each.row),
+            "problem": each.problem,
         }
-        for each in talk_connections(assistant.organisation)
+        for each in talk_choices(assistant)
     ]
     context = {
         **admin.site.each_context(request),
@@ -62,6 +63,7 @@ def talk(request: HttpRequest, object_id: int) -> HttpResponse:
         "is_live": revision.pk == assistant.current_revision_id,
         "is_draft": revision.pk == assistant.draft_revision_id,
         "connections": connections,
+        "all_forbidden": bool(connections) and all(each["problem"] for each in connections),
         "may_call_tools": request.user.has_perm(TOOLS_PERMISSION),
         "tools_permission": TOOLS_PERMISSION,
         "tool_names": list(

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from assistants.models import AssistantRevision
 from calls.models import ProviderConnection, Talk
+from calls.services.contract import marks_of, talk_problem
 from voiceplatform.base.selectors import rows_visible_to
 from voiceplatform.base.services import audit_write
 
@@ -55,7 +56,7 @@ def talk_start(
 
     Raises:
         TalkRefused: the person may not talk, or may not have tools called; or the connection is
-            another organisation's.
+            another organisation's, or one that the assistant's numbers may not use.
     """
     organisation = revision.assistant.organisation
     if not may_talk(user, revision):
@@ -64,6 +65,9 @@ def talk_start(
         raise TalkRefused("tools may not be called")
     if connection.organisation_id != organisation.pk:
         raise TalkRefused("the connection belongs to another organisation")
+    forbidden = talk_problem(marks_of(revision.assistant), connection)
+    if forbidden:
+        raise TalkRefused(forbidden)
     talk = Talk.objects.create(
         organisation=organisation,
         user=user,
@@ -96,7 +100,8 @@ def talk_open(*, talk_id: str, token: str, session: SessionBase) -> Talk:
     or a permission that has been taken back meanwhile, opens nothing.
 
     Raises:
-        TalkRefused: unknown talk, other person, wrong, used or expired token, permission gone.
+        TalkRefused: unknown talk, other person, wrong, used or expired token, permission gone, or
+            a contract that has ended meanwhile.
     """
     talk: Talk | None = (
         Talk.objects.select_related(
@@ -120,6 +125,9 @@ def talk_open(*, talk_id: str, token: str, session: SessionBase) -> Talk:
         raise TalkRefused("tools may not be called")
     if talk.connection is None:
         raise TalkRefused("the connection has been deleted")
+    forbidden = talk_problem(marks_of(talk.revision.assistant), talk.connection)
+    if forbidden:
+        raise TalkRefused(forbidden)
     now = timezone.now()
     taken = Talk.objects.filter(
         pk=talk.pk, token_used_at__isnull=True, token_expires_at__gt=now

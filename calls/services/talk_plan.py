@@ -18,12 +18,14 @@ import structlog
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import Error as AnyDatabaseError
 
+from assistants.models import Assistant
 from calls.bridge.effects import DispatchTool, RecordTurn
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database
 from calls.media.realtime_client import Endpoint
 from calls.models import Call, PhoneNumber, ProviderConnection, Talk, Turn, TwilioAccount
 from calls.services.call_plan import endpoint_for, plan_for
+from calls.services.contract import marks_of, talk_problem
 from calls.services.seed import STANDIN_API_KEY
 from calls.services.tool_run import UNAVAILABLE, ToolPost, tool_post
 from tools.dispatch import ArgumentsRefused, dispatch
@@ -76,8 +78,12 @@ def is_standin(connection: ProviderConnection) -> bool:
 
 
 def call_like(talk: Talk) -> Call:
-    """Return a talk in the shape of a call, with a number that has ceilings. Never save it."""
+    """Return a talk in the shape of a call. Never save it.
+
+    Its number has ceilings, and the marks of those that the assistant answers (design.md 11).
+    """
     organisation = talk.organisation
+    marks = marks_of(talk.revision.assistant)
     account = TwilioAccount(organisation=organisation, name="browser", account_sid=ACCOUNT_SID)
     return Call(
         id=talk.pk,
@@ -91,6 +97,8 @@ def call_like(talk: Talk) -> Call:
             max_call_seconds=MAX_SECONDS,
             max_tool_calls=MAX_TOOL_CALLS,
             max_spend_usd=MAX_SPEND_USD,
+            health_data=marks.health_data,
+            eu_data=marks.eu_data,
         ),
         revision=talk.revision,
         connection=talk.connection,
@@ -185,7 +193,25 @@ def _turn(turn: RecordTurn) -> Turn:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class TalkConnection:
+    """A connection as the page offers it; ``problem`` says why a talk may not use it, or ''."""
+
+    row: ProviderConnection
+    problem: str
+
+
+def talk_choices(assistant: Assistant) -> list[TalkConnection]:
+    """Return the connections of a talk to ``assistant``, those it may use first."""
+    marks = marks_of(assistant)
+    found = [
+        TalkConnection(row, talk_problem(marks, row))
+        for row in talk_connections(assistant.organisation)
+    ]
+    return sorted(found, key=lambda each: bool(each.problem))
+
+
 def talk_connections(organisation: Organisation) -> list[ProviderConnection]:
-    """Return the connections a talk may use, the organisation's default first."""
+    """Return the connections of an organisation, its default first."""
     rows = ProviderConnection.objects.for_organisation(organisation)
     return list(rows.order_by("-is_default", "name"))

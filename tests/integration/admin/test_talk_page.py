@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from assistants.models import AssistantRevision
 from calls.models import ProviderConnection, Talk
+from calls.services.contract import ContractForbids
 from calls.services.seed import STANDIN_API_KEY
-from calls.services.talk import TalkRefused, talk_start, talk_token
+from calls.services.talk import TalkRefused, talk_open, talk_start, talk_token
+from calls.services.talk_plan import talk_ticket
 from tests import factories
 from voiceplatform.base.models import AuditEntry
 
@@ -159,3 +161,36 @@ def test_a_connection_of_another_organisation_is_not_used(client: Client) -> Non
             calls_tools=False,
         )
     assert not Talk.objects.exists()
+
+
+def test_a_talk_obeys_the_marks_of_the_numbers_that_the_assistant_answers(client: Client) -> None:
+    """Design.md 11: what is said to it is what its callers say."""
+    revision = made(client)
+    organisation = revision.assistant.organisation
+    number = factories.make_number(
+        organisation, assistant=revision.assistant, route="vapi", eu_data=True
+    )
+    text = client.get(page(revision)).content.decode()
+    assert "no model connection does" in text
+    assert "region is not eu" in text
+    refused = begin(client, revision)
+    assert refused.status_code == 403
+    assert "region is not eu" in refused.json()["problem"]
+    assert not Talk.objects.exists()
+
+    european = factories.make_connection(
+        organisation, name="Europe", region="eu", dpa_signed_on=timezone.now().date()
+    )
+    text = client.get(page(revision)).content.decode()
+    assert text.index("Europe: ") < text.index("region is not eu")
+    begun = begin(client, revision, connection=str(european.pk))
+    assert begun.status_code == 200
+    # A contract that ends between the page and its socket opens none.
+    ProviderConnection.objects.filter(pk=european.pk).update(dpa_signed_on=None)
+    talk = Talk.objects.get()
+    with pytest.raises(TalkRefused, match="no signed DPA"):
+        talk_open(talk_id=str(talk.pk), token=talk_token(talk), session=client.session)
+    with pytest.raises(ContractForbids, match="no signed DPA"):
+        talk_ticket(talk=Talk.objects.get())
+    number.delete()
+    assert begin(client, revision).status_code == 200
