@@ -130,6 +130,19 @@ def revisions(page: Page, url: str, to: Path) -> None:
     page.screenshot(path=to)
 
 
+def tool(page: Page, url: str, to: Path) -> None:
+    """Try the demo's booking tool and photograph what came of it."""
+    page.set_viewport_size({"width": 1360, "height": 1240})
+    page.goto(f"{url}/admin/tools/tool/?q=check_availability")
+    page.click("tbody th a >> nth=0")
+    page.click("a:has-text('Try it')")
+    page.fill("#id_argument-0", "2030-01-15")
+    page.select_option("#id_argument-1", label="cleaning")
+    page.click("button:has-text('Send a test request')")
+    page.wait_for_selector("#result")
+    page.screenshot(path=to)
+
+
 def main() -> None:
     """Photograph the page of one call, then those that need no id."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,6 +164,7 @@ def main() -> None:
         voice(page, options.url, options.to / "voice.png")
         revisions(page, options.url, options.to / "revision-diff.png")
         imports(page, options.url, options.to)
+        tool(page, options.url, options.to / "tool-try.png")
         browser.close()
 
 

@@ -79,8 +79,9 @@ class ToolInvocationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Call")
     def call_shown(self, obj: ToolInvocation) -> str:
-        """Return the call."""
-        return str(obj.call)
+        """Lead to where it stands in the conversation."""
+        url = reverse("admin:calls_call_change", args=[obj.call_id])
+        return format_html('<a href="{}#tool-{}">{}</a>', url, obj.pk, obj.call)
 
     @badge(description="Result", ordering="state", label=STATE_COLOURS)
     def state_badge(self, obj: ToolInvocation) -> Any:
@@ -99,10 +100,8 @@ class ToolInvocationAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Answered with")
     def status(self, obj: ToolInvocation) -> str:
-        """Return what the server answered with, or why it did not."""
-        if obj.exchange is None:
-            return "nothing was sent" if obj.state != ToolInvocation.State.RUNNING else "–"
-        return answered_with(obj.exchange)
+        """Return what the server answered with, or why it did not; '–' where nothing was sent."""
+        return answered_with(obj.exchange) if obj.exchange else "–"
 
     @admin.display(description="Attempts")
     def attempts(self, obj: ToolInvocation) -> Any:
@@ -131,7 +130,10 @@ class ToolExchangeAdmin(ReadOnlyAdmin):
         "answer of the model that go to the same server."
     )
     hidden_lookups = ("content", "url_shown")
-    readonly_fields = ("answer", "took", "sizes", "tool_calls", "request_shown", "response_shown")
+    readonly_fields = (
+        *("address", "answer", "took", "sizes", "tool_calls"),
+        *("request_shown", "response_shown"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the bodies in the database; the page of one fetches them."""
@@ -139,7 +141,7 @@ class ToolExchangeAdmin(ReadOnlyAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Show the bodies only to people who may read transcripts."""
-        fields = ["call", "created_at", "host", "url_shown", "answer", "took", "attempts", "sizes"]
+        fields = ["call", "created_at", "address", "answer", "took", "attempts", "sizes"]
         fields.append("tool_calls")
         if request.user.has_perm(PERMISSION):
             fields += ["request_shown", "response_shown"]
@@ -151,6 +153,11 @@ class ToolExchangeAdmin(ReadOnlyAdmin):
         if obj is not None and request.user.has_perm(PERMISSION):
             self.audit(request, "transcript.view", obj, through="tool request")
         return super().render_change_form(request, *args, **kwargs)
+
+    @admin.display(description="Sent to")
+    def address(self, obj: ToolExchange) -> str:
+        """Return the address without secrets."""
+        return obj.url_shown or obj.host
 
     @admin.display(description="Answered with", ordering="status")
     def answer(self, obj: ToolExchange) -> str:
@@ -288,8 +295,8 @@ class ToolCheckAdmin(ReadOnlyAdmin):
     @admin.display(description="What was found")
     def what(self, obj: ToolCheck) -> str:
         """Return what is wrong, or what is well."""
-        found = [each for each in obj.answers if each.get("state") != "ok"] or obj.answers
-        return " ".join(str(each.get("words", "")) for each in found)
+        found = [each for each in obj.answers if each.get("state") in ("failed", "unsure")]
+        return " ".join(f"{each['question']}: {each['words']}" for each in found or obj.answers)
 
     @admin.display(description="What to do")
     def fix(self, obj: ToolCheck) -> str:

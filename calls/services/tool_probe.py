@@ -155,7 +155,7 @@ def _there(status: int) -> Iterator[Answer]:
             f"It redirects (HTTP {status}), and calls follow no redirect.",
             "Enter the address that it redirects to.",
         )
-    elif status >= 500:
+    elif status >= 500 and status != 501:  # 501 and 405: it knows no HEAD, which is well
         yield Answer(
             REACHABLE,
             "unsure",

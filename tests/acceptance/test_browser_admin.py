@@ -19,7 +19,10 @@ from django.utils import timezone
 from playwright.sync_api import Page, sync_playwright
 
 from calls.models import Call
+from calls.services.tool_check import check_one
 from tests import factories
+from tests.integration.tools.plain_server import answer_all, plain_server
+from tools.models import Tool
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 
@@ -126,8 +129,43 @@ def call_path(transactional_db: None, settings: Any) -> str:
     return reverse("admin:calls_call_change", args=[make_rows().pk])
 
 
+@pytest.fixture
+def tool_path(call_path: str, settings: Any) -> Iterator[str]:
+    """Let the tool of the rows be answered by a server that plants markup."""
+    settings.EGRESS_ALLOW = ["127.0.0.0/8"]
+    tool = Tool.objects.get(name="book_table")
+    call = Call.objects.order_by("created_at").first()
+    assert call is not None
+    for number in range(40):
+        factories.make_tool_invocation(
+            call,
+            tool=tool,
+            name=tool.name,
+            state="timeout" if number % 20 == 0 else "ok",
+            started_ms=9700,
+            duration_ms=180 + 35 * number,
+            exchange=factories.make_tool_exchange(call),
+        )
+    with plain_server(answer_all(f"Booked for four on Monday at ten. {PLANTED}")) as server:
+        tool.server_url, tool.server_url_host = server.url, "tools.riverside.example"
+        tool.server_secret = "a-secret-of-the-tool"
+        tool.parameters = {
+            "type": "object",
+            "required": ["day", "people"],
+            "properties": {
+                "day": {"type": "string", "enum": ["monday", "tuesday"]},
+                "people": {"type": "integer", "minimum": 1, "description": "How many come"},
+                "outside": {"type": "boolean", "description": "On the terrace"},
+                "guest": {"type": "object", "description": PLANTED},
+            },
+        }
+        tool.save()
+        check_one(tool, may_post=False, actor=None)
+        yield reverse("admin:tools_tool_change", args=[tool.pk])
+
+
 def test_planted_markup_is_inert_and_the_policy_is_kept(
-    call_path: str, live_server: Any, page: Page
+    call_path: str, tool_path: str, live_server: Any, page: Page
 ) -> None:
     complaints: list[str] = []
     asked: list[str] = []
@@ -161,7 +199,29 @@ def test_planted_markup_is_inert_and_the_policy_is_kept(
     assert page.evaluate("window.planted") is None
     assert page.locator(".vp-page script, .vp-page [onerror], .vp-page [x-init]").count() == 0
     assert page.locator(".vp-page [hx-get]").count() == 0
-    assert page.locator("svg.vp-wave a").count() == 9
+    assert page.locator("svg.vp-wave a").count() == 49
+
+    page.goto(live_server.url + reverse("admin:tools_tool_changelist"))
+    assert "95.0%" in page.inner_text("body")
+    picture(page, "tools")
+    page.goto(live_server.url + tool_path)
+    picture(page, "tool")
+    page.click("a:has-text('Try it')")
+    page.select_option("#id_argument-0", label="monday")
+    page.fill("#id_argument-1", "4")
+    page.click("button:has-text('Send a test request')")
+    page.wait_for_selector("#result")
+    text = page.inner_text("#result")
+    assert "HTTP 200" in text and "window.planted='script'" in text
+    picture(page, "tool-try")
+    page.goto(live_server.url + reverse("admin:calls_toolcheck_changelist"))
+    assert "Check all tool servers" in page.inner_text("body")
+    picture(page, "tool-checks")
+    page.goto(live_server.url + reverse("admin:calls_toolinvocation_changelist"))
+    picture(page, "tool-calls")
+
+    assert page.evaluate("window.planted") is None
+    assert page.locator(".vp-page script, .vp-page [onerror], .vp-page [x-init]").count() == 0
     assert not [url for url in asked if url.endswith("/admin/planted")]
     assert not [url for url in asked if not url.startswith((live_server.url, "data:"))]
     assert not [text for text in complaints if re.search(r"(?i)security policy|error", text)]

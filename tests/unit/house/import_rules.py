@@ -26,6 +26,7 @@ PURE = (
     "tools.defaults",
     "tools.names",
     "tools.pointers",
+    "tools.samples",
     "tools.loose_json",
     "tools.servers",
     "tools.switches",
