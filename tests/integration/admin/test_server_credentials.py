@@ -96,7 +96,8 @@ def test_what_is_entered_is_what_a_server_is_asked_with(
         secret for secret in ("hidden-token", "hidden-secret", "hidden-key") if secret in page
     ]
     # Nothing typed keeps the secret; the rest of the plan is shown and kept.
-    kept = form(**fields, name="Front desk", token="", client_secret="", secret_key="")
+    untold = {"token": "", "client_secret": "", "secret_key": ""}
+    kept = form(**{**fields, **untold, "name": "Front desk"})
     answer = staff.post(reverse(CHANGE, args=[row.pk]), kept)
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     assert used() == (credential, None)
