@@ -62,6 +62,14 @@ profiles: st.SearchStrategy[Any] = st.sampled_from(
         {"fail_response": "server_error", "first_faulty_response": 1, "faulty_responses": 1},
         {"stall_after_created": True, "first_faulty_response": 1, "faulty_responses": 1},
         {"close_mid_response": 1011, "first_faulty_response": 2},
+        {"text_only": True, "first_faulty_response": 1, "faulty_responses": 1},
+        {"stall_mid_response": True, "first_faulty_response": 1, "faulty_responses": 1},
+        {"counts_ms_less": 300},
+        {"error_code": "server_error", "error_at": "audio"},
+        {"error_code": "something_new", "error_at": "tool_called"},
+        {"refuse_event": "response.create", "refuse_code": "server_error", "refuse_after": 1},
+        {"refuse_event": "conversation.item.truncate", "refuse_code": "unsupported_content_type"},
+        {"tokens_remaining": 0, "fail_response": "rate_limit", "faulty_responses": 1},
     ]
 )
 media: st.SearchStrategy[Any] = st.sampled_from(
@@ -119,8 +127,10 @@ def test_any_call_is_sound(
     ended_by_us = call.caller.ended_by != "caller"
     whole = "close_mid_response" not in profile
     # The text of a response that the server cut short runs ahead of its audio (4): unknowable.
-    told = whole and "incomplete" not in profile
-    assert_sound(call, words_in=whole and not ended_by_us, words_out=told)
+    told = whole and not {"incomplete", "stall_mid_response"} & set(profile)
+    errors = {None, *(profile[key] for key in ("error_code", "refuse_code") if key in profile)}
+    errors |= {"invalid_value"} if "counts_ms_less" in profile else set()
+    assert_sound(call, words_in=whole and not ended_by_us, words_out=told, errors=errors)
     if not plan.holds_the_floor or call.caller.ended_by != "caller":
         return
     opening = [plan.policy_line.text] if plan.policy_line else []
