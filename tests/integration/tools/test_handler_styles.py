@@ -109,7 +109,7 @@ def union(message: Message) -> Answer:
 
 async def run(rig: ToolRig, url: str, document: Message, count: int = 1) -> dict[str, str]:
     """Run ``count`` calls of ``book`` as one response of the model; return what the model reads."""
-    columns = {"name": "book", "server_url": url, "server_secret": SECRET}
+    columns: dict[str, Any] = {"name": "book", "server_url": url, "server_secret": SECRET}
     if document:
         columns["document"] = {
             "type": "function",
