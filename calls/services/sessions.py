@@ -71,14 +71,14 @@ def tool_specs(
             timeout_seconds=tool.timeout_seconds,
             is_async=tool.is_async,
             idempotent=isinstance(tool, Tool) and tool_document(tool).get("idempotent") is True,
-            messages=_messages(reading, fill, language),
+            messages=_messages(tool, fill, language),
             rejection=reading.rejection,
             **_transfer(tool, fill),
         )
     return tuple(specs.values())
 
 
-def _messages(tool: ToolReading, fill: Fill, language: str) -> tuple[ToolMessage, ...]:
+def _messages(tool: Tool | ToolReading, fill: Fill, language: str) -> tuple[ToolMessage, ...]:
     """Return what is said around the calls of a tool; of one that is waited for, in any case."""
     messages = read_messages(list(tool.messages), language=language, fill=fill)
     if tool.type in POSTED_KINDS and not tool.is_async:
