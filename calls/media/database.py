@@ -44,8 +44,9 @@ async def in_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 def _begin() -> None:
     """Drop a connection that failed, and one to a file that is no longer the database's."""
-    connection, file = connections[DEFAULT_DB_ALIAS], getattr(_mine, "file", "")
-    if connection.connection is not None and file and file != _file_of(connection):
+    connection, kept = connections[DEFAULT_DB_ALIAS], getattr(_mine, "file", "")
+    _mine.file = _file_of(connection)
+    if connection.connection is not None and kept and kept != _mine.file:
         connection.connection.close()
         connection.connection = None
     close_old_connections()
@@ -57,9 +58,8 @@ def _end() -> None:
     Opening the file reads the whole schema: 2 ms of the core that carries audio, for what takes a
     quarter of that, several times a second for each call. PostgreSQL has a pool of its own.
     """
-    connection = connections[DEFAULT_DB_ALIAS]
-    _mine.file = _file_of(connection)
     if _mine.file:
+        connection = connections[DEFAULT_DB_ALIAS]
         # Django takes every connection to SQLite for usable, whatever has failed on it.
         connection.close_at = 0.0 if connection.errors_occurred else None
     close_old_connections()
