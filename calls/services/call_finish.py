@@ -77,11 +77,8 @@ def stream_finish(
 
 def call_price(call: Call) -> None:
     """Price what is known so far; the prices are those of today and are never applied again."""
-    reported = call.metrics.get("streams", [])
-    numbers = {stream.get("number") for stream in reported}
     # Of a stream that was killed, or still goes on, counts what its journal said last.
-    others = [each for each in call.metrics.get("unreported", []) if each["number"] not in numbers]
-    streams = [*reported, *others]
+    streams = [*call.metrics.get("streams", []), *call.metrics.get("unreported", [])]
     model = sum(stream.get("spend_microusd", 0) for stream in streams)
     carrier = carrier_microusd(
         call_seconds=call.duration_seconds,

@@ -125,6 +125,8 @@ def test_a_successor_that_dies_before_it_listens_changes_nothing(
     supervisor._replace_media()
     new = supervisor._children[1]
     assert isinstance(new, Started)
+    os.close(new.said)  # its end of the pipe, without a word
+    supervisor._read_ready(new)
     _dies(supervisor, new, monkeypatch)
     assert (supervisor._children, old.sent, new.restart_at) == ([old], [], None)
     supervisor._replace_media()  # and it can be tried again
