@@ -1,4 +1,4 @@
-"""What management commands share: examples that keep their lines, and choosing an organisation.
+"""What management commands share: examples that keep their lines, choosing an organisation, logs.
 
 A command's own rules live in the services it calls.
 """
@@ -6,6 +6,10 @@ A command's own rules live in the services it calls.
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -27,6 +31,23 @@ class ExampleCommand(BaseCommand):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             **kwargs,
         )
+
+
+@contextmanager
+def logs_apart() -> Iterator[None]:
+    """Send log lines to stderr for as long as a command's stdout is read by a program."""
+    moved = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout
+    ]
+    for handler in moved:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in moved:
+            handler.setStream(sys.stdout)
 
 
 def add_organisation_argument(parser: argparse.ArgumentParser) -> None:

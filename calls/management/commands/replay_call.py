@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 from calls.models import Call
 from calls.services.replay import call_replay
 from calls.services.tool_replay import ReplayedRequest, ReplayRefused, tools_replay
-from voiceplatform.base.commands import ExampleCommand
+from voiceplatform.base.commands import ExampleCommand, logs_apart
 
 EXAMPLES = """examples:
   manage.py replay_call 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
@@ -74,10 +74,11 @@ class Command(ExampleCommand):
     def _replay_tools(self, call: Call, to_url: str, *, as_json: bool) -> None:
         requests = []
         try:
-            for request in tools_replay(call=call, to_url=to_url):
-                requests.append(request)
-                if not as_json:
-                    self._print(request)
+            with logs_apart():
+                for request in tools_replay(call=call, to_url=to_url):
+                    requests.append(request)
+                    if not as_json:
+                        self._print(request)
         except ReplayRefused as error:
             raise CommandError(str(error), returncode=1) from error
         same = all(each.is_same for request in requests for each in request.calls)

@@ -16,6 +16,7 @@ from tools.samples import sample_arguments
 from voiceplatform.base.commands import (
     ExampleCommand,
     add_organisation_argument,
+    logs_apart,
     organisation_named,
 )
 from voiceplatform.base.selectors import uuids_in
@@ -51,13 +52,14 @@ class Command(ExampleCommand):
         tool = self._tool(options["tool"], options["organisation"])
         arguments = options["arguments"] or json.dumps(sample_arguments(tool.parameters))
         try:
-            trial = tool_try(
-                tool=tool,
-                arguments_json=arguments,
-                actor=None,
-                to_url=options["to"],
-                through="command",
-            )
+            with logs_apart():
+                trial = tool_try(
+                    tool=tool,
+                    arguments_json=arguments,
+                    actor=None,
+                    to_url=options["to"],
+                    through="command",
+                )
         except TryRefused as refusal:
             raise CommandError(f"nothing was sent. {refusal}", returncode=1) from refusal
         if options["json"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +71,27 @@ def test_arguments_are_made_up_and_the_answer_is_json_on_demand(laptop: PlainSer
     assert laptop.bodies[0]["message"]["toolCallList"][0]["function"]["arguments"] == {
         "when": "test"
     }
+
+
+def test_stdout_holds_the_answer_alone(
+    laptop: PlainServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program reads it; log lines go to stderr meanwhile."""
+    factories.make_tool(name="book")
+    stdout, stderr = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    root, handler = logging.getLogger(), logging.StreamHandler(stdout)
+    root.addHandler(handler)
+    try:
+        call_command("try_tool", "book", "--to", laptop.url, "--json", stdout=stdout)
+        root.warning("back again")
+    finally:
+        root.removeHandler(handler)
+    first, *rest = stdout.getvalue().splitlines()
+    assert json.loads(first)["ok"] is True
+    assert rest == ["back again"]
+    assert "tool_answered" in stderr.getvalue()
 
 
 def test_without_a_named_server_the_tool_s_own_is_asked_and_obeys_the_guard(
