@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.bridge.effects import DispatchTool
 from calls.media import recording
 from calls.media.recording import Recorder, plan_of, records, replay, with_silence, without_audio
 from tests.unit.media.fakes import Stage, plan
+from tools.spec import ToolResult
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +41,25 @@ async def test_a_record_replays_to_the_letter(keep_audio: bool) -> None:
     record = await _recorded(keep_audio=keep_audio)
     assert replay(record) == record
     assert plan_of(record) == (plan(), keep_audio)
+
+
+async def test_a_record_replays_what_a_tool_server_wants_said() -> None:
+    stage = Stage()
+    message = {"type": "request-complete", "content": "You are booked."}
+
+    async def booked(effect: DispatchTool) -> ToolResult:
+        return ToolResult("Booked.", messages=(message,), sent=effect.name != "nothing")
+
+    stage.tool = booked
+    await stage.ready()
+    stage.calls_tool()
+    await stage.settle(200)
+    stage.stop()
+    await asyncio.wait_for(stage.run, 5)
+    record = "".join(stage.journal.pieces)
+    assert any("You are booked." in body for kind, _, body in records(record) if kind == "r")
+    assert replay(record) == record
+    assert replay(record.replace("You are booked.", "You are hooked.", 1)) != record
 
 
 async def test_a_record_without_audio_holds_no_payload_but_the_words() -> None:

@@ -212,6 +212,7 @@ def test_every_other_event_fits_the_types(dialect: Any) -> None:
         realtime.item_delete("del-1", "item_1"),
         realtime.message_item("seed-1", "user", "Hi", dialect),
         realtime.message_item("seed-2", "assistant", "Hello", dialect),
+        realtime.message_item("note-1", "system", "Be brief", dialect),
         realtime.function_output("out-1", "call_1", '{"a":1}'),
     ]
     for text in texts:
