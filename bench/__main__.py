@@ -17,7 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -269,13 +269,13 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the options and run; 0: every bar kept, 1: not, 2: it could not run."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.split("\n")[0])
     parser.add_argument("--calls", type=int, default=FULL_CALLS, help="calls at once")
     parser.add_argument("--rounds", type=int, default=FULL_ROUNDS, help="null bridge, then ours")
     parser.add_argument("--seconds", type=float, default=12.0, help="measured in each step of ours")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.calls < 1 or options.rounds < 1 or options.seconds <= 0:
         parser.error("--calls, --rounds and --seconds are at least 1")
     for number in STOP_SIGNALS:
