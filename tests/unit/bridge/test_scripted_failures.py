@@ -153,9 +153,16 @@ def test_a_truncate_of_an_item_that_is_gone_is_harmless() -> None:
 # -- errors and refusals (7.1) ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", ["committed", "response_created", "audio", "response_done"])
 @pytest.mark.parametrize(
-    "code", ["server_error", "rate_limit_exceeded", "invalid_tool_call_id", "something_new"]
+    ("code", "point"),
+    [
+        ("server_error", "committed"),
+        ("server_error", "audio"),
+        ("rate_limit_exceeded", "response_created"),
+        ("invalid_tool_call_id", "response_done"),
+        ("something_new", "committed"),
+        ("something_new", "audio"),
+    ],
 )
 def test_an_error_that_concerns_no_event_of_ours_changes_nothing(code: str, point: str) -> None:
     call = played(HELLO, f"profile: {{realtime: {{error_code: {code}, error_at: {point}}}}}")
@@ -164,16 +171,16 @@ def test_an_error_that_concerns_no_event_of_ours_changes_nothing(code: str, poin
     assert len(call.models) == 1
 
 
-@pytest.mark.parametrize("point", ["committed", "response_created", "audio", "response_done"])
 @pytest.mark.parametrize(
-    ("code", "cause"),
+    ("code", "cause", "point", "close"),
     [
-        ("insufficient_quota", EndCause.MODEL_QUOTA),
-        ("billing_hard_limit_reached", EndCause.MODEL_QUOTA),
-        ("account_deactivated", EndCause.MODEL_KEY),
+        ("insufficient_quota", EndCause.MODEL_QUOTA, "committed", "null"),
+        ("insufficient_quota", EndCause.MODEL_QUOTA, "audio", "4000"),
+        ("billing_hard_limit_reached", EndCause.MODEL_QUOTA, "response_created", "4000"),
+        ("account_deactivated", EndCause.MODEL_KEY, "response_done", "null"),
+        ("account_deactivated", EndCause.MODEL_KEY, "audio", "null"),
     ],
 )
-@pytest.mark.parametrize("close", ["null", "4000"])
 def test_what_never_heals_ends_in_an_apology_and_no_new_socket(
     code: str, cause: EndCause, point: str, close: str
 ) -> None:
@@ -231,9 +238,8 @@ def test_a_configuration_that_is_refused_for_good_says_why(code: str, cause: End
     assert len(call.models) == 1
 
 
-@pytest.mark.parametrize("code", ["server_error", "session_expired"])
-@pytest.mark.parametrize("close", ["1011", "1001"])
-def test_an_error_with_a_close_behind_it_costs_a_socket_and_no_word(code: str, close: str) -> None:
+@pytest.mark.parametrize(("code", "close"), [("server_error", 1011), ("session_expired", 1001)])
+def test_an_error_with_a_close_behind_it_costs_a_socket_and_no_word(code: str, close: int) -> None:
     fault = f"{{error_code: {code}, error_after: 1, error_close: {close}}}"
     call = played(HELLO, f"profile: {{realtime: {fault}, sessions: [{{}}]}}")
     assert_sound(call, words_in=False, words_out=False, errors=codes(call))
@@ -270,8 +276,9 @@ def test_o15_a_race_for_the_slot_that_is_lost_once_costs_no_word() -> None:
     assert call.caller.heard_texts == [GREETING, "You said: Hello there."]
 
 
-@pytest.mark.parametrize("details", ["text", "missing"])
-@pytest.mark.parametrize("failure", ["server_error", "rate_limit", "quota"])
+@pytest.mark.parametrize(
+    ("failure", "details"), [("server_error", "text"), ("rate_limit", "missing"), ("quota", "text")]
+)
 def test_a_failure_that_is_told_as_old_servers_did_is_made_again(
     failure: str, details: str
 ) -> None:
