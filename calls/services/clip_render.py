@@ -155,9 +155,8 @@ def clips_render_due(limit: int = _BATCH) -> int:
     """Render what is due, oldest first; return how many lines have audio now."""
     rendered = 0
     for _ in range(limit):
-        now = timezone.now()
         clip = (
-            RenderedClip.objects.filter(due_at__lte=now)
+            RenderedClip.objects.filter(due_at__lte=timezone.now())
             .select_related("connection", "revision__assistant")
             .defer("revision__document", "revision__document_redacted")
             .order_by("due_at")
@@ -165,12 +164,17 @@ def clips_render_due(limit: int = _BATCH) -> int:
         )
         if clip is None:
             break
-        claimed = RenderedClip.objects.filter(pk=clip.pk, due_at=clip.due_at).update(
-            due_at=now + _LEASE, attempts=F("attempts") + 1
-        )
-        if claimed:
+        if clip_claim(clip):
             rendered += _render(clip)
     return rendered
+
+
+def clip_claim(clip: RenderedClip) -> bool:
+    """Take a due line for some minutes; False when somebody else has taken it since it was read."""
+    claimed = RenderedClip.objects.filter(pk=clip.pk, due_at=clip.due_at).update(
+        due_at=timezone.now() + _LEASE, attempts=F("attempts") + 1
+    )
+    return bool(claimed)
 
 
 def _render(clip: RenderedClip) -> bool:

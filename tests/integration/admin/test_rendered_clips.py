@@ -20,11 +20,10 @@ from calls.numbers.phrases import sentence
 from calls.services import clip_render
 from calls.services.call_plan import LEAD_IN_MS, plan_for
 from calls.services.call_variables import variables_for
-from calls.services.clip_render import clips_again, clips_want
+from calls.services.clip_render import clip_claim, clips_again, clips_want
 from calls.services.clips import CALL_NAMES
 from calls.services.session_preview import NOT_RENDERED, RENDERED, preview_stored
 from calls.services.voice_sample import wav_of_mulaw
-from calls.services.wording import speech_render
 from calls.standins.tones import encode
 from calls.tasks import render_clips
 from tests import factories
@@ -344,19 +343,21 @@ def test_a_worker_that_dies_leaves_its_line_to_the_next(
     assert render_clips() == 1
 
 
-def test_two_workers_never_pay_twice_for_a_line(
+def test_two_workers_who_read_the_same_line_never_pay_twice(number: PhoneNumber) -> None:
+    clips_want(AssistantRevision.objects.get())
+    one, other = (RenderedClip.objects.get(kind="greeting") for _ in range(2))
+    assert clip_claim(one)
+    assert not clip_claim(other)
+
+
+def test_every_revision_has_its_turn(
     number: PhoneNumber, speech: SpeechServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render = speech_render
-    clips_want(AssistantRevision.objects.get())
-
-    def with_another_worker(*args: Any, **kwargs: Any) -> bytes:
-        clip_render.clips_render_due(1)
-        return render(*args, **kwargs)
-
-    monkeypatch.setattr(clip_render, "speech_render", with_another_worker)
-    render_clips()
-    assert len(speech.asked) == len({text for _, text, _ in speech.asked}) == 4
+    others = [answering() for _ in range(2)]
+    monkeypatch.setattr(clip_render, "_BATCH", 1)
+    for _ in range(3):
+        render_clips()
+    assert [spoken(plan_of(each))[0] for each in (number, *others)] == [HELLO] * 3
 
 
 # -- the page -------------------------------------------------------------------------------------
