@@ -15,8 +15,9 @@ from tools import server_admin, services
 from tools.exceptions import ToolInUse
 from tools.models import Tool
 from tools.selectors import tool_users
+from tools.server_forms import SERVER_FIELDS, ServerFields, ServerFieldsAdmin, written
 from voiceplatform.base.admin import pretty_json
-from voiceplatform.base.scoped_admin import RetiredRowsAdmin, ScopedForm, badge
+from voiceplatform.base.scoped_admin import RetiredRowsAdmin, badge
 
 __all__ = ["ToolAdmin", "ToolForm", "server_admin"]
 
@@ -27,7 +28,7 @@ _EDITED = (
 _WAYS = ("timeout_seconds", "is_async", "idempotent")
 
 
-class ToolForm(ScopedForm):
+class ToolForm(ServerFields):
     """A tool as ops people see it."""
 
     idempotent = forms.BooleanField(
@@ -89,7 +90,7 @@ _function_name = forms.RegexField(regex=r"^[a-zA-Z0-9_-]{1,64}$").validators[0]
 
 
 @admin.register(Tool)
-class ToolAdmin(RetiredRowsAdmin):
+class ToolAdmin(ServerFieldsAdmin, RetiredRowsAdmin):
     """Saved and inline tools."""
 
     form = ToolForm
@@ -142,6 +143,7 @@ class ToolAdmin(RetiredRowsAdmin):
         sets = [
             (None, {"fields": main}),
             ("Server", {"fields": (*server, "server_secret", *_WAYS)}),
+            ("How the server is asked", {"fields": SERVER_FIELDS, "classes": ("collapse",)}),
         ]
         if obj is not None:
             technical = ("id", "created_at", "updated_at", "document_shown")
@@ -167,10 +169,16 @@ class ToolAdmin(RetiredRowsAdmin):
         if change:
             edited = (*_EDITED, "idempotent")
             changes = {name: data[name] for name in edited if name in form.changed_data}
-            stored = services.tool_edit(tool=obj, changes=changes, actor=request.user)
+            stored = services.tool_edit(
+                tool=obj,
+                changes=changes,
+                actor=request.user,
+                mend=lambda document: written(document, data, form.changed_data),
+            )
         else:
             document = services.tool_document(Tool(**{name: data[name] for name in _new(data)}))
             document |= {"idempotent": True} if data.get("idempotent") else {}
+            document = written(document, data, form.changed_data)
             stored = services.tool_store(
                 organisation=data["organisation"], document=document, actor=request.user
             )

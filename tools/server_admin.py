@@ -24,7 +24,7 @@ from unfold.widgets import (
 from tools.models import DefaultServer, ServerCredential
 from tools.services import url_host
 from tools.wire.vapi_credential import read_credential
-from voiceplatform.base.egress import EgressRefused, destination
+from voiceplatform.base.egress import EgressRefused, destination, encrypted
 from voiceplatform.base.http import client_ssl_context
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, badge
 from voiceplatform.base.secret_form import SecretFormField, SecretInput
@@ -220,8 +220,10 @@ class CredentialForm(ScopedForm):
 
     def _check_address(self, name: str, url: str) -> None:
         try:
-            if url:
+            if url and name == "proxy_url":
                 destination(url)
+            elif url:
+                encrypted(url)
         except EgressRefused as refusal:
             self.add_error(name, str(refusal))
 
@@ -300,7 +302,7 @@ class DefaultServerForm(ScopedForm):
         cleaned = super().clean()
         try:
             if cleaned.get("url"):
-                destination(cleaned["url"])
+                encrypted(cleaned["url"])
         except EgressRefused as refusal:
             self.add_error("url", str(refusal))
         headers: dict[str, str] = {}

@@ -208,10 +208,19 @@ def tool_patch(*, tool: Tool, patch: Mapping[str, Any], actor: Any) -> Tool:
     )
 
 
-def tool_edit(*, tool: Tool, changes: Mapping[str, Any], actor: Any) -> Tool:
+def tool_edit(
+    *,
+    tool: Tool,
+    changes: Mapping[str, Any],
+    actor: Any,
+    mend: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> Tool:
     """Write columns that a person changed (fields of ``ToolReading``) into the document.
 
     ``idempotent`` is no column: the mark is in the document alone, or absent.
+
+    Args:
+        mend: changes the document further, e.g. the marks of its server.
 
     Raises:
         RowGone: it was deleted meanwhile.
@@ -226,7 +235,7 @@ def tool_edit(*, tool: Tool, changes: Mapping[str, Any], actor: Any) -> Tool:
         for name in ("server_url", "server_secret"):
             if changes.get(name) == "":
                 document = _cleared(document, name)
-        return document
+        return mend(document)
 
     return _changed(tool, change, organisation=tool.organisation, actor=actor, only_live=True)
 

@@ -187,6 +187,33 @@ def destination(url: str) -> Destination:
     )
 
 
+def encrypted(url: str) -> Destination:
+    """Return ``url`` ready to be requested if it is https, or http to a host that is trusted.
+
+    For addresses that somebody enters now. Imported ones may be http, as they are at Vapi.
+
+    Raises:
+        EgressRefused: anything else.
+    """
+    target = destination(url)
+    if url.lower().startswith("https:"):
+        return target
+    trusted, host = policy(), _plain_host(target.host)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        named = host in trusted.hosts
+    else:
+        named = any(address in network for network in trusted.networks)
+    if named:
+        return target
+    raise EgressRefused(
+        target.host,
+        "it is not encrypted",
+        "write https://, or name the host in EGRESS_ALLOW if you trust the way to it",
+    )
+
+
 def _look_up(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -10,12 +10,13 @@ from django.urls import reverse
 
 from calls.services.sessions import tool_specs
 from tests import factories
-from tools.models import Tool
+from tools.models import ServerCredential, Tool
 from tools.services import tool_document, tool_store
+from tools.switches import Switches, read_switches
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "type": "function",
     "function": {"name": "look_up", "description": "Looks", "parameters": {"type": "object"}},
     "server": {"url": "https://tools.example.com/x", "secret": "planted-secret"},
@@ -83,3 +84,45 @@ def test_who_may_only_look_sees_the_mark(client: Client) -> None:
     page = client.get(reverse("admin:tools_tool_change", args=[tool.pk]))
     assert page.status_code == 200
     assert "Safe to repeat" in page.content.decode()
+
+
+def test_how_a_server_is_asked_goes_into_the_document(staff: Client) -> None:
+    tool = tool_store(organisation=factories.default_organisation(), document=DOCUMENT, actor=None)
+    credential = ServerCredential.objects.create(name="Desk", kind="none")
+    foreign = ServerCredential.objects.create(
+        organisation=factories.make_organisation(), name="Foreign", kind="none"
+    )
+    page = reverse("admin:tools_tool_change", args=[tool.pk])
+
+    def saved(**changes: object) -> dict[str, Any]:
+        answer = staff.post(page, _form(tool, **changes))
+        assert answer.status_code == 302, answer.context["adminform"].form.errors
+        tool.refresh_from_db()
+        return tool_document(tool)
+
+    marked = saved(legacy_message="on", without_aliases="on", credential=credential.pk)
+    assert read_switches(marked) == Switches(aliases=False, legacy_message=True)
+    assert marked["server"] == {
+        **DOCUMENT["server"],
+        "credentialId": str(credential.credential_id),
+    }
+    shown = staff.get(page).content.decode()
+    assert f'value="{credential.pk}" selected' in shown
+    assert "Foreign" not in shown
+    kept = saved(legacy_message="on", without_aliases="on", credential=credential.pk)
+    assert kept == marked
+    assert saved() == DOCUMENT
+    answer = staff.post(page, _form(tool, credential=foreign.pk))
+    assert "credential" in answer.context["adminform"].form.errors
+
+
+def test_a_new_address_is_encrypted_and_an_imported_one_stays(staff: Client, settings: Any) -> None:
+    imported = DOCUMENT | {"server": {"url": "http://tools.example.com/x"}}
+    tool = tool_store(organisation=factories.default_organisation(), document=imported, actor=None)
+    page = reverse("admin:tools_tool_change", args=[tool.pk])
+    assert staff.post(page, _form(tool, description="New")).status_code == 302
+    new = {"server_url": "http://other.example.com/"}
+    answer = staff.post(page, _form(tool, **new))
+    assert "not encrypted" in str(answer.context["adminform"].form.errors["server_url"])
+    settings.EGRESS_ALLOW = ["other.example.com"]
+    assert staff.post(page, _form(tool, **new)).status_code == 302

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,26 @@ def test_egress_allow_refuses_what_it_cannot_read(
     monkeypatch.setenv("EGRESS_ALLOW", f"tools.internal,{entry}")
     with pytest.raises(env.EnvError, match="EGRESS_ALLOW.*Fix: "):
         module._egress_allow()
+
+
+@pytest.mark.parametrize(
+    ("url", "fits"),
+    [
+        ("https://x.example.com/", True),
+        ("HTTPS://x.example.com/", True),
+        ("http://x.example.com/", False),
+        ("http://tools.internal:8080/", True),
+        ("http://10.1.2.3/", True),
+        ("http://10.9.9.9/", False),
+        ("ftp://tools.internal/", False),
+    ],
+)
+def test_an_address_that_is_entered_is_encrypted_or_trusted(
+    url: str, fits: bool, settings: Any
+) -> None:
+    settings.EGRESS_ALLOW = ["10.1.2.0/24", "tools.internal"]
+    if fits:
+        assert egress.encrypted(url).url
+        return
+    with pytest.raises(EgressRefused, match="Fix: write https://"):
+        egress.encrypted(url)
