@@ -7,6 +7,7 @@ must not delay the start of another.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,18 @@ RETRY_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 log = structlog.get_logger(__name__)
 
-_pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="calls-db")
+# Python lets a busy thread go on for 5 ms before another one gets its turn; the loop carries audio,
+# and several threads may be busy.
+SWITCH_SECONDS = 0.001
+
+
+def _make_way() -> None:
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+_pool = ThreadPoolExecutor(
+    max_workers=THREADS, thread_name_prefix="calls-db", initializer=_make_way
+)
 _mine = threading.local()
 P = ParamSpec("P")
 T = TypeVar("T")

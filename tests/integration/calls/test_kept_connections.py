@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from django.db import DatabaseError, connection, connections
 from django.db.backends.signals import connection_created
 
-from calls.media.database import THREADS, in_database
+from calls.media.database import SWITCH_SECONDS, THREADS, in_database
 from calls.models import Call
 from tests import factories
 
@@ -38,6 +39,11 @@ def opened() -> Iterator[list[str]]:
 async def in_every_thread() -> set[int]:
     """Return what the threads count, each asked at least once."""
     return set(await asyncio.gather(*(in_database(Call.objects.count) for _ in range(8 * THREADS))))
+
+
+async def test_threads_make_way_for_the_loop_that_carries_audio() -> None:
+    await in_every_thread()
+    assert sys.getswitchinterval() == SWITCH_SECONDS < 0.005
 
 
 async def test_a_thread_opens_the_file_once(opened: list[str]) -> None:
