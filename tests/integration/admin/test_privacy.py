@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.urls import reverse
 
 from calls.models import ProviderConnection, TwilioAccount
 from tests import factories
+from tests.integration.admin.planted import all_that_happens, whole_database
 from tests.integration.admin.rows import ARGUMENT, OUTPUT, SPOKEN, UNHEARD, make_world
 from tools.models import Tool
 from voiceplatform.base.models import ApiKey, AuditEntry
@@ -164,7 +166,14 @@ def everything_shown(client: Client, world: dict[str, Any]) -> str:
     return "\n".join(texts)
 
 
-def test_no_page_answer_or_history_contains_a_planted_secret(client: Client) -> None:
+def test_no_page_answer_history_row_log_or_export_contains_a_planted_secret(
+    client: Client,
+    settings: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     organisation = factories.make_organisation()
     world = make_world(organisation)
     client.force_login(factories.make_superuser())
@@ -243,9 +252,20 @@ def test_no_page_answer_or_history_contains_a_planted_secret(client: Client) -> 
         assert SECRET not in response.content.decode()
     assert TwilioAccount.objects.get(pk=world["calls.twilioaccount"].pk).auth_token == SECRET
     assert Tool.objects.get(pk=tool.pk).server_secret == SECRET
+    settings.EGRESS_ALLOW = ["127.0.0.0/8"]
+    happened = all_that_happens(client, world, SECRET, folder=tmp_path, monkeypatch=monkeypatch)
+    assert SECRET not in happened
     shown = everything_shown(client, world)
+    assert "planted_tool" in shown
     assert SECRET not in shown
     assert clear not in shown
+    stored = whole_database()
+    assert "planted_tool" in stored
+    assert SECRET not in stored
+    assert clear not in stored
+    logged = caplog.text + "".join(capsys.readouterr())
+    assert "tool_answered" in logged
+    assert SECRET not in logged
 
 
 def test_an_empty_secret_keeps_and_the_box_clears(client: Client) -> None:
