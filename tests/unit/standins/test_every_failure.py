@@ -39,11 +39,10 @@ def parse(text: str) -> Scenario:
     return parse_scenario(yaml.safe_load(text), "x.yaml")
 
 
-@pytest.mark.parametrize(("what", "text"), rows(), ids=lambda value: str(value)[:60])
-def test_what_the_page_shows_is_a_scenario_that_differs_from_an_ordinary_one(
-    what: str, text: str
-) -> None:
-    assert parse(text) != parse("{}")
+def test_what_the_page_shows_is_a_scenario_that_differs_from_an_ordinary_one() -> None:
+    ordinary, shown = parse("{}"), rows()
+    assert len(shown) > 50
+    assert [what for what, text in shown if parse(text) == ordinary] == []
 
 
 @pytest.mark.parametrize("kind", [MediaProfile, RealtimeProfile])
