@@ -5,10 +5,11 @@ What was answered is stored with the call, so that a repeated request is answere
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from django.db import transaction
+from django.utils import timezone
 
 from calls.bridge.reasons import EndCause
 from calls.models import Call, TwilioAccount
@@ -30,6 +31,7 @@ from calls.services.operators import (
     dial_step,
     fallback_words,
     handover,
+    message_hears_key,
     no_answer_words,
     second_step,
 )
@@ -57,12 +59,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CallNext:
-    """The step and the call as it stands after it; ``say`` is spoken for a ``message``."""
+    """The step and the call as it stands after it.
+
+    ``say`` is spoken for a ``message``, or before a stream; ``hears_keys``: keys count meanwhile.
+    """
 
     step: Step
     call: Call
     say: str = ""
     language: str = ""
+    hears_keys: bool = False
 
 
 def call_language(call: Call) -> str:
@@ -89,7 +95,15 @@ def last_words(call: Call, request_key: str = "") -> CallNext | None:
         return None
     if words["step"] == "apologise" and not (request_key and words["asked"] == request_key):
         return None
-    return CallNext(words["step"], call, words["say"], words["language"])
+    again = CallNext(words["step"], call, words["say"], words["language"])
+    return _with_keys(again)
+
+
+def _with_keys(outcome: CallNext) -> CallNext:
+    """Let the caller press keys while something is said to them."""
+    if outcome.step != "message":
+        return outcome
+    return replace(outcome, hears_keys=message_hears_key(outcome.call))
 
 
 def call_next(
@@ -198,7 +212,7 @@ def _carried_out(
         _note_person(call, stored, found)
     else:
         say, language = _refusal_words(call)
-    outcome = CallNext(step, call, say, language)
+    outcome = _with_keys(CallNext(step, call, say, language))
     _keep_words(outcome, request_key)
     call.save(update_fields=["metrics"])
     return outcome
@@ -289,7 +303,7 @@ def call_after_dial(
         if request_key and call.metrics.get("asked") == request_key:
             if call.next_step.get("kind") == "dial":
                 return CallNext("dial", call)
-            return CallNext("resume", call, *back_words(call))
+            return CallNext("resume", call, *call.metrics.get("back_words", ("", "")))
         _note_dial(call, dial_status, dial_seconds)
         if call.status == Call.Status.ENDED:
             call_price(call)
@@ -315,16 +329,20 @@ def call_after_dial(
             say, language = back_words(call)
             call.next_step = {"kind": "resume", "why": "transfer-failed"}
             call.status = Call.Status.IN_PROGRESS
-            call.metrics = {**call.metrics, "asked": request_key}
+            call.metrics = {**call.metrics, "asked": request_key, "back_words": [say, language]}
+            if say and call.policy_played_at is None:
+                call.policy_played_at = timezone.now()  # told now, to the end: no key stops it
             _next_stream(call, say)
         elif step == "message":
             say, language = no_answer_words(desk, call_language(call))
         elif step == "apologise":
             say, language = fallback_words(call.number, call_language(call))
         outcome = CallNext(step, call, say, language)
+        if step == "message":
+            outcome = _with_keys(outcome)
         if say and step != "resume":
             _keep_words(outcome, request_key)
-        call.save(update_fields=["metrics", "next_step", "status"])
+        call.save(update_fields=["metrics", "next_step", "status", "policy_played_at"])
     log.info("after_dial", call_sid=call_sid, dial_status=dial_status, step=step)
     if step not in {"resume", "dial"}:
         call_close(call_id=call_id, reason=reason)

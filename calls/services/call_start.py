@@ -28,7 +28,13 @@ from calls.services.call_plan import (
     wording_for,
 )
 from calls.services.contract import contract_problem
-from calls.services.operators import desk_of, dial_step, handover, reached
+from calls.services.operators import (
+    desk_of,
+    dial_step,
+    handover,
+    line_hears_keys,
+    reached,
+)
 from calls.services.reports import call_forwarding_enqueue
 from calls.wire.twilio_voice import VoiceRequest
 from voiceplatform.base.phones import normalised
@@ -46,13 +52,17 @@ IsLost = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class CallStart:
-    """How to answer the webhook. ``ticket`` only in the request that inserted a direct call."""
+    """How to answer the webhook. ``ticket`` only in the request that inserted a direct call.
+
+    ``hears_keys``: keys mean something while ``say_first`` is spoken.
+    """
 
     answer: StartAnswer
     call: Call | None = None
     ticket: StreamTicket | None = None
     say_first: str = ""
     language: str = ""
+    hears_keys: bool = False
 
 
 def media_token(call: Call) -> str:
@@ -180,7 +190,8 @@ def _answer(call: Call, ticket: StreamTicket | None) -> CallStart:
     wording = call.policy_wording
     if wording is None or call.policy_played_at is None or call.stream_count > 1:
         return CallStart("direct", call, ticket)
-    return CallStart("direct", call, ticket, wording.text, wording.language)
+    keys = line_hears_keys(call)
+    return CallStart("direct", call, ticket, wording.text, wording.language, keys)
 
 
 def _fall_back(

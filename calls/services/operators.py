@@ -131,12 +131,41 @@ def assistant_goes_on(call: Call, desk: OperatorDesk | None) -> bool:
     return desk is None or desk.unanswered != OperatorDesk.Unanswered.MESSAGE
 
 
+def spoken_line(call: Call) -> tuple[str, str] | None:
+    """Return the policy line that Twilio speaks before the first stream, and its language.
+
+    It may have been rendered since: what counts is that Twilio was told to speak it.
+    """
+    wording = call.policy_wording
+    if wording is None or call.policy_played_at is None or call.stream_count != 1:
+        return None
+    return wording.text, wording.language
+
+
+def line_hears_keys(call: Call) -> bool:
+    """Tell whether a key means something while Twilio speaks before a stream."""
+    plan = person_plan(call, call.number.max_call_seconds if call.number is not None else 0)
+    return bool(plan.operator_key or (plan.refusal_key and call.stream_count == 1))
+
+
+def message_hears_key(call: Call) -> bool:
+    """Tell whether the operator's key means something during a call's last words; once it does."""
+    words, desk = call.metrics.get("last_words"), desk_of(call.number)
+    if desk is None or not desk.key or (isinstance(words, dict) and words.get("again")):
+        return False
+    return reached(desk).reach == "dial"
+
+
 def back_words(call: Call) -> tuple[str, str]:
     """Return what is said to a caller before the assistant goes on, and its language.
 
-    Nothing, for the assistant says that nobody answered; but after an emergency what to dial.
+    Nothing, for the assistant says that nobody answered; but a policy line that a key cut off, and
+    after an emergency what to dial.
     """
     language = call.revision.language if call.revision is not None else "en"
+    wording = call.policy_wording
+    if wording is not None and call.policy_played_at is None and not wording.audio_mulaw:
+        return wording.text, wording.language
     if call.emergency_at is None:
         return "", language
     policy = call.policy_wording.policy if call.policy_wording is not None else None

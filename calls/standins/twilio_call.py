@@ -88,6 +88,7 @@ class LiveCall:
     first_twiml: str | None = None
     pause_cap_seconds: float = 0.2  # <Pause> and <Say> need not last in a rehearsal
     extra_fields: dict[str, str] = field(default_factory=dict)
+    gather_keys: list[str] = field(default_factory=list)  # one for each <Gather>; '': none
 
     status: str = "queued"
     ended_by: str | None = None
@@ -386,6 +387,13 @@ class LiveCall:
                 return True, None
             if action:
                 return True, await self._action(action, method, extra)
+        elif verb.name == "Gather":
+            for child in verb.children:
+                await self._verb(child)
+            digits = self.gather_keys.pop(0) if self.gather_keys else ""
+            self.note("gather", digits=digits, **verb.attributes)
+            if digits and not self._interrupted.is_set():
+                return True, await self._action(action or "", method, {"Digits": digits})
         else:
             children = [child.name for child in verb.children]
             self.note(verb.name.lower(), text=verb.text, children=children, **verb.attributes)

@@ -12,6 +12,9 @@ _VERBS: dict[str, frozenset[str]] = {
     "Say": frozenset({"voice", "language", "loop"}),
     "Play": frozenset({"loop", "digits"}),
     "Pause": frozenset({"length"}),
+    "Gather": frozenset(
+        {"input", "action", "method", "timeout", "numDigits", "finishOnKey", "actionOnEmptyResult"}
+    ),
     "Connect": frozenset({"action", "method"}),
     "Start": frozenset({"action", "method"}),
     "Stop": _ANY,
@@ -26,6 +29,7 @@ _VERBS: dict[str, frozenset[str]] = {
 }
 _CALLBACKS = frozenset({"statusCallback", "statusCallbackMethod"})
 _NOUNS: dict[str, dict[str, frozenset[str]]] = {
+    "Gather": {name: _VERBS[name] for name in ("Say", "Play", "Pause")},
     "Connect": {"Stream": frozenset({"url", "name", "track"}) | _CALLBACKS},
     "Start": {
         "Stream": frozenset({"url", "name", "track"}) | _CALLBACKS,

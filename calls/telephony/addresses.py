@@ -28,3 +28,8 @@ def after_dial_path(call_id: object) -> str:
 def after_stream_path(call_id: object) -> str:
     """Return the path that answers what comes after a stream."""
     return f"/twilio/after-stream/{call_id}"
+
+
+def key_path(call_id: object) -> str:
+    """Return the path that is told of a key pressed while Twilio speaks."""
+    return f"/twilio/key/{call_id}"

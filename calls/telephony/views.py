@@ -28,6 +28,7 @@ from calls.media.pool import pool
 from calls.media.reach import reach
 from calls.models import Call, TwilioAccount
 from calls.services.call_finish import status_apply, stream_report_apply
+from calls.services.call_keys import call_key
 from calls.services.call_next import (
     CallNext,
     call_after_dial,
@@ -39,6 +40,7 @@ from calls.services.call_start import call_start, media_token, previous_url
 from calls.telephony.addresses import (
     after_dial_path,
     after_stream_path,
+    key_path,
     media_path,
     public_url,
     stream_url,
@@ -179,7 +181,9 @@ def signed(view: SignedView[P]) -> View[P]:
     return checked
 
 
-def _bridge_twiml(call: Call, say_first: str = "", language: str = "") -> HttpResponse:
+def _bridge_twiml(
+    call: Call, say_first: str = "", language: str = "", *, hears_keys: bool = False
+) -> HttpResponse:
     live.expect(str(call.pk), STREAM_COMES_SECONDS)
     return _twiml(
         twilio_voice.connect_stream(
@@ -188,6 +192,7 @@ def _bridge_twiml(call: Call, say_first: str = "", language: str = "") -> HttpRe
             status_url=public_url("/twilio/stream-status"),
             say_first=say_first,
             language=language,
+            keys_url=public_url(key_path(call.pk)) if hears_keys else "",
         )
     )
 
@@ -219,7 +224,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         # The row is committed, and this request inserted it: have the model ready (ADR 0018).
         plan = start.ticket.plan
         pool.open(plan.call_id, start.ticket.endpoint, configuration(plan))
-    return _bridge_twiml(start.call, start.say_first, start.language)
+    return _bridge_twiml(start.call, start.say_first, start.language, hears_keys=start.hears_keys)
 
 
 async def _previous_twiml(form: Form, account: TwilioAccount, call: Call) -> HttpResponse:
@@ -277,6 +282,26 @@ async def after_dial(form: Form, account: TwilioAccount, call_id: UUID) -> HttpR
     return _next_twiml(outcome)
 
 
+@signed
+async def key(form: Form, account: TwilioAccount, call_id: UUID) -> HttpResponse:
+    """Answer what a key brings about that is pressed while Twilio speaks."""
+    request = twilio_voice.voice_request(form)
+    outcome = await in_database(
+        call_key,
+        call_id=str(call_id),
+        call_sid=request.call_sid,
+        digits=form.get("Digits", "")[:1],
+        call_status=request.call_status,
+        account=account,
+        request_key=form[REQUEST_KEY],
+    )
+    if outcome is None:
+        return _refusal(404, "no such call")
+    if outcome.step != "resume":
+        pool.discard(str(call_id))  # prepared for a stream that will not come (trap T23)
+    return _next_twiml(outcome)
+
+
 def _dial_twiml(call: Call) -> HttpResponse:
     step = call.next_step
     return _twiml(
@@ -295,11 +320,12 @@ def _next_twiml(outcome: CallNext) -> HttpResponse:
     call = outcome.call
     live.expect_no_more(str(call.pk))
     if outcome.step == "resume":
-        return _bridge_twiml(call, outcome.say, outcome.language)
+        return _bridge_twiml(call, outcome.say, outcome.language, hears_keys=outcome.hears_keys)
     if outcome.step == "dial":
         return _dial_twiml(call)
     if outcome.step in {"apologise", "message"}:
-        return _twiml(twilio_voice.say_and_hang_up(outcome.say, outcome.language))
+        keys_url = public_url(key_path(call.pk)) if outcome.hears_keys else ""
+        return _twiml(twilio_voice.say_and_hang_up(outcome.say, outcome.language, keys_url))
     return _twiml(twilio_voice.hang_up())
 
 

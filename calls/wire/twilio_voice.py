@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
 DIAL_SECONDS = 30
+KEY_SECONDS = 1  # of silence for a key behind what is said; Twilio takes no less
 TERMINAL_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 
@@ -133,20 +134,46 @@ def stream_report(form: Mapping[str, str]) -> StreamReport:
 
 
 def connect_stream(
-    *, stream_url: str, action_url: str, status_url: str, say_first: str = "", language: str = ""
+    *,
+    stream_url: str,
+    action_url: str,
+    status_url: str,
+    say_first: str = "",
+    language: str = "",
+    keys_url: str = "",
 ) -> str:
     """Return TwiML that bridges the call and asks ``action_url`` for the next step afterwards.
 
     ``say_first`` is spoken by Twilio before the stream: the policy line when no rendered one
-    exists yet. Without ``action`` every lost stream would hang up the caller (2.3).
+    exists yet. A key pressed meanwhile is told to ``keys_url``, if any. Without ``action`` every
+    lost stream would hang up the caller (2.3).
     """
     response = VoiceResponse()
     if say_first:
-        response.say(say_first, language=language or None)
+        _say(response, say_first, language, keys_url)
     connect = Connect(action=action_url, method="POST")
     connect.stream(url=stream_url, status_callback=status_url, status_callback_method="POST")
     response.append(connect)
     return str(response)
+
+
+def _say(response: VoiceResponse, text: str, language: str, keys_url: str) -> None:
+    """Speak; the first key stops it and is told to ``keys_url``, without one it goes on.
+
+    https://www.twilio.com/docs/voice/twiml/gather, read 2026-11-22: ``timeout`` is at least 1 s,
+    ``finishOnKey`` '' lets # be a key like any other.
+    """
+    speaker: VoiceResponse | Gather = response
+    if keys_url:
+        speaker = response.gather(
+            input="dtmf",
+            num_digits=1,
+            timeout=KEY_SECONDS,
+            finish_on_key="",
+            action=keys_url,
+            method="POST",
+        )
+    speaker.say(text, language=language or None)
 
 
 def dial(
@@ -189,10 +216,10 @@ def hang_up() -> str:
     return str(response)
 
 
-def say_and_hang_up(text: str, language: str = "") -> str:
-    """Return TwiML that says one sentence and ends the call."""
+def say_and_hang_up(text: str, language: str = "", keys_url: str = "") -> str:
+    """Return TwiML that says one sentence and ends the call, or tells ``keys_url`` of a key."""
     response = VoiceResponse()
-    response.say(text, language=language or None)
+    _say(response, text, language, keys_url)
     response.hangup()
     return str(response)
 
