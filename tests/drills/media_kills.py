@@ -143,6 +143,9 @@ def _judged(calls: LiveCalls, placed: Placed, kill_ms: int) -> int | None:
     if not transfers:
         assert report.heard[-1] == f"You are {placed.name}.", story
     wait_until(lambda: calls.status(placed) == "ended", what="the stored end")
+    if not transfers:  # the others are reported by the sweep
+        wait_until(lambda: calls.reports(placed), what=f"the report of {placed.name}")
+        assert len(calls.reports(placed)) == 1
     stored = " ".join(text for _, text in calls.spoken(placed))
     for peer in placed.peers:
         for each in peer.heard:
