@@ -10,19 +10,21 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from django.db import transaction
 
 from assistants.models import Assistant, Finding, ImportRun, Squad, StoredResource
+from assistants.resource_services import resource_document
 from assistants.secret_slots import AUTHORIZATION, SECRET_HEADER, Slot, slots, with_value
 from assistants.selectors import assistant_list
 from assistants.services import assistant_patch, revision_document
 from assistants.squad_services import squad_document, squad_patch
-from tools.models import Tool
+from tools.models import ServerCredential, Tool
 from tools.selectors import tool_list
 from tools.services import tool_document, tool_patch
+from tools.wire.vapi_credential import read_credential
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.redaction import redact_url
 from voiceplatform.base.services import audit_write
@@ -101,7 +103,12 @@ def secrets_of(organisation: Organisation) -> list[MissingSecret]:
     for need in needs(organisation):
         by_key.setdefault(need.key, []).append(need)
     credentials = _credentials(organisation, by_key.values())
+    entered = _entered(organisation, credentials)
     found = [_secret(key, group, credentials) for key, group in by_key.items()]
+    found = [
+        replace(each, state="set") if str(_uuid(each.credential_id)) in entered else each
+        for each in found
+    ]
     order = {"missing": 0, "perhaps": 1, "set": 2}
     return sorted(found, key=lambda each: (order[each.state], each.host, each.header, each.key))
 
@@ -167,6 +174,20 @@ def _credentials(
         kind=StoredResource.Kind.CREDENTIAL, pk__in=ids, deleted_at__isnull=True
     )
     return {str(row.pk): row for row in rows.defer("content", "document")}
+
+
+def _entered(
+    organisation: Organisation, credentials: Mapping[str, StoredResource]
+) -> frozenset[str]:
+    """Return the credentials that requests can be signed with: entered here, or stored whole."""
+    rows = ServerCredential.objects.for_organisation(organisation)
+    whole = StoredResource.objects.filter(pk__in=[row.pk for row in credentials.values()])
+    return frozenset(
+        [
+            *map(str, rows.values_list("credential_id", flat=True)),
+            *(str(row.pk) for row in whole if read_credential(resource_document(row)) is not None),
+        ]
+    )
 
 
 def _secret(

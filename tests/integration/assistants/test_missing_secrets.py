@@ -26,7 +26,7 @@ from assistants.models import Assistant, AssistantRevision
 from assistants.secret_probe import secret_test
 from assistants.services import assistant_publish, revision_document
 from tests import factories
-from tools.models import Tool
+from tools.models import ServerCredential, Tool
 from tools.services import tool_document, tool_store
 from voiceplatform.base.models import AuditEntry, Organisation
 
@@ -194,6 +194,24 @@ def test_a_credential_is_sent_as_vapi_sends_it_and_outlives_a_re_import() -> Non
         organisation=factories.default_organisation(), document=document, actor=None, tool=tool
     )
     assert tool_document(Tool.objects.get(pk=tool.pk)) == stored
+
+
+def test_a_credential_that_was_entered_or_stored_whole_is_not_missing() -> None:
+    plan = {"type": "bearer", "token": VALUE}
+    whole = factories.make_resource(kind="credential", authenticationPlan=plan)
+    redacted = factories.make_resource(kind="credential", authenticationPlan={"type": "bearer"})
+    entered = ServerCredential.objects.create(name="Desk", kind="bearer", plan=plan)
+    foreign = ServerCredential.objects.create(
+        organisation=factories.make_organisation(), name="Theirs", kind="bearer", plan=plan
+    )
+    for name, key in (
+        *(("a", whole.pk), ("b", redacted.pk)),
+        *(("c", entered.credential_id), ("d", foreign.credential_id)),
+    ):
+        make_tool(function(credentialId=str(key)) | {"function": {"name": name}})
+    assert {secret.credential_id for secret in missing()} == {
+        *(str(redacted.pk), str(foreign.credential_id)),
+    }
 
 
 @pytest.mark.parametrize("value", ["", "  ", "a\nb", "käse", "x" * 5000])
