@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from calls.bridge.effects import NextStep, PolicyLinePlayed, RecordTool, RecordTurn
-from calls.models import Call, CallInputChunk, ToolInvocation, Turn
+from calls.models import Call, CallInputChunk, ToolExchange, ToolInvocation, Turn
 
 TURN_FIELDS = (
     "role",
@@ -83,6 +83,7 @@ def batch_store(
         if refused:
             _stamp(call_id, "policy_refused_at")
             CallInputChunk.objects.filter(call_id=call_id).delete()
+            ToolExchange.objects.filter(call_id=call_id).update(content=None)
         elif packed and not _was_refused(call_id, stream_number):
             CallInputChunk.objects.bulk_create(packed, ignore_conflicts=True)
         if emergency:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from calls.models import ToolExchange, ToolInvocation
 from calls.selectors.tools import percentile, tool_figures
+from calls.services.journal import batch_store
 from calls.services.tool_records import exchange_bodies, masked, store_exchange
 from calls.standins.tool_server import ToolReply
 from tests import factories
@@ -99,6 +100,23 @@ def test_a_refused_call_keeps_that_a_request_was_made_and_not_what_was_said() ->
     stored = ToolExchange.objects.get()
     assert stored.content is None and stored.status == 201
     assert exchange_bodies(stored).request == ""
+
+
+@pytest.mark.django_db
+def test_a_refusal_takes_away_what_was_kept_before() -> None:
+    call = a_call()
+    store_exchange(str(call.pk), an_exchange(), ["a1"])
+    batch_store(
+        call_id=str(call.pk),
+        stream_number=1,
+        turns=[],
+        tools=[],
+        policy=None,
+        pieces=[],
+        refused=True,
+    )
+    stored = ToolExchange.objects.get()
+    assert stored.content is None and stored.status == 201
 
 
 @pytest.mark.django_db
