@@ -330,7 +330,8 @@ def call_after_dial(
             call.next_step = {"kind": "resume", "why": "transfer-failed"}
             call.status = Call.Status.IN_PROGRESS
             call.metrics = {**call.metrics, "asked": request_key, "back_words": [say, language]}
-            if say and call.policy_played_at is None:
+            wording = call.policy_wording
+            if wording is not None and call.policy_played_at is None and say == wording.text:
                 call.policy_played_at = timezone.now()  # told now, to the end: no key stops it
             _next_stream(call, say)
         elif step == "message":

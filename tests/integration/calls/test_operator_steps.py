@@ -186,6 +186,7 @@ def test_after_an_emergency_the_caller_hears_what_to_dial_before_the_assistant_g
     for _ in range(2):
         outcome = _after(call, "no-answer", "k")
         assert (outcome.step, outcome.say) == ("resume", sentence("emergency", "en")[0])
+    assert call.policy_played_at is None, "no evidence of a line that was not said"
 
 
 def test_the_next_destination_of_the_desk_is_tried_once(transactional_db: None) -> None:
