@@ -176,12 +176,12 @@ class Core(ABC):
             return
         turn = self._assistant_begins(item_id, now_ms)
         self.transcript.say(turn, clip.text)
+        self._note_first_word(now_ms)
         for payload in clip.payloads:
             size = payload_bytes(payload)
             self.count("clip_bytes", size)
             self.playback.add(item_id, payload, size, now_ms, interruptible=interruptible)
         self.playback.complete(item_id, now_ms)
-        self._note_first_word(now_ms)
 
     def _assistant_begins(self, item_id: str, now_ms: int) -> Spoken:
         turn = self.transcript.get(item_id)
@@ -191,8 +191,10 @@ class Core(ABC):
         return self.transcript.begin(item_id, "assistant", self._record_ms(now_ms) + wait_ms)
 
     def _note_first_word(self, now_ms: int) -> None:
-        if self.first_word_ms is None:
-            self.first_word_ms = now_ms - self.stream_start_ms
+        """Note when the words that are sent next are heard, behind what is ahead of them."""
+        if self.first_word_ms is None and self.playback is not None:
+            since_ms = now_ms - self.stream_start_ms
+            self.first_word_ms = since_ms + self.playback.wait_ms(now_ms)
 
     @abstractmethod
     def _opening_over(self) -> bool:

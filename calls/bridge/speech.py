@@ -48,6 +48,7 @@ class Speech(Core):
                 self.latencies_ms.append(turn.latency_ms)
                 self._speech_end_ms = None
             self._answer_begins()
+        self._note_first_word(now_ms)
         self.playback.add(
             item_id,
             str(payload),
@@ -55,7 +56,6 @@ class Speech(Core):
             now_ms,
             interruptible=self._is_interruptible(current),
         )
-        self._note_first_word(now_ms)
 
     @abstractmethod
     def _answer_begins(self) -> None:

@@ -65,7 +65,7 @@ def _assert_hello(rig: CallsRig, placed: PlacedCall) -> None:
     assert (row["status"], row["ended_reason"]) == ("ended", "customer-ended-call")
     spoken = rig.spoken(placed)
     assert [turn for turn in spoken if turn[1] != POLICY_LINE] == HELLO
-    assert row["first_word_ms"] > 0
+    assert row["first_word_ms"] >= 0  # 0: a rendered greeting right behind Twilio's own voice
     assert row["turn_latency_p95_ms"] >= row["turn_latency_p50_ms"] > 0
     (stream,) = row["metrics"]["streams"]
     assert stream["frames_in"] > 0

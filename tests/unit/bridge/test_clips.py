@@ -236,6 +236,7 @@ def test_t18b_silence_goes_ahead_of_the_first_word() -> None:
     payload = json.loads(line.bridge.to_twilio[0])["media"]["payload"]
     assert line.look()[0] == ["media 200", "mark g1:1", *media(HELLO), "mark g1:2"]
     assert set(payload[:-4]) == {"/"}  # 0xFF in base64
+    assert line.bridge.first_word_ms == 200
     turn = line.bridge.transcript.get(GREETING_ITEM_ID)
     assert turn is not None
     assert turn.started_ms == 200
@@ -248,6 +249,7 @@ def test_t18b_silence_plays_while_the_model_makes_its_greeting() -> None:
     line.look()
     line.says(500)
     assert_sent(line, twilio=["media 500", "mark g1:2"])
+    assert line.bridge.first_word_ms == 300
 
 
 def test_t18b_silence_is_no_part_of_what_was_heard() -> None:
