@@ -131,6 +131,8 @@ class Pauses(DeadAir):
         current = self.responses.current
         if current is not None and current.purpose != "filler":
             self._fillers = 0
+            # The wait is over now, not at the next look: audio passes without one.
+            self._wait_since_ms = None
 
     # ---- keys ---------------------------------------------------------------------------------
 

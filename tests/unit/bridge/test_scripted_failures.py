@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from calls.bridge.plan import Greeting
+from calls.bridge.plan import Filler, Greeting
 from calls.bridge.reasons import EndCause
 from calls.standins.scenario import parse_scenario
 from tests.sound_call import assert_sound
 from tests.unit.bridge.line import Line, assert_sent, function_call, quiet_plan
-from tests.virtual_call import PatientBrain, VirtualCall, evenly, plan_of
+from tests.virtual_call import PatientBrain, VirtualCall, clip, evenly, plan_of
 
 pytestmark = pytest.mark.unit
 
@@ -355,3 +355,17 @@ def test_o30_text_beside_a_tool_call_is_left_to_what_follows_the_tool() -> None:
     assert_sent(line, realtime=[])
     assert_sent(line.tool(), realtime=["output c1", "create tool"])
     assert "retries" not in line.bridge.counters
+
+
+def test_no_filler_is_heard_in_the_answer_that_it_has_waited_for() -> None:
+    """The first sound of an answer ends the wait: its own filler and every further one."""
+    line = Line(quiet_plan(filler=Filler(clip("Hm.", 1600), 1_000))).ready().turn()
+    line.tick(1_000)
+    assert_sent(line, twilio=["media 200", "mark g1:1", "media 180", "mark g1:2"])
+    line.after(260).mark("g1:1").mark("g1:2").created()
+    line.after(1_500).audio(200)
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is not None
+    assert due_ms > line.now_ms
+    line.tick()
+    assert_sent(line, twilio=["media 200", "mark g1:3"])
