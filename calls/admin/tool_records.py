@@ -7,6 +7,7 @@ said: it is shown with ``calls.view_transcript`` only, and every view is audited
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from django.contrib import admin
@@ -34,6 +35,7 @@ STATE_COLOURS = {
     "timeout": "warning",
     "refused": "warning",
 }
+_CALL_SID = re.compile("CA[0-9a-f]{32}")
 VERDICT_COLOURS = {"unknown": "info", "ok": "success", "unsure": "warning", "failed": "danger"}
 _SEALED_OF_TOOLS = (
     *("document", "document_redacted", "server_url", "server_secret", "server_headers"),
@@ -71,6 +73,18 @@ class ToolInvocationAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Do not even fetch what was passed and answered."""
         return super().get_queryset(request).defer("arguments_json", "output", "exchange__content")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Look for what the term is by its form: one condition that an index serves, not three."""
+        term = search_term.strip()
+        call_ids = uuids_in([term])
+        if call_ids:
+            return queryset.filter(call__in=call_ids), False
+        if _CALL_SID.fullmatch(term):
+            return queryset.filter(call__call_sid=term), False
+        return (queryset.filter(name__startswith=term) if term else queryset), False
 
     @admin.display(description="When", ordering="id")
     def when(self, obj: ToolInvocation) -> Any:

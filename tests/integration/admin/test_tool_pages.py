@@ -252,7 +252,10 @@ def test_calls_of_a_tool_are_found_by_tool_result_and_time(client: Client) -> No
         (f"tool__id__exact={tool.pk}", ["book"]),
         ("state__exact=ok", ["other"]),
         (f"q={call.pk}", ["other", "book"]),
+        (f"q={call.call_sid}", ["other", "book"]),
+        (f"q={factories.sid('CA')}", []),
         ("q=boo", ["book"]),
+        ("q=ook", []),
         ("created_at__gte=2000-01-01T00:00Z", ["other", "book"]),
         ("created_at__gte=2100-01-01T00:00Z", []),
     ):
