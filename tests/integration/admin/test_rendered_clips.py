@@ -13,6 +13,7 @@ from django.utils import timezone
 from assistants import services
 from assistants.models import Assistant, AssistantRevision
 from assistants.prompt import clock_variables
+from assistants.translate import SessionPlan, session_plan
 from assistants.voice_table import voice_decide
 from calls.bridge.plan import CallPlan
 from calls.models import PhoneNumber, ProviderConnection, RenderedClip
@@ -21,7 +22,7 @@ from calls.services import clip_render
 from calls.services.call_plan import LEAD_IN_MS, plan_for
 from calls.services.call_variables import variables_for
 from calls.services.clip_render import clip_claim, clips_again, clips_want
-from calls.services.clips import CALL_NAMES
+from calls.services.clips import CALL_NAMES, filler_line, greeting_problem
 from calls.services.session_preview import NOT_RENDERED, RENDERED, preview_stored
 from calls.services.voice_sample import wav_of_mulaw
 from calls.standins.tones import encode
@@ -66,6 +67,11 @@ def published_again(number: PhoneNumber, **changes: Any) -> None:
     assistant.refresh_from_db()
     services.assistant_edit(assistant=assistant, changes=changes, actor=None)
     number.assistant = Assistant.objects.get(pk=assistant.pk)
+
+
+def paper(document: dict[str, Any]) -> SessionPlan:
+    """Return the plan of a document for a call of which nothing is known."""
+    return session_plan(document, voice="marin", variables={}, now=timezone.now())
 
 
 def plan_of(number: PhoneNumber, **columns: Any) -> CallPlan:
@@ -128,34 +134,33 @@ def test_the_numbers_own_words_are_spoken_when_the_model_fails(number: PhoneNumb
     ("language", "filler"), [("de", "Einen Moment, bitte."), ("it", ""), ("multi", "")]
 )
 def test_a_filler_is_spoken_in_the_assistants_language_or_left_to_the_model(
-    speech: SpeechServer, language: str, filler: str
+    language: str, filler: str
 ) -> None:
-    number = answering(transcriber={"provider": "deepgram", "language": language})
-    render_clips()
-    plan = plan_of(number)
-    assert spoken(plan)[1] == filler
-    assert plan.filler.asked
+    line = filler_line(paper({"transcriber": {"provider": "deepgram", "language": language}}))
+    assert (line.text if line is not None else "") == filler
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "Hello {{customer.number}}.",
         "Hello, you called {{ phoneNumber.name }}.",
         "It is {{time}}.",
         'Good {% assign h = "now" | date: "%H" %}{% if h < "12" %}morning{% else %}day{% endif %}.',
         "word " * 300,
     ],
 )
-def test_a_greeting_that_depends_on_the_call_is_asked_of_the_model(
-    speech: SpeechServer, text: str
-) -> None:
-    number = answering(firstMessage=text)
+def test_a_greeting_that_depends_on_the_call_or_is_long_is_not_rendered(text: str) -> None:
+    document = {"firstMessage": text}
+    assert greeting_problem(document, paper(document), timezone.now())
+
+
+def test_a_greeting_that_names_the_caller_is_asked_of_the_model(speech: SpeechServer) -> None:
+    number = answering(firstMessage="Hello {{customer.number}}.")
     render_clips()
     plan = plan_of(number)
     assert spoken(plan) == ("", FILLER, LOST)
-    assert plan.greeting.mode == "exact"
-    assert plan.greeting.text
+    assert plan.greeting.text.startswith("Hello +1")
+    assert plan.filler.asked
     assert not RenderedClip.objects.filter(kind="greeting").exists()
 
 
