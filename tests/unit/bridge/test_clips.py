@@ -16,6 +16,7 @@ from calls.bridge.plan import CallPlan, Filler, Greeting
 from calls.bridge.states import LocalBridgeError
 from calls.standins.caller import hang_up, say, say_over
 from calls.standins.realtime_brain import Rule, Step
+from calls.standins.realtime_profile import RealtimeProfile
 from calls.wire.twilio_media import payload_bytes
 from tests.sound_call import assert_sound
 from tests.unit.bridge.line import Line, assert_sent, quiet_plan
@@ -348,3 +349,22 @@ def test_a_dialled_session_is_no_reason_to_forget_the_clip() -> None:
     assert line.effects(DialModel) == []
     line.tick(100)
     assert line.bridge.transcript.get(GREETING_ITEM_ID) is not None
+
+
+def test_a_model_that_refuses_costs_neither_greeting_nor_apology() -> None:
+    refusing = RealtimeProfile(upgrade_status=401)
+    plan = greeted(apology=clip(SORRY))
+    call = VirtualCall(plan, [hang_up(wait="ms", wait_ms=60_000)], realtime=refusing).run()
+    assert_sound(call)
+    assert call.caller.heard_texts == [HELLO, SORRY]
+    assert call.end.call_over
+
+
+def test_words_then_a_tone_then_an_apology_where_no_session_ever_comes() -> None:
+    silent = RealtimeProfile(created_delay_ms=60_000)
+    plan = greeted(filler=Filler(clip(WAIT)), apology=clip(SORRY))
+    call = VirtualCall(plan, [hang_up(wait="ms", wait_ms=60_000)], realtime=silent).run()
+    assert_sound(call)
+    assert call.caller.heard_texts == [HELLO, WAIT, SORRY]
+    assert call.end.metrics["counters"]["hold_tones"] > 0
+    assert call.end.metrics["stream_ms"] < 30_000
