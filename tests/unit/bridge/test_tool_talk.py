@@ -339,6 +339,7 @@ def test_nothing_is_said_of_a_delay_while_somebody_speaks_or_after_the_answer() 
     assert asked(line.tick(1_500)) == []
     answers(line)
     line.speech("stopped").speech("committed").created("r2").confirmed().done("r2")
+    line.created("r3").done("r3")
     assert ("tool_delayed", "Late.") not in asked(line)
 
 
