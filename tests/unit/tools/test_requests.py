@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from tests.unit.tools.test_dispatch import (
     sent_headers,
 )
 from tools import dispatch as module
+from tools import hosts
 from tools.dispatch import ToolServer, dispatch
 from tools.hosts import OPENS_AFTER
 from tools.servers import Backoff, Bearer, Hmac, OAuth2
@@ -200,3 +202,42 @@ async def test_without_a_token_the_tool_server_is_not_asked(lines: list[dict[str
     assert found.output == module.UNREACHABLE
     assert "token server answered 500" in lines[-1]["error"]
     assert "hidden" not in repr(lines)
+
+
+async def opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open the circuit of the host, with the time for a probe come."""
+    monkeypatch.setattr(hosts, "OPEN_SECONDS", 0.0)
+    _, handler = counting(httpx.ConnectError("x"))
+    for _ in range(OPENS_AFTER):
+        await outcome(handler)
+    (host,) = hosts.open_hosts()
+    assert (host.host, host.failures) == ("https://tools.example.com", OPENS_AFTER)
+
+
+async def test_a_probe_that_is_cancelled_leaves_room_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await opened(monkeypatch)
+    asked = asyncio.Event()
+
+    async def never(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    task = asyncio.create_task(run(never))
+    await asyncio.wait_for(asked.wait(), 5)
+    assert (await outcome(answering())).output == module.LEFT_ALONE
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await outcome(answering())).output == "Booked"
+    assert hosts.open_hosts() == []
+
+
+async def test_a_probe_that_was_never_sent_closes_no_circuit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await opened(monkeypatch)
+    await outcome(answering(), ToolServer(URL, headers={"X-Emoji": "\U0001f600"}))
+    assert len(hosts.open_hosts()) == 1
