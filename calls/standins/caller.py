@@ -30,7 +30,7 @@ class CallerStep:
     wait_ms: int = 0
     pattern: re.Pattern[str] | None = None
     timeout_ms: int = 30_000
-    retort: tuple[re.Pattern[str], str] | None = None
+    retorts: tuple[tuple[re.Pattern[str], str], ...] = ()
 
 
 def say(text: str, **wait: Any) -> CallerStep:
@@ -93,10 +93,10 @@ class Caller:
         if self._busy or not self._steps:
             return None
         step = self._steps[0]
-        if self._asks_for_retort(step, ear):
-            assert step.retort is not None
+        retort = self._retort(step, ear)
+        if retort is not None:
             self._busy = True
-            self._last_said = (CallerStep("say", step.retort[1]), len(ear.utterances))
+            self._last_said = (CallerStep("say", retort), len(ear.utterances))
             return self._last_said[0]
         if self._holds(step, ear):
             self._busy = True
@@ -118,10 +118,12 @@ class Caller:
         self._heard_before = len(ear.utterances)
         self._played_before_ms = ear.played_ms
 
-    def _asks_for_retort(self, step: CallerStep, ear: Ear) -> bool:
-        if step.retort is None or ear.silent_ms < self._gap_ms:
-            return False
-        return any(step.retort[0].search(text) for text in ear.utterances[self._heard_before :])
+    def _retort(self, step: CallerStep, ear: Ear) -> str | None:
+        if ear.silent_ms < self._gap_ms:
+            return None
+        news = ear.utterances[self._heard_before :]
+        said = (text for pattern, text in step.retorts if any(map(pattern.search, news)))
+        return next(said, None)
 
     def _holds(self, step: CallerStep, ear: Ear) -> bool:
         elapsed_ms = ear.now_ms - self._since_ms

@@ -45,6 +45,7 @@ STORED_MS = 250
 WHO = re.compile(r"my name is (\w+)", re.IGNORECASE)
 END = re.compile(r"You are (\w+)\.")
 AGAIN = "The line was bad, please say that again."
+WHO_ARE_YOU = "Who are you, please?"
 NICE = "Nice to meet you {}, I am glad that you call. Tell me what I can do for you, please."
 LOOK_UP, BOOK, CONNECT = "look up my order.", "book me in.", "connect me to a person."
 CHECK_FIRST = "I do not know whether that worked, I have to check first."
@@ -114,17 +115,21 @@ class KnowingBrain:
         heard = turn.heard or (users[-1] if users else "")
         names = [found[1] for text in [*users, heard] if (found := WHO.search(text))]
         name = names[-1] if names else "nobody"
-        outputs = [each.output for each in turn.outputs] or self._outputs(turn)
-        if outputs and turn.heard is None:
+        known = [text for role, text in turn.history if role == "function_call_output"]
+        outputs = [each.output for each in turn.outputs] or known
+        # Asked once more, because the caller got no answer, it is not done once more.
+        called = [role for role, _ in turn.history].count("function_call")
+        if (turn.heard is None and self._calls_since(turn)) or (called and self._wish(heard)):
+            if called > len(known):
+                return [Speak("I am still looking.")]
             lost = outputs[-1] == LOST_RESULT
             return [Speak(CHECK_FIRST if lost else f"The result is {outputs[-1]}.")]
-        kinds = self._since_caller(turn)
-        if turn.heard is None and kinds.count("function_call") > len(outputs):
-            return [Speak("I am still looking.")]
         for request, tool in TOOLS.items():
             if request in heard:
                 self._asked(name, tool)
                 return [Speak("One moment."), CallTool(tool, "{}")]
+        if "What is my name" in heard and not names and LOST_WORDS in users:
+            return [Speak(WHO_ARE_YOU)]
         if "What is my name" in heard:
             return [Speak(f"You are {name}.")]
         if heard == LOST_WORDS:
@@ -132,14 +137,15 @@ class KnowingBrain:
         return [Speak(NICE.format(name) if names else "How can I help?")]
 
     @staticmethod
-    def _since_caller(turn: Turn) -> list[str]:
-        roles = [role for role, _ in turn.history]
-        return roles[len(roles) - roles[::-1].index("user") if "user" in roles else 0 :]
+    def _wish(heard: str) -> bool:
+        return any(request in heard for request in TOOLS)
 
-    def _outputs(self, turn: Turn) -> list[str]:
-        """Return results that came since the caller spoke, as a session that is new knows them."""
-        since = len(turn.history) - len(self._since_caller(turn))
-        return [text for role, text in turn.history[since:] if role == "function_call_output"]
+    @staticmethod
+    def _calls_since(turn: Turn) -> bool:
+        """Tell whether a function was called since the caller spoke, as this session knows it."""
+        roles = [role for role, _ in turn.history]
+        since = len(roles) - roles[::-1].index("user") if "user" in roles else 0
+        return "function_call" in roles[since:]
 
 
 class Book(StandinBook):
@@ -328,8 +334,8 @@ class LiveCalls:
 
 
 def _spoken_by(name: str, step: CallerStep) -> CallerStep:
-    retort = step.retort and (step.retort[0], step.retort[1].format(name))
-    return replace(step, text=step.text.format(name), retort=retort)
+    retorts = tuple((pattern, text.format(name)) for pattern, text in step.retorts)
+    return replace(step, text=step.text.format(name), retorts=retorts)
 
 
 @contextmanager

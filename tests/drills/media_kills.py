@@ -33,7 +33,8 @@ REPORT_SECONDS = 60.0  # a call whose last stream was killed is reported by the 
 
 HELLO, ASK = "Hello, my name is {}.", "What is my name?"
 SAY_AGAIN = re.compile("say that again")
-LAST = hang_up(wait="heard", pattern=END, retort=(SAY_AGAIN, ASK))
+TELL_NAME = (re.compile("Who are you"), "My name is {}. What is my name?")
+LAST = hang_up(wait="heard", pattern=END, retorts=((SAY_AGAIN, ASK), TELL_NAME))
 
 
 def script_of(phase: str, wish: str) -> tuple[CallerStep, ...]:
@@ -41,15 +42,19 @@ def script_of(phase: str, wish: str) -> tuple[CallerStep, ...]:
     if phase == "tool pending":
         first = f"My name is {{}}, {wish}"
         told = re.compile("77|check first")
-        return (say(first), say(ASK, wait="heard", pattern=told, retort=(SAY_AGAIN, first)), LAST)
+        return (
+            say(first),
+            say(ASK, wait="heard", pattern=told, retorts=((SAY_AGAIN, first),)),
+            LAST,
+        )
     if phase == "transfer":
         first = f"My name is {{}}, {CONNECT}"
-        waits = hang_up(wait="silence_ms", wait_ms=25_000, retort=(SAY_AGAIN, first))
+        waits = hang_up(wait="silence_ms", wait_ms=25_000, retorts=((SAY_AGAIN, first),))
         return (say(first), waits)
-    again = (SAY_AGAIN, HELLO)
+    again = ((SAY_AGAIN, HELLO),)
     if phase == "barge-in":
-        return (say(HELLO), say(ASK, wait="agent_audio_ms", wait_ms=500, retort=again), LAST)
-    return (say(HELLO), say(ASK, retort=again), LAST)
+        return (say(HELLO), say(ASK, wait="agent_audio_ms", wait_ms=500, retorts=again), LAST)
+    return (say(HELLO), say(ASK, retorts=again), LAST)
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,13 @@ def one_kill(calls: LiveCalls, primary: str, chance: random.Random) -> list[Met]
     asked_before = pending[caller.name]
     asked = calls.posted(caller, TOOLS[wish])
     if wish == BOOK:
-        assert len(asked) == 1, "a tool that is not idempotent ran again"
+        assert len(asked) == 1, ("a tool that is not idempotent ran again", asked)
         if asked_before:
             assert CHECK_FIRST in caller.task.result().heard
     else:
-        assert len(asked) == (2 if asked_before else 1), asked
-        assert len(set(asked)) == 1, "it was repeated as another call"
+        # It may have been sent between our look and the kill.
+        assert len(asked) in ({2} if asked_before else {1, 2}), asked
+        assert len(set(asked)) == 1, ("it was repeated as another call", asked)
     assert calls.platform.pid_of("media") != before
     return found
 

@@ -302,7 +302,8 @@ def test_an_answer_that_was_interrupted_answers_nothing_when_the_line_is_lost() 
 
 def test_who_is_asked_to_repeat_says_it_before_the_next_step_as_often_as_that() -> None:
     again = (re.compile("say again"), "I said one.")
-    line = Line(say("One.", wait="ms", wait_ms=0), hang_up(retort=again))
+    other = (re.compile("never asked"), "Two.")
+    line = Line(say("One.", wait="ms", wait_ms=0), hang_up(retorts=(other, again)))
     line.run(1_000)
     for _ in range(2):
         line.play(encode("Please say again."))
