@@ -25,6 +25,7 @@ from calls.bridge.plan import (
     Watchdog,
 )
 from tests.virtual_call import ACCOUNT_SID, CALL_SID, STREAM_SID, clip, plan_of
+from tools.messages import ToolMessage, with_fillers
 
 ITEM_IDS = ["item_1", "item_2", "item_3", "item_4"]
 RESPONSE_IDS = ["resp_1", "resp_2", "resp_3", "resp_4"]
@@ -196,11 +197,32 @@ PEOPLE = (
 )
 
 
+# What tools have said around their calls, and what forbids them.
+MESSAGES: tuple[tuple[ToolMessage, ...], ...] = (
+    (),
+    with_fillers((), "en"),
+    (
+        ToolMessage("start", "I book it now.", blocking=True),
+        ToolMessage("delayed", "Soon.", after_ms=0),
+        ToolMessage("delayed", "Not long.", after_ms=1_000),
+        ToolMessage("complete", "Booked.", ends_call=True),
+        ToolMessage("failed", "It failed."),
+    ),
+    (ToolMessage("start"), ToolMessage("complete", "Ask for the name.", role="system")),
+)
+REJECTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {"conditions": [{"type": "regex", "regex": "stop", "target": {"role": "user"}}]},
+    {"conditions": [{"type": "liquid", "liquid": "true"}]},
+)
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> CallPlan:
     """Return plans of every kind of opening and ending."""
     resumed = draw(st.booleans()) and draw(st.booleans())
-    return plan_of(
+    plan = plan_of(
         "look",
         "book",
         "endCall",
@@ -241,3 +263,13 @@ def plans(draw: st.DrawFn) -> CallPlan:
             st.sampled_from([Interruption(), Interruption(2, 0, 500, ("ok",), ("stop",))])
         ),
     )
+    tools = [
+        replace(
+            each,
+            messages=draw(st.sampled_from(MESSAGES)),
+            rejection=draw(st.sampled_from(REJECTIONS)),
+            is_async=draw(st.booleans()) and each.name == "book",
+        )
+        for each in plan.tools
+    ]
+    return replace(plan, tools=tuple(tools))
