@@ -26,8 +26,8 @@ HEAD = """# Reliability: what the drills showed
 
 Written by `make drills`; the code is `tests/drills`, and `make test` runs the same code at small
 counts. Every line below is a claim that the drill asserts: a drill that fails writes no line. Each
-names its last run and its share of the full counts. Times are those of the machine it ran on and
-are asserted nowhere. Everything ran against the stand-ins.
+names its last run and its share of the full counts. Times are those of the machine it ran on, and
+only limits of seconds are asserted (`tests/drills`). Everything ran against the stand-ins.
 
 """
 

@@ -143,8 +143,8 @@ def _judged(calls: LiveCalls, placed: Placed, kill_ms: int) -> int | None:
     transfers = any(CONNECT in text for text in report.said)
     assert report.dialled == ([PERSON] if transfers else []), story
     assert report.ended_by == ("twiml" if transfers else "caller"), story
-    # Words that the kill met before their text had come are asked for again, no others.
-    if calls.knew(placed, kill_ms):
+    # Words are said again that the kill met before their text or any answer had come, no others.
+    if calls.knew(placed, kill_ms) and _was_answered(placed, kill_ms):
         assert sum(f"name is {placed.name}" in text for text in report.said) == 1, story
     if not transfers:
         assert report.heard[-1] == f"You are {placed.name}.", story
@@ -165,6 +165,11 @@ def _judged(calls: LiveCalls, placed: Placed, kill_ms: int) -> int | None:
     silence_ms = placed.silence_after(kill_ms, waits_for_tool=waited_for_tool)
     assert silence_ms is not None, story
     return silence_ms
+
+
+def _was_answered(placed: Placed, kill_ms: int) -> bool:
+    spoke = [begin for begin, _ in placed.caller_sounds()]
+    return bool(spoke) and any(spoke[0] < begin < kill_ms for begin, _ in placed.agent_sounds())
 
 
 def assert_reported_once(calls: LiveCalls) -> None:
