@@ -112,6 +112,7 @@ class Bench:
             calls,
             seconds or self.options.seconds * NULL_SECONDS_SHARE,
             NULL_CALLS_PER_SECOND,
+            nice=self.options.nice,
             options=options,
         )
         try:
@@ -134,6 +135,7 @@ class Bench:
             self.options.seconds,
             CALLS_PER_SECOND,
             with_tools=tools,
+            nice=self.options.nice,
             options=("--account", ACCOUNT_SID),
         )
         step = self._step(name, load, ports, instance.process, dial)
@@ -275,7 +277,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--calls", type=int, default=FULL_CALLS, help="calls at once")
     parser.add_argument("--rounds", type=int, default=FULL_ROUNDS, help="null bridge, then ours")
     parser.add_argument("--seconds", type=float, default=12.0, help="measured in each step of ours")
+    parser.add_argument("--nice", type=int, default=0, help="of both sides, -20 to 19; see docs")
     options = parser.parse_args(arguments)
+    if options.nice < os.getpriority(os.PRIO_PROCESS, 0) and os.geteuid() != 0:
+        parser.error("--nice below our own priority needs root")
     if options.calls < 1 or options.rounds < 1 or options.seconds <= 0:
         parser.error("--calls, --rounds and --seconds are at least 1")
     for number in STOP_SIGNALS:

@@ -76,6 +76,22 @@ def start(
     )
 
 
+def prefer(root: int, nice: int) -> None:
+    """Give a process and everything below it a priority among all processes of the machine.
+
+    Each session is a group of its own to Linux's scheduler, and niceness counts within a group only
+    (sched(7), autogroup), so both are set.
+
+    Raises:
+        PermissionError: ``nice`` is below ours, and we are not privileged.
+    """
+    for pid in _tree(root):
+        # Not every kernel has groups, and one takes a change from others than root now and then.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, BlockingIOError):
+            os.setpriority(os.PRIO_PROCESS, pid, nice)
+            Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n", encoding="ascii")
+
+
 def stop(process: subprocess.Popen[bytes], *, seconds: float = STOP_SECONDS) -> None:
     """End a process that ``start`` began: asked first, then killed."""
     if process.poll() is None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.building import BenchError
-from bench.processes import Cores, busy_seconds, start, stop, usage
+from bench.processes import Cores, busy_seconds, prefer, start, stop, usage
 
 STEP_SECONDS = 150.0  # nothing that is well takes longer than its own phases and this
 
@@ -32,12 +32,16 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is asked of a bridge. ``options`` go to the load generator as they are."""
+    """How much is asked of a bridge, and the priority of both sides.
+
+    ``options`` go to the load generator as they are.
+    """
 
     calls: int
     seconds: float
     per_second: float
     with_tools: bool = False
+    nice: int = 0
     options: tuple[str, ...] = ()
 
 
@@ -74,6 +78,9 @@ def run_step(
         output=subprocess.PIPE,
         errors=subprocess.PIPE,
     )
+    if load.nice:
+        prefer(bridge.pid, load.nice)
+        prefer(generator.pid, load.nice)
     overdue = threading.Timer(STEP_SECONDS + load.seconds, generator.kill)
     overdue.daemon = True
     overdue.start()

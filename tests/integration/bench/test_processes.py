@@ -40,6 +40,24 @@ def test_usage_counts_what_a_process_has_started() -> None:
     assert processes.usage(process.pid) == processes.Usage(0, 0, 0)
 
 
+def test_a_priority_reaches_the_sessions_that_a_process_has_started() -> None:
+    script = "setsid sh -c 'echo on; sleep 30' & wait"
+    process = processes.start(["/bin/sh", "-c", script], core=None, output=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"on\n"
+        processes.prefer(process.pid, 7)
+        below = descendants(process.pid)
+        assert below
+        for pid in (process.pid, *below):
+            assert os.getpriority(os.PRIO_PROCESS, pid) == 7
+    finally:
+        for pid in descendants(process.pid):
+            os.kill(pid, 9)
+        processes.stop(process)
+        process.stdout.close()
+
+
 def test_two_cores_are_two_and_one_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 1, 2})
     assert processes.cores() == processes.Cores(1, 2)
