@@ -218,8 +218,9 @@ def _line(step: dict[str, Any]) -> str:
         f"CPU {step['cpu_ms_per_call_s']:.2f} ms per call and second"
         f" ({step['core_share']:.0%} of the core, others {step['other_core_share']:.0%})",
         f"added P50 {step['added_ms']['p50']:.2f} P99 {step['added_ms']['p99']:.2f} ms",
-        f"turn P99 {step['turn_ms']['p99']:.2f} ms",
     ]
+    if step["turn_ms"]["n"]:
+        parts.append(f"turn P99 {step['turn_ms']['p99']:.2f} ms")
     if step["first_word_ms"]["n"]:
         parts.append(f"first word P95 {step['first_word_ms']['p95']:.0f} ms")
     if step["tools_done"]:
