@@ -22,6 +22,7 @@ from tests import factories
 from tests.integration.tools.plain_server import PlainServer, answer_all, plain_server
 from tests.integration.tools.test_egress_connections import certificate
 from tools.models import Tool
+from voiceplatform.base import jobs
 from voiceplatform.base.jobs import job_cancel
 from voiceplatform.base.models import AuditEntry, Job
 
@@ -193,6 +194,27 @@ def test_a_cancelled_check_asks_no_further_server(
     check_run(job.pk)
     job.refresh_from_db()
     assert job.state == Job.State.CANCELLED and server.requests == []
+
+
+def test_a_check_that_is_cancelled_stops_after_the_tool_at_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(3):
+        factories.make_tool()
+    job = check_start(organisation=factories.default_organisation(), actor=None)
+    asked: list[Tool] = []
+
+    def cancelling(tool: Tool, **_: Any) -> str:
+        asked.append(tool)
+        job_cancel(job=job, actor=None)
+        return "ok"
+
+    monkeypatch.setattr(jobs, "_BEAT_SECONDS", 0)
+    monkeypatch.setattr(tool_check, "check_one", cancelling)
+    check_run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.done_count, len(asked)) == (Job.State.CANCELLED, 1, 1)
+    assert job.message == "Cancelled after 1 of 3: 1 work."
 
 
 def test_of_an_import_only_what_it_brought_is_checked() -> None:
