@@ -106,7 +106,7 @@ class DeadAir(Answers):
 
     def _model_deadlines(self) -> list[int]:
         wait = self.plan.watchdog
-        due = [each.started_ms + wait.tool_ms for each in self.toolbox.pending[:1]]
+        due = [each.started_ms + wait.tool_ms for each in self.toolbox.pending]
         if self._ending is not None:
             due.append(self._ending.deadline_ms)
         if self._failed:

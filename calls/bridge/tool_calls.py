@@ -227,6 +227,7 @@ class ToolCalls(OwnTools):
             return
         self.effects.append(DispatchTools(tuple(map(self._as_sent, calls))))
         for call in calls:
+            call.started_ms = now_ms  # words that had to be heard first are not its own time
             spec = self.toolbox.spec(call.name)
             if spec is None or spec.is_async:
                 continue

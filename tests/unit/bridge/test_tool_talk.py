@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.effects import DispatchTools, HangUp
-from calls.bridge.plan import CallPlan, Filler
+from calls.bridge.effects import DispatchTools, HangUp, RecordTool
+from calls.bridge.plan import CallPlan, Filler, Watchdog
 from calls.bridge.tool_talk import Lateness
 from tests.unit.bridge.line import Line, assert_sent, quiet_plan
 from tests.virtual_call import clip
@@ -93,6 +93,22 @@ def test_a_blocking_message_is_heard_before_the_request_leaves() -> None:
     line.created("r2").audio(1_200, "a2", "r2").audio_done("a2", "r2").done("r2")
     assert not dispatched(line.tick(1_199))
     assert dispatched(line.after(1).mark("g1:1"))
+    answers(line.after(300))
+    (record,) = line.effects(RecordTool)
+    assert isinstance(record, RecordTool)
+    assert record.duration_ms == 300, "from when the request left"
+
+
+def test_each_call_is_waited_for_from_when_it_left() -> None:
+    line = line_with(CHARGE, watchdog=Watchdog(tool_ms=5_000)).created().calls("book", "c1").done()
+    line.calls("look", "c2", "r9")
+    line.created("r2").audio(3_000, "a2", "r2").audio_done("a2", "r2").done("r2")
+    line.after(3_000).mark("g1:1").frame()
+    line.look()
+    assert line.bridge.next_deadline_ms() == 5_000
+    assert line.tick(2_000).look()[1][0] == "output c2"
+    line.frame()
+    assert "output c1" in line.tick(3_000).look()[1]
 
 
 def test_an_interruption_of_a_blocking_message_lets_the_request_leave() -> None:
