@@ -98,4 +98,5 @@ def host_guard() -> HostGuard:
 
 def open_hosts() -> list[OpenHost]:
     """Return the hosts that this process leaves alone at the moment, over all its loops."""
-    return [each for loop, guard in list(_guards.items()) for each in guard.open_hosts(loop.time())]
+    living = [(loop, guard) for loop, guard in _guards.items() if not loop.is_closed()]
+    return [each for loop, guard in living for each in guard.open_hosts(loop.time())]
