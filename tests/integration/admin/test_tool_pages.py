@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -16,32 +15,11 @@ from django.urls import reverse
 from calls.models import Call, ToolExchange, ToolInvocation
 from tests import factories
 from tests.integration.tools.plain_server import PlainServer, answer_all, plain_server
+from tests.unit.admin.test_tool_form import FIELDS, SCHEMA, SECRET, posted
 from tools.models import Tool
 from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
-
-SECRET = "planted-secret-0xC0FFEE"
-SCHEMA = {
-    "type": "object",
-    "required": ["day", "people"],
-    "properties": {
-        "day": {"type": "string", "enum": ["mon", "tue"], "description": "Which day"},
-        "people": {"type": "integer", "minimum": 1},
-        "price": {"type": "number"},
-        "outside": {"type": "boolean"},
-        "note": {"type": "string"},
-        "guest": {
-            "type": "object",
-            "required": ["name"],
-            "properties": {"name": {"type": "string"}},
-        },
-        "tags": {"type": "array", "items": {"type": "string"}},
-        "source": {"type": "string", "default": "phone"},
-        "api_key": {"type": "string", "const": SECRET},
-    },
-}
-FIELDS = ("day", "people", "price", "outside", "note", "guest", "tags", "source")
 
 
 @pytest.fixture
@@ -64,10 +42,6 @@ def make_tool(server: PlainServer, **columns: Any) -> Tool:
 
 def page(tool: Tool, name: str = "try") -> str:
     return reverse(f"admin:tools_tool_{name}", args=[tool.pk])
-
-
-def posted(**values: Any) -> dict[str, Any]:
-    return {f"argument-{FIELDS.index(name)}": value for name, value in values.items()}
 
 
 def test_the_form_has_a_field_for_each_argument_and_none_for_what_we_fill_in(
@@ -134,28 +108,12 @@ def test_a_marked_request_goes_out_and_the_page_shows_all_of_it_but_secrets(
     assert "Ann" not in json.dumps(entry.details) and SECRET not in json.dumps(entry.details)
 
 
-@pytest.mark.parametrize(
-    ("values", "where", "words"),
-    [
-        ({"people": "2"}, "day", "The tool needs this."),
-        ({"day": '"mon"', "people": "many"}, "people", "Enter a whole number."),
-        ({"day": '"mon"', "people": "0"}, "people", "less than the minimum"),
-        ({"day": '"mon"', "people": "1", "price": "x"}, "price", "Enter a number."),
-        ({"day": '"mon"', "people": "1", "guest": "{"}, "guest", "not valid JSON"),
-        ({"day": '"mon"', "people": "1", "guest": "[]"}, "guest", "an object such as {}"),
-        ({"day": '"mon"', "people": "1", "guest": "{}"}, "guest", "'name' is a required property"),
-        ({"day": '"mon"', "people": "1", "tags": "[1]"}, "tags", "is not of type 'string'"),
-        ({"day": '"wed"', "people": "1"}, "day", "Select a valid choice"),
-    ],
-)
 def test_what_is_wrong_stands_beside_its_field_and_nothing_is_sent(
-    client: Client, server: PlainServer, values: dict[str, str], where: str, words: str
+    client: Client, server: PlainServer
 ) -> None:
     client.force_login(factories.make_superuser())
-    response = client.post(page(make_tool(server)), posted(**values))
-    errors = response.context["form"].errors
-    assert list(errors) == [f"argument-{FIELDS.index(where)}"]
-    assert words in html.unescape(str(errors))
+    response = client.post(page(make_tool(server)), posted(day='"mon"', people="many"))
+    assert "Enter a whole number." in response.content.decode()
     assert server.requests == [] and response.context["trial"] is None
     assert not AuditEntry.objects.filter(action="tool.try").exists()
 
@@ -197,14 +155,13 @@ def test_without_the_permission_nobody_can_try_and_nobody_is_offered_to(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("url", ["http://10.1.2.3/x", "https://[::1]/x", "ftp://a.example/x"])
-def test_a_private_or_odd_address_is_not_asked(client: Client, settings: Any, url: str) -> None:
+def test_a_private_address_is_not_asked(client: Client, server: PlainServer, settings: Any) -> None:
     settings.EGRESS_ALLOW = []
     client.force_login(factories.make_superuser())
-    tool = factories.make_tool(parameters={}, server_url=url)
-    response = client.post(page(tool), {"arguments": "{}"})
+    response = client.post(page(make_tool(server, parameters={})), {"arguments": "{}"})
     trial = response.context["trial"]
-    assert response.context["problem"] or trial["output"].startswith("No result returned.")
+    assert trial["output"].startswith("No result returned.") and "loopback" in trial["status"]
+    assert server.requests == []
 
 
 def test_a_tool_without_any_server_says_what_to_do(client: Client) -> None:
