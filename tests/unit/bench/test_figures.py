@@ -101,6 +101,11 @@ def test_figures_are_medians_of_the_rounds_and_ratios_are_taken_within_a_round()
     assert figures.median_of([step(turn_ms=NO_SAMPLE)], "turn_ms", "p99") == -1.0
 
 
+def test_memory_is_what_the_first_round_took() -> None:
+    table = figures.table(rows(step(rss_kib_per_call=900.0), step(rss_kib_per_call=3.0)))
+    assert "| memory per call | 900 KiB |" in table
+
+
 def test_the_judge_must_see_what_a_lossy_bridge_lost_and_only_that() -> None:
     assert figures.judge_sees(step(up_lost=9))
     assert not figures.judge_sees(step())
