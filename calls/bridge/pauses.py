@@ -19,6 +19,7 @@ from calls.bridge.states import Phase, Realtime
 from calls.wire import realtime
 
 MOST_FILLERS: Final = 3
+_OF_A_WAIT: Final = frozenset({"tool_start", "tool_delayed"})
 _STILL_AT_IT: Final = (
     "What you have asked a tool for takes a moment longer. In one short sentence of a few words, "
     "in the language spoken so far, tell the caller so. Say nothing of what the answer may be."
@@ -129,7 +130,10 @@ class Pauses(DeadAir):
         """Note that a response has its first sound; a filler does not end the wait it fills."""
         super()._answer_begins()
         current = self.responses.current
-        if current is not None and current.purpose != "filler":
+        if current is not None and current.purpose in _OF_A_WAIT:
+            # What a tool has said of the wait stands for our first filler.
+            self._fillers, self._wait_since_ms = max(self._fillers, 1), None
+        elif current is not None and current.purpose != "filler":
             self._fillers = 0
             # The wait is over now, not at the next look: audio passes without one.
             self._wait_since_ms = None

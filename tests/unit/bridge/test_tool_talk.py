@@ -381,6 +381,15 @@ def test_no_filler_of_ours_comes_between_what_the_author_wants_said() -> None:
     assert plain.tick(2_000).look()[1] == ["create filler"]
 
 
+def test_what_a_tool_says_of_the_wait_stands_for_our_first_filler() -> None:
+    line = line_with(MOMENT, filler=Filler(asked=True)).created().calls("book").done()
+    line.created("r2").audio(500, "a2", "r2").audio_done("a2", "r2").done("r2")
+    line.after(500).mark("g1:1").frame()
+    line.look()
+    assert line.tick(3_999).look()[1] == []
+    assert line.tick(1).look()[1] == ["create filler"]
+
+
 def test_lateness_forgets_who_has_answered() -> None:
     clock = Lateness()
     clock.begin("a", [(0, "now"), (100, "then")], 0)
