@@ -114,7 +114,8 @@ class ToolCalls(OwnTools):
         """Let the calls leave whose response is over, however it has ended."""
         current = self.responses.current
         for response_id, group in self._groups.items():
-            if current is not None and current.response_id == response_id:
+            waits = group.until_ms is not None  # it was over before
+            if not waits and current is not None and current.response_id == response_id:
                 continue  # it may call more tools
             if self._waits_for_text(group, now_ms):
                 continue

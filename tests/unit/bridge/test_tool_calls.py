@@ -198,6 +198,16 @@ def test_a_text_that_never_comes_is_judged_as_none() -> None:
     assert outcomes(line)["c1"] == ("refused", REJECTED)
 
 
+def test_a_wait_for_a_text_ends_whatever_a_session_calls_its_next_response() -> None:
+    """Found by the bridge's judge: an id that came again held the calls, and their deadline."""
+    line = line_with("book", book={"rejection": GOODBYE})
+    caller_says(line, None).created().calls("book").lost()
+    line.back().created("r1").audio(100).frame()
+    line.look()
+    line.tick(1_200)
+    assert outcomes(line)["c1"] == ("refused", REJECTED)
+
+
 def test_only_tools_with_conditions_wait_for_a_text() -> None:
     line = caller_says(line_with("book"), None).created().calls("book").done()
     assert sent(line) == [["c1"]]
