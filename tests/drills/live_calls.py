@@ -305,6 +305,15 @@ class LiveCalls:
         )
         return [(role, text) for role, text in self.rig.query(sql, placed.live.call_sid)]
 
+    def outbox(self, placed: Placed) -> list[tuple[object, ...]]:
+        """Return what is to be told of a call and how far that has come."""
+        sql = (
+            "SELECT c.status, c.report_due_at, c.stream_count, c.metrics, e.kind, e.state, "
+            "e.attempt_count, e.next_attempt_at, e.lease_until FROM calls_call c "
+            "LEFT JOIN calls_outboxevent e ON e.call_id = c.id WHERE c.call_sid = ?"
+        )
+        return list(self.rig.query(sql, placed.live.call_sid))
+
     def answer_after(self, seconds: float) -> None:
         """Let the tools take so long from now on."""
         self.app.tools.replies = {"*": ToolReply(result="number 77", delay_seconds=seconds)}

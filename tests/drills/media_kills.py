@@ -150,7 +150,7 @@ def _judged(calls: LiveCalls, placed: Placed, kill_ms: int) -> int | None:
         assert report.heard[-1] == f"You are {placed.name}.", story
     wait_until(lambda: calls.status(placed) == "ended", what="the stored end")
     if not transfers:  # the others are reported by the sweep
-        wait_until(lambda: calls.reports(placed), what=f"the report of {placed.name}")
+        _wait_for_report(calls, placed)
         assert len(calls.reports(placed)) == 1
     stored = " ".join(text for _, text in calls.spoken(placed))
     for peer in placed.peers:
@@ -172,14 +172,17 @@ def _was_answered(placed: Placed, kill_ms: int) -> bool:
     return bool(spoke) and any(spoke[0] < begin < kill_ms for begin, _ in placed.agent_sounds())
 
 
+def _wait_for_report(calls: LiveCalls, placed: Placed) -> None:
+    try:
+        wait_until(lambda: calls.reports(placed), what="the report", seconds=REPORT_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{error} of {placed.name}: {calls.outbox(placed)}") from None
+
+
 def assert_reported_once(calls: LiveCalls) -> None:
     """Fail unless the end of every call was reported under exactly one id, once."""
     for placed in calls.placed.values():
-        wait_until(
-            lambda placed=placed: calls.reports(placed),
-            what=f"the report of {placed.name}",
-            seconds=REPORT_SECONDS,
-        )
+        _wait_for_report(calls, placed)
     told = {placed.name: calls.reports(placed) for placed in calls.placed.values()}
     assert {name: ids for name, ids in told.items() if len(ids) != 1} == {}
 
