@@ -194,7 +194,7 @@ async def test_the_example_of_the_guide_serves_a_call(rig: ToolRig) -> None:
         found = await rig.run(call, "book_appointment", '{"day": "Monday"}', "a2")
         assert found.outcome == "error" and "'time'" in found.output
         tool.server_secret = "another"
-        await tool.asave()
+        await in_database(tool.save)
         found = await rig.run(call, "book_appointment", arguments, "a3")
         assert found.outcome == "error" and found.exchange is not None
         assert found.exchange.status == 401

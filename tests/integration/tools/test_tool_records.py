@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from calls.media.database import in_database
 from calls.models import ToolExchange, ToolInvocation
 from calls.selectors.tools import percentile, tool_figures
 from calls.services.journal import batch_store
@@ -205,7 +206,7 @@ async def test_a_run_notes_which_tool_it_is_of(rig: ToolRig) -> None:
 
     call = await rig.call_with(assistant)
     await rig.run(call, "book")
-    row = await ToolInvocation.objects.select_related("tool").aget(call=call)
+    row = await in_database(ToolInvocation.objects.select_related("tool").get, call=call)
     assert row.tool is not None and row.tool.name == "book"
 
 
@@ -218,10 +219,10 @@ async def test_what_a_run_sent_and_got_is_stored_with_its_calls(rig: ToolRig) ->
         )
     )
     await rig.run(call, "book")
-    stored = await ToolExchange.objects.aget(call=call)
+    stored = await in_database(ToolExchange.objects.get, call=call)
     assert (stored.status, stored.attempts, stored.host) == (201, 1, "127.0.0.1")
     bodies = exchange_bodies(stored)
     assert json.loads(bodies.request)["message"]["toolCalls"] == rig.message["toolCalls"]
     assert "Booked for mon" in bodies.response
-    row = await ToolInvocation.objects.aget(call=call)
+    row = await in_database(ToolInvocation.objects.get, call=call)
     assert row.exchange_id == stored.pk
