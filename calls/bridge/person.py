@@ -119,7 +119,8 @@ class ForPerson(ModelSocket):
             return
         self.metrics_note("person", "emergency-notice")
         playback = self.playback
-        if playback is not None and playback.interruptible and self._ending is None:
+        may_cut = self._opening_over() or not self.plan.holds_the_floor
+        if playback is not None and playback.interruptible and may_cut and self._ending is None:
             self._cancel_response(by_server=False)
             self._forget_unheard(playback, now_ms)
         words = realtime.verbatim(person.emergency_notice)

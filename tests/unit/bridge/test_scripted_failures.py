@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from calls.bridge.person_plan import PersonPlan
 from calls.bridge.plan import Filler, Greeting
 from calls.bridge.reasons import EndCause
 from calls.standins.scenario import parse_scenario
@@ -369,3 +370,22 @@ def test_no_filler_is_heard_in_the_answer_that_it_has_waited_for() -> None:
     assert due_ms > line.now_ms
     line.tick()
     assert_sent(line, twilio=["media 200", "mark g1:3"])
+
+
+def test_an_emergency_said_over_a_holding_tone_does_not_cost_the_greeting() -> None:
+    words = PersonPlan(
+        emergency_words=("help",), on_emergency="notice", emergency_notice="Dial 911."
+    )
+    line = Line(plan_of(person=words, greeting=Greeting("exact", GREETING)))
+    line.dialled().streaming().tick(2_000)
+    assert line.look()[0]  # the tone
+    line.updated().created()
+    line.realtime(
+        "conversation.item.input_audio_transcription.completed",
+        item_id="u1",
+        content_index=0,
+        transcript="help",
+    )
+    assert_sent(line, twilio=[], realtime=["create greeting"])
+    line.audio(300).audio_done().done()
+    assert_sent(line, realtime=["create notice"])
