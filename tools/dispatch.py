@@ -26,6 +26,7 @@ from tools.spec import Exchange, Outcome, ToolResult, ToolSpec
 from tools.wire import vapi_server
 from voiceplatform.base.egress import Destination, EgressRefused, destination
 from voiceplatform.base.http import AsyncClient
+from voiceplatform.base.redaction import MASK
 
 __all__ = [
     "MAX_ANSWER_BYTES",
@@ -46,6 +47,7 @@ NO_SERVER: Final = "This tool has no server to call."
 UNREACHABLE: Final = f"{vapi_server.NO_RESULT} The tool server could not be reached."
 TOO_LARGE: Final = f"{vapi_server.NO_RESULT} The tool server's answer is too large."
 BUSY: Final = f"{vapi_server.NO_RESULT} Too many tools are running."
+_SHORTEST_PROOF: Final = 8  # anything shorter is in every text by chance
 LEFT_ALONE: Final = (
     f"{vapi_server.NO_RESULT} The tool server gave no answer several times in a row, so it was not "
     "asked again just now."
@@ -167,6 +169,15 @@ class _Attempt:
     error: str = ""
     is_sent: bool = True
     is_silent: bool = False
+    proof: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def kept_answer(self) -> str:
+        """Return the answer for the records: a server may repeat the proof that it was sent."""
+        kept = self.answer
+        for value in self.proof:
+            kept = kept.replace(value, MASK)
+        return kept
 
 
 async def _answered(request: _Request) -> dict[str, ToolResult]:
@@ -186,7 +197,7 @@ async def _answered(request: _Request) -> dict[str, ToolResult]:
         url=shown,
         request_body=request.body,
         status=last.status,
-        response_text=last.answer,
+        response_text=last.kept_answer,
         attempts=attempts,
         duration_ms=duration_ms,
         error=last.error,
@@ -278,7 +289,7 @@ async def _attempt(
     seconds = request.server.bounded_seconds
     try:
         async with asyncio.timeout(min(seconds, left_seconds)):
-            status, answer = await _sent(request, target)
+            status, answer, proof = await _sent(request, target)
     except TimeoutError:
         words = _too_late(seconds)
         return _Attempt(words=words, outcome="timeout", error="TimeoutError", is_silent=True)
@@ -288,7 +299,7 @@ async def _attempt(
         return _Attempt(words=UNREACHABLE, error=str(refusal), is_sent=False)
     except exchange.FAILURES as failure:
         return _failed(failure)
-    return _Attempt(status=status, answer=answer)
+    return _Attempt(status=status, answer=answer, proof=proof)
 
 
 def _failed(failure: Exception) -> _Attempt:
@@ -302,8 +313,11 @@ def _failed(failure: Exception) -> _Attempt:
     )
 
 
-async def _sent(request: _Request, target: Destination) -> tuple[int, str]:
-    """Send the request; a refused OAuth2 token is renewed once (vapi.md 4.2)."""
+async def _sent(request: _Request, target: Destination) -> tuple[int, str, tuple[str, ...]]:
+    """Send the request and return status, answer and what proved who sent it.
+
+    A refused OAuth2 token is renewed once (vapi.md 4.2).
+    """
     server = request.server
     client = request.client or await exchange.shared_client(server.passage)
     has_own = "authorization" in {name.lower() for name in server.headers}
@@ -334,8 +348,9 @@ async def _sent(request: _Request, target: Destination) -> tuple[int, str]:
 
     status, answer, proof = await once()
     if status == 401 and not has_own and forget_token(server.credential, proof):
-        status, answer, _ = await once()
-    return status, answer
+        status, answer, proof = await once()
+    values = (value.removeprefix("Bearer ") for value in proof.values())
+    return status, answer, tuple(value for value in values if len(value) >= _SHORTEST_PROOF)
 
 
 def _too_late(seconds: float) -> str:

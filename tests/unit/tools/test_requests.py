@@ -241,3 +241,18 @@ async def test_a_probe_that_was_never_sent_closes_no_circuit(
     await opened(monkeypatch)
     await outcome(answering(), ToolServer(URL, headers={"X-Emoji": "\U0001f600"}))
     assert len(hosts.open_hosts()) == 1
+
+
+async def test_a_token_that_a_server_repeats_is_not_kept() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "auth.example.com":
+            return reply(200, {"access_token": "hidden-access-token"})
+        entry = {"toolCallId": "a", "result": f"You are {request.headers['authorization']}"}
+        return reply(200, {"results": [entry]})
+
+    credential = OAuth2("https://auth.example.com/token", "me", "hidden-secret")
+    found = await outcome(handler, ToolServer(URL, credential=credential))
+    assert found.output == "You are Bearer hidden-access-token"
+    assert found.exchange is not None
+    assert "hidden" not in found.exchange.response_text
+    assert "You are Bearer " in found.exchange.response_text
