@@ -224,6 +224,10 @@ class CallBridge(ForPerson, FirstWords):
             self._tick_calls(now_ms)
             self._tick_pauses(now_ms)
         self._settle(now_ms)
+        if self._filler_is_due(now_ms):
+            # What has been settled, such as another session, is what made it due.
+            self._tick_pauses(now_ms)
+            self._settle(now_ms)
 
     def next_deadline_ms(self) -> int | None:
         """Return when ``tick`` is due next, None when nothing is awaited.

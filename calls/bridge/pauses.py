@@ -114,6 +114,10 @@ class Pauses(DeadAir):
         # Who waits for a tool hears what its author wants said, not both.
         return due_ms if self._answer_is_owed() or self._may_fill(due_ms) else None
 
+    def _filler_is_due(self, now_ms: int) -> bool:
+        due_ms = self._filler_deadline_ms() if self.phase.now is Phase.OPEN else None
+        return due_ms is not None and now_ms >= due_ms
+
     def _fill(self, now_ms: int) -> None:
         self._fillers += 1
         self._fillers_ever += 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import yaml
 
 from calls.bridge.person_plan import PersonPlan
-from calls.bridge.plan import Filler, Greeting
+from calls.bridge.plan import Filler, Greeting, Watchdog
 from calls.bridge.reasons import EndCause
 from calls.standins.scenario import parse_scenario
 from tests.sound_call import assert_sound
@@ -389,3 +390,20 @@ def test_an_emergency_said_over_a_holding_tone_does_not_cost_the_greeting() -> N
     assert_sent(line, twilio=[], realtime=["create greeting"])
     line.audio(300).audio_done().done()
     assert_sent(line, realtime=["create notice"])
+
+
+def test_a_tick_that_brings_another_session_leaves_no_filler_overdue() -> None:
+    """The lost session owed the answer; now only the tool does, and has for a while."""
+    watch = Watchdog(session_ms=1_000, session_hard_ms=4_000)
+    line = Line(quiet_plan("look", watchdog=watch, filler=Filler(None, 900, True))).ready()
+    line.frame().tick(1_000)
+    line.bridge.realtime_opened(line.now_ms, config_sent=True, session=2)
+    shape = {"audio": {side: {"format": {"type": "audio/pcmu"}} for side in ("input", "output")}}
+    line.after(100).turn().calls("look")
+    for kind, session in (("session.created", {}), ("session.updated", shape)):
+        text = json.dumps({"type": kind, "session": session})
+        line.bridge.receive_realtime(text, line.now_ms, session=2)
+    line.tick(2_900)
+    assert line.bridge.session == 2
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is None or due_ms > line.now_ms
