@@ -234,6 +234,8 @@ def plans(draw: st.DrawFn) -> CallPlan:
                     Greeting(),
                     Greeting("exact", "Hello.", interruptible=True),
                     Greeting("exact", "Hello."),
+                    Greeting("exact", "Hello.", clip=clip("Hello.")),
+                    Greeting("exact", "Hello.", interruptible=True, clip=clip("Hello.")),
                     Greeting("generated"),
                 ]
             )

@@ -239,9 +239,24 @@ class BridgeMachine(RuleBasedStateMachine):
             after_ms = self.bridge.next_deadline_ms()
             assert after_ms is None or after_ms > self.now_ms
 
-    @rule(tool_call_id=tool_calls, output=st.sampled_from(["ok", "", "\ud800", "a\x00b", "ü"]))
-    def tool_finished(self, tool_call_id: str, output: str) -> None:
-        self.feed("tool_finished", tool_call_id, ToolResult(output))
+    @rule(
+        tool_call_id=tool_calls,
+        output=st.sampled_from(["ok", "", "\ud800", "a\x00b", "ü"]),
+        outcome=st.sampled_from(["ok", "ok", "error", "refused"]),
+        message=st.sampled_from([None, None, {"type": "request-complete", "content": "Done."}]),
+        sent=st.booleans(),
+    )
+    def tool_finished(
+        self,
+        tool_call_id: str,
+        output: str,
+        outcome: Any = "ok",
+        message: Any = None,
+        sent: bool = True,
+    ) -> None:
+        messages = (message,) if message else ()
+        result = ToolResult(output, outcome, messages=messages, sent=sent)
+        self.feed("tool_finished", tool_call_id, result)
 
     @rule(
         cause=st.sampled_from([EndCause.OPERATOR_ENDED, EndCause.MAX_DURATION]),
