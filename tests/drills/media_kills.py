@@ -29,6 +29,8 @@ PHASES = ("greeting", "answer", "tool pending", "barge-in", "transfer")
 TOOL_SECONDS = 30.0  # so that it is pending when the kill comes
 # An interruption is not over before it has been answered.
 INTERRUPTING_MS = 1_500
+# What was on its way when the process died is heard, and nobody is left to be told of it.
+DYING_MS = 100
 REPORT_SECONDS = 60.0  # a call whose last stream was killed is reported by the sweep
 
 HELLO, ASK = "Hello, my name is {}.", "What is my name?"
@@ -156,7 +158,7 @@ def _judged(calls: LiveCalls, placed: Placed, kill_ms: int) -> int | None:
     for peer in placed.peers:
         for each in peer.heard:
             end_ms = peer._start_ms + each.end_byte // 8
-            if each.complete and not kill_ms - STORED_MS < end_ms <= kill_ms:
+            if each.complete and not kill_ms - STORED_MS < end_ms <= kill_ms + DYING_MS:
                 assert each.text in stored, (each.text, stored, story)
     waited_for_tool = bool(placed.asked_ms) and not transfers
     dialled_ms = placed.dialled_ms()
