@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from random import Random
 
@@ -19,7 +20,7 @@ def test_a_model_that_is_lost_at_random_points_costs_no_fact_and_no_silence(
 ) -> None:
     silences_ms: list[int] = []
     losses = dials = 0
-    for seed in range(count(100, 8)):
+    for seed in itertools.count():
         chance = Random(seed)
         profile, sessions = random_losses(chance)
         call, sounds = lossy_call(profile, sessions, evenly(chance.choice((0, 20, 90))))
@@ -27,7 +28,9 @@ def test_a_model_that_is_lost_at_random_points_costs_no_fact_and_no_silence(
         silences_ms.append(sounds.longest_silence_ms())
         losses += call.part.bridge.counters.get("model_losses", 0)
         dials += call.part.bridge.counters.get("model_dials", 0)
-    assert losses >= len(silences_ms) // 2
+        if losses >= count(100, 5):
+            break
+        assert seed < 500, "hardly any call loses its model"
     silences_ms.sort()
     tell(
         "model socket lost at random points (virtual time)",
