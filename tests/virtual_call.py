@@ -486,8 +486,17 @@ class VirtualCall:
             return
         self.caller.tick(now_ms)
         limit_ms = self.caller.played_bytes // 8 + 2 * self.latency.twilio_ms + 20
+        limit_ms += self.unread_ms(now_ms)
         if event["audio_end_ms"] > limit_ms:
             self.faults.append(f"truncate at {event['audio_end_ms']} of {limit_ms} ms played")
+
+    def unread_ms(self, now_ms: int) -> int:
+        """Return how far the playback may be behind what we know: a pause tells of itself late.
+
+        A Twilio that reads nothing for a while sends no echo, and none is due yet.
+        """
+        begin_ms, for_ms = self.media.pause_reading or (now_ms, 0)
+        return for_ms if now_ms > begin_ms else 0
 
     # -- what came out ------------------------------------------------------------------------
 
