@@ -58,7 +58,9 @@ def _with_server(tool: dict[str, Any]) -> dict[str, Any]:
 def tool_name(tool: Mapping[str, Any]) -> str:
     """Return the name a model would call a tool in today's form by, '' when it has none."""
     function = tool.get("function")
-    for place in (function if isinstance(function, dict) else {}, tool):
+    places = (function if isinstance(function, dict) else {}, tool)
+    # The function beside an apiRequest is called the same for all of them (corpus.md, tools).
+    for place in reversed(places) if tool.get("type") == "apiRequest" else places:
         name = place.get("name")
         if isinstance(name, str) and name:
             return name

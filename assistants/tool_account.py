@@ -23,6 +23,7 @@ from assistants.findings import (
     variables,
 )
 from assistants.legacy import tool_name
+from assistants.request_account import account_request
 from assistants.tool_talk_account import account_talk
 from assistants.wire.files import step
 from tools.defaults import has_template
@@ -33,7 +34,6 @@ LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
 _INSTEAD: Final[Mapping[str, str]] = {
-    "apiRequest": "put a small tool server in front of the address and make it a function tool",
     "code": "run the code behind an address of yours and make it a function tool",
     "dtmf": "ask a person to press the keys, or transfer the call",
     "handoff": "transfer to a phone number, or write both roles into one assistant's prompt",
@@ -64,6 +64,8 @@ def account_tool(
     )
     if kind in POSTED_KINDS:
         _account_function(tool, notes, path, assistant_has_server)
+    elif kind == "apiRequest":
+        account_request(tool, notes, path)
     elif kind == "endCall":
         notes.add(step(path, "type"), MAPPED, "The assistant can end the call.")
     elif kind == "transferCall":

@@ -13,7 +13,7 @@ from assistants.findings import AUDIBLE, INVALID, LOSSY, MAPPED, UNSUPPORTED, No
 from assistants.wire.files import step
 from tools.messages import ToolMessage, read_messages
 from tools.rejection import unreadable
-from tools.spec import POSTED_KINDS, RUNNABLE_KINDS
+from tools.spec import POSTED_KINDS, RUNNABLE_KINDS, SERVED_KINDS
 
 _WHEN: Mapping[str, str] = {
     "start": "when it begins",
@@ -53,8 +53,9 @@ def _account_messages(tool: Mapping[str, Any], notes: Notes, at: str, kind: str)
         words = "These sentences are not spoken: the tool does not run."
         notes.add(at, AUDIBLE, words)
         return
-    if kind in POSTED_KINDS:
-        unsaid = [each for each in spoken if tool.get("async") is True and not _is_said(each)]
+    if kind in SERVED_KINDS:
+        unwaited = kind in POSTED_KINDS and tool.get("async") is True
+        unsaid = [each for each in spoken if unwaited and not _is_said(each)]
     else:
         unsaid = [each for each in spoken if each.kind != "start"]
     said = dict.fromkeys(_WHEN[each.kind] for each in spoken if each not in unsaid)

@@ -47,6 +47,7 @@ class Signing:
     body: bytes
     now_seconds: float
     message_id: str = ""
+    method: str = "POST"
 
 
 def signature_headers(credential: Hmac, signing: Signing) -> dict[str, str]:
@@ -62,7 +63,7 @@ def signature_headers(credential: Hmac, signing: Signing) -> dict[str, str]:
         credential.payload_format or usual,
         {
             "timestamp": timestamp.encode(),
-            "method": b"POST",
+            "method": signing.method.encode(),
             "url": signing.url.encode(),
             "svix-id": message_id.encode(),
             "body": signing.body,

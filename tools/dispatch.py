@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,6 +56,8 @@ LEFT_ALONE: Final = (
 log = structlog.get_logger(__name__)
 
 Exchanged = Callable[[Exchange], None]
+# What a status and a body answer to each of these tool_call_ids.
+ReadAnswers = Callable[[int, str, Sequence[str]], Mapping[str, vapi_server.ToolAnswer]]
 
 
 class ArgumentsRefused(Exception):
@@ -106,6 +108,7 @@ async def dispatch(
     call_id: str = "",
     client: AsyncClient | None = None,
     exchanged: Exchanged | None = None,
+    read: ReadAnswers = vapi_server.tool_results,
 ) -> dict[str, ToolResult]:
     """Post ``body`` once for all ``calls`` (by tool_call_id) and return a result for each.
 
@@ -115,11 +118,12 @@ async def dispatch(
     Args:
         exchanged: told what was sent and what came back, when it has; not called where nothing was
             sent.
+        read: reads the answer; Vapi's form of one unless told.
     """
     if server is None or not server.url:
         log.warning("tool_without_server", call_id=call_id, tools=_names(calls))
         return dict.fromkeys(calls, ToolResult(NO_SERVER, outcome="error"))
-    request = _Request(calls, server, body, call_id, client, exchanged)
+    request = _Request(calls, server, body, call_id, client, exchanged, read)
     if calls and all(spec.is_async for spec in calls.values()):
         if len(_background) >= MAX_BACKGROUND:
             return dict.fromkeys(calls, ToolResult(BUSY, outcome="error"))
@@ -146,6 +150,7 @@ class _Request:
     call_id: str
     client: AsyncClient | None
     exchanged: Exchanged | None
+    read: ReadAnswers
 
     @property
     def idempotency_key(self) -> str:
@@ -189,7 +194,7 @@ async def _answered(request: _Request) -> dict[str, ToolResult]:
     except EgressRefused as refusal:
         last = _Attempt(words=UNREACHABLE, error=str(refusal), is_sent=False)
     else:
-        host, shown = target.host, exchange.shown_url(request.server.url)
+        host, shown = target.host, exchange.shown_url(_shown(request.server))
         attempts, last = await _guarded(request, target)
     duration_ms = round((asyncio.get_running_loop().time() - began) * 1000)
     told = Exchange(
@@ -224,7 +229,7 @@ def _results(request: _Request, last: _Attempt, told: Exchange) -> dict[str, Too
     if last.words:
         result = ToolResult(last.words, last.outcome, told.duration_ms, exchange=told)
         return dict.fromkeys(request.calls, result)
-    answers = vapi_server.tool_results(last.status, last.answer, list(request.calls))
+    answers = request.read(last.status, last.answer, list(request.calls))
     return {
         each: ToolResult(
             answer.text,
@@ -256,6 +261,10 @@ async def _guarded(request: _Request, target: Destination) -> tuple[int, _Attemp
         if not is_settled:
             guard.abandon(key)
     return attempts, last
+
+
+def _shown(server: ToolServer) -> str:
+    return server.url_shown or server.url
 
 
 def _origin(target: Destination) -> str:
@@ -325,7 +334,7 @@ async def _sent(request: _Request, target: Destination) -> tuple[int, str, tuple
     async def once() -> tuple[int, str, dict[str, str]]:
         proof: dict[str, str] = {}
         if server.credential is not None:
-            signing = Signing(target.url, request.body, time.time())
+            signing = Signing(target.url, request.body, time.time(), method=server.method)
             proof = await credential_headers(server.credential, signing, fetch)
         headers = exchange.request_headers(
             server,
@@ -334,7 +343,8 @@ async def _sent(request: _Request, target: Destination) -> tuple[int, str, tuple
             idempotency_key=request.idempotency_key,
             authentication=proof,
         )
-        return (*await exchange.post(client, target, headers, request.body), proof)
+        sent = await exchange.post(client, target, headers, request.body, method=server.method)
+        return (*sent, proof)
 
     async def fetch(url: str, headers: dict[str, str], form: bytes) -> tuple[int, str]:
         where = destination(url)

@@ -36,6 +36,8 @@ _FRAMING: Final = frozenset(
     {"content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"}
 )
 
+_BODILESS: Final = frozenset({"GET", "DELETE"})
+
 # What may go wrong on the way. Their texts may quote a header or the URL. RuntimeError: the client
 # was closed meanwhile; ValueError: a header that no request can carry.
 FAILURES: Final = (HTTPError, InvalidURL, OSError, ValueError, RuntimeError, zlib.error)
@@ -64,7 +66,7 @@ def request_headers(
         ValueError: a name or value that no header can carry.
     """
     ours = {
-        "Content-Type": "application/json",
+        "Content-Type": "application/json" if server.method not in _BODILESS else "",
         "Accept": "application/json, text/plain, */*",
         # The size limit is then a limit on what arrives; an answer compressed anyway is opened.
         "Accept-Encoding": "identity",
@@ -84,15 +86,21 @@ def request_headers(
 
 
 async def post(
-    client: AsyncClient, target: Destination, headers: list[tuple[bytes, bytes]], body: bytes
+    client: AsyncClient,
+    target: Destination,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    *,
+    method: str = "POST",
 ) -> tuple[int, str]:
-    """Send one POST and return status and text; no redirect is followed.
+    """Send one request, a POST unless told, and return status and text; follow no redirect.
 
     Raises:
         AnswerTooLarge: more than MAX_ANSWER_BYTES came, packed or opened.
         EgressRefused: the policy forbids the address.
     """
-    async with client.stream("POST", target.url, content=body, headers=headers) as response:
+    content = body if method not in _BODILESS else None
+    async with client.stream(method, target.url, content=content, headers=headers) as response:
         received = bytearray()
         async for piece in response.aiter_raw():
             received += piece

@@ -90,7 +90,8 @@ class ToolServer:
     """Where a tool is answered; ``headers`` are sent verbatim. Its repr shows nothing secret.
 
     ``timeout_seconds`` holds for each request, 1 to 300. ``owner`` is the organisation's id: what
-    one tenant's requests meet at a host says nothing to another's.
+    one tenant's requests meet at a host says nothing to another's. ``url_shown`` stands in records
+    for a URL that repeats what a caller said.
     """
 
     url: str = field(repr=False)
@@ -101,6 +102,8 @@ class ToolServer:
     passage: Passage | None = None
     backoff: Backoff | None = None
     owner: str = ""
+    method: str = "POST"
+    url_shown: str = ""
 
     @property
     def bounded_seconds(self) -> float:

@@ -10,8 +10,10 @@ from tools.messages import ToolMessage
 
 # Vapi's tool types whose calls are posted to a server; the others act elsewhere (vapi.md 3.5).
 POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
+# Those that a service of ours answers, beside the bridge, which waits for the answer.
+SERVED_KINDS = POSTED_KINDS | {"apiRequest"}
 # What a call can do in this version; other tools are not offered to the model.
-RUNNABLE_KINDS = POSTED_KINDS | {"endCall", "transferCall"}
+RUNNABLE_KINDS = SERVED_KINDS | {"endCall", "transferCall"}
 
 Outcome = Literal["ok", "error", "timeout", "refused"]
 

@@ -20,7 +20,7 @@ from calls.admin.words import ms_in_words, reason_in_words, seconds_in_words
 from calls.models import Talk
 from calls.services.talk import TOOLS_PERMISSION, TalkRefused, may_talk, talk_start, talk_token
 from calls.services.talk_plan import is_standin, talk_choices, talk_connections
-from tools.spec import POSTED_KINDS
+from tools.spec import SERVED_KINDS
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
 from voiceplatform.base.selectors import rows_visible_to
 
@@ -67,7 +67,7 @@ def talk(request: HttpRequest, object_id: int) -> HttpResponse:
         "may_call_tools": request.user.has_perm(TOOLS_PERMISSION),
         "tools_permission": TOOLS_PERMISSION,
         "tool_names": list(
-            revision.tools.filter(deleted_at__isnull=True, type__in=POSTED_KINDS).values_list(
+            revision.tools.filter(deleted_at__isnull=True, type__in=SERVED_KINDS).values_list(
                 "name", flat=True
             )
         ),

@@ -16,7 +16,7 @@ from calls.bridge.plan import HistoryItem
 from calls.bridge.toolbox import LOST_RESULT
 from calls.bridge.transcript import heard_part
 from calls.models import Call, ToolInvocation, Turn
-from tools.spec import POSTED_KINDS, ToolSpec
+from tools.spec import SERVED_KINDS, ToolSpec
 
 HISTORY_TURNS = 40
 # In the place of words that the model had heard, but of which no text came in time.
@@ -81,7 +81,7 @@ def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem
 
 def _tool(row: ToolInvocation, specs: dict[str, ToolSpec]) -> list[HistoryItem]:
     spec = specs.get(row.name)
-    if spec is not None and spec.kind not in POSTED_KINDS:
+    if spec is not None and spec.kind not in SERVED_KINDS:
         return []  # ending and transferring are the bridge's own and do not outlive a stream
     lost = row.state == ToolInvocation.State.RUNNING or row.output == LOST_RESULT
     again = lost and spec is not None and spec.idempotent

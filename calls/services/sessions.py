@@ -20,7 +20,8 @@ from tools.names import legal_name
 from tools.normalise import function_of
 from tools.offered import offered_schema
 from tools.services import tool_document
-from tools.spec import POSTED_KINDS, RUNNABLE_KINDS, ToolSpec
+from tools.spec import POSTED_KINDS, RUNNABLE_KINDS, SERVED_KINDS, ToolSpec
+from tools.wire.api_request import read_api_request
 from tools.wire.vapi_tool import ToolReading, read_tool
 from voiceplatform.base.phones import dialable
 
@@ -69,8 +70,9 @@ def tool_specs(
             parameters=function.parameters,
             handle=str(tool.pk) if isinstance(tool, Tool) else "",
             timeout_seconds=tool.timeout_seconds,
-            is_async=tool.is_async,
-            idempotent=isinstance(tool, Tool) and tool_document(tool).get("idempotent") is True,
+            # Only a server that gets Vapi's message can be left to itself (vapi.md 3.2).
+            is_async=tool.is_async and tool.type in POSTED_KINDS,
+            idempotent=isinstance(tool, Tool) and _is_idempotent(tool),
             messages=_messages(tool, fill, language),
             rejection=reading.rejection,
             **_transfer(tool, fill),
@@ -78,10 +80,17 @@ def tool_specs(
     return tuple(specs.values())
 
 
+def _is_idempotent(tool: Tool) -> bool:
+    document = tool_document(tool)
+    return document.get("idempotent") is True or (
+        tool.type == "apiRequest" and read_api_request(document).method == "GET"
+    )
+
+
 def _messages(tool: Tool | ToolReading, fill: Fill, language: str) -> tuple[ToolMessage, ...]:
     """Return what is said around the calls of a tool; of one that is waited for, in any case."""
     messages = read_messages(list(tool.messages), language=language, fill=fill)
-    if tool.type in POSTED_KINDS and not tool.is_async:
+    if tool.type in SERVED_KINDS and not (tool.is_async and tool.type in POSTED_KINDS):
         return with_fillers(messages, language)
     return messages
 

@@ -29,10 +29,10 @@ from calls.services.contract import marks_of, talk_problem
 from calls.services.seed import STANDIN_API_KEY
 from calls.services.tool_run import UNAVAILABLE, ToolPost, tool_post
 from tools.dispatch import ArgumentsRefused, dispatch
-from tools.spec import POSTED_KINDS, ToolResult, ToolSpec
+from tools.spec import POSTED_KINDS, SERVED_KINDS, ToolResult, ToolSpec
 from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.models import Organisation
-from voiceplatform.base.redaction import redact_url
+from voiceplatform.base.redaction import redact, redact_url
 
 ACCOUNT_SID = "web"
 MAX_SECONDS = 900
@@ -70,6 +70,7 @@ class ToolRequest:
     headers: tuple[str, ...]
     body: dict[str, Any]
     sent: bool
+    method: str = "POST"
 
 
 def is_standin(connection: ProviderConnection) -> bool:
@@ -138,7 +139,7 @@ async def talk_tool_run(
     spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
     if spec is None:
         return ToolResult(f"There is no tool {effect.name!r}.", outcome="error"), None
-    if spec.kind not in POSTED_KINDS:
+    if spec.kind not in SERVED_KINDS:
         return ToolResult("This tool is not available on this line.", outcome="error"), None
     try:
         post = await in_database(_post_for, talk, spec, effect, turns)
@@ -151,18 +152,25 @@ async def talk_tool_run(
         return ToolResult(NO_SERVER, outcome="error"), None
     request = ToolRequest(
         url=redact_url(post.server.url),
+        method=post.server.method,
         headers=tuple(
             sorted({*post.server.headers, *(("X-Vapi-Secret",) if post.server.secret else ())})
         ),
-        body=json.loads(post.body),
+        body=_shown(spec, post.body),
         sent=talk.calls_tools,
     )
     if not talk.calls_tools:
         return ToolResult(DRY_ANSWER), request
     results = await dispatch(
-        {effect.tool_call_id: spec}, post.server, post.body, call_id=plan.call_id
+        {effect.tool_call_id: spec}, post.server, post.body, call_id=plan.call_id, read=post.read
     )
     return results[effect.tool_call_id], request
+
+
+def _shown(spec: ToolSpec, body: bytes) -> dict[str, Any]:
+    """Return a body for the page; a tool's own may fix secrets, an envelope holds none."""
+    whole: dict[str, Any] = json.loads(body or b"{}")
+    return whole if spec.kind in POSTED_KINDS else dict(redact(whole))
 
 
 def _post_for(
@@ -174,7 +182,7 @@ def _post_for(
     spoken = [_turn(turn) for turn in sorted(turns, key=lambda turn: turn.ordinal)]
     vars(call)["_prefetched_objects_cache"] = {"turns": spoken, "tool_invocations": []}
     post = tool_post(call=call, spec=spec, effect=effect)
-    if post.server is None:
+    if post.server is None or spec.kind not in POSTED_KINDS:
         return post
     body = json.loads(post.body)
     # No carrier is part of a web call (vapi.md 6.3).

@@ -19,10 +19,12 @@ from assistants.prompt import render
 from calls.bridge.effects import DispatchTool
 from calls.models import Call, ToolInvocation
 from calls.services.call_variables import variables_for
+from calls.services.tool_kinds.api_request import api_post
 from calls.services.tool_servers import server_for
 from calls.services.vapi_objects import PendingCall, envelope_for, preceded_by_text, tool_object
+from tools.api_answers import api_answers
 from tools.defaults import Render
-from tools.dispatch import NO_SERVER, ArgumentsRefused, checked_arguments
+from tools.dispatch import NO_SERVER, ArgumentsRefused, ReadAnswers, checked_arguments
 from tools.models import Tool
 from tools.offered import judging_schema
 from tools.servers import ToolServer
@@ -44,6 +46,7 @@ class ToolPost:
     server: ToolServer | None
     body: bytes
     calls: Mapping[str, ToolSpec] = field(default_factory=dict)
+    read: ReadAnswers = vapi_server.tool_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +89,29 @@ def tool_posts(
         "connection",
     ).get(pk=call_id)
     prepared: list[_Prepared] = []
+    posts: list[ToolPost] = []
     known: dict[str, ToolResult] = {}
     for spec, effect in calls:
         try:
             _note_running(call, spec, effect)
-            one = _prepared(call, spec, effect)
+            own = _own_post(call, spec, effect)
+            one = None if own else _prepared(call, spec, effect)
         except ArgumentsRefused as error:
             known[effect.tool_call_id] = ToolResult(str(error), outcome="error", sent=False)
         except (ObjectDoesNotExist, ValidationError, DecryptionError) as error:
             log.error("tool_not_prepared", call_id=call_id, error=type(error).__name__)
             known[effect.tool_call_id] = ToolResult(UNAVAILABLE, outcome="error")
         else:
-            if one is None:
+            if own is not None and own.server is not None:
+                posts.append(own)
+            elif one is None:
                 log.warning("tool_without_server", call_id=call_id, tools=[spec.name])
                 known[effect.tool_call_id] = ToolResult(NO_SERVER, outcome="error")
             else:
                 prepared.append(one)
     pending = [each.pending for each in prepared]
-    return [_request(call, group, pending) for group in _groups(prepared)], known
+    posts += [_request(call, group, pending) for group in _groups(prepared)]
+    return posts, known
 
 
 def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
@@ -113,10 +121,24 @@ def tool_post(*, call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost:
         ArgumentsRefused: the model's arguments cannot be posted.
         Tool.DoesNotExist: the tool is gone.
     """
+    own = _own_post(call, spec, effect)
+    if own is not None:
+        return own
     prepared = _prepared(call, spec, effect)
     if prepared is None:
         return ToolPost(None, b"", {effect.tool_call_id: spec})
     return _request(call, [prepared], [prepared.pending])
+
+
+def _own_post(call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost | None:
+    """Return the request of a tool that is asked in its own form, None for one in Vapi's."""
+    if spec.kind != "apiRequest":
+        return None
+    tool = Tool.objects.for_organisation(call.organisation).get(pk=spec.handle)
+    now = timezone.now()
+    found = api_post(tool, effect.arguments_json, lambda: variables_for(call, now), now)
+    server, body = found or (None, b"")
+    return ToolPost(server, body, {effect.tool_call_id: spec}, api_answers)
 
 
 def _prepared(call: Call, spec: ToolSpec, effect: DispatchTool) -> _Prepared | None:

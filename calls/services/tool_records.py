@@ -24,6 +24,7 @@ from tools.models import Tool
 from tools.servers import Bearer, Credential, Hmac, OAuth2
 from tools.services import tool_document
 from tools.spec import Exchange
+from tools.wire.api_request import read_api_request
 from tools.wire.vapi_server import static_parameters
 from voiceplatform.base.redaction import MASK, is_secret_name, redact, redact_url
 from voiceplatform.base.redaction_urls import url_secrets
@@ -138,6 +139,8 @@ def secrets_of(
             for name, value in static_parameters(tool_document(tool)).items()
             if is_secret_name(name) and isinstance(value, str)
         }
+        if tool.type == "apiRequest":
+            found |= _header_secrets(read_api_request(tool_document(tool)).headers)
         server = server_for(tool, revision, number=number)
         if server is not None:
             found |= {server.secret, *url_secrets(server.url), *_header_secrets(server.headers)}

@@ -25,7 +25,7 @@ from calls.services.tool_rejection import judged
 from calls.services.tool_servers import server_for
 from calls.telephony.twilio_client import TwilioAccess
 from tools.dispatch import dispatch
-from tools.spec import POSTED_KINDS, Exchange, ToolResult, ToolSpec
+from tools.spec import SERVED_KINDS, Exchange, ToolResult, ToolSpec
 from tools.wire.vapi_server import ASYNC_RESULT
 
 __all__ = [
@@ -58,7 +58,7 @@ async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: F
         spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
         if spec is None:
             problem = f"There is no tool {effect.name!r}."
-        elif spec.kind not in POSTED_KINDS:
+        elif spec.kind not in SERVED_KINDS:
             log.warning("tool_kind_not_supported", call_id=plan.call_id, kind=spec.kind)
             problem = "This tool is not available on this line."
         else:
@@ -104,7 +104,7 @@ async def _answer(call_id: str, post: ToolPost, finished: Finished) -> None:
         task.add_done_callback(_storing.discard)
 
     results = await dispatch(
-        post.calls, post.server, post.body, call_id=call_id, exchanged=exchanged
+        post.calls, post.server, post.body, call_id=call_id, exchanged=exchanged, read=post.read
     )
     for tool_call_id in waiting:
         finished(tool_call_id, results[tool_call_id])

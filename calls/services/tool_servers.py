@@ -56,6 +56,12 @@ def server_for(
     return None
 
 
+def own_server(tool: Tool) -> ToolServer | None:
+    """Return the address that a tool itself names, with its credential; templates as written."""
+    server = _of_tool(tool)
+    return None if server is None else replace(server, owner=str(_owner(tool)))
+
+
 def _owner(tool: Tool) -> uuid.UUID:
     owner = tool.organisation_id
     assert owner is not None, "a column that is never null"

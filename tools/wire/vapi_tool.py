@@ -105,11 +105,14 @@ def read_tool(document: Any) -> ToolReading:
     kind = as_text(whole.get("type")) or "function"
     # An apiRequest has its address and timeout at the top level (vapi.md trap 14).
     server = read_server(whole.get("server"), timeout_seconds=whole.get("timeoutSeconds"))
+    # So has it its name: the function beside it is what Vapi's page made, the same for all.
+    own, other = (whole, function) if kind == "apiRequest" else (function, whole)
+    parameters = body_schema(whole) if kind == "apiRequest" else function.get("parameters")
     return ToolReading(
         type=kind,
-        name=as_text(function.get("name")) or as_text(whole.get("name")) or kind,
-        description=as_text(function.get("description")) or as_text(whole.get("description")),
-        parameters=as_object(function.get("parameters")),
+        name=as_text(own.get("name")) or as_text(other.get("name")) or kind,
+        description=as_text(own.get("description")) or as_text(other.get("description")),
+        parameters=as_object(parameters),
         server_url=server.url or as_text(whole.get("url")),
         server_secret=server.secret,
         server_headers=server.headers,
@@ -123,9 +126,17 @@ def read_tool(document: Any) -> ToolReading:
     )
 
 
+def body_schema(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of an ``apiRequest``'s arguments, which is that of its body (3.5)."""
+    body = as_object(document.get("body"))
+    return body if body.get("type", "object") == "object" else {}
+
+
 def write_tool(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tool document with ``changes`` (fields of ``ToolReading``) written into it."""
     new = dict(as_object(document))
+    if new.get("type") == "apiRequest":
+        return _with_request(new, changes)
     function = dict(as_object(new.get("function")))
     server = dict(as_object(new.get("server")))
     for key, value in changes.items():
@@ -141,6 +152,27 @@ def write_tool(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     new["function"] = function
     if server or "server" in new:
         new["server"] = server
+    return new
+
+
+def _with_request(new: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Write into an ``apiRequest``, which has everything at its top level."""
+    server = new.get("server")
+    for key, value in changes.items():
+        if key in {"name", "description"}:
+            new[key] = value
+        elif key == "parameters":
+            _set_or_drop(new, "body", value or None)
+        elif key == "server_secret":
+            kept = dict(as_object(server))
+            _set_or_drop(kept, "secret", value)
+            if kept or server is not None:
+                new["server"] = server = kept
+        elif key in {"server_url", "timeout_seconds"}:
+            _set_or_drop(new, _SERVER_KEYS[key], value)
+            if isinstance(server, dict):
+                new["server"] = server = {**server}
+                server.pop(_SERVER_KEYS[key], None)
     return new
 
 

@@ -109,7 +109,7 @@
       const words = request.sent ? "The request that was sent" : "The request that would have been sent";
       more.append(make("summary", "vp-hint", words));
       const headers = request.headers.length ? `\nwith ${request.headers.join(", ")}` : "";
-      more.append(make("pre", "vp-json", `POST ${request.url}${headers}\n\n${JSON.stringify(request.body, null, 2)}`));
+      more.append(make("pre", "vp-json", `${request.method} ${request.url}${headers}\n\n${JSON.stringify(request.body, null, 2)}`));
       card.append(more);
     }
     item.replaceChildren(card);

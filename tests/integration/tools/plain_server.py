@@ -21,11 +21,12 @@ Handler = Callable[[dict[str, Any], dict[str, str]], Answer]
 
 @dataclass(slots=True)
 class PlainServer:
-    """What arrived: (method, headers in lower case, parsed body)."""
+    """What arrived: (method, headers in lower case, parsed body), and beside each its path."""
 
     url: str
     handler: Handler
     requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
     @property
     def bodies(self) -> list[Any]:
@@ -54,11 +55,16 @@ def plain_server(handler: Handler, context: ssl.SSLContext | None = None) -> Ite
             length = int(self.headers["content-length"])
             self._answer(json.loads(self.rfile.read(length)))
 
+        do_PUT = do_PATCH = do_POST
+
         def do_HEAD(self) -> None:
             self._answer(None)
 
+        do_GET = do_DELETE = do_HEAD
+
         def _answer(self, body: Any) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
+            made.paths.append(self.path)
             made.requests.append((self.command, headers, body))
             status, value = made.handler({} if body is None else body, headers)
             raw = value if isinstance(value, bytes) else json.dumps(value).encode()

@@ -200,7 +200,7 @@ def test_tools_in_every_old_place_become_tools() -> None:
     ("tool", "path", "state"),
     [
         ({"type": "endCall"}, "$.type", "mapped"),
-        ({"type": "apiRequest", "url": "https://x.example"}, "$.type", "unsupported"),
+        ({"type": "apiRequest", "url": "https://x.example"}, "$.url", "mapped"),
         ({"type": "google.sheets.row.append"}, "$.type", "unsupported"),
         (
             {"type": "function", "function": {"name": "two words"}},

@@ -1,0 +1,148 @@
+"""What becomes of an ``apiRequest`` tool: findings on its address, method, headers and body.
+
+Owns the words on one tool type beside ``assistants.tool_account``. Pure; what they say follows
+``tools.wire.api_request`` and ``tools.addresses`` and must change with them (vapi.md 3.5).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from assistants.findings import (
+    INVALID,
+    LOSSY,
+    MAPPED,
+    SECRET_MISSING,
+    UNSUPPORTED,
+    Notes,
+    has_placeholder,
+    several,
+    short,
+)
+from assistants.wire.files import step
+from tools.normalise import normalise
+from tools.wire.api_request import METHODS, WITHOUT_BODY, read_api_request
+from tools.wire.vapi_tool import body_schema
+
+_LIQUID: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+def account_request(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
+    """Add the findings on a tool that asks an address of its own."""
+    marked = ("url", "method", "timeoutSeconds", "body", "headers")
+    notes.mark(*(step(path, key) for key in marked))
+    request = read_api_request(tool)
+    if not request.url:
+        notes.add(path, INVALID, "No address, so its calls go nowhere. Fix: set url.")
+    else:
+        _account_address(request.url, notes, step(path, "url"))
+    if not request.method:
+        notes.add(
+            step(path, "method"),
+            INVALID,
+            f"No method that can be sent ({', '.join(METHODS)}), so its calls go nowhere. "
+            "Fix: name one of them.",
+        )
+    elif "method" not in tool:
+        notes.add(path, MAPPED, "It names no method; it is sent as a POST, as by Vapi.")
+    _account_headers(tool, notes, step(path, "headers"))
+    _account_body(tool, request.method, request.url, notes, path)
+    if tool.get("credentialId"):
+        notes.add(
+            step(path, "credentialId"),
+            SECRET_MISSING,
+            "The credential itself is not in an export. Fix: enter all of it under Server "
+            "credentials with this id.",
+        )
+    if tool.get("backoffPlan"):
+        words = "A failed request is repeated as this says, with the same bytes."
+        notes.add(step(path, "backoffPlan"), MAPPED, words)
+    if tool.get("encryptedPaths"):
+        words = "These arguments are sent as they are: nothing is encrypted beyond https."
+        notes.add(step(path, "encryptedPaths"), UNSUPPORTED, words)
+    if tool.get("async") is True:
+        notes.add(step(path, "async"), MAPPED, "Its answer is always waited for, as by Vapi.")
+
+
+def _account_address(url: str, notes: Notes, at: str) -> None:
+    plain = _LIQUID.sub("x", url)
+    if has_placeholder(plain):
+        notes.add(
+            at,
+            INVALID,
+            "The address holds a placeholder that is no variable, so nothing can be sent there. "
+            "Fix: put the real address into the file and import again.",
+        )
+        return
+    begins = _LIQUID.match(url) is not None
+    try:
+        parts = urlsplit(plain)
+        usable = begins or (parts.scheme in ("http", "https") and bool(parts.hostname))
+    except ValueError:
+        usable = False
+    if not usable:
+        notes.add(at, INVALID, "No http or https address. Fix: correct it and import again.")
+    elif parts.scheme == "http":
+        notes.add(
+            at,
+            LOSSY,
+            "Requests go there unencrypted, as they do from Vapi, and to public addresses only. "
+            "Fix: use https.",
+        )
+    else:
+        filled = plain != url
+        words = "The model can call it; each call is one request to this address."
+        more = " Variables in it are filled in and encoded; none that the model gives can change "
+        notes.add(at, MAPPED, words + (more + "the host." if filled else ""))
+
+
+def _account_headers(tool: Mapping[str, Any], notes: Notes, at: str) -> None:
+    if not tool.get("headers"):
+        return
+    headers = read_api_request(tool).headers
+    masked = [name for name, value in headers.items() if has_placeholder(_LIQUID.sub("", value))]
+    if masked:
+        notes.add(
+            at,
+            SECRET_MISSING,
+            f"A placeholder stands where the value of {several(masked)} belongs. Fix: enter it in "
+            "the admin or in the file.",
+        )
+    elif headers:
+        names = several([short(name) for name in headers])
+        notes.add(at, MAPPED, f"Sent with every request: {names}. The model never sees them.")
+    else:
+        notes.add(
+            at, INVALID, "No header has a value, so none is sent. Fix: give value or default."
+        )
+
+
+def _account_body(tool: Mapping[str, Any], method: str, url: str, notes: Notes, path: str) -> None:
+    body, at = tool.get("body"), step(path, "body")
+    if body is None:
+        return
+    schema = body_schema(tool)
+    if not schema:
+        if body:
+            words = "No schema of an object, so the model is told that there are no arguments."
+            notes.add(at, INVALID, f"{words} Fix: write one.")
+        return
+    for note in normalise(dict(schema)).notes:
+        place = at
+        for part in note.path:
+            place = step(place, part)
+        notes.add(place, LOSSY if note.is_lost else MAPPED, note.message)
+    properties = schema.get("properties")
+    names = list(properties) if isinstance(properties, Mapping) else []
+    named = re.findall(r"[\w-]+", " ".join(_LIQUID.findall(url)))
+    unsent = [name for name in names if name not in named]
+    if method in WITHOUT_BODY and unsent:
+        notes.add(
+            at,
+            LOSSY,
+            f"A {method} has no body, and the address does not name {several(unsent)}: not sent. "
+            "Fix: put it into the address.",
+        )
