@@ -24,6 +24,7 @@ from assistants.findings import (
 )
 from assistants.legacy import tool_name
 from assistants.request_account import account_request
+from assistants.text_account import account_text
 from assistants.tool_talk_account import account_talk
 from assistants.wire.files import step
 from tools.defaults import has_template
@@ -39,7 +40,6 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "handoff": "transfer to a phone number, or write both roles into one assistant's prompt",
     "mcp": "offer the functions of the MCP server as function tools",
     "query": "answer questions through a function tool that searches your documents",
-    "sms": "send the message from a function tool of yours",
     "voicemail": "leave it out: outbound calls come with a later version",
     "sipRequest": "no SIP leg exists on a Twilio stream; do it from a function tool",
 }
@@ -64,6 +64,8 @@ def account_tool(
     )
     if kind in POSTED_KINDS:
         _account_function(tool, notes, path, assistant_has_server)
+    elif kind == "sms":
+        account_text(tool, notes, path)
     elif kind == "apiRequest":
         account_request(tool, notes, path)
     elif kind == "endCall":

@@ -141,6 +141,9 @@ async def talk_tool_run(
         return ToolResult(f"There is no tool {effect.name!r}.", outcome="error"), None
     if spec.kind not in SERVED_KINDS:
         return ToolResult("This tool is not available on this line.", outcome="error"), None
+    if spec.kind == "sms":
+        # Nobody is on the phone, so there is nobody to write to: always a rehearsal.
+        return ToolResult(DRY_ANSWER), None
     try:
         post = await in_database(_post_for, talk, spec, effect, turns)
     except ArgumentsRefused as error:

@@ -93,7 +93,7 @@ def tool_posts(
     known: dict[str, ToolResult] = {}
     for spec, effect in calls:
         try:
-            _note_running(call, spec, effect)
+            note_running(call, spec, effect)
             own = _own_post(call, spec, effect)
             one = None if own else _prepared(call, spec, effect)
         except ArgumentsRefused as error:
@@ -206,7 +206,7 @@ def _request(call: Call, group: Sequence[_Prepared], pending: Sequence[PendingCa
     )
 
 
-def _note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:
+def note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:
     """Store that a request is about to leave, before it does: the process may die with it.
 
     The journal writes the same row in its own time, with what became of it.

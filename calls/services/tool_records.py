@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from assistants.models import AssistantRevision
 from calls.models import Call, PhoneNumber, ToolExchange, ToolInvocation
@@ -55,9 +56,7 @@ def store_exchange(call_id: str, exchange: Exchange, tool_call_ids: Sequence[str
     )
     if call is None:
         return
-    rows = ToolInvocation.objects.filter(
-        call_id=call_id, tool_call_id__in=[each[:64] for each in tool_call_ids]
-    )
+    rows = _invocations(call_id, tool_call_ids)
     tools = [row.tool for row in rows.select_related("tool") if row.tool is not None]
     secrets = secrets_of(tools, call.revision, call.number)
     stored = ToolExchange(
@@ -79,6 +78,49 @@ def store_exchange(call_id: str, exchange: Exchange, tool_call_ids: Sequence[str
     with transaction.atomic():
         stored.save()
         rows.filter(exchange__isnull=True).update(exchange=stored)
+
+
+def exchange_begin(call_id: str, tool_call_id: str, exchange: Exchange) -> int | None:
+    """Store that a request is about to leave and return its row; None where one has left before.
+
+    For requests that may be sent once only. Their answer is entered by ``exchange_settle``.
+    """
+    keeps_words = Call.objects.filter(pk=call_id, policy_refused_at__isnull=True).exists()
+    request = exchange.request_body.decode("utf-8", "replace")
+    with transaction.atomic():
+        stored = ToolExchange.objects.create(
+            call_id=call_id,
+            host=exchange.host[:255],
+            url_shown=redact_url(exchange.url)[:500],
+            error="no answer yet",
+            request_bytes=len(exchange.request_body),
+            content=_packed(request, "") if keeps_words else None,
+        )
+        free = _invocations(call_id, [tool_call_id]).filter(exchange__isnull=True)
+        if not free.update(exchange=stored):
+            stored.delete()
+            return None
+    return stored.pk
+
+
+def exchange_settle(pk: int, exchange: Exchange) -> None:
+    """Enter what came back for a request that ``exchange_begin`` stored."""
+    stored = ToolExchange.objects.filter(pk=pk).first()
+    if stored is None:
+        return
+    stored.status = min(max(exchange.status, 0), 999)
+    stored.error = exchange.error[:200]
+    stored.duration_ms = max(exchange.duration_ms, 0)
+    stored.response_bytes = len(exchange.response_text.encode("utf-8", "replace"))
+    if stored.content is not None:
+        stored.content = _packed(exchange_bodies(stored).request, exchange.response_text)
+    stored.save()
+
+
+def _invocations(call_id: str, tool_call_ids: Sequence[str]) -> QuerySet[ToolInvocation]:
+    return ToolInvocation.objects.filter(
+        call_id=call_id, tool_call_id__in=[each[:64] for each in tool_call_ids]
+    )
 
 
 def exchange_bodies(exchange: ToolExchange) -> Bodies:

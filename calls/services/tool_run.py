@@ -7,8 +7,9 @@ whom, is ``tool_posts``'s. Ending and transferring a call are the bridge's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -19,6 +20,7 @@ from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
+from calls.services.tool_kinds.sms import text_run
 from calls.services.tool_posts import UNAVAILABLE, ToolPost, tool_post, tool_posts
 from calls.services.tool_records import store_exchange
 from calls.services.tool_rejection import judged
@@ -39,6 +41,10 @@ __all__ = [
 
 Finished = Callable[[str, ToolResult], None]
 
+# Who answers the kinds that are no request to a server; each told as ``tool_run`` is.
+Runner = Callable[[str, ToolSpec, DispatchTool, Finished], Awaitable[None]]
+_RUNNERS: Final[Mapping[str, Runner]] = {"sms": text_run}
+
 log = structlog.get_logger(__name__)
 
 _storing: set[asyncio.Task[None]] = set()
@@ -54,6 +60,7 @@ async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: F
     load = partial(_loaded, plan.call_id)
     calls = await judged(plan=plan, calls=calls, finished=finished, load=load)
     wanted: list[tuple[ToolSpec, DispatchTool]] = []
+    others: list[Awaitable[None]] = []
     for effect in calls:
         spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
         if spec is None:
@@ -61,10 +68,20 @@ async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: F
         elif spec.kind not in SERVED_KINDS:
             log.warning("tool_kind_not_supported", call_id=plan.call_id, kind=spec.kind)
             problem = "This tool is not available on this line."
+        elif spec.kind in _RUNNERS:
+            others.append(_RUNNERS[spec.kind](plan.call_id, spec, effect, finished))
+            continue
         else:
             wanted.append((spec, effect))
             continue
         finished(effect.tool_call_id, ToolResult(problem, outcome="error"))
+    await asyncio.gather(_posted(plan, wanted, finished), *others)
+
+
+async def _posted(
+    plan: CallPlan, wanted: Sequence[tuple[ToolSpec, DispatchTool]], finished: Finished
+) -> None:
+    """Answer the calls that are requests to servers."""
     if not wanted:
         return
     try:

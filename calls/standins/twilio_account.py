@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from calls.standins.twilio_call import LiveCall
 from calls.standins.twilio_carrier import Carrier
+from calls.standins.twilio_messages import Messages
 from calls.standins.twilio_numbers import VoiceConfig
 
 Form = dict[str, list[str]]
@@ -41,6 +42,7 @@ class AccountRest:
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
         self.requests: list[tuple[str, str, Form]] = []
+        self.messages = Messages(carrier.account_sid, self._owns, RestError)
 
     def handle(self, method: str, path: str, form: Form) -> tuple[int, dict[str, Any]]:
         """Answer a request below the account; raises RestError."""
@@ -51,9 +53,15 @@ class AccountRest:
             return 200, {"sid": sid, "status": "active", "type": "Full", "friendly_name": "test"}
         if names[0] == "Calls":
             return self._calls(method, names[1:], form)
+        if names == ["Messages"] and method == "POST":
+            fields = (one(form, name) for name in ("To", "From", "Body"))
+            return 201, self.messages.create(*fields)
         if names[0] == "IncomingPhoneNumbers":
             return self._numbers(method, names[1:], form)
         raise RestError(404, 20404, f"The requested resource {path} was not found")
+
+    def _owns(self, number: str) -> bool:
+        return number == "+15005550006" or self.carrier.numbers.find(number) is not None
 
     # -- calls (4.1, 4.3) ---------------------------------------------------------------------
 
@@ -81,8 +89,7 @@ class AccountRest:
             raise RestError(400, 21201, "No 'To' number is specified")
         if not from_:
             raise RestError(400, 21213, "No 'From' number is specified")
-        owned = from_ == "+15005550006" or self.carrier.numbers.find(from_) is not None
-        if not owned:
+        if not self._owns(from_):
             raise RestError(400, 21210, f"The source phone number {from_} is not verified")
         if to in _REFUSED_TO:
             code, text = _REFUSED_TO[to]

@@ -7,10 +7,12 @@ delete a number.
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
-from requests import RequestException
+from requests import ConnectTimeout, RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
@@ -60,6 +62,40 @@ def complete_call(access: TwilioAccess, call_sid: str) -> bool:
         log.error("hang_up_failed", call_sid=call_sid, error=type(error).__name__)
         return False
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class TextSent:
+    """What came of a text message; ``status`` 0: no answer. ``shown`` is the answer for records.
+
+    ``is_unknown``: it may have been sent all the same.
+    """
+
+    status: int = 0
+    code: int = 0
+    shown: str = field(default="", repr=False)
+    error: str = ""
+    is_unknown: bool = False
+
+
+def send_text(access: TwilioAccess, form: Mapping[str, str]) -> TextSent:
+    """Send one text message, once: Twilio knows no idempotency key, so nothing is repeated here.
+
+    Args:
+        form: ``To``, ``From`` and ``Body``.
+    """
+    try:
+        message = client_for(access).messages.create(
+            to=form["To"], from_=form["From"], body=form["Body"]
+        )
+    except TwilioRestException as error:
+        shown = json.dumps({"code": error.code, "message": str(error.msg)})
+        return TextSent(error.status, error.code or 0, shown, is_unknown=error.status >= 500)
+    except ConnectTimeout as error:
+        return TextSent(error=type(error).__name__)
+    except (TwilioException, RequestException) as error:
+        return TextSent(error=type(error).__name__, is_unknown=True)
+    return TextSent(201, shown=json.dumps({"sid": message.sid, "status": str(message.status)}))
 
 
 async def hang_up(access: TwilioAccess, call_sid: str) -> None:

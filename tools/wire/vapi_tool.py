@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tools.loose_json import as_list, as_object, as_text, as_whole_number
 from tools.servers import Backoff
+from tools.text_messages import DESCRIPTION, text_parameters
 
 _TIMEOUT_SECONDS: Final = (1, 300)
 _DEFAULT_TIMEOUT_SECONDS: Final = 20
@@ -107,12 +108,18 @@ def read_tool(document: Any) -> ToolReading:
     server = read_server(whole.get("server"), timeout_seconds=whole.get("timeoutSeconds"))
     # So has it its name: the function beside it is what Vapi's page made, the same for all.
     own, other = (whole, function) if kind == "apiRequest" else (function, whole)
-    parameters = body_schema(whole) if kind == "apiRequest" else function.get("parameters")
+    parameters = as_object(function.get("parameters"))
+    if kind == "apiRequest":
+        parameters = body_schema(whole)
+    elif kind == "sms":
+        parameters = text_parameters(parameters)
     return ToolReading(
         type=kind,
         name=as_text(own.get("name")) or as_text(other.get("name")) or kind,
-        description=as_text(own.get("description")) or as_text(other.get("description")),
-        parameters=as_object(parameters),
+        description=as_text(own.get("description"))
+        or as_text(other.get("description"))
+        or (DESCRIPTION if kind == "sms" else ""),
+        parameters=parameters,
         server_url=server.url or as_text(whole.get("url")),
         server_secret=server.secret,
         server_headers=server.headers,
@@ -130,6 +137,20 @@ def body_schema(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the schema of an ``apiRequest``'s arguments, which is that of its body (3.5)."""
     body = as_object(document.get("body"))
     return body if body.get("type", "object") == "object" else {}
+
+
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """Whom an ``sms`` tool names, as templates; '' where it names nobody."""
+
+    sender: str = ""
+    receiver: str = ""
+
+
+def read_text_message(document: Any) -> TextMessage:
+    """Read ``metadata`` of an ``sms`` tool (vapi.md 3.5)."""
+    metadata = as_object(as_object(document).get("metadata"))
+    return TextMessage(as_text(metadata.get("from")), as_text(metadata.get("to")))
 
 
 def write_tool(document: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
