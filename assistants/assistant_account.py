@@ -320,8 +320,9 @@ def _account_tools(document: Mapping[str, Any], has_server: bool, notes: Notes) 
     if document.get("dialKeypadFunctionEnabled") is True:
         notes.add(
             "$.dialKeypadFunctionEnabled",
-            UNSUPPORTED,
-            "The assistant cannot press keys yet: the model is not offered it.",
+            LOSSY,
+            "The assistant can press keys: as tones in the audio, which most phone menus "
+            "understand and none is bound to.",
         )
 
 

@@ -36,11 +36,10 @@ _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
 _INSTEAD: Final[Mapping[str, str]] = {
     "code": "run the code behind an address of yours and make it a function tool",
-    "dtmf": "ask a person to press the keys, or transfer the call",
     "handoff": "transfer to a phone number, or write both roles into one assistant's prompt",
     "mcp": "offer the functions of the MCP server as function tools",
     "query": "answer questions through a function tool that searches your documents",
-    "voicemail": "leave it out: outbound calls come with a later version",
+    "voicemail": "leave it out: who calls in is no answering machine",
     "sipRequest": "no SIP leg exists on a Twilio stream; do it from a function tool",
 }
 _ABOUT: Final = frozenset({"id", "orgId", "createdAt", "updatedAt"})
@@ -70,6 +69,16 @@ def account_tool(
         account_request(tool, notes, path)
     elif kind == "endCall":
         notes.add(step(path, "type"), MAPPED, "The assistant can end the call.")
+    elif kind == "dtmf":
+        notes.add(
+            step(path, "type"),
+            LOSSY,
+            "Keys are sounded as tones in the audio, the only way that a stream has: most phone "
+            "menus understand them, none is bound to. Fix: try it with the menu that you need.",
+        )
+        if tool.get("sipInfoDtmfEnabled"):
+            words = "No SIP message can be sent on this line; the tones are."
+            notes.add(step(path, "sipInfoDtmfEnabled"), UNSUPPORTED, words)
     elif kind == "transferCall":
         _account_transfer(tool, notes, path)
     else:

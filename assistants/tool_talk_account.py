@@ -53,6 +53,9 @@ def _account_messages(tool: Mapping[str, Any], notes: Notes, at: str, kind: str)
         words = "These sentences are not spoken: the tool does not run."
         notes.add(at, AUDIBLE, words)
         return
+    if kind == "dtmf":
+        notes.add(at, AUDIBLE, "Not said: keys are pressed without a word.")
+        return
     if kind in SERVED_KINDS:
         unwaited = kind in POSTED_KINDS and tool.get("async") is True
         unsaid = [each for each in spoken if unwaited and not _is_said(each)]

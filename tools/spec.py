@@ -13,7 +13,9 @@ POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
 # Those that a service of ours answers, beside the bridge, which waits for the answer.
 SERVED_KINDS = POSTED_KINDS | {"apiRequest", "sms"}
 # What a call can do in this version; other tools are not offered to the model.
-RUNNABLE_KINDS = SERVED_KINDS | {"endCall", "transferCall"}
+RUNNABLE_KINDS = SERVED_KINDS | {"endCall", "transferCall", "dtmf"}
+# Under which names the model gives the keys that a dtmf tool presses (vapi.md 3.5).
+KEY_ARGUMENTS = ("keys", "dtmf", "digits")
 
 Outcome = Literal["ok", "error", "timeout", "refused"]
 

@@ -342,6 +342,7 @@ class CallBridge(ForPerson, FirstWords):
 
     def _note_heard(self, now_ms: int) -> None:
         """Close the turns of audio that has been heard to its end."""
+        self._note_keys(now_ms)
         if self.playback is None:
             return
         for item in self.playback.finished:

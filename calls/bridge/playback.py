@@ -249,6 +249,12 @@ class Playback:
         )
         return item.played_bytes + in_flight
 
+    def is_under_way(self, item_id: str) -> bool:
+        """Tell whether some of an item is still to be heard, here or at Twilio."""
+        on_way = (chunk.item for chunk in self._chunks)
+        held = (item for item, _, _ in self._held)
+        return any(item.item_id == item_id for each in (on_way, held) for item in each)
+
     def received_bytes(self, item_id: str) -> int:
         """Return the bytes the model has sent for an item."""
         item = self._items.get(item_id)

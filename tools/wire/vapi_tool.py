@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tools import key_presses, text_messages
+from tools.key_presses import key_parameters
 from tools.loose_json import as_list, as_object, as_text, as_whole_number
 from tools.servers import Backoff
-from tools.text_messages import DESCRIPTION, text_parameters
+from tools.text_messages import text_parameters
 
 _TIMEOUT_SECONDS: Final = (1, 300)
 _DEFAULT_TIMEOUT_SECONDS: Final = 20
+# Of kinds whose exports say nothing of what they do.
+_DESCRIPTIONS: Final = {"sms": text_messages.DESCRIPTION, "dtmf": key_presses.DESCRIPTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +117,14 @@ def read_tool(document: Any) -> ToolReading:
         parameters = body_schema(whole)
     elif kind == "sms":
         parameters = text_parameters(parameters)
+    elif kind == "dtmf":
+        parameters = key_parameters(parameters)
     return ToolReading(
         type=kind,
         name=as_text(own.get("name")) or as_text(other.get("name")) or kind,
         description=as_text(own.get("description"))
         or as_text(other.get("description"))
-        or (DESCRIPTION if kind == "sms" else ""),
+        or _DESCRIPTIONS.get(kind, ""),
         parameters=parameters,
         server_url=server.url or as_text(whole.get("url")),
         server_secret=server.secret,

@@ -42,7 +42,10 @@ def document(url: str, **more: Any) -> dict[str, Any]:
         "url": url.replace("/hook", "/orders/{{order}}?by={{customer.number}}"),
         "body": BODY,
         "headers": {"type": "object", "properties": {"X-Key": {"value": KEY}}},
-        "parameters": [{"key": "line", "value": "{{order}} of {{phoneNumber.number}}"}],
+        "parameters": [
+            {"key": "line", "value": "{{order}} of {{phoneNumber.number}}"},
+            {"key": "customer", "value": "fixed"},
+        ],
         **more,
     }
 
@@ -63,7 +66,7 @@ async def test_arguments_and_fixed_values_are_the_body(rig: ToolRig, api: PlainS
     number = await in_database(lambda: Call.objects.get(pk=call.pk).number.number_e164)  # type: ignore[union-attr]
     assert (method, body) == (
         "POST",
-        {"order": "A/1", "customer": "Eve", "line": f"A/1 of {number}"},
+        {"order": "A/1", "customer": "fixed", "line": f"A/1 of {number}"},
     )
     # An argument called customer is not the caller.
     assert api.paths == ["/orders/A%2F1?by=%2B15550100009"]

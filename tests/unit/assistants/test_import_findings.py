@@ -193,7 +193,7 @@ def test_tools_in_every_old_place_become_tools() -> None:
     found = states(document)
     assert found["$.model.tools[1]"] == "invalid"
     assert found["$.model.functions[0]"] == "mapped"
-    assert found["$.dialKeypadFunctionEnabled"] == "unsupported"
+    assert found["$.dialKeypadFunctionEnabled"] == "mapped-lossy"
 
 
 @pytest.mark.parametrize(
