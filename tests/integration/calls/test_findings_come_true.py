@@ -91,9 +91,9 @@ SLOT = {
 TOOLS_TOLD = [
     ("$.voice", "mapped", "Callers hear the same voice, sage."),
     ("$.backgroundSound", "caller-audible", "No sound plays behind the assistant."),
-    ("$.dialKeypadFunctionEnabled", "unsupported", "the model is not offered it"),
+    ("$.dialKeypadFunctionEnabled", "mapped-lossy", "The assistant can press keys: as tones"),
     ("$.model.url", "unsupported", "This address is not asked"),
-    ("$.model.tools[0].type", "unsupported", "type sms do not run yet: the model is not offered"),
+    ("$.model.tools[0].type", "mapped", "Sends a text message to the caller"),
     ("$.model.tools[1].type", "unsupported", "type query do not run yet: the model is not offer"),
     ("$.model.tools[2].function.name", "mapped-lossy", "the tool server is told the old one"),
     ("$.model.tools[2].function.parameters.properties.when", "mapped-lossy",
@@ -312,7 +312,7 @@ async def test_what_is_said_of_tools(settings: Any, rig: Rig) -> None:
     settings.EGRESS_ALLOW = ["127.0.0.0/8"]
     told = await imported(rig, tooled(rig.standin_origin))
     assert_told(told, TOOLS_TOLD)
-    chain: dict[str, Any] = {"tool": {"name": "text_them"}}
+    chain: dict[str, Any] = {"tool": {"name": "look_up"}}
     for name, arguments in (
         ("to_help", {}),
         ("nowhere", {}),
@@ -349,7 +349,7 @@ async def test_what_is_said_of_tools(settings: Any, rig: Rig) -> None:
     assert report.played_ms == LEAD_IN_MS + said_ms
     update, *_ = frames(rig, "session.update")
     offered = {tool["name"]: tool for tool in update["session"]["tools"]}
-    assert set(offered) == {"find_a_slot", "note", "nowhere", "to_help"}
+    assert set(offered) == {"dtmf", "find_a_slot", "note", "nowhere", "text_them", "to_help"}
     when = offered["find_a_slot"]["parameters"]["properties"]["when"]
     assert "oneOf" not in when
     assert "(>= 8, <= 17)" in when["description"]
