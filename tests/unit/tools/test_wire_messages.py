@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import typing
 from typing import Any
@@ -75,11 +76,14 @@ def wire_types(model: Any) -> list[str]:
     ]
 
 
-MODELS = {
-    name: model
-    for model in typing.get_args(vapi.ServerMessageMessage)
-    for name in wire_types(model)
-}
+@functools.cache
+def models() -> dict[str, Any]:
+    """Return the SDK's models by type; a second of work, so not at import in every process."""
+    return {
+        name: model
+        for model in typing.get_args(vapi.ServerMessageMessage)
+        for name in wire_types(model)
+    }
 
 
 def check(envelope: dict[str, Any]) -> Any:
@@ -89,7 +93,7 @@ def check(envelope: dict[str, Any]) -> Any:
     # An object on the wire, text in the SDK's types.
     for call in [*message.get("toolCallList", []), *with_calls]:
         call["function"]["arguments"] = json.dumps(call["function"]["arguments"])
-    return MODELS[message["type"]].model_validate(message)
+    return models()[message["type"]].model_validate(message)
 
 
 def test_v3_arguments_are_objects_in_all_three_lists() -> None:
