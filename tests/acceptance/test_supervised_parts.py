@@ -77,4 +77,4 @@ def test_kill_9_of_valkey_brings_it_back_on_its_socket_and_the_worker_recovers(
     wait_until(lambda: shared_platform.get("/readyz")[0] == 200, what="readiness", seconds=10)
     assert path.is_socket()
     wait_until(lambda: _blocked_clients(str(path)) >= 1, what="it to listen again", seconds=60)
-    assert shared_platform.pid_of("worker") == worker
+    assert shared_platform.pid_of("worker") == worker, shared_platform.output()[-6000:]
