@@ -41,7 +41,8 @@ def test_usage_counts_what_a_process_has_started() -> None:
 
 
 def test_a_priority_reaches_the_sessions_that_a_process_has_started() -> None:
-    script = "setsid sh -c 'echo on; sleep 30' & wait"
+    # exec: a process that begins between the two looks would have another priority.
+    script = "setsid sh -c 'echo on; exec sleep 30' & wait"
     process = processes.start(["/bin/sh", "-c", script], core=None, output=subprocess.PIPE)
     try:
         assert process.stdout is not None
