@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from assistants import speech_models
+from assistants.address_account import account_url
 from assistants.circumstances import NOTHING_KNOWN, Answering, Circumstances
 from assistants.conversation_account import account_conversation
 from assistants.findings import (
@@ -30,7 +31,6 @@ from assistants.tool_account import (
     account_secret,
     account_secret_text,
     account_tool,
-    account_url,
 )
 from assistants.voice_account import account_voice
 from assistants.wire import vapi_config

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from assistants.address_account import account_url
 from assistants.findings import (
     INVALID,
     LOSSY,
@@ -68,32 +68,10 @@ def account_request(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
 
 
 def _account_address(url: str, notes: Notes, at: str) -> None:
-    plain = _LIQUID.sub("x", url)
-    if has_placeholder(plain):
-        notes.add(
-            at,
-            INVALID,
-            "The address holds a placeholder that is no variable, so nothing can be sent there. "
-            "Fix: put the real address into the file and import again.",
-        )
-        return
-    begins = _LIQUID.match(url) is not None
-    try:
-        parts = urlsplit(plain)
-        usable = begins or (parts.scheme in ("http", "https") and bool(parts.hostname))
-    except ValueError:
-        usable = False
-    if not usable:
-        notes.add(at, INVALID, "No http or https address. Fix: correct it and import again.")
-    elif parts.scheme == "http":
-        notes.add(
-            at,
-            LOSSY,
-            "Requests go there unencrypted, as they do from Vapi, and to public addresses only. "
-            "Fix: use https.",
-        )
-    else:
-        filled = plain != url
+    filled = _LIQUID.search(url) is not None
+    # A base address that a variable says is judged when it is filled in.
+    begins = "https://" if _LIQUID.match(url) else ""
+    if account_url(begins + _LIQUID.sub("x", url), notes, at):
         words = "The model can call it; each call is one request to this address."
         more = " Variables in it are filled in and encoded; none that the model gives can change "
         notes.add(at, MAPPED, words + (more + "the host." if filled else ""))

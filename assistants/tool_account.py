@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from assistants.address_account import account_url
 from assistants.findings import (
     INVALID,
     LOSSY,
@@ -146,32 +146,6 @@ def _account_schema(tool: Mapping[str, Any], notes: Notes, at: str) -> None:
                 "arguments; the model reads the beginning. Fix: shorten it, or move the rest into "
                 "the prompt.",
             )
-
-
-def account_url(url: str, notes: Notes, path: str) -> None:
-    """Add a finding when nothing can be sent to ``url``."""
-    if has_placeholder(url):
-        notes.add(
-            path,
-            INVALID,
-            "The address holds a placeholder, so nothing can be sent there. "
-            "Fix: put the real address into the file and import again.",
-        )
-        return
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        notes.add(path, INVALID, "No http or https address. Fix: correct it and import again.")
-    elif parts.scheme == "http":
-        notes.add(
-            path,
-            LOSSY,
-            "Requests go there unencrypted, as they do from Vapi, and to public addresses only. "
-            "Fix: use https.",
-        )
 
 
 def account_secret(server: Mapping[str, Any], notes: Notes, path: str) -> None:
