@@ -137,6 +137,20 @@ def calls_of(account: TwilioAccount | None) -> QuerySet[Call]:
     return calls if account is None else calls.filter(twilio_account=account)
 
 
+def locked_call(account: TwilioAccount | None, *, call_id: str, call_sid: str) -> Call | None:
+    """Lock a call that a webhook asks about and return it with all that an answer is made of.
+
+    None when the ids do not belong together, or to the account.
+    """
+    return (
+        calls_of(account)
+        .select_for_update(of=("self",))
+        .select_related("revision", "number__operator_desk", "policy_wording__policy")
+        .filter(pk=call_id, call_sid=call_sid)
+        .first()
+    )
+
+
 def reason_of_status(call: Call, call_status: str) -> str:
     """Return why a call ended of which only Twilio's terminal status is known."""
     if call.status == Call.Status.FORWARDING:

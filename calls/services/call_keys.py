@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from calls.models import Call, CallPolicy, TwilioAccount
-from calls.services.call_finish import calls_of
+from calls.services.call_finish import locked_call
 from calls.services.call_next import CallNext, call_language, call_next, last_words
 from calls.services.call_start import token_expiry
 from calls.services.operators import (
@@ -44,13 +44,7 @@ def call_key(
     Any other goes on; a line that it cut off is said again, and this time no key stops it.
     """
     with transaction.atomic():
-        call = (
-            calls_of(account)
-            .select_for_update(of=("self",))
-            .select_related("revision", "number__operator_desk", "policy_wording__policy")
-            .filter(pk=call_id, call_sid=call_sid)
-            .first()
-        )
+        call = locked_call(account, call_id=call_id, call_sid=call_sid)
         if call is None:
             return None
         if call.next_step.get("kind") == "dial" and (

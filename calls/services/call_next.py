@@ -17,7 +17,7 @@ from calls.numbers.phrases import sentence
 from calls.services.call_finish import (
     call_close,
     call_price,
-    calls_of,
+    locked_call,
     lost_reason,
     reason_of_status,
 )
@@ -125,13 +125,7 @@ def call_next(
     """
     gone = call_status in TERMINAL_STATUSES
     with transaction.atomic():
-        call = (
-            calls_of(account)
-            .select_for_update(of=("self",))
-            .select_related("revision", "number__operator_desk", "policy_wording__policy")
-            .filter(pk=call_id, call_sid=call_sid)
-            .first()
-        )
+        call = locked_call(account, call_id=call_id, call_sid=call_sid)
         if call is None:
             return None
         ended = call.status == Call.Status.ENDED
@@ -291,13 +285,7 @@ def call_after_dial(
         request_key: Twilio's idempotency token, as for ``call_next``.
     """
     with transaction.atomic():
-        call = (
-            calls_of(account)
-            .select_for_update(of=("self",))
-            .select_related("revision", "number__operator_desk", "policy_wording__policy")
-            .filter(pk=call_id, call_sid=call_sid)
-            .first()
-        )
+        call = locked_call(account, call_id=call_id, call_sid=call_sid)
         if call is None:
             return None
         if request_key and call.metrics.get("asked") == request_key:
