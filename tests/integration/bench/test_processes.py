@@ -27,12 +27,13 @@ def test_a_stopped_process_is_gone_even_if_it_does_not_listen() -> None:
 
 
 def test_usage_counts_what_a_process_has_started() -> None:
-    script = "(while :; do :; done) & wait"
+    # Four megabytes of text: Linux counts pages roughly, and calls a few hundred of them none.
+    script = "text=$(head -c 4000000 /dev/zero | tr '\\0' a); (while :; do :; done) & wait"
     process = processes.start(["/bin/sh", "-c", script], core=None, output=subprocess.DEVNULL)
     try:
-        wait_until(lambda: processes.usage(process.pid).cpu_seconds > 0.02, what="CPU of the child")
+        wait_until(lambda: processes.usage(process.pid).cpu_seconds > 0.2, what="CPU of the child")
         assert processes.usage(process.pid).media_cpu_seconds == 0
-        assert processes.usage(process.pid).rss_bytes > 0
+        wait_until(lambda: processes.usage(process.pid).rss_bytes > 2_000_000, what="its memory")
     finally:
         for pid in descendants(process.pid):
             os.kill(pid, 9)
