@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.migrated import begin_session, end_session, fill
 from tests.servers import running_postgres, running_valkey
 from tests.vapi_sdk import defer_models
 
@@ -67,6 +68,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start PostgreSQL in the controlling process and point every process's settings to it."""
+    if not hasattr(config, "workerinput"):
+        begin_session()
+        _session.callback(end_session)
     if config.getoption("--database") != "postgres" or config.getoption("collectonly", False):
         return
     worker_input = getattr(config, "workerinput", None)
@@ -169,6 +173,20 @@ def _unit_tests_are_pure(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     for name in ("connect", "connect_ex", "bind", "sendto"):
         monkeypatch.setattr(socket.socket, name, _refused)
     monkeypatch.setattr(time, "sleep", _refused)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None,
+) -> Iterator[None]:
+    """Give Django a database in memory that is migrated already; it finds nothing to do."""
+    from django.db import connection
+
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with contextlib.closing(fill(connection.creation._get_test_db_name())):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

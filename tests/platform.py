@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.migrated import migrated_sqlite
 from voiceplatform.supervisor.parent_death import before_exec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -240,8 +241,8 @@ class Platform:
 def platforms() -> Iterator[Callable[..., Platform]]:
     """Yield a function that starts instances; all end with the block.
 
-    ``start(name="a", standins=False, port=None, wait=True, **environment)``: two calls with one
-    name share a ``VAR_DIR``.
+    ``start(name="a", standins=False, port=None, wait=True, fresh=False, **environment)``: two calls
+    with one name share a ``VAR_DIR``. ``fresh`` makes it run the migrations itself.
     """
     folder = Path(tempfile.mkdtemp(prefix="vp-"))  # short: sockets live below
     started: list[Platform] = []
@@ -252,10 +253,15 @@ def platforms() -> Iterator[Callable[..., Platform]]:
         standins: bool = False,
         port: int | None = None,
         wait: bool = True,
+        fresh: bool = False,
         **environment: str,
     ) -> Platform:
         if standins:
             environment["STANDINS"] = "1"
+        database = folder / name / "db.sqlite3"
+        if not (fresh or database.exists() or "DATABASE_URL" in environment):
+            database.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(migrated_sqlite(), database)
         platform = Platform.start(folder / name, port=port, **environment)
         started.append(platform)
         return platform.wait_ready() if wait else platform

@@ -26,7 +26,7 @@ def test_a_life_killed_at_any_moment_and_begun_again(
     chance = random.Random(7)
     lengths = {"secret_key": 65, "field_encryption_keys": 45}
     for _ in range(max(2, round(100 * drill_scale))):
-        begun = start_platform(wait=False)
+        begun = start_platform(wait=False, fresh=True)
         begun.pids()
         moment = time.monotonic() + chance.random() * 1.5
         wait_until(lambda moment=moment: time.monotonic() > moment, what="a random moment")

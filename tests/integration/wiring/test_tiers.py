@@ -35,7 +35,7 @@ def test_each_rule_is_enforced(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"import pytest\n{source}\n")
         (path.parent / "__init__.py").touch()
-    helpers = ("conftest", "instances", "platform", "servers", "settings", "vapi_sdk")
+    helpers = ("conftest", "instances", "migrated", "platform", "servers", "settings", "vapi_sdk")
     for name in ("__init__.py", *(f"{each}.py" for each in helpers)):
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
