@@ -66,13 +66,20 @@ def squad_list(organisation: Organisation) -> QuerySet[Squad]:
 def squad_users(squad: Squad) -> list[str]:
     """Return the phone numbers that answer with ``squad``, at most 5.
 
-    A number's squad stands in its companion document: numbers are a layer above.
+    A number's squad stands in its companion document too: numbers are a layer above.
     """
+    users: list[str] = []
+    for relation in Squad._meta.related_objects:
+        model: Any = relation.related_model
+        if relation.on_delete is PROTECT:
+            named = model._default_manager.filter(**{relation.field.name: squad})
+            users += [str(row) for row in named[:5]]
     rows = resource_list(squad.organisation, NUMBER_KIND).filter(
         document_redacted__squadId__iexact=str(squad.pk)
     )
     shown = (row.document_redacted for row in rows.defer("document")[:5])
-    return [str(each.get("number") or each.get("name") or "a number") for each in shown]
+    users += [str(each.get("number") or each.get("name") or "a number") for each in shown]
+    return list(dict.fromkeys(users))[:5]
 
 
 def resource_list(organisation: Organisation, kind: str) -> QuerySet[StoredResource]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from assistants.findings import (
     INVALID,
     KEPT,
+    LOSSY,
     MAPPED,
     SECRET_MISSING,
     UNSUPPORTED,
@@ -43,9 +44,9 @@ def account_squad(squad: Mapping[str, Any], notes: Notes) -> None:
     members = members if isinstance(members, list) else []
     notes.add(
         "$.members",
-        UNSUPPORTED,
-        "Stored and returned whole, but no call is handed from one assistant to another: a number "
-        "answers with one assistant. Fix: give the number the first member, or leave it on Vapi.",
+        MAPPED,
+        "The first member answers calls of a number with this squad; the others take a call over "
+        "when a handoff tool or an entry of assistantDestinations leads to them.",
     )
     if not members:
         notes.add("$.members", INVALID, "A squad needs members. Fix: add at least one.")
@@ -56,8 +57,8 @@ def account_squad(squad: Mapping[str, Any], notes: Notes) -> None:
     if isinstance(overrides, Mapping) and overrides:
         notes.add(
             "$.membersOverrides",
-            UNSUPPORTED,
-            f"Stored; it changes no member's calls yet: {several(map(short, overrides))}.",
+            MAPPED,
+            f"Laid over every member, and over its own: {several(map(short, overrides))}.",
         )
     _account_secrets(squad, notes, "$")
     summarise_kept(squad, notes, _KEPT_WHY)
@@ -70,9 +71,10 @@ def _account_member(member: Any, notes: Notes, path: str) -> None:
     if isinstance(member.get("assistant"), Mapping):
         notes.add(
             step(path, "assistant"),
-            UNSUPPORTED,
-            "An assistant written inside the squad; stored with it, but no assistant of its own "
-            "that a number could answer with. Fix: put it into a file of its own as well.",
+            LOSSY,
+            "An assistant written inside the squad: it takes its part in the squad's calls, but is "
+            "in no list of assistants, and its fields are not reported one by one. To see what "
+            "becomes of each, put it into a file of its own as well.",
         )
         if member.get("assistantId"):
             notes.add(
@@ -90,16 +92,24 @@ def _account_member(member: Any, notes: Notes, path: str) -> None:
     if isinstance(overrides, Mapping) and overrides:
         notes.add(
             step(path, "assistantOverrides"),
-            UNSUPPORTED,
-            f"Stored; it changes no call of this assistant yet: {several(map(short, overrides))}.",
+            MAPPED,
+            "Laid over the assistant in calls of this squad, and no others: "
+            f"{several(map(short, overrides))}.",
         )
     destinations = member.get("assistantDestinations")
     if isinstance(destinations, list) and destinations:
         notes.add(
             step(path, "assistantDestinations"),
-            UNSUPPORTED,
-            f"Stored; {len(destinations)} ways to hand the call over that are not offered yet.",
+            MAPPED,
+            f"{len(destinations)} ways to hand the call over, each offered as a tool.",
         )
+        for index, each in enumerate(destinations):
+            if isinstance(each, Mapping) and each.get("variableExtractionPlan"):
+                at = step(
+                    step(step(path, "assistantDestinations"), index), "variableExtractionPlan"
+                )
+                words = "Nothing is taken from the conversation into variables."
+                notes.add(at, UNSUPPORTED, words)
     strange = [short(key) for key in member if key not in _MEMBER_KEYS]
     if strange:
         notes.add(

@@ -22,12 +22,14 @@ from assistants.findings import (
     short,
     variables,
 )
+from assistants.handoff_account import account_handoff
 from assistants.legacy import tool_name
 from assistants.request_account import account_request
 from assistants.text_account import account_text
 from assistants.tool_talk_account import account_talk
 from assistants.wire.files import step
 from tools.defaults import has_template
+from tools.handoffs import hands_over
 from tools.normalise import MAX_TOOL_DESCRIPTION, function_of, normalise
 from tools.spec import POSTED_KINDS
 
@@ -36,7 +38,6 @@ _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
 _INSTEAD: Final[Mapping[str, str]] = {
     "code": "run the code behind an address of yours and make it a function tool",
-    "handoff": "transfer to a phone number, or write both roles into one assistant's prompt",
     "mcp": "offer the functions of the MCP server as function tools",
     "query": "answer questions through a function tool that searches your documents",
     "voicemail": "leave it out: who calls in is no answering machine",
@@ -79,6 +80,8 @@ def account_tool(
         if tool.get("sipInfoDtmfEnabled"):
             words = "No SIP message can be sent on this line; the tones are."
             notes.add(step(path, "sipInfoDtmfEnabled"), UNSUPPORTED, words)
+    elif kind == "handoff" or (kind == "transferCall" and hands_over(tool)):
+        account_handoff(tool, notes, path)
     elif kind == "transferCall":
         _account_transfer(tool, notes, path)
     else:
@@ -290,7 +293,7 @@ def _account_parts(tool: Mapping[str, Any], notes: Notes, path: str, kind: str) 
     if tool.get("variableExtractionPlan"):
         words = "Nothing is taken from the result into variables."
         notes.add(step(path, "variableExtractionPlan"), UNSUPPORTED, words)
-    if kind != "transferCall" and isinstance(tool.get("destinations"), list):
+    if kind not in ("transferCall", "handoff") and isinstance(tool.get("destinations"), list):
         if tool["destinations"]:
             notes.add(step(path, "destinations"), UNSUPPORTED, "Stored; nothing leads there yet.")
     server = tool.get("server")

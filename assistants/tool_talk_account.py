@@ -59,6 +59,8 @@ def _account_messages(tool: Mapping[str, Any], notes: Notes, at: str, kind: str)
     if kind in SERVED_KINDS:
         unwaited = kind in POSTED_KINDS and tool.get("async") is True
         unsaid = [each for each in spoken if unwaited and not _is_said(each)]
+        # When a handoff has succeeded the other assistant speaks.
+        unsaid += [each for each in spoken if kind == "handoff" and each.kind == "complete"]
     else:
         unsaid = [each for each in spoken if each.kind != "start"]
     said = dict.fromkeys(_WHEN[each.kind] for each in spoken if each not in unsaid)

@@ -109,11 +109,12 @@ def evenly(ms: int) -> Latency:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool answers, and after how long."""
+    """What a tool answers, and after how long; ``successor``: who takes the call over."""
 
     output: str
     after_ms: int = 0
     outcome: str = "ok"
+    successor: Mapping[str, Any] | None = None
 
 
 class BridgePart:
@@ -289,7 +290,11 @@ class BridgePart:
                 self.to_model(session).append(Close(1000))
 
     def _answer(self, tool_call_id: str, result: Result) -> Callable[[int], None]:
-        value = ToolResult(result.output, result.outcome)  # type: ignore[arg-type]
+        value = ToolResult(
+            result.output,
+            result.outcome,  # type: ignore[arg-type]  # one of them
+            successor=result.successor,
+        )
         return lambda at_ms: self.feed("tool_finished", tool_call_id, value, at_ms)
 
     def _at(self, due_ms: int, action: Callable[[int], None]) -> None:

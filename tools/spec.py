@@ -11,7 +11,7 @@ from tools.messages import ToolMessage
 # Vapi's tool types whose calls are posted to a server; the others act elsewhere (vapi.md 3.5).
 POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
 # Those that a service of ours answers, beside the bridge, which waits for the answer.
-SERVED_KINDS = POSTED_KINDS | {"apiRequest", "sms"}
+SERVED_KINDS = POSTED_KINDS | {"apiRequest", "sms", "handoff"}
 # What a call can do in this version; other tools are not offered to the model.
 RUNNABLE_KINDS = SERVED_KINDS | {"endCall", "transferCall", "dtmf"}
 # Under which names the model gives the keys that a dtmf tool presses (vapi.md 3.5).
@@ -79,7 +79,8 @@ class ToolResult:
 
     ``messages`` are what the tool server wants said (vapi.md 4.6), ``warning`` is what was bent to
     read its answer, ``exchange`` what was sent and what came back, for the records. ``sent`` is
-    False where the model has to write its call again: nothing is said of that.
+    False where the model has to write its call again: nothing is said of that. ``successor`` is the
+    assistant that takes over after a handoff, as ``calls.bridge.successor`` writes it.
     """
 
     output: str
@@ -89,4 +90,5 @@ class ToolResult:
     metadata: Mapping[str, Any] | None = None
     warning: str = ""
     sent: bool = True
+    successor: Mapping[str, Any] | None = None
     exchange: Exchange | None = field(default=None, compare=False)

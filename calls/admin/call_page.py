@@ -7,7 +7,7 @@ with ``calls.view_transcript``, and the admin audits every such view.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from calls.admin.words import (
     seconds_in_words,
 )
 from calls.models import Call, OutboxEvent, ToolExchange, ToolInvocation, Turn
+from calls.selectors.handoffs import speaker_names
 from calls.selectors.records import conversation
 
 PERMISSION = "calls.view_transcript"
@@ -101,6 +102,7 @@ class CallPage:
 def call_page(call: Call, *, may_read: bool) -> CallPage:
     """Gather the page of ``call``; without ``may_read`` nothing that was said is in it."""
     turns = list(call.turns.order_by("ordinal"))
+    names = speaker_names(call, turns)
     tools = list(
         call.tool_invocations.select_related("exchange")
         .defer("exchange__content")
@@ -119,8 +121,11 @@ def call_page(call: Call, *, may_read: bool) -> CallPage:
         permission=PERMISSION,
         facts=_facts(call),
         policy=_policy(call),
-        timeline=draw([*map(_turn_span, turns), *map(_tool_span, tools)], _total_ms(call)),
-        lines=_lines(turns, tools) if may_read else (),
+        timeline=draw(
+            [*(_turn_span(turn, names) for turn in turns), *map(_tool_span, tools)],
+            _total_ms(call),
+        ),
+        lines=_lines(turns, tools, names) if may_read else (),
         latencies=_latencies(turns),
         events=_events(call),
         metrics=_metrics(call),
@@ -188,8 +193,12 @@ def _policy(call: Call) -> list[Fact]:
     ]
 
 
-def _turn_span(turn: Turn) -> Span:
-    who = _SPEAKERS.get(turn.role, turn.role)
+def _who(turn: Turn, names: Mapping[int, str]) -> str:
+    return names.get(turn.ordinal) or _SPEAKERS.get(turn.role, turn.role)
+
+
+def _turn_span(turn: Turn, names: Mapping[int, str]) -> Span:
+    who = _who(turn, names)
     notes = []
     if turn.interrupted:
         notes.append("interrupted by the caller")
@@ -220,20 +229,20 @@ def _tool_span(tool: ToolInvocation) -> Span:
     )
 
 
-def _lines(turns: list[Turn], tools: list[ToolInvocation]) -> list[Line]:
+def _lines(turns: list[Turn], tools: list[ToolInvocation], names: Mapping[int, str]) -> list[Line]:
     lines: list[Line] = []
     for entry in conversation(turns, tools):
         if entry.turn is not None:
-            lines.append(_turn_line(entry.turn))
+            lines.append(_turn_line(entry.turn, names))
         elif entry.tool is not None:
             lines.append(_tool_line(entry.tool))
     return lines
 
 
-def _turn_line(turn: Turn) -> Line:
+def _turn_line(turn: Turn, names: Mapping[int, str]) -> Line:
     return Line(
         kind=turn.role,
-        who=_SPEAKERS.get(turn.role, turn.role),
+        who=_who(turn, names),
         at=clock(turn.started_ms),
         anchor=f"turn-{turn.ordinal}",
         text=turn.text,

@@ -17,6 +17,7 @@ from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
 from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
+from calls.services.handoffs import assistant_of_squad
 from calls.services.operators import desk_of, preview
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
@@ -43,6 +44,15 @@ class PhoneNumberForm(ScopedForm):
     def clean(self) -> dict[str, Any]:
         """Require assistant and reviewed policy where we answer (design.md 11), and ceilings."""
         cleaned = super().clean()
+        squad = cleaned.get("squad")
+        if squad is not None and not cleaned.get("assistant"):
+            cleaned["assistant"] = assistant_of_squad(squad)
+            if cleaned["assistant"] is None:
+                self.add_error(
+                    "squad",
+                    "None of its assistants can answer yet: they are missing or not published. "
+                    "Publish the first one, or choose another squad.",
+                )
         if cleaned.get("route") in _OPEN_ROUTES:
             if not cleaned.get("assistant"):
                 self.add_error("assistant", "Choose who answers before calls come to us.")
@@ -100,7 +110,9 @@ class PhoneNumberAdmin(ScopedAdmin):
     list_filter = ("route", ("assistant", ScopedRelatedFilter), ("policy", ScopedRelatedFilter))
     list_select_related = ("assistant", "policy")
     search_fields = ("number_e164", "name")
-    autocomplete_fields = ("twilio_account", "assistant", "connection", "policy", "operator_desk")
+    autocomplete_fields = (
+        *("twilio_account", "assistant", "squad", "connection", "policy", "operator_desk"),
+    )
     field_labels = {  # noqa: RUF012 - never changed in place
         "canary_percent": "Share of callers in a canary (percent)",
         "connection": "Model connection",
@@ -120,7 +132,7 @@ class PhoneNumberAdmin(ScopedAdmin):
         (
             "Who answers",
             {
-                "fields": ("route", "canary_percent", "assistant", "connection", "policy"),
+                "fields": ("route", "canary_percent", "assistant", "squad", "connection", "policy"),
                 "description": "vapi: the old stack answers. canary: a share of callers comes to "
                 "us, always the same ones. direct: we answer every call. paused: callers hear "
                 "that the line is closed.",

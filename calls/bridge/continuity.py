@@ -189,6 +189,8 @@ class Continuity(Sessions):
             self.toolbox,
             without=frozenset({POLICY_ITEM_ID}),
             audio=self._as_audio,
+            since=self._told_from,
+            told=self._told_calls,
         )
         before = [item for item in self._opening.seeds() if not item.pending]
         for item in newest([*before, *told]):
@@ -202,7 +204,7 @@ class Continuity(Sessions):
     def _tell_greeting(self, now_ms: int) -> None:
         """Make the model know what a clip greets with; if it is cut off, the text is corrected."""
         turn = self.transcript.get(GREETING_ITEM_ID)
-        if turn is None or not turn.text:
+        if self.plan.greeting.clip is None or turn is None or not turn.text:
             return
         seed_id = ""
         if self._is_playing(GREETING_ITEM_ID, now_ms):

@@ -2,7 +2,8 @@
 
 Lowest of the bridge's layers (``core`` < ``speech`` < ``turns`` < ``own_tools`` < ``tool_calls`` <
 ``answers`` < ``dead_air`` < ``pauses`` < ``model`` < ``sessions`` < ``continuity`` <
-``first_words`` < ``machine``): each adds one subject to the same call. Nothing here reads an event.
+``handover`` < ``first_words`` < ``machine``): each adds one subject to the same call. Nothing here
+reads an event.
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ class Core(ABC):
         self.transcript = Transcript(plan.first_ordinal, self.effects.append)
         self.toolbox = Toolbox(plan.tools, plan.limits.max_tool_calls, self.effects.append)
         self.spend_microusd = 0
+        # What of this stream is in the plan's history already, because of a handoff: turns before
+        # this one, and these calls.
+        self._told_from = plan.first_ordinal
+        self._told_calls: frozenset[str] = frozenset()
         self._born_ms = now_ms
         self.stream_start_ms = now_ms
         self._next_id = 0

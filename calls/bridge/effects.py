@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tools.handoffs import Context
 from tools.rejection import Said
 
 Role = Literal["user", "assistant", "system"]
@@ -109,10 +111,30 @@ class DialModel:
     """Open another socket to the model and configure it with ``config_text``.
 
     Answered by ``realtime_opened(session=…)`` and what the model says, or by ``realtime_closed``.
+    ``model`` is the one to be asked; '' is that of the call's plan.
     """
 
     session: int
     config_text: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHandoff:
+    """Store that another assistant has taken over; what is said from ``first_ordinal`` on is its.
+
+    ``transfers`` says of its tools that hand the caller to a number which one that is; ``record``
+    is what the service that loaded the assistant has asked for (``Successor.record``).
+    """
+
+    tool_call_id: str
+    at_ms: int
+    first_ordinal: int
+    from_name: str
+    to_name: str
+    context: Context = Context()
+    transfers: Mapping[str, str] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +164,6 @@ Effect = (
     | CloseStream
     | DialModel
     | CloseModel
+    | RecordHandoff
     | StreamEnded
 )

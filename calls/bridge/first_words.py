@@ -8,14 +8,14 @@ is decided here, how turns are taken is not.
 from __future__ import annotations
 
 from calls.bridge import gaps
-from calls.bridge.continuity import Continuity
 from calls.bridge.core import GREETING_ITEM_ID, LEAD_IN_ITEM_ID, POLICY_ITEM_ID
+from calls.bridge.handover import Handovers
 from calls.bridge.memory import newest
 from calls.bridge.states import Realtime
 from calls.wire import realtime, twilio_media
 
 
-class FirstWords(Continuity):
+class FirstWords(Handovers):
     """The rules of the opening, in the order in which they apply."""
 
     def _lead_in(self, now_ms: int) -> None:

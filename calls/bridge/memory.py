@@ -25,21 +25,26 @@ def remembered(
     *,
     without: frozenset[str],
     audio: Mapping[str, str],
+    since: int = 0,
+    told: frozenset[str] = frozenset(),
 ) -> list[HistoryItem]:
     """Return turns and tool calls of this stream in the order of speech.
 
     ``without`` names items that are told elsewhere; ``audio`` has those of the caller whose text
-    never came (base64). A call that still runs has no output yet.
+    never came (base64). Turns before the ordinal ``since`` and calls in ``told`` are left out. A
+    call that still runs has no output yet.
     """
     placed: list[tuple[int, int, HistoryItem]] = []
     for turn in transcript.turns():
-        if turn.role == "system" or turn.item_id in without:
+        if turn.role == "system" or turn.item_id in without or turn.ordinal < since:
             continue
         sound = "" if turn.text or turn.role != "user" else audio.get(turn.item_id, "")
         if turn.text or sound:
             item = HistoryItem(turn.role, turn.text, item_id=turn.item_id, audio_b64=sound)
             placed.append((turn.ordinal, 1, item))
     for call in toolbox.calls():
+        if call.tool_call_id in told:
+            continue
         item = HistoryItem(
             "tool",
             call.output,

@@ -44,7 +44,11 @@ class Opening:
         seeds = [item for item in self._plan.examples if item.text]
         if self._plan.policy_line is not None:
             seeds.append(HistoryItem("assistant", self._plan.policy_line.text))
-        seeds.extend(item for item in self._plan.history if item.text or item.role == "tool")
+        seeds.extend(
+            each
+            for each in self._plan.history
+            if each.text or each.audio_b64 or each.role == "tool"
+        )
         return seeds
 
     def first_request(self) -> Request | None:

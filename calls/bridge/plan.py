@@ -44,13 +44,14 @@ class Greeting:
 class Limits:
     """Ceilings; no call is without them (design.md 10).
 
-    ``max_duration_ms`` counts from the call's first stream (``elapsed_ms`` of a plan); tool calls
-    and spend count per stream, so the shell of a resumed one passes what is left.
+    ``max_duration_ms`` counts from the call's first stream (``elapsed_ms`` of a plan); tool calls,
+    spend and handoffs count per stream, so the shell of a resumed one passes what is left.
     """
 
     max_duration_ms: int = 600_000
     max_tool_calls: int = 50
     max_spend_microusd: int = 5_000_000
+    max_handoffs: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class HistoryItem:
 class CallPlan:
     """The plan of one stream of a call. ``history`` is set when the call is being resumed;
     ``examples`` are turns of the assistant's document that every conversation begins with.
+    ``revision_id`` names the assistant as it was read; after a handoff it is another one.
     """
 
     call_id: str
@@ -183,6 +185,8 @@ class CallPlan:
     person: PersonPlan = PersonPlan()
     # Silence ahead of the first sound: the way to the caller may swallow it (twilio.md T18b).
     lead_in_ms: int = 0
+    assistant_name: str = ""
+    revision_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal plan."""

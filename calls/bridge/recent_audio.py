@@ -51,6 +51,11 @@ class RecentAudio:
         return list(self._turns)
 
     @property
+    def unread(self) -> bool:
+        """Tell whether words that have been answered are still without their text."""
+        return any(turn.answered for turn in self._turns.values())
+
+    @property
     def comes_again(self) -> bool:
         """Tell whether words that a lost session had heard are still to be heard by this one."""
         return bool(self._again)

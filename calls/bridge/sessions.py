@@ -57,6 +57,8 @@ class Sessions(ModelSocket):
         self._session_opened_ms: int | None = None
         self._silent_since_ms = now_ms
         self._sounded = False
+        # Which model the sessions are of; '': the one that the shell was given.
+        self._model = ""
 
     # ---- inputs -------------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class Sessions(ModelSocket):
             held=self._is_held(),
         )
         text = configuration(self.plan, held=self._next.held)
-        self.effects.append(DialModel(self._latest, text))
+        self.effects.append(DialModel(self._latest, text, self._model))
 
     def _is_held(self) -> bool:
         return self.plan.holds_the_floor and not self._opening_over()
@@ -243,9 +245,8 @@ class Sessions(ModelSocket):
         due = super()._model_deadlines()
         if self._failed:
             return due
-        if self._next is not None:
-            due.append(self._standby_deadline_ms(self._next))
-        also = (self._dial_due_ms(), self._hold_at_ms())
+        standby_ms = None if self._next is None else self._standby_deadline_ms(self._next)
+        also = (standby_ms, self._dial_due_ms(), self._hold_at_ms())
         return [*due, *(each for each in also if each is not None)]
 
     def _dial_when_due(self, now_ms: int) -> None:
@@ -266,7 +267,7 @@ class Sessions(ModelSocket):
             return None
         return self._session_opened_ms + self.plan.watchdog.session_ms
 
-    def _standby_deadline_ms(self, standby: Standby) -> int:
+    def _standby_deadline_ms(self, standby: Standby) -> int | None:
         if standby.machine.now is not Realtime.READY:
             return standby.deadline_ms
         opened_ms = self._session_opened_ms or 0

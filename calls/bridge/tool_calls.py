@@ -167,7 +167,9 @@ class ToolCalls(OwnTools):
         )
         # Nothing is said over a goodbye; what was asked for is done all the same.
         request = None if self._ending is not None else self._say_start(response_id, start, now_ms)
-        if start.blocking and self._ending is None:
+        # Another assistant is looked for while this one speaks; it waits until that was heard.
+        waits = start.blocking and any(spec.kind != "handoff" for spec, _ in sent)
+        if waits and self._ending is None:
             until_ms = now_ms + self.plan.watchdog.goodbye_ms
             self._leaving.append(Leaving(leaving, request, until_ms))
         else:
@@ -188,6 +190,7 @@ class ToolCalls(OwnTools):
             Said(turn.role, turn.text)
             for turn in self.transcript.turns()
             if turn.role != "system"
+            and turn.ordinal >= self._told_from
             and (turn.role == "user" or turn.text)
             and (turn.item_id == GREETING_ITEM_ID or not turn.item_id.startswith("clip-"))
         ]

@@ -69,6 +69,10 @@ class Toolbox:
         """Return every call in the order in which the model made them."""
         return list(self._invocations.values())
 
+    def replace(self, tools: Iterable[ToolSpec]) -> None:
+        """Offer other tools from now on; what was called before stays known."""
+        self._specs = {tool.name: tool for tool in tools}
+
     def spec(self, name: str) -> ToolSpec | None:
         """Return the tool of that name."""
         return self._specs.get(name)

@@ -7,6 +7,7 @@ one takes ``receive`` and ``send`` itself and gives them to the driver. It has n
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,12 +141,15 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             spent=lambda: (driver.spend_microusd, driver.now_ms),
         )
 
-        async def connect() -> Prepared:
+        async def connect(model: str = "") -> Prepared:
+            if model:
+                return Prepared(await dial(dataclasses.replace(ticket.endpoint, model=model)))
             prepared = await pool.claim(plan.call_id, ticket.endpoint, configuration(plan))
             return prepared or Prepared(await dial(ticket.endpoint))
 
         async def run_tools(calls: Sequence[DispatchTool], finished: Finished) -> None:
-            await tool_run(plan=plan, calls=calls, finished=finished)
+            # The assistant of this moment: the call may have been handed over.
+            await tool_run(plan=driver.plan, calls=calls, finished=finished)
 
         async def end_at_carrier() -> None:
             access = await in_database(twilio_access_for, call_id=plan.call_id)

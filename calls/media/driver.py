@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from calls.bridge.effects import (
@@ -55,7 +56,7 @@ class Journal(Protocol):
     """Where the call's record goes; nothing here may block."""
 
     def write(self, effect: Effect) -> None:
-        """Take a RecordTurn, RecordTool or PolicyLinePlayed."""
+        """Take a RecordTurn, RecordTool, RecordHandoff or PolicyLinePlayed."""
 
     def write_inputs(self, text: str) -> None:
         """Take a piece of the replay record."""
@@ -72,11 +73,12 @@ Finished = Callable[[str, ToolResult], None]
 class Ports:
     """What the driver needs from outside. None of them may raise, but ``connect``.
 
-    ``connect`` is called once per session of the model, and raises ``RealtimeUnreachable``.
+    ``connect`` is called once per session of the model, and raises ``RealtimeUnreachable``; it is
+    given the name of the model where that is not the one of the call's plan.
     ``run_tools`` says what came of each call exactly once, as soon as it is known.
     """
 
-    connect: Callable[[], Awaitable[Prepared]]
+    connect: Callable[..., Awaitable[Prepared]]
     run_tools: Callable[[Sequence[DispatchTool], Finished], Coroutine[Any, Any, None]]
     hang_up: Callable[[], Awaitable[None]]
     journal: Journal
@@ -111,6 +113,11 @@ class CallDriver:
         return int((self._loop.time() - self._born) * 1000)
 
     @property
+    def plan(self) -> CallPlan:
+        """Return the plan as it is now: after a handoff it is that of another assistant."""
+        return self._bridge.plan
+
+    @property
     def spend_microusd(self) -> int:
         """What the model has cost in this stream so far."""
         return self._bridge.spend_microusd
@@ -120,7 +127,7 @@ class CallDriver:
         self._schedule()
         twilio = asyncio.create_task(self._twilio_loop(), name="twilio")
         watch = asyncio.create_task(self._over.wait(), name="over")
-        self._start(self._line)
+        self._start(self._line, self._ports.connect)
         try:
             pending: set[asyncio.Future[Any]] = {twilio, watch, self._broken}
             while not self._over.is_set():
@@ -212,10 +219,10 @@ class CallDriver:
 
     # ---- the model ----------------------------------------------------------------------------
 
-    def _start(self, line: ModelLine) -> None:
+    def _start(self, line: ModelLine, connect: Callable[[], Awaitable[Prepared]]) -> None:
         """Begin to dial a session."""
         task = line.task = asyncio.create_task(
-            line.run(self._ports.connect, self), name=f"model-{line.session}"
+            line.run(connect, self), name=f"model-{line.session}"
         )
         task.add_done_callback(self._line_done)
 
@@ -307,7 +314,8 @@ class CallDriver:
         elif isinstance(effect, DialModel):
             line = ModelLine(effect.session, effect.config_text, self._bridge.plan.dialect)
             self._lines[effect.session] = line
-            self._start(line)
+            connect = self._ports.connect
+            self._start(line, partial(connect, effect.model) if effect.model else connect)
         elif isinstance(effect, CloseModel):
             gone = self._lines.pop(effect.session, None)
             if gone is not None:

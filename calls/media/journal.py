@@ -21,6 +21,7 @@ from calls.bridge.effects import (
     NextStep,
     PolicyLinePlayed,
     PolicyRefused,
+    RecordHandoff,
     RecordTool,
     RecordTurn,
 )
@@ -56,6 +57,7 @@ class CallJournal:
         self._dial_to = ""
         self._turns: dict[int, RecordTurn] = {}
         self._tools: dict[str, RecordTool] = {}
+        self._handoffs: list[RecordHandoff] = []
         self._policy: PolicyLinePlayed | None = None
         self._refused = False
         self._emergency = False
@@ -80,6 +82,10 @@ class CallJournal:
             if effect.state == "ok" and effect.name in self._transfers:
                 # Decided: whatever becomes of this stream, the caller reaches that person.
                 self._dial_to = self._transfers[effect.name]
+        elif isinstance(effect, RecordHandoff):
+            self._handoffs.append(effect)
+            self._transfers = effect.transfers
+            self._urgent.set()
         elif isinstance(effect, PolicyLinePlayed):
             self._policy = effect
         elif isinstance(effect, PolicyRefused):
@@ -144,11 +150,12 @@ class CallJournal:
             self._urgent.clear()
             turns, self._turns = self._turns, {}
             tools, self._tools = self._tools, {}
+            handoffs, self._handoffs = self._handoffs, []
             policy, self._policy = self._policy, None
             pieces, self._pieces = self._pieces, []
             refused, emergency = self._refused, self._emergency
             dial_to, self._dial_to = self._dial_to, ""
-            if not (turns or tools or policy or pieces or refused or emergency):
+            if not (turns or tools or handoffs or policy or pieces or refused or emergency):
                 return True
             spend_microusd, stream_ms = self._spent()
             try:
@@ -158,6 +165,7 @@ class CallJournal:
                     stream_number=self._stream_number,
                     turns=list(turns.values()),
                     tools=list(tools.values()),
+                    handoffs=handoffs,
                     policy=policy,
                     pieces=pieces,
                     refused=refused,
@@ -169,6 +177,7 @@ class CallJournal:
             except DatabaseError as error:
                 self._turns = turns | self._turns
                 self._tools = tools | self._tools
+                self._handoffs = handoffs + self._handoffs
                 self._policy = self._policy or policy
                 self._pieces = pieces + self._pieces
                 self._dial_to = self._dial_to or dial_to

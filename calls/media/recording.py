@@ -135,6 +135,8 @@ def tool_text(tool_call_id: str, result: ToolResult) -> str:
         value["messages"] = list(result.messages)
     if not result.sent:
         value["sent"] = False
+    if result.successor is not None:
+        value["successor"] = result.successor
     return json.dumps(value)
 
 

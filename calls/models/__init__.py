@@ -3,6 +3,7 @@
 from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, OutboxEvent
+from calls.models.handoffs import AssistantActivation
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
@@ -12,6 +13,7 @@ from calls.models.talks import Talk
 from calls.models.tool_records import ToolCheck, ToolExchange
 
 __all__ = [
+    "AssistantActivation",
     "Call",
     "CallInputChunk",
     "CallPolicy",

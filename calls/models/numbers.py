@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
-from assistants.models import Assistant
+from assistants.models import Assistant, Squad
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy
@@ -39,6 +39,15 @@ class PhoneNumber(OrganisationOwned):
     )
     assistant = models.ForeignKey(
         Assistant, on_delete=models.PROTECT, null=True, blank=True, related_name="numbers"
+    )
+    squad = models.ForeignKey(
+        Squad,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="numbers",
+        help_text="Several assistants that hand a call on to each other: its first member answers. "
+        "The assistant above answers when no member can",
     )
     connection = models.ForeignKey(
         ProviderConnection,

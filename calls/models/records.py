@@ -45,6 +45,14 @@ class Call(OrganisationOwned):
     connection = models.ForeignKey(
         ProviderConnection, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
+    activation = models.ForeignKey(
+        "calls.AssistantActivation",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The assistant that has the call now; empty: it was never handed over",
+    )
     direction = models.CharField(max_length=10, default="inbound")
     stack = models.CharField(max_length=6, choices=Stack, default=Stack.DIRECT)
     route_reason = models.CharField(max_length=200, blank=True)

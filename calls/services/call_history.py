@@ -13,9 +13,11 @@ from django.utils import timezone
 from calls.bridge.continuity import FASTEST_CHARACTER_MS
 from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.plan import HistoryItem
+from calls.bridge.successor import passed_on
 from calls.bridge.toolbox import LOST_RESULT
 from calls.bridge.transcript import heard_part
 from calls.models import Call, ToolInvocation, Turn
+from calls.services.handoffs import context_of_row
 from tools.spec import SERVED_KINDS, ToolSpec
 
 HISTORY_TURNS = 40
@@ -51,18 +53,18 @@ def _gone_ms(call: Call) -> int:
 def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem, ...], int, int]:
     """Return (what was said and done, next free ordinal, ms so far) of a call's earlier streams."""
     turns = list(Turn.objects.filter(call=call).order_by("ordinal"))
+    parts = _Parts(call)
     shown = turns[-HISTORY_TURNS:]
     specs = {tool.name: tool for tool in tools}
     since_ms = shown[0].started_ms if len(shown) < len(turns) else 0
     rows = [row for row in call.tool_invocations.all() if row.started_ms >= since_ms]
-    items: list[HistoryItem] = []
     spoke = [turn for turn in shown if turn.role == Turn.Role.CALLER]
     lost = spoke[-1] if spoke and not spoke[-1].text else None
     for turn in shown:
         while rows and rows[0].started_ms < turn.started_ms:
-            items += _tool(rows.pop(0), specs)
+            parts.add(rows[0].started_ms, _tool(rows.pop(0), specs))
         if turn is lost:
-            items.append(HistoryItem("user", LOST_WORDS))
+            parts.add_turn(turn, HistoryItem("user", LOST_WORDS))
         elif (
             turn.text
             and turn.role != Turn.Role.SYSTEM
@@ -70,13 +72,40 @@ def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem
             and not (turn.item_id == POLICY_ITEM_ID and call.policy_played_at is None)
         ):
             role = "user" if turn.role == Turn.Role.CALLER else "assistant"
-            items.append(HistoryItem(role, turn.text))  # type: ignore[arg-type]  # one of two
+            parts.add_turn(turn, HistoryItem(role, turn.text))  # type: ignore[arg-type]  # of two
     for row in rows:
-        items += _tool(row, specs)
+        parts.add(row.started_ms, _tool(row, specs))
     elapsed_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
     # Silence and the gap between two streams count too, for the ceiling and in the times told.
     elapsed_ms = max(elapsed_ms, _gone_ms(call))
-    return tuple(items), turns[-1].ordinal + 1 if turns else 0, elapsed_ms
+    return parts.told(), turns[-1].ordinal + 1 if turns else 0, elapsed_ms
+
+
+class _Parts:
+    """What was said and done, by the assistant that had the call, in order."""
+
+    def __init__(self, call: Call) -> None:
+        is_handed = call.activation_id is not None
+        rows = call.activations.order_by("ordinal").defer("variables") if is_handed else ()
+        self._later = [row for row in rows if row.ordinal]
+        self._items: list[list[HistoryItem]] = [[] for _ in range(len(self._later) + 1)]
+
+    def add_turn(self, turn: Turn, item: HistoryItem) -> None:
+        """Add what was said; its number says whose part it belongs to."""
+        number = sum(row.first_ordinal <= turn.ordinal for row in self._later)
+        self._items[number].append(item)
+
+    def add(self, started_ms: int, items: Iterable[HistoryItem]) -> None:
+        """Add what a tool did; the call that hands over belongs to the part that it ends."""
+        number = sum(row.started_ms <= started_ms for row in self._later)
+        self._items[number] += items
+
+    def told(self) -> tuple[HistoryItem, ...]:
+        """Return what the assistant that has the call now knows (vapi.md 8.2)."""
+        known: tuple[HistoryItem, ...] = ()
+        for row, own in zip(self._later, self._items, strict=False):
+            known = passed_on(known, own, context_of_row(row))
+        return (*known, *self._items[-1])
 
 
 def _tool(row: ToolInvocation, specs: dict[str, ToolSpec]) -> list[HistoryItem]:

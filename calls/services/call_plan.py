@@ -26,6 +26,7 @@ from calls.services.call_history import history_of
 from calls.services.call_variables import variables_for
 from calls.services.clips import apology_line, filler_line, greeting_line, recorded
 from calls.services.contract import ContractForbids, contract_problem
+from calls.services.handoffs import destination_names, handoffs_left, longest_call_seconds
 from calls.services.operators import person_plan
 from calls.services.sessions import (
     answering_model,
@@ -33,6 +34,7 @@ from calls.services.sessions import (
     session_config,
     tool_specs,
 )
+from tools.loose_json import as_text
 from tools.models import Tool
 
 PIECE_BYTES = 4_000  # 500 ms of mu-law in one message to Twilio (twilio.md 3.2)
@@ -115,15 +117,18 @@ def offered_tools(revision: AssistantRevision) -> QuerySet[Tool]:
     return rows.order_by("revisiontool__position")
 
 
-def plan_for(call: Call) -> CallPlan:
+def plan_for(call: Call, *, anew: bool = False) -> CallPlan:
     """Build the plan of the call's newest stream.
 
     Ceilings count over all streams of a call; a resumed one is seeded with what was heard.
+
+    Args:
+        anew: for an assistant that takes over in a stream that goes on; it begins as a call does.
     """
     revision, connection, number = call.revision, call.connection, call.number
     if revision is None or connection is None or number is None:
         raise ValueError("a direct call has a number, a connection and a revision")
-    again = call.stream_count > 1
+    again = call.stream_count > 1 and not anew
     transfer_failed = bool(call.next_step.get("why"))
     now = timezone.now()
     variables = variables_for(call, now)
@@ -135,10 +140,12 @@ def plan_for(call: Call) -> CallPlan:
         variables=variables,
         now=now,
     )
+    rows = list(offered_tools(revision))
     tools = tool_specs(
-        offered_tools(revision),
+        rows,
         lambda text: render(text, variables, now),
         language=plan.language,
+        names=destination_names(call.organisation_id, rows),
     )
     history, first_ordinal, elapsed_ms = history_of(call, tools) if again else ((), 0, 0)
     # A stream that nobody has said a word on is no interruption: the caller is greeted.
@@ -147,7 +154,8 @@ def plan_for(call: Call) -> CallPlan:
     line = None
     if wording is not None and wording.audio_mulaw and call.policy_played_at is None:
         line = clip_of(bytes(wording.audio_mulaw), wording.text)
-    max_seconds = min(number.max_call_seconds, plan.max_duration_seconds)
+    longest_seconds = max(plan.max_duration_seconds, longest_call_seconds(call))
+    max_seconds = min(number.max_call_seconds, longest_seconds)
     model = answering_model(connection, revision.model)
     person = person_plan(call, max_seconds)
     parts = assistant_parts(plan)
@@ -169,6 +177,7 @@ def plan_for(call: Call) -> CallPlan:
             max_duration_ms=max_seconds * 1000,  # counted over all streams by elapsed_ms
             max_tool_calls=max(number.max_tool_calls - call.tool_invocations.count(), 0),
             max_spend_microusd=max(int((number.max_spend_usd - call.cost_usd) * 1_000_000), 0),
+            max_handoffs=handoffs_left(call),
         ),
         price=price_for(model),
         resumed=resumed,
@@ -178,6 +187,8 @@ def plan_for(call: Call) -> CallPlan:
         elapsed_ms=elapsed_ms,
         person=person,
         lead_in_ms=LEAD_IN_MS if speaks_first and opens else 0,
+        assistant_name=as_text(document.get("name")),
+        revision_id=str(revision.pk),
         **{**parts, **_clips(call, plan, person, parts)},
     )
 

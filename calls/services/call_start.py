@@ -28,6 +28,7 @@ from calls.services.call_plan import (
     wording_for,
 )
 from calls.services.contract import contract_problem
+from calls.services.handoffs import first_member, squad_begins
 from calls.services.operators import (
     desk_of,
     dial_step,
@@ -140,6 +141,7 @@ def call_start(
     number = (
         PhoneNumber.objects.filter(number_e164=normalised(request.callee), twilio_account=account)
         .select_related("assistant__current_revision", "policy", "connection", "operator_desk")
+        .select_related("squad")
         .first()
     )
     decision = decide(
@@ -243,11 +245,12 @@ def _insert(
     assistant, policy = number.assistant, number.policy
     if assistant is None or policy is None:
         raise ValueError("a direct number has an assistant and a policy")
-    revision = assistant.current_revision
+    member = first_member(number.squad) if number.squad is not None else None
+    revision = member.revision if member is not None else assistant.current_revision
     wording = wording_for(policy, revision.language if revision else "en")
     spoken_by_twilio = wording is not None and not wording.audio_mulaw
     with transaction.atomic():
-        return Call.objects.create(
+        call: Call = Call.objects.create(
             organisation_id=number.organisation_id,
             call_sid=request.call_sid,
             twilio_account=account,
@@ -266,3 +269,6 @@ def _insert(
             # Once Twilio has been told to speak the line, no stream plays it again.
             policy_played_at=timezone.now() if spoken_by_twilio else None,
         )
+        if member is not None:
+            squad_begins(call, member)
+        return call

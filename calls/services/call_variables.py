@@ -20,6 +20,8 @@ from voiceplatform.base.rest import iso
 def variables_for(call: Call, now: dt.datetime | None = None) -> dict[str, Any]:
     """Return the variables of ``call``; values that the assistant brings win over the defaults.
 
+    What was handed over with the call wins over both (vapi.md 2.10, 8.2).
+
     Args:
         now: the moment of ``now``, ``date`` and ``time``, which are UTC; the present when absent.
     """
@@ -42,7 +44,9 @@ def variables_for(call: Call, now: dt.datetime | None = None) -> dict[str, Any]:
         },
         "transport": transport_object(call),
     }
-    return {**defaults, **own_variables(revision.document if revision else None)}
+    handed = call.activation.variables if call.activation is not None else None
+    own = own_variables(revision.document if revision else None)
+    return {**defaults, **own, **(handed or {})}
 
 
 def own_variables(document: Any) -> dict[str, Any]:

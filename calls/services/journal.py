@@ -9,8 +9,15 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from calls.bridge.effects import NextStep, PolicyLinePlayed, RecordTool, RecordTurn
+from calls.bridge.effects import (
+    NextStep,
+    PolicyLinePlayed,
+    RecordHandoff,
+    RecordTool,
+    RecordTurn,
+)
 from calls.models import Call, CallInputChunk, ToolExchange, ToolInvocation, Turn
+from calls.services.handoffs import handoffs_store
 
 TURN_FIELDS = (
     "role",
@@ -44,6 +51,7 @@ def batch_store(
     dial_to: str = "",
     spend_microusd: int = 0,
     stream_ms: int = 0,
+    handoffs: Sequence[RecordHandoff] = (),
 ) -> None:
     """Store one batch in one transaction; the same batch twice changes nothing.
 
@@ -55,6 +63,7 @@ def batch_store(
             lost before it says so itself.
         spend_microusd: what the stream has cost so far; ``stream_ms`` is how long it has lasted.
             They count if it never reports itself.
+        handoffs: assistants that have taken the call over, in order.
     """
     packed = [
         CallInputChunk(
@@ -90,6 +99,8 @@ def batch_store(
             _stamp(call_id, "emergency_at")
         if policy is not None:
             _stamp(call_id, "policy_played_at")
+        if handoffs:
+            handoffs_store(call_id, handoffs)
         if dial_to:
             next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
 

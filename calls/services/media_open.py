@@ -42,7 +42,8 @@ def media_open(
     """
     call = (
         Call.objects.select_related(
-            "twilio_account", "number", "revision", "connection", "policy_wording__policy"
+            *("twilio_account", "number", "revision", "connection", "policy_wording__policy"),
+            "activation__squad",
         )
         .filter(pk=call_id)
         .first()

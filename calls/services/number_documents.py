@@ -23,9 +23,10 @@ from assistants.resource_services import (
     resource_is_current,
     resource_store,
 )
-from assistants.selectors import NUMBER_KIND, resource_list
+from assistants.selectors import NUMBER_KIND, resource_list, squad_list
 from calls.models import PhoneNumber, TwilioAccount
 from calls.selectors.numbers import StoredNumber
+from calls.services.handoffs import assistant_of_squad
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.prepared import RowGone
@@ -80,9 +81,11 @@ def _with_columns(said: dict[str, Any], row: PhoneNumber | None) -> dict[str, An
     columns = {
         "name": (row.name, _text(said, "name")[:100]),
         "assistantId": (
-            str(row.assistant_id) if row.assistant_id else "",
+            # Beside a squad it is only who answers without one.
+            str(row.assistant_id) if row.assistant_id and not row.squad_id else "",
             _text(said, "assistantId").lower(),
         ),
+        "squadId": (str(row.squad_id) if row.squad_id else "", _text(said, "squadId").lower()),
     }
     for key, (now, before) in columns.items():
         if now and now != before:
@@ -187,14 +190,15 @@ def _store(
     organisation: Organisation, document: dict[str, Any], actor: Any, before: StoredNumber
 ) -> StoredNumber:
     _check_references(organisation, document)
+    squad, assistant_id = _answers(organisation, document)
     row = before.row
     is_new = before.row is None and before.companion is None
     number_id = uuid.uuid4() if is_new else before.pk
     account = _account(organisation, document)
     if row is not None:
-        _row_change(row, document, account)
+        _row_change(row, document, account, squad, assistant_id)
     elif account is not None:
-        row = _row_make(organisation, number_id, document, account)
+        row = _row_make(organisation, number_id, document, account, squad, assistant_id)
     elif _is_kept_twice(organisation, document, number_id):
         raise NumberRefused(_TAKEN)
     companion_store(
@@ -235,11 +239,26 @@ def _account(organisation: Organisation, document: Mapping[str, Any]) -> TwilioA
     return TwilioAccount.objects.filter(organisation=organisation, account_sid=sid).first()
 
 
+def _answers(
+    organisation: Organisation, document: Mapping[str, Any]
+) -> tuple[Squad | None, uuid.UUID | None]:
+    """Return the squad of a number and its assistant; a squad's is that of its first member."""
+    ids = uuids_in([_text(document, "squadId")])
+    squad: Squad | None = squad_list(organisation).filter(pk__in=ids).first() if ids else None
+    named = uuids_in([_text(document, "assistantId")])
+    if named or squad is None:
+        return squad, named[0] if named else None
+    first = assistant_of_squad(squad)
+    return squad, first.pk if first is not None else None
+
+
 def _row_make(
     organisation: Organisation,
     number_id: uuid.UUID,
     document: Mapping[str, Any],
     account: TwilioAccount,
+    squad: Squad | None,
+    assistant_id: uuid.UUID | None,
 ) -> PhoneNumber:
     number_e164 = _text(document, "number")
     if not is_e164(number_e164):
@@ -252,7 +271,8 @@ def _row_make(
                 number_e164=number_e164,
                 name=_text(document, "name")[:100],
                 twilio_account=account,
-                assistant_id=_text(document, "assistantId") or None,
+                assistant_id=assistant_id,
+                squad=squad,
                 route=PhoneNumber.Route.VAPI,
             )
     except IntegrityError as error:
@@ -260,10 +280,13 @@ def _row_make(
 
 
 def _row_change(
-    row: PhoneNumber, document: Mapping[str, Any], account: TwilioAccount | None
+    row: PhoneNumber,
+    document: Mapping[str, Any],
+    account: TwilioAccount | None,
+    squad: Squad | None,
+    assistant_id: uuid.UUID | None,
 ) -> None:
     number_e164 = _text(document, "number")
-    assistant_id = _text(document, "assistantId") or None
     if account is None:
         raise NumberRefused("twilioAccountSid names no Twilio account here")
     if not is_e164(number_e164):
@@ -277,11 +300,14 @@ def _row_change(
         )
     row.number_e164, row.twilio_account = number_e164, account
     row.name = _text(document, "name")[:100]
-    row.assistant_id = uuid.UUID(assistant_id) if assistant_id else None
+    row.assistant_id, row.squad = assistant_id, squad
     try:
         with transaction.atomic():
             row.save(
-                update_fields=["number_e164", "twilio_account", "name", "assistant", "updated_at"]
+                update_fields=[
+                    *("number_e164", "twilio_account", "name", "assistant", "squad"),
+                    "updated_at",
+                ]
             )
     except IntegrityError as error:
         raise NumberRefused(_TAKEN) from error

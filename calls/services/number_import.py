@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from assistants.findings import LOSSY, UNSUPPORTED, Finding
-from assistants.models import Assistant, StoredResource
+from assistants.models import Assistant, Squad, StoredResource
 from assistants.resource_services import computed_fields, resource_document
-from assistants.selectors import NUMBER_KIND
+from assistants.selectors import NUMBER_KIND, squad_list
 from calls.models import PhoneNumber, TwilioAccount
 from calls.selectors.numbers import number_by_id, number_kept
+from calls.services.handoffs import assistant_of_squad
 from calls.services.number_documents import (
     PROVIDERS,
     NumberRefused,
@@ -28,6 +29,7 @@ from calls.services.number_documents import (
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.redaction import keep_secrets
+from voiceplatform.base.selectors import uuids_in
 from voiceplatform.base.services import audit_write
 
 _OTHER_PROVIDER: Final = (
@@ -100,6 +102,8 @@ def number_import(
         if _is_here(organisation, wanted, arriving if dry_run else frozenset())
         else None,
     }
+    if _text(document, "squadId"):
+        columns |= _squad_columns(organisation, document, columns["assistant_id"], dry_run)
     ours, contested = _chosen_here(row, document) if row else ((), ())
     try:
         is_news = companion_store(
@@ -139,6 +143,19 @@ def number_import(
         row.save(update_fields=[*changed, "updated_at"])
         _audit(row, actor, "update")
     return "updated", why
+
+
+def _squad_columns(
+    organisation: Organisation, document: Mapping[str, Any], assistant_id: Any, dry_run: bool
+) -> dict[str, Any]:
+    """Return the columns of a number that a squad answers; {} where the squad is not here."""
+    ids = uuids_in([_text(document, "squadId")])
+    squad: Squad | None = squad_list(organisation).filter(pk__in=ids).first() if ids else None
+    if squad is None or dry_run:
+        return {}
+    first = None if assistant_id else assistant_of_squad(squad)
+    found = {"squad_id": squad.pk}
+    return {**found, "assistant_id": first.pk} if first is not None else found
 
 
 def _chosen_here(

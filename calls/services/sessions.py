@@ -14,6 +14,8 @@ from assistants.translate import SessionPlan, interrupt_voice_ms
 from calls.bridge.plan import Filler, Greeting, HistoryItem, Idle, Interruption, Keypad
 from calls.models import ProviderConnection
 from calls.wire.realtime import FunctionTool, SessionConfig, TurnDetection, takes_reasoning
+from tools.handoffs import destinations_of, hands_over, offered_function
+from tools.loose_json import as_list, as_object
 from tools.messages import ToolMessage, read_messages, with_fillers
 from tools.models import Tool
 from tools.names import legal_name
@@ -43,7 +45,11 @@ def answering_model(connection: ProviderConnection, named: str) -> str:
 
 
 def tool_specs(
-    tools: Iterable[Tool | ToolReading], fill: Fill, *, language: str = ""
+    tools: Iterable[Tool | ToolReading],
+    fill: Fill,
+    *,
+    language: str = "",
+    names: Mapping[str, str] | None = None,
 ) -> tuple[ToolSpec, ...]:
     """Return the tools that a model is offered, with legal names, each once.
 
@@ -51,9 +57,13 @@ def tool_specs(
         tools: rows, or tools of a document that is not stored.
         fill: fills in the variables of a text.
         language: that of the call; words of ours for a tool without any exist in some.
+        names: names of saved assistants by id, for tools that hand the call to them.
     """
     specs: dict[str, ToolSpec] = {}
     for tool in tools:
+        if tool.type == "handoff" or (tool.type == "transferCall" and hands_over(_whole(tool))):
+            _add_handoff(specs, tool, fill, language, names or {})
+            continue
         if tool.type not in RUNNABLE_KINDS:
             # The import has said so; a model that is offered it would promise what cannot be.
             continue
@@ -78,6 +88,50 @@ def tool_specs(
             **_transfer(tool, fill),
         )
     return tuple(specs.values())
+
+
+def _whole(tool: Tool | ToolReading) -> Mapping[str, Any]:
+    """Return of a tool's document what a handoff is read from."""
+    if isinstance(tool, Tool):
+        return tool_document(tool)
+    parts = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    named = {} if tool.name == tool.type else {"function": parts}
+    return {"type": tool.type, "destinations": list(tool.destinations), **named}
+
+
+def _add_handoff(
+    specs: dict[str, ToolSpec],
+    tool: Tool | ToolReading,
+    fill: Fill,
+    language: str,
+    names: Mapping[str, str],
+) -> None:
+    """Offer a tool that hands the call to another assistant (vapi.md 8.2).
+
+    One with no assistant among its destinations is not offered: nobody would take over.
+    """
+    document = _whole(tool)
+    places = destinations_of(document)
+    if not places:
+        return
+    groups = sum(spec.name.startswith("handoff_to_group_") for spec in specs.values())
+    wanted, description, parameters = offered_function(document, names=names, groups=groups)
+    name = legal_name(wanted, specs)
+    function = function_of(fill(description), _filled(offered_schema(parameters), fill))
+    messages = read_messages(list(tool.messages), language=language, fill=fill)
+    words = as_object(as_list(document.get("destinations"))[0]).get("message")
+    if isinstance(words, str) and words and not any(each.kind == "start" for each in messages):
+        messages = (*messages, ToolMessage("start", fill(words).strip()))
+    reading = read_tool(document) if isinstance(tool, Tool) else tool
+    specs[name] = ToolSpec(
+        name=name,
+        kind="handoff",
+        description=function.description,
+        parameters=function.parameters,
+        handle=str(tool.pk) if isinstance(tool, Tool) else "",
+        messages=messages,
+        rejection=reading.rejection,
+    )
 
 
 def _is_idempotent(tool: Tool) -> bool:

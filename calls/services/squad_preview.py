@@ -1,7 +1,7 @@
 """What each member of a squad would be as a session, without a call: for ``render_session``.
 
-Owns a member's assistant with the member's own overrides on top. Calls by squads are not placed
-yet; nothing here decides who speaks when. Writes nothing.
+Owns a member's assistant with the member's overrides and the squad's on top, as a call has it
+(``assistants.squad_members``). Nothing here decides who speaks when. Writes nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistants.findings import INVALID, Finding
+from assistants.overrides import destination_tools, overridden, with_tools
 from assistants.selectors import assistant_list, squad_list
 from assistants.services import revision_document
 from assistants.squad_services import squad_document
@@ -60,13 +61,16 @@ def preview_squad(
             why = f"The assistant {member.name[:60]!r} is not stored here. Fix: import it too."
             found.append(MemberPreview(member, None, Finding(f"$.members[{index}]", INVALID, why)))
             continue
-        whole = merged(own, as_object(place.get("assistantOverrides")))
+        layers = (place.get("assistantOverrides"), document.get("membersOverrides"))
+        whole, more = overridden(own, map(as_object, layers))
+        handing_on = destination_tools(place)
+        whole = with_tools(whole, handing_on) if handing_on else whole
         tools, missing = tools_of_document(whole, organisation)
         preview = preview_document(
             whole,
             tools,
             organisation=organisation,
-            variables=variables,
+            variables={**variables, **more},
             dialect=dialect,
             findings=missing,
         )
@@ -92,15 +96,3 @@ def preview_stored_squad(
     return preview_squad(
         squad_document(squad), organisation=organisation, variables=variables, dialect=dialect
     )
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``over`` laid deep over ``base``, arrays replaced (vapi.md 6.1)."""
-    result = dict(base)
-    for key, value in over.items():
-        below = result.get(key)
-        if isinstance(below, dict) and isinstance(value, dict):
-            result[key] = merged(below, value)
-        else:
-            result[key] = value
-    return result

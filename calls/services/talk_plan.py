@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -27,6 +27,7 @@ from calls.models import Call, PhoneNumber, ProviderConnection, Talk, Turn, Twil
 from calls.services.call_plan import endpoint_for, plan_for
 from calls.services.contract import marks_of, talk_problem
 from calls.services.seed import STANDIN_API_KEY
+from calls.services.tool_kinds.handoff import handoff_result
 from calls.services.tool_run import UNAVAILABLE, ToolPost, tool_post
 from tools.dispatch import ArgumentsRefused, dispatch
 from tools.spec import POSTED_KINDS, SERVED_KINDS, ToolResult, ToolSpec
@@ -130,22 +131,33 @@ def talk_ticket(*, talk: Talk) -> TalkTicket:
 
 
 async def talk_tool_run(
-    *, talk: Talk, plan: CallPlan, effect: DispatchTool, turns: Sequence[RecordTurn]
+    *,
+    talk: Talk,
+    plan: CallPlan,
+    effect: DispatchTool,
+    turns: Sequence[RecordTurn],
+    load: Callable[[], Call] | None = None,
 ) -> tuple[ToolResult, ToolRequest | None]:
     """Answer a function call of a talk and say what was, or would have been, sent; never raises.
 
     Dry unless the talk calls tools: then the very request of a phone call is made and not sent.
+
+    Args:
+        load: makes the talk in the shape of a call as it is now, after a handoff too.
     """
+    as_now = load or (lambda: call_like(talk))
     spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
     if spec is None:
         return ToolResult(f"There is no tool {effect.name!r}.", outcome="error"), None
     if spec.kind not in SERVED_KINDS:
         return ToolResult("This tool is not available on this line.", outcome="error"), None
+    if spec.kind == "handoff":
+        return await handoff_result(plan.call_id, spec, effect, as_now), None
     if spec.kind == "sms":
         # Nobody is on the phone, so there is nobody to write to: always a rehearsal.
         return ToolResult(DRY_ANSWER), None
     try:
-        post = await in_database(_post_for, talk, spec, effect, turns)
+        post = await in_database(_post_for, as_now, spec, effect, turns)
     except ArgumentsRefused as error:
         return ToolResult(str(error), outcome="error", sent=False), None
     except (AnyDatabaseError, ObjectDoesNotExist, ValidationError, DecryptionError) as error:
@@ -177,9 +189,12 @@ def _shown(spec: ToolSpec, body: bytes) -> dict[str, Any]:
 
 
 def _post_for(
-    talk: Talk, spec: ToolSpec, effect: DispatchTool, turns: Sequence[RecordTurn]
+    load: Callable[[], Call],
+    spec: ToolSpec,
+    effect: DispatchTool,
+    turns: Sequence[RecordTurn],
 ) -> ToolPost:
-    call = call_like(talk)
+    call = load()
     call.number, call.caller = None, ""
     # What a stored call's rows would answer; the words of a talk are in memory only.
     spoken = [_turn(turn) for turn in sorted(turns, key=lambda turn: turn.ordinal)]

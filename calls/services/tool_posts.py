@@ -15,6 +15,7 @@ import structlog
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.utils import timezone
 
+from assistants.models import AssistantRevision
 from assistants.prompt import render
 from calls.bridge.effects import DispatchTool
 from calls.models import Call, ToolInvocation
@@ -72,11 +73,14 @@ class _Prepared:
 
 
 def tool_posts(
-    call_id: str, calls: Sequence[tuple[ToolSpec, DispatchTool]]
+    call_id: str, calls: Sequence[tuple[ToolSpec, DispatchTool]], *, revision_id: str = ""
 ) -> tuple[list[ToolPost], dict[str, ToolResult]]:
     """Return the requests for the calls of one response, and the answers known without any.
 
     One request for each address, its calls in the model's order (vapi.md 4.1).
+
+    Args:
+        revision_id: the assistant that has made the calls, where the row may not say so yet.
 
     Raises:
         Call.DoesNotExist: there is no such call.
@@ -87,7 +91,11 @@ def tool_posts(
         "number__twilio_account",
         "revision__assistant",
         "connection",
+        "activation",
     ).get(pk=call_id)
+    if revision_id and revision_id != str(call.revision_id):
+        # The journal has not stored the handoff yet, or the assistant has just handed over.
+        call.revision = AssistantRevision.objects.select_related("assistant").get(pk=revision_id)
     prepared: list[_Prepared] = []
     posts: list[ToolPost] = []
     known: dict[str, ToolResult] = {}

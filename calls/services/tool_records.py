@@ -59,6 +59,10 @@ def store_exchange(call_id: str, exchange: Exchange, tool_call_ids: Sequence[str
     rows = _invocations(call_id, tool_call_ids)
     tools = [row.tool for row in rows.select_related("tool") if row.tool is not None]
     secrets = secrets_of(tools, call.revision, call.number)
+    if call.activation_id is not None:
+        # The assistant that sent it may have handed the call over meanwhile.
+        for row in call.activations.select_related("revision__assistant").defer("variables"):
+            secrets |= secrets_of(tools, row.revision, call.number)
     stored = ToolExchange(
         call_id=call.pk,
         host=exchange.host[:255],

@@ -20,6 +20,7 @@ from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
+from calls.services.tool_kinds.handoff import handoff_run
 from calls.services.tool_kinds.sms import text_run
 from calls.services.tool_posts import UNAVAILABLE, ToolPost, tool_post, tool_posts
 from calls.services.tool_records import store_exchange
@@ -43,7 +44,7 @@ Finished = Callable[[str, ToolResult], None]
 
 # Who answers the kinds that are no request to a server; each told as ``tool_run`` is.
 Runner = Callable[[str, ToolSpec, DispatchTool, Finished], Awaitable[None]]
-_RUNNERS: Final[Mapping[str, Runner]] = {"sms": text_run}
+_RUNNERS: Final[Mapping[str, Runner]] = {"sms": text_run, "handoff": handoff_run}
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,9 @@ async def _posted(
     if not wanted:
         return
     try:
-        posts, known = await in_database(tool_posts, plan.call_id, wanted)
+        posts, known = await in_database(
+            tool_posts, plan.call_id, wanted, revision_id=plan.revision_id
+        )
     except (AnyDatabaseError, ObjectDoesNotExist) as error:
         log.error("tools_not_prepared", call_id=plan.call_id, error=type(error).__name__)
         posts = []
@@ -98,7 +101,7 @@ async def _posted(
 
 def _loaded(call_id: str) -> Call:
     call: Call = Call.objects.select_related(
-        "organisation", "number", "revision", "twilio_account"
+        "organisation", "number", "revision", "twilio_account", "activation"
     ).get(pk=call_id)
     return call
 

@@ -8,7 +8,7 @@ and ``send`` itself. What is said passes through and is stored nowhere.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from calls.bridge.effects import (
     DispatchTool,
     Effect,
     NextStep,
+    RecordHandoff,
     RecordTool,
     RecordTurn,
     StreamEnded,
@@ -36,7 +37,8 @@ from calls.media.database import in_database, in_database_at_last
 from calls.media.driver import CallDriver, Finished, Ports
 from calls.media.pool import Prepared
 from calls.media.realtime_client import dial
-from calls.models import Talk
+from calls.models import Call, Talk
+from calls.services.handoffs import with_record
 from calls.services.talk import TalkRefused, talk_answered, talk_finish, talk_open
 from calls.services.talk_plan import (
     ACCOUNT_SID,
@@ -57,6 +59,7 @@ class PageJournal:
     def __init__(self, frames: WebFrames) -> None:
         self._frames = frames
         self.turns: dict[int, RecordTurn] = {}
+        self.handed: Mapping[str, Any] = {}
 
     def write(self, effect: Effect) -> None:
         """Show a turn or a tool call."""
@@ -65,6 +68,9 @@ class PageJournal:
             self._frames.tell("turn", dataclasses.asdict(effect))
         elif isinstance(effect, RecordTool):
             self._frames.tell("tool", dataclasses.asdict(effect))
+        elif isinstance(effect, RecordHandoff):
+            self.handed = effect.record
+            self._frames.tell("handoff", {"to": effect.to_name, "at_ms": effect.at_ms})
 
     def write_inputs(self, text: str) -> None:
         """Forget a piece of the replay record."""
@@ -124,16 +130,25 @@ class TalkConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
     async def _carry(self, talk: Talk, ticket: TalkTicket, frames: WebFrames) -> None:
         plan, journal = ticket.plan, PageJournal(frames)
 
-        async def connect() -> Prepared:
-            return Prepared(await dial(ticket.endpoint))
+        async def connect(model: str = "") -> Prepared:
+            endpoint = ticket.endpoint
+            return Prepared(
+                await dial(dataclasses.replace(endpoint, model=model) if model else endpoint)
+            )
+
+        def as_now() -> Call:
+            call = call_like(talk)
+            return with_record(call, journal.handed) if journal.handed else call
 
         async def run_tools(calls: Sequence[DispatchTool], finished: Finished) -> None:
-            asked = await judged(
-                plan=plan, calls=calls, finished=finished, load=lambda: call_like(talk)
-            )
+            asked = await judged(plan=driver.plan, calls=calls, finished=finished, load=as_now)
             for effect in asked:
                 result, request = await talk_tool_run(
-                    talk=talk, plan=plan, effect=effect, turns=list(journal.turns.values())
+                    talk=talk,
+                    plan=driver.plan,
+                    effect=effect,
+                    turns=list(journal.turns.values()),
+                    load=as_now,
                 )
                 if request is not None:
                     shown = dataclasses.asdict(request)

@@ -24,9 +24,11 @@ from calls.bridge.plan import (
     Limits,
     Watchdog,
 )
+from calls.bridge.successor import Successor
 from tests.virtual_call import ACCOUNT_SID, CALL_SID, STREAM_SID, clip, plan_of
 from tools.messages import ToolMessage, with_fillers
 
+SUCCESSOR = Successor(plan_of("look", "endCall", greeting=Greeting("exact", "Me now."))).to_json()
 ITEM_IDS = ["item_1", "item_2", "item_3", "item_4"]
 RESPONSE_IDS = ["resp_1", "resp_2", "resp_3", "resp_4"]
 TOOL_CALL_IDS = ["call_1", "call_2", "call_3", "call_4"]

@@ -137,7 +137,7 @@ class BridgeMachine(RuleBasedStateMachine):
         elif message["event"] == "mark":
             self.marks.append(message["mark"]["name"])
         else:
-            assert self.bridge._opening.over or not self.plan.holds_the_floor
+            assert self.bridge._opening.over or not self.bridge.plan.holds_the_floor
 
     def to_realtime(self, text: str) -> bool:
         text.encode("utf-8")
@@ -245,6 +245,7 @@ class BridgeMachine(RuleBasedStateMachine):
         outcome=st.sampled_from(["ok", "ok", "error", "refused"]),
         message=st.sampled_from([None, None, {"type": "request-complete", "content": "Done."}]),
         sent=st.booleans(),
+        hands_over=rarely,
     )
     def tool_finished(
         self,
@@ -253,9 +254,11 @@ class BridgeMachine(RuleBasedStateMachine):
         outcome: Any = "ok",
         message: Any = None,
         sent: bool = True,
+        hands_over: bool = False,
     ) -> None:
         messages = (message,) if message else ()
-        result = ToolResult(output, outcome, messages=messages, sent=sent)
+        successor = frames.SUCCESSOR if hands_over and outcome == "ok" else None
+        result = ToolResult(output, outcome, messages=messages, sent=sent, successor=successor)
         self.feed("tool_finished", tool_call_id, result)
 
     @rule(

@@ -225,6 +225,7 @@
       turn: showTurn,
       tool: (message) => { tools.set(message.tool_call_id, message); showTool(message.tool_call_id); },
       request: (message) => { requests.set(message.tool_call_id, message); showTool(message.tool_call_id); },
+      handoff: (message) => note(`${message.to || "Another assistant"} has taken over.`),
       next: (message) => { if (NEXT[message.step]) note(NEXT[message.step](message.dial_to)); },
       ended,
     };

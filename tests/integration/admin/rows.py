@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from assistants.models import Finding, ImportedObject, ImportRun, StoredResource
-from calls.models import CallInputChunk
+from calls.models import AssistantActivation, CallInputChunk
 from tests import factories
 from tools.models import DefaultServer, ServerCredential
 from voiceplatform.base.models import (
@@ -59,6 +59,15 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     exchange = factories.make_tool_exchange(call, request=SPOKEN, response=OUTPUT)
     call.tool_invocations.update(exchange=exchange, tool=tool)
     chunk = CallInputChunk.objects.create(call=call, ordinal=0, data=b"x")
+    activation = AssistantActivation.objects.create(
+        call=call,
+        ordinal=0,
+        revision=assistant.current_revision,
+        assistant_name=assistant.name,
+        started_ms=0,
+        first_ordinal=0,
+        variables={"said": SPOKEN},
+    )
     canary, _ = EncryptionCanary.objects.get_or_create(id=1, defaults={"token": "canary"})
     redacted, _ = RedactedTable.objects.get_or_create(label="tools.tool", defaults={"version": 1})
     run = ImportRun.objects.create(organisation=organisation, source="command")
@@ -124,6 +133,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.toolexchange": exchange,
         "calls.toolcheck": factories.make_tool_check(tool),
         "calls.callinputchunk": chunk,
+        "calls.assistantactivation": activation,
         "calls.outboxevent": event,
         "calls.deliveryattempt": attempt,
         "calls.renderedclip": factories.make_clip(assistant.current_revision),

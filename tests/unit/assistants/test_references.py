@@ -231,12 +231,12 @@ def test_a_squad_account_speaks_of_members_names_and_secrets() -> None:
     states: dict[str, set[str]] = {}
     for finding in draft.findings:
         states.setdefault(finding.path, set()).add(finding.state)
-    assert states["$.members"] == {"unsupported"}
+    assert states["$.members"] == {"mapped"}
     assert states["$.members[0].assistant.name"] == {"invalid"}
     assert states["$.members[0].assistant.isServerUrlSecretSet"] == {"secret-missing"}
     assert states["$.members[1].assistantDestinations[0].assistantName"] == {"mapped"}
     assert states["$.members[1].assistantDestinations[1].assistantName"] == {"invalid"}
-    assert states["$.members[1].assistantOverrides"] == {"unsupported"}
+    assert states["$.members[1].assistantOverrides"] == {"mapped"}
     assert states["$.members[2]"] == {"invalid", "kept"}
-    assert states["$.membersOverrides"] == {"unsupported"}
+    assert states["$.membersOverrides"] == {"mapped"}
     assert states["$.routing_rules"] == {"kept"}

@@ -21,6 +21,8 @@ PURE = (
     "tools.spec",
     "tools.messages",
     "tools.rejection",
+    "tools.handoffs",
+    "assistants.overrides",
     "tools.schema",
     "tools.normalise",
     "tools.defaults",
@@ -53,7 +55,7 @@ PURE_MAY_USE = {
     "assistants.prompt": ("liquid",),
 }
 BRIDGE_MAY_USE = (
-    *("tools.spec", "tools.messages", "tools.rejection"),
+    *("tools.spec", "tools.messages", "tools.rejection", "tools.handoffs"),
     *("calls.wire", "calls.money.rates", "calls.bridge"),
 )
 # Same inputs, same outputs: the machine is replayed from a record (docs/adr/0003 and 0016).
