@@ -32,6 +32,10 @@ Resolve = Callable[[str, int], Iterable[str]]
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_TRANSLATED: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")
+# All public IPv6 addresses; what lies outside is nobody's, or a site's own (RFC 8215's NAT64).
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_DOCUMENTS: Final = ipaddress.IPv6Network("3fff::/20")
 # Oracle's and Azure's metadata services answer where ``is_global`` sees the public internet.
 _METADATA: Final = (
     ipaddress.IPv4Network("192.0.0.0/24"),
@@ -128,7 +132,11 @@ def _meant(address: Address) -> Iterator[Address]:
         inner = address.ipv4_mapped or address.sixtofour
         if address.teredo is not None:
             inner = address.teredo[1]
-        elif address in _NAT64 or (address in _COMPATIBLE and int(address) > 0xFFFF):
+        elif (
+            address in _NAT64
+            or address in _TRANSLATED
+            or (address in _COMPATIBLE and int(address) > 0xFFFF)
+        ):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     yield address if inner is None else inner
 
@@ -145,6 +153,8 @@ def _not_public(address: Address) -> str:
         return "a cloud's metadata address"
     if address.is_multicast:
         return "a multicast address"
+    if address.version == 6 and (address not in _UNICAST or address in _DOCUMENTS):
+        return "a private address"
     return "" if address.is_global else "a private address"
 
 

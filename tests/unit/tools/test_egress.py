@@ -50,6 +50,12 @@ FORBIDDEN = [
     ("fd00:ec2::254", "private"),
     ("ff02::1", "multicast"),
     ("2001:db8::1", "private"),
+    ("::ffff:0:127.0.0.1", "loopback"),
+    ("::ffff:0:10.0.0.1", "private"),
+    ("64:ff9b:1::a00:1", "private"),  # a site's own NAT64
+    ("fec0::1", "private"),
+    ("3fff::1", "private"),
+    ("5f00::1", "private"),
 ]
 
 
