@@ -302,8 +302,8 @@ async def _attempt(
     except TimeoutError:
         words = _too_late(seconds)
         return _Attempt(words=words, outcome="timeout", error="TimeoutError", is_silent=True)
-    except exchange.AnswerTooLarge:
-        return _Attempt(words=TOO_LARGE, error="TooLarge")
+    except exchange.AnswerTooLarge as huge:
+        return _Attempt(status=huge.status, words=TOO_LARGE, error="TooLarge")
     except (EgressRefused, NotAuthorised) as refusal:
         return _Attempt(words=UNREACHABLE, error=str(refusal), is_sent=False)
     except exchange.FAILURES as failure:

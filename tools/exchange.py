@@ -40,7 +40,7 @@ _BODILESS: Final = frozenset({"GET", "DELETE"})
 
 # What may go wrong on the way. Their texts may quote a header or the URL. RuntimeError: the client
 # was closed meanwhile; ValueError: a header that no request can carry.
-FAILURES: Final = (HTTPError, InvalidURL, OSError, ValueError, RuntimeError, zlib.error)
+FAILURES: Final = (HTTPError, InvalidURL, OSError, ValueError, RuntimeError)
 
 
 # Those of them that tell of a host which gives no answer, and those where nothing was asked.
@@ -49,7 +49,11 @@ NEVER_SENT: Final = (LocalProtocolError, PoolTimeout, InvalidURL, ValueError)
 
 
 class AnswerTooLarge(Exception):
-    """The answer exceeds MAX_ANSWER_BYTES; give up on it."""
+    """The answer, of this status, exceeds MAX_ANSWER_BYTES; give up on it."""
+
+    def __init__(self, status: int = 0) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def request_headers(
@@ -105,20 +109,27 @@ async def post(
         async for piece in response.aiter_raw():
             received += piece
             if len(received) > MAX_ANSWER_BYTES:
-                raise AnswerTooLarge
+                raise AnswerTooLarge(response.status_code)
         coding = response.headers.get("content-encoding", "")
-        return response.status_code, _opened(bytes(received), coding).decode("utf-8", "replace")
+        try:
+            clear = _opened(bytes(received), coding)
+        except zlib.error:
+            clear = bytes(received)  # mislabelled, or broken: then nobody can read it
+        if len(clear) > MAX_ANSWER_BYTES:
+            raise AnswerTooLarge(response.status_code)
+        return response.status_code, clear.decode("utf-8", "replace")
 
 
 def _opened(received: bytes, coding: str) -> bytes:
-    """Undo gzip or deflate without ever holding more than the limit; others stay unreadable."""
+    """Undo gzip or deflate, up to a byte more than the limit; other codings stay unreadable.
+
+    Raises:
+        zlib.error: it is not what it says.
+    """
     if coding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
         return received
     window = zlib.MAX_WBITS | 32  # gzip or zlib, whichever its first bytes say
-    clear = zlib.decompressobj(window).decompress(received, MAX_ANSWER_BYTES + 1)
-    if len(clear) > MAX_ANSWER_BYTES:
-        raise AnswerTooLarge
-    return clear
+    return zlib.decompressobj(window).decompress(received, MAX_ANSWER_BYTES + 1)
 
 
 def shown_url(url: str) -> str:

@@ -305,7 +305,7 @@ def _matched(entries: list[dict[str, Any]], tool_call_ids: Sequence[str]) -> dic
 
 
 def _answer(entry: Mapping[str, Any], *, warning: str = "") -> ToolAnswer:
-    error = _line(entry.get("error"))
+    error = _fault(entry.get("error"))
     text = error or _line(entry.get("result")) or NO_RESULT
     metadata = entry.get("metadata")
     return ToolAnswer(
@@ -321,7 +321,7 @@ def _for_all(
     status: int, whole: dict[str, Any], single: bool, objects_are_results: bool
 ) -> ToolAnswer:
     """Return the answer to every call that has no entry of its own."""
-    error = _line(whole.get("error"))
+    error = _fault(whole.get("error"))
     if error:
         return ToolAnswer(error, failed=True)
     if not 200 <= status < 300 or not single:
@@ -331,6 +331,11 @@ def _for_all(
     if "results" not in whole and objects_are_results and whole:
         return ToolAnswer(_line(whole))
     return NOTHING
+
+
+def _fault(value: Any) -> str:
+    """Return what an ``error`` says; servers write false or 0 where there is none."""
+    return _line(value) if value else ""
 
 
 def _spoken(value: Any) -> tuple[Mapping[str, Any], ...]:

@@ -267,8 +267,9 @@ async def test_answers_have_a_largest_size() -> None:
     body = json.dumps({"results": [{"toolCallId": "a", "result": "x"}]}).encode()
     fits = body + b" " * (limit - len(body))
     assert (await outcome(lambda _: reply(200, fits))).output == "x"
-    found = await outcome(lambda _: reply(200, fits + b" "))
+    found = await outcome(lambda _: reply(201, fits + b" "))
     assert (found.outcome, found.output) == ("error", module.TOO_LARGE)
+    assert found.exchange is not None and found.exchange.status == 201
 
 
 async def test_an_endless_answer_is_given_up() -> None:
@@ -295,7 +296,10 @@ async def test_compressed_answers_are_opened_within_the_limit() -> None:
 
 async def test_broken_compression_and_broken_text_are_answers() -> None:
     broken = await outcome(lambda _: reply(200, b"no", content_encoding="gzip"))
-    assert broken.outcome == "error"
+    assert (broken.output, broken.outcome) == ("No result returned.", "error")
+    assert broken.exchange is not None and broken.exchange.status == 200
+    mislabelled = b'{"results": [{"toolCallId": "a", "result": "x"}]}'
+    assert (await outcome(lambda _: reply(200, mislabelled, content_encoding="gzip"))).output == "x"
     raw = b'{"results": [{"toolCallId": "a", "result": "caf\xe9"}]}'
     assert (await outcome(lambda _: reply(200, raw))).output == "caf\ufffd"
 

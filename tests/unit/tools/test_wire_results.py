@@ -157,9 +157,17 @@ def test_an_entry_error_beats_its_result() -> None:
     assert one(entry(result="Booked", error="full")) == ToolAnswer("full", failed=True)
 
 
+@pytest.mark.parametrize("nothing", [None, False, 0, "", " "])
+def test_an_error_that_says_no_is_none(nothing: Any) -> None:
+    assert one(entry(result="Booked", error=nothing)) == ToolAnswer("Booked")
+    assert one({"result": "Booked", "error": nothing}) == ToolAnswer("Booked")
+    assert one({"results": [], "error": nothing}).text == NO_RESULT
+
+
 def test_the_legacy_form_answers_a_single_call() -> None:
     assert one({"result": {"ok": 1}}) == ToolAnswer('{"ok":1}')
     assert one({"result": "Booked"}, 201).text == "Booked"
+    assert one({"toolCallId": "a", "result": "Booked"}).text == "Booked"
     found = tool_results(200, '{"result": "Booked"}', ["a", "b"])
     assert {answer.text for answer in found.values()} == {NO_RESULT}
 
