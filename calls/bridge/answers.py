@@ -177,7 +177,7 @@ class Answers(ToolCalls):
         hint_ms: int = 0,
     ) -> None:
         """Ask again, or give up when patience is at its end (7.3)."""
-        if self._failed or self._ending is not None:
+        if self._failed or self._ending is not None or self._is_moot(request):
             return
         wait_ms = self.tries.pause_ms(code, pause_ms, now_ms, hint_ms=hint_ms)
         if wait_ms is None:

@@ -61,7 +61,9 @@ class DeadAir(Answers):
         elif event_id.startswith("ask-"):
             elsewhere = code == "conversation_already_has_active_response"
             request = self.responses.on_refused(event_id, active_elsewhere=elsewhere, now_ms=now_ms)
-            if request is not None and not elsewhere:
+            if request is not None and self._is_moot(request):
+                self.responses.withdraw(request)
+            elif request is not None and not elsewhere:
                 hint_ms = hinted_ms(text_of(event, "error", "message"))
                 self._retry_failed(request, code, now_ms, hint_ms=hint_ms)
 

@@ -209,6 +209,12 @@ class ToolCalls(OwnTools):
         self.responses.ask(request)
         return request
 
+    def _is_moot(self, request: Request | None) -> bool:
+        """Tell whether a request only asks for patience with tools that have answered."""
+        if request is None or request.purpose != "tool_start":
+            return False
+        return all(each is not request for each in self._starts.values())
+
     @abstractmethod
     def _fill(self, now_ms: int) -> None:
         """Cover a wait with words."""

@@ -202,6 +202,24 @@ def test_words_for_the_start_wait_for_nobody_who_has_the_answer() -> None:
     assert asked(line) == []
 
 
+@pytest.mark.parametrize("code", ["conversation_already_has_active_response", "server_error"])
+def test_words_for_the_start_that_were_refused_are_not_said_after_the_answer(code: str) -> None:
+    line = line_with(MOMENT).created().calls("book").done()
+    assert asked(line) == [("tool_start", "One moment.")]
+    answers(line).error(code, "ask-1").created("r2").done("r2").tick(1_000)
+    assert asked(line) == [("tool", "")]
+
+
+def test_words_for_the_start_that_never_come_are_not_asked_for_after_the_answer() -> None:
+    line = line_with(MOMENT).created().calls("book").done()
+    line.look()
+    assert asked(answers(line).tick(3_000)) == [("tool", "")]
+    # Before it they are.
+    line = line_with(MOMENT).created().calls("book").done()
+    line.look()
+    assert asked(line.tick(3_000)) == [("tool_start", "One moment.")]
+
+
 def test_nothing_is_said_over_a_goodbye() -> None:
     line = Line(plan_with({"book": (MOMENT,), "endCall": ()})).ready()
     line.created().calls("book", "c1").calls("endCall", "c2").done()
