@@ -123,8 +123,8 @@ class RuleBrain:
         if turn.out_of_band:
             return [Speak(self.out_of_band_say)]
         if turn.outputs:
-            step, self._after_tools = self._after_tools, None
-            return self._run(step or Step(say="Result: {output}"), turn)
+            # Kept: a response that dies before its first word is asked for once more.
+            return self._run(self._after_tools or Step(say="Result: {output}"), turn)
         if turn.heard is None:
             return [Speak(self.greeting)]
         for index, rule in enumerate(self.rules):

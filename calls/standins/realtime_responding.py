@@ -28,6 +28,7 @@ class RespondingCore(RealtimeCore):
         self._out_of_band: list[Response] = []
         self._unanswered: list[str] = []  # committed or typed since the last response
         self._unanswered_outputs: list[ToolOutput] = []
+        self._taken_up: tuple[ToolOutput, ...] = ()  # what the active response is to speak of
         self._idle_number = 0
 
     def _commit(self, item_id: str, audio_ms: int) -> None:
@@ -98,7 +99,7 @@ class RespondingCore(RealtimeCore):
         if not in_conversation:
             return Turn(None, instructions, (), names, out_of_band=True)
         heard = " ".join(text for text in self._unanswered if text) if self._unanswered else None
-        outputs = tuple(self._unanswered_outputs)
+        outputs = self._taken_up = tuple(self._unanswered_outputs)
         self._unanswered, self._unanswered_outputs = [], []
         history = tuple(
             (item.role if item.kind == "message" else item.kind, item.text)
@@ -140,6 +141,10 @@ class RespondingCore(RealtimeCore):
         """Free the response slot and send the rate limits a little later."""
         if response is self._active:
             self._active = None
+            interrupted = (response.details or {}).get("reason") == "turn_detected"
+            if response.status in ("cancelled", "failed") and not (response.items or interrupted):
+                # It died before its first word: whoever is asked next speaks of them.
+                self._unanswered_outputs[:0] = self._taken_up
             texts = [item.text for item in response.items if item.kind == "message"]
             self.said += texts
             played_ms = sum(item.audio_ms for item in response.items)

@@ -200,6 +200,34 @@ def test_tool_call_has_the_documented_order_and_the_output_is_spoken() -> None:
     assert words_in(session.run(3000)) == ["Result: snow"]
 
 
+@pytest.mark.parametrize(
+    "profile",
+    [
+        RealtimeProfile(),
+        RealtimeProfile(fail_response="server_error", first_faulty_response=1, faulty_responses=1),
+    ],
+    ids=["cancelled", "failed"],
+)
+def test_results_of_which_nothing_was_said_are_spoken_of_when_asked_again(
+    profile: RealtimeProfile,
+) -> None:
+    rule = Rule(Step(tools=(CallTool("weather", "{}"),), then=Step(say="It snows.")))
+    session = Session(profile, RuleBrain([rule]))
+    session.speak("The weather?")
+    call = of_kind(session.run(1000), "response.done")[0]["response"]["output"][0]
+    output = {"type": "function_call_output", "call_id": call["call_id"], "output": "snow"}
+    session.send("conversation.item.create", item=output)
+    session.send("response.create")
+    if profile.fail_response is None:
+        session.run(100)
+        session.send("response.cancel")
+    session.run(1000)
+    session.send("response.create")
+    assert words_in(session.run(3000)) == ["It snows."]
+    session.send("response.create")
+    assert words_in(session.run(3000)) == ["Hello."], "they are spoken of once"
+
+
 def test_o16_output_of_an_unknown_call_is_refused() -> None:
     session = Session()
     output = {"type": "function_call_output", "call_id": "call_x", "output": ""}
