@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from calls.bridge.effects import DispatchTool
 from calls.media.database import in_database
 from calls.models import Call
+from calls.services import tool_run as run
 from calls.services.call_plan import plan_for
 from calls.services.tool_run import tool_run
 from calls.standins.server import RunningStandins, running_standins
 from calls.standins.tool_server import ToolRequest
 from tests.factories import make_call, make_number
+from tools import dispatch
 from tools.dispatch import close_client
 from tools.spec import ToolResult
 
@@ -71,4 +74,7 @@ async def rig(transactional_db: None, settings: Settings) -> AsyncIterator[ToolR
     settings.EGRESS_ALLOW = ["127.0.0.0/8"]
     async with running_standins() as standins:
         yield ToolRig(standins)
+        # What nobody waited for is still to be answered and stored, before the database is emptied.
+        for tasks in (dispatch._background, run._storing):
+            await asyncio.gather(*tasks, return_exceptions=True)
         await close_client()
