@@ -26,6 +26,7 @@ from tools.services import url_host
 from tools.wire.vapi_credential import read_credential
 from voiceplatform.base.egress import EgressRefused, destination, encrypted
 from voiceplatform.base.http import client_ssl_context
+from voiceplatform.base.redaction_urls import MASK, keep_url_secrets, redact_url
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, badge
 from voiceplatform.base.secret_form import SecretFormField, SecretInput
 
@@ -178,6 +179,8 @@ class CredentialForm(ScopedForm):
                 if name in self.fields and name not in _SECRETS:
                     usual = name in _USUALLY_ON or None
                     value = plan.get(key) if kind == self.instance.kind else None
+                    if name == "token_url" and isinstance(value, str):
+                        value = redact_url(value)
                     self.initial.setdefault(name, usual if value is None else value)
 
     def _stored_plan(self) -> dict[str, Any]:
@@ -201,6 +204,9 @@ class CredentialForm(ScopedForm):
         """Make the plan of the fields of its kind, and try what can be tried."""
         cleaned = super().clean()
         kind = cleaned.get("kind") or self._kind_stored
+        stored, token_url = self._stored_plan().get("url"), cleaned.get("token_url") or ""
+        if isinstance(stored, str) and MASK in token_url:
+            cleaned["token_url"] = keep_url_secrets(token_url, stored)
         for name in _NEEDED[kind]:
             if not cleaned.get(name):
                 self.add_error(name, "This way cannot do without it.")

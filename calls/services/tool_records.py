@@ -191,6 +191,8 @@ def secrets_of(
         if server is not None:
             found |= {server.secret, *url_secrets(server.url), *_header_secrets(server.headers)}
             found |= _credential_secrets(server.credential)
+            if server.passage is not None:
+                found |= url_secrets(server.passage.proxy_url)
     return frozenset(each for each in found if len(each) >= _SHORTEST_SECRET)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.test import Client
@@ -22,6 +24,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
 SAID = (SPOKEN, ARGUMENT, OUTPUT, UNHEARD)
 SECRET = "planted-secret-0xC0FFEE"
+# As the user part of an address travels: of a server, and of a proxy.
+ENCODED = [base64.b64encode(f"{name}:{SECRET}".encode()).decode() for name in ("user", "me")]
 
 
 def views() -> int:
@@ -141,6 +145,12 @@ def test_markup_in_what_was_said_is_escaped(client: Client) -> None:
         assert "<b x-data" not in text
 
 
+def around(text: str) -> list[str]:
+    """Return what stands about the secret, each form in which it is found once."""
+    places = [text.find(form) for form in (SECRET, *ENCODED)]
+    return [text[max(0, place - 200) : place + 40] for place in places if place >= 0]
+
+
 def everything_shown(client: Client, world: dict[str, Any]) -> str:
     """Return the text of every admin page and REST answer about ``world``."""
     texts = []
@@ -153,11 +163,18 @@ def everything_shown(client: Client, world: dict[str, Any]) -> str:
             reverse(f"admin:{name}_add"),
         ):
             texts.append(client.get(url).content.decode())
+    for label in ("tools.tool", "tools.servercredential", "calls.call"):
+        model = apps.get_model(label)
+        for row in model._default_manager.filter(organisation=world["base.organisation"]):
+            name = label.replace(".", "_")
+            texts.append(
+                client.get(reverse(f"admin:{name}_change", args=[row.pk])).content.decode()
+            )
     _, clear = factories.make_api_key(
         world["base.organisation"], scopes=("read", "write", "transcripts")
     )
     headers = {"authorization": f"Bearer {clear}"}
-    for path in ("/assistant", "/tool", "/phone-number", "/call"):
+    for path in ("/assistant", "/tool", "/phone-number", "/call", "/credential"):
         texts.append(client.get(path, headers=headers).content.decode())
         for row in client.get(path, headers=headers).json():
             texts.append(client.get(f"{path}/{row['id']}", headers=headers).content.decode())
@@ -254,18 +271,18 @@ def test_no_page_answer_history_row_log_or_export_contains_a_planted_secret(
     assert Tool.objects.get(pk=tool.pk).server_secret == SECRET
     settings.EGRESS_ALLOW = ["127.0.0.0/8"]
     happened = all_that_happens(client, world, SECRET, folder=tmp_path, monkeypatch=monkeypatch)
-    assert SECRET not in happened
+    assert around(happened) == []
     shown = everything_shown(client, world)
-    assert "planted_tool" in shown
-    assert SECRET not in shown
+    assert "planted_tool" in shown and "planted_hmac" in shown
+    assert around(shown) == []
     assert clear not in shown
     stored = whole_database()
     assert "planted_tool" in stored
-    assert SECRET not in stored
+    assert around(stored) == []
     assert clear not in stored
     logged = caplog.text + "".join(capsys.readouterr())
     assert "tool_answered" in logged
-    assert SECRET not in logged
+    assert around(logged) == []
 
 
 def test_an_empty_secret_keeps_and_the_box_clears(client: Client) -> None:

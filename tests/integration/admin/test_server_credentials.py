@@ -47,6 +47,21 @@ def used() -> Any:
     return credential_of(factories.default_organisation().pk, str(CREDENTIAL_ID))
 
 
+def test_a_secret_in_the_address_of_a_token_server_is_shown_as_a_mask_and_kept(
+    staff: Client,
+) -> None:
+    fields = {"kind": "oauth2", "client_id": "me", "client_secret": "s"}
+    url = "https://me:hidden-pw@auth.example.com/token?api_key=hidden-key"
+    assert staff.post(reverse(ADD), form(**fields, token_url=url)).status_code == 302
+    change = reverse(CHANGE, args=[ServerCredential.objects.get().pk])
+    page = staff.get(change)
+    assert "hidden-" not in page.content.decode()
+    shown = page.context["adminform"].form.initial["token_url"]
+    answer = staff.post(change, form(**{**fields, "client_secret": "", "token_url": shown}))
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    assert used()[0] == OAuth2(url, "me", "s")
+
+
 @pytest.mark.parametrize(
     ("fields", "credential"),
     [

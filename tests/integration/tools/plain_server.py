@@ -16,7 +16,7 @@ from typing import Any
 
 # A status and what is sent as JSON, or as it is where it is bytes.
 Answer = tuple[int, Any]
-Handler = Callable[[dict[str, Any], dict[str, str]], Answer]
+Handler = Callable[[Any, dict[str, str]], Answer]
 
 
 @dataclass(slots=True)
@@ -52,8 +52,11 @@ def plain_server(handler: Handler, context: ssl.SSLContext | None = None) -> Ite
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            length = int(self.headers["content-length"])
-            self._answer(json.loads(self.rfile.read(length)))
+            raw = self.rfile.read(int(self.headers["content-length"]))
+            try:
+                self._answer(json.loads(raw))
+            except ValueError:  # a form, as servers of tokens are sent
+                self._answer(raw.decode())
 
         do_PUT = do_PATCH = do_POST
 
