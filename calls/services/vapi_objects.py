@@ -170,24 +170,34 @@ def _tokens(call: Call) -> tuple[int, int]:
 
 
 def assistant_object(revision: AssistantRevision) -> dict[str, Any]:
-    """Return the assistant as it was for a call, with its saved tools in ``model.tools``."""
+    """Return the assistant as it was for a call, with its saved tools in ``model.tools``.
+
+    Our own marks on tools are left out, as no server knows them.
+    """
     shown = copy.copy(revision.assistant)
     shown.current_revision = revision
     document = assistant_json(shown)
     saved = [tool_json(tool) for tool in revision_tools(revision) if not tool.is_inline]
-    if saved:
-        model = document.get("model")
-        model = dict(model) if isinstance(model, dict) else {}
-        inline = model.get("tools")
-        model["tools"] = [*(inline if isinstance(inline, list) else ()), *saved]
-        document["model"] = model
+    model = document.get("model")
+    model = dict(model) if isinstance(model, dict) else {}
+    inline = model.get("tools")
+    tools = [*(inline if isinstance(inline, list) else ()), *saved]
+    if tools:
+        document["model"] = model | {"tools": [_without_marks(tool) for tool in tools]}
     return document
 
 
-def tool_object(tool: Tool, *, url: str, timeout_seconds: float) -> dict[str, Any]:
+def _without_marks(tool: Any) -> Any:
+    if not isinstance(tool, dict):
+        return tool
+    return {name: value for name, value in tool.items() if name not in OURS}
+
+
+def tool_object(tool: Tool, *, url: str, timeout_seconds: float, call_id: str) -> dict[str, Any]:
     """Return the tool as it stands in ``toolWithToolCallList``, answered at ``url``.
 
     Vapi once echoed the server's secret there; this does not (vapi.md 4.1), nor our own marks.
+    Among the headers of the server is the id of the call, as captures show it.
     """
     shown = tool.document_redacted or redact(tool_document(tool))
     document = {name: value for name, value in shown.items() if name not in OURS}
@@ -200,6 +210,7 @@ def tool_object(tool: Tool, *, url: str, timeout_seconds: float) -> dict[str, An
         "timeoutSeconds": timeout_seconds,
         "headers": {
             "Content-Type": "application/json",
+            "X-Call-Id": call_id,
             **(headers if isinstance(headers, dict) else {}),
         },
     }
