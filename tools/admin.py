@@ -9,13 +9,16 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldBooleanWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldBooleanWidget
 
 from tools import server_admin, services
+from tools.critical import argument_paths, critical_arguments, mark_critical
 from tools.exceptions import ToolInUse
+from tools.loose_json import as_object, as_text
 from tools.models import Tool
 from tools.selectors import tool_users
 from tools.server_forms import SERVER_FIELDS, ServerFields, ServerFieldsAdmin, written
+from tools.wire.vapi_tool import read_tool
 from voiceplatform.base.admin import pretty_json
 from voiceplatform.base.scoped_admin import RetiredRowsAdmin, badge
 
@@ -38,6 +41,13 @@ class ToolForm(ServerFields):
         help_text="Asking twice with the same arguments does no harm, as when it only looks "
         "something up. If a call is interrupted before the answer is there, the request is sent "
         "once more; otherwise the assistant is told that nothing is known.",
+    )
+    critical = forms.MultipleChoiceField(
+        label="Critical arguments",
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="Where two calls are compared, one of these that differs counts as an error of "
+        "its own. Phone numbers, e-mail addresses, names, dates and ids are ticked for you.",
     )
 
     class Meta:
@@ -69,6 +79,14 @@ class ToolForm(ServerFields):
             self.fields["name"].validators.append(_function_name)
         if "idempotent" in self.fields:
             self.initial.setdefault("idempotent", _is_idempotent(self.instance))
+        critical = self.fields.get("critical")
+        if isinstance(critical, forms.MultipleChoiceField):
+            paths = argument_paths(self.instance.parameters) if self.instance.pk else ()
+            if not paths or self.instance._state.adding:
+                del self.fields["critical"]
+            else:
+                critical.choices = [(path, path) for path in paths]
+                self.initial.setdefault("critical", _critical(self.instance))
 
     def clean_parameters(self) -> dict[str, Any]:
         """Accept an object only."""
@@ -86,6 +104,10 @@ def _is_idempotent(tool: Tool) -> bool:
     )
 
 
+def _critical(tool: Tool) -> list[str]:
+    return list(critical_arguments(tool.document_redacted, tool.parameters))
+
+
 _function_name = forms.RegexField(regex=r"^[a-zA-Z0-9_-]{1,64}$").validators[0]
 
 
@@ -100,7 +122,7 @@ class ToolAdmin(ServerFieldsAdmin, RetiredRowsAdmin):
     list_filter = ("type", "is_inline", "is_async")
     search_fields = ("name", "description", "server_url_host", "id")
     list_display_links = ("name",)
-    readonly_fields = ("id", "server_url_host", "created_at", "updated_at", "document_shown")
+    readonly_fields = ("id", "server_host", "created_at", "updated_at", "document_shown")
     hidden_lookups = ("document", "server_url", "server_secret", "server_headers")
 
     @badge(description="Kind", ordering="type", label=True)
@@ -123,6 +145,26 @@ class ToolAdmin(ServerFieldsAdmin, RetiredRowsAdmin):
         """Show the mark to those who may only look: it is a field of the form, not a column."""
         return _is_idempotent(obj)
 
+    @admin.display(description="Critical arguments")
+    def critical(self, obj: Tool) -> str:
+        """Name them to those who may only look."""
+        return ", ".join(_critical(obj)) or "-"
+
+    @admin.display(description="Server")
+    def server_host(self, obj: Tool) -> str:
+        """Name the host, and say so where nothing is encrypted on the way there.
+
+        Imports and the API take such an address as Vapi does; the form takes no new one.
+        """
+        document = as_object(obj.document_redacted)
+        url = as_text(as_object(document.get("server")).get("url")) or as_text(document.get("url"))
+        if not url.strip().lower().startswith("http:"):
+            return obj.server_url_host or "-"
+        return (
+            f"{obj.server_url_host}: requests go there unencrypted, as they do from Vapi, and to "
+            "public addresses only. Fix: use https."
+        )
+
     @admin.display(description="Document, without secrets")
     def document_shown(self, obj: Tool) -> SafeString:
         """Return the raw document as a block."""
@@ -138,8 +180,10 @@ class ToolAdmin(ServerFieldsAdmin, RetiredRowsAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Put the rare and the technical behind the usual."""
-        main = ("organisation", "type", "name", "description", "parameters")
-        server = ("server_url", "server_url_host") if obj else ("server_url",)
+        main: tuple[str, ...] = ("organisation", "type", "name", "description", "parameters")
+        if obj is not None and argument_paths(obj.parameters):
+            main = (*main, "critical")
+        server = ("server_url", "server_host") if obj else ("server_url",)
         sets = [
             (None, {"fields": main}),
             ("Server", {"fields": (*server, "server_secret", *_WAYS)}),
@@ -173,7 +217,7 @@ class ToolAdmin(ServerFieldsAdmin, RetiredRowsAdmin):
                 tool=obj,
                 changes=changes,
                 actor=request.user,
-                mend=lambda document: written(document, data, form.changed_data),
+                mend=lambda document: _mended(document, data, form.changed_data),
             )
         else:
             document = services.tool_document(Tool(**{name: data[name] for name in _new(data)}))
@@ -190,6 +234,14 @@ class ToolAdmin(ServerFieldsAdmin, RetiredRowsAdmin):
             services.tool_delete(tool=obj, actor=request.user)
         except ToolInUse as error:
             self.message_user(request, str(error), messages.ERROR)
+
+
+def _mended(document: dict[str, Any], data: dict[str, Any], changed: list[str]) -> dict[str, Any]:
+    """Return the document with what is no column of the tool."""
+    new = written(document, data, changed)
+    if "critical" not in changed:
+        return new
+    return mark_critical(new, data["critical"], read_tool(new).parameters)
 
 
 def _new(data: dict[str, Any]) -> list[str]:

@@ -22,7 +22,8 @@ from voiceplatform.base.egress import EgressRefused, encrypted
 from voiceplatform.base.scoped_admin import ScopedForm, visible_choices
 from voiceplatform.base.selectors import uuids_in
 
-SERVER_FIELDS: Final = ("credential", "legacy_message", "text_arguments", "without_aliases")
+_SWITCHES: Final = ("legacy_message", "text_arguments", "without_aliases", "object_answers")
+SERVER_FIELDS: Final = ("credential", *_SWITCHES)
 
 
 def _mark(label: str, help_text: str) -> forms.BooleanField:
@@ -57,6 +58,12 @@ class ServerFields(ScopedForm):
         "Leave out the name, arguments and parameters that stand beside each function.",
     )
 
+    object_answers = _mark(
+        "Any object is the answer",
+        "The server answers with a JSON object of its own instead of results. Vapi would tell the "
+        "assistant that nothing came back; here the assistant reads the object.",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         shown = self.instance.document_redacted if self.instance.pk else {}
@@ -65,6 +72,7 @@ class ServerFields(ScopedForm):
             ("legacy_message", switches.legacy_message),
             ("text_arguments", switches.text_arguments),
             ("without_aliases", not switches.aliases),
+            ("object_answers", switches.object_answers),
         ):
             if name in self.fields:
                 self.initial.setdefault(name, value)
@@ -103,7 +111,7 @@ def written(
         server = dict(as_object(new.get("server")))
         server.pop("credentialId", None)
         new["server"] = server | ({"credentialId": str(row.credential_id)} if row else {})
-    if not {"legacy_message", "text_arguments", "without_aliases"} & set(changed):
+    if not set(_SWITCHES) & set(changed):
         return new
     return write_switches(
         new,
@@ -111,6 +119,7 @@ def written(
             text_arguments=bool(data.get("text_arguments")),
             aliases=not data.get("without_aliases"),
             legacy_message=bool(data.get("legacy_message")),
+            object_answers=bool(data.get("object_answers")),
         ),
     )
 
@@ -147,3 +156,8 @@ class ServerFieldsAdmin:
     def without_aliases(self, obj: Tool) -> bool:
         """Show the switch."""
         return not read_switches(obj.document_redacted).aliases
+
+    @admin.display(description="Any object is the answer", boolean=True)
+    def object_answers(self, obj: Tool) -> bool:
+        """Show the switch."""
+        return read_switches(obj.document_redacted).object_answers

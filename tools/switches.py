@@ -22,6 +22,7 @@ _TEXT_ARGUMENTS: Final = "argumentsAsText"
 _ALIASES: Final = "aliases"
 _MESSAGE: Final = "message"
 _FUNCTION_CALL: Final = "function-call"
+_OBJECT_ANSWERS: Final = "objectAnswers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class Switches:
 
     ``text_arguments``: arguments are JSON text instead of an object (vapi.md 4.3). ``aliases``:
     name, arguments and parameters stand beside ``function`` too. ``legacy_message``: its server is
-    sent the old ``function-call`` and no ``tool-calls`` (vapi.md 4.4).
+    sent the old ``function-call`` and no ``tool-calls`` (vapi.md 4.4). ``object_answers``: a JSON
+    object without ``results`` is the answer to a single call, which Vapi does not take (4.6).
     """
 
     text_arguments: bool = False
     aliases: bool = True
     legacy_message: bool = False
+    object_answers: bool = False
 
 
 def read_switches(document: Any) -> Switches:
@@ -45,6 +48,7 @@ def read_switches(document: Any) -> Switches:
         text_arguments=marks.get(_TEXT_ARGUMENTS) is True,
         aliases=marks.get(_ALIASES) is not False,
         legacy_message=marks.get(_MESSAGE) == _FUNCTION_CALL,
+        object_answers=marks.get(_OBJECT_ANSWERS) is True,
     )
 
 
@@ -55,6 +59,7 @@ def write_switches(document: Mapping[str, Any], switches: Switches) -> dict[str,
         (_TEXT_ARGUMENTS, switches.text_arguments, False),
         (_ALIASES, switches.aliases, True),
         (_MESSAGE, _FUNCTION_CALL if switches.legacy_message else "", ""),
+        (_OBJECT_ANSWERS, switches.object_answers, False),
     ):
         if value == usual:
             marks.pop(key, None)

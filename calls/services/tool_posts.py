@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 
 import structlog
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
@@ -174,7 +174,12 @@ def _prepared(call: Call, spec: ToolSpec, effect: DispatchTool) -> _Prepared | N
             tool_call_id=effect.tool_call_id,
             name=name,
             arguments=arguments,
-            tool=tool_object(tool, url=server.url, timeout_seconds=server.timeout_seconds),
+            tool=tool_object(
+                tool,
+                url=server.url,
+                timeout_seconds=server.timeout_seconds,
+                call_id=str(call.pk),
+            ),
             preceded_by_text=preceded_by_text(call),
         ),
         pending=PendingCall(effect.tool_call_id, name, effect.arguments_json),
@@ -211,7 +216,15 @@ def _request(call: Call, group: Sequence[_Prepared], pending: Sequence[PendingCa
         replace(group[0].server, timeout_seconds=longest),
         vapi_server.encode(message),
         {each.posted.tool_call_id: each.spec for each in group},
+        reader_of(switches),
     )
+
+
+def reader_of(switches: Switches) -> ReadAnswers:
+    """Return what reads the answers of a server that is asked with these switches."""
+    if switches.object_answers:
+        return partial(vapi_server.tool_results, objects_are_results=True)
+    return vapi_server.tool_results
 
 
 def note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:

@@ -21,11 +21,13 @@ from assistants.models import AssistantRevision
 from assistants.secret_probe import TEST_HEADER
 from calls.bridge.effects import DispatchTool
 from calls.models import Call, TwilioAccount
+from calls.services.tool_posts import reader_of
 from calls.services.tool_records import masked, redacted_body, secrets_of
 from calls.services.tool_run import tool_post
 from tools.dispatch import ArgumentsRefused, ToolServer, close_client, dispatch
 from tools.models import Tool
 from tools.spec import POSTED_KINDS, ToolResult, ToolSpec
+from tools.switches import read_switches
 from tools.wire import vapi_server
 from voiceplatform.base.egress import (
     EgressPolicy,
@@ -202,14 +204,15 @@ async def _sent(
 ) -> ToolResult:
     # An asynchronous tool's answer is not waited for in a call; here it is what one wants to see.
     calls = {tool_call_id: ToolSpec(name=tool.name, posted_name=tool.name, is_async=False)}
+    read = reader_of(read_switches(tool.document_redacted))
     if rules is None:
         try:
-            results = await dispatch(calls, server, body)
+            results = await dispatch(calls, server, body, read=read)
         finally:
             await close_client()
     else:
         async with egress_client(rules=rules) as client:
-            results = await dispatch(calls, server, body, client=client)
+            results = await dispatch(calls, server, body, client=client, read=read)
     return results[tool_call_id]
 
 

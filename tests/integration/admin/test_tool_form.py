@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -126,3 +127,54 @@ def test_a_new_address_is_encrypted_and_an_imported_one_stays(staff: Client, set
     assert "not encrypted" in str(answer.context["adminform"].form.errors["server_url"])
     settings.EGRESS_ALLOW = ["other.example.com"]
     assert staff.post(page, _form(tool, **new)).status_code == 302
+
+
+def test_critical_arguments_are_ticked_by_their_names_and_changed_by_people(
+    staff: Client, client: Client
+) -> None:
+    schema = {"properties": {"phone": {"type": "string"}, "note": {"type": "string"}}}
+    function = DOCUMENT["function"] | {"parameters": schema}
+    organisation = factories.default_organisation()
+    tool = tool_store(
+        organisation=organisation, document=DOCUMENT | {"function": function}, actor=None
+    )
+    page = reverse("admin:tools_tool_change", args=[tool.pk])
+    form = staff.get(page).context["adminform"].form
+    assert (form["critical"].initial, form["critical"].field.choices) == (
+        ["phone"],
+        [("phone", "phone"), ("note", "note")],
+    )
+
+    def saved(**changes: object) -> Any:
+        answer = staff.post(page, _form(tool, parameters=json.dumps(schema), **changes))
+        assert answer.status_code == 302, answer.context["adminform"].form.errors
+        tool.refresh_from_db()
+        return tool_document(tool).get("voiceplatform")
+
+    assert saved(critical=["note"]) == {"criticalArguments": ["note"]}
+    assert saved(critical=["note"], text_arguments="on") == {
+        "criticalArguments": ["note"],
+        "argumentsAsText": True,
+    }
+    assert saved(critical=["phone"]) is None
+    client.force_login(factories.make_staff(organisation, ["tools.view_tool"]))
+    assert "Critical arguments" in client.get(page).content.decode()
+
+
+def test_the_api_takes_what_vapi_takes_and_the_page_says_what_is_not_encrypted(
+    staff: Client,
+) -> None:
+    """A script that was written for Vapi must not break; who types an address can mend it."""
+    _, clear = factories.make_api_key(factories.default_organisation())
+    shown = {}
+    for scheme in ("http", "https"):
+        answer = staff.post(
+            "/tool",
+            DOCUMENT | {"server": {"url": f"{scheme}://tools.example.com/x"}},
+            content_type="application/json",
+            headers={"authorization": f"Bearer {clear}"},
+        )
+        assert answer.status_code == 201, answer.content
+        page = reverse("admin:tools_tool_change", args=[answer.json()["id"]])
+        shown[scheme] = "go there unencrypted" in staff.get(page).content.decode()
+    assert shown == {"http": True, "https": False}

@@ -219,6 +219,23 @@ async def test_v3_switches_of_a_tool_change_its_arguments_and_aliases(rig: ToolR
     assert "idempotent" not in shown
 
 
+async def test_an_object_of_its_own_is_an_answer_where_the_switch_says_so(rig: ToolRig) -> None:
+    reply = ToolReply(form="text", result='{"free": true}')
+    rig.answer({"plain": reply, "loose": reply})
+    marks = {"objectAnswers": True}
+    call = await rig.call_with(
+        lambda: make_assistant(
+            tools=[stored("plain", rig.url), stored("loose", rig.url, voiceplatform=marks)]
+        )
+    )
+    results = await run_all(call, "plain", "loose")
+    assert [(results[each].output, results[each].outcome) for each in ("a0", "a1")] == [
+        ("No result returned.", "error"),
+        ('{"free":true}', "ok"),
+    ]
+    assert "voiceplatform" not in json.dumps([each.body for each in rig.requests])
+
+
 async def test_v44_a_legacy_tool_is_sent_the_old_message_alone(rig: ToolRig) -> None:
     seen: list[Any] = []
     call = await rig.call_with(

@@ -11,7 +11,12 @@ pytestmark = pytest.mark.unit
 
 @pytest.mark.parametrize(
     "switches",
-    [Switches(), Switches(text_arguments=True), Switches(aliases=False, legacy_message=True)],
+    [
+        Switches(),
+        Switches(text_arguments=True),
+        Switches(aliases=False, legacy_message=True),
+        Switches(object_answers=True),
+    ],
 )
 def test_what_is_written_is_read(switches: Switches) -> None:
     document = {"type": "function", "voiceplatform": {"other": 1}}
