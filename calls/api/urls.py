@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from calls.api import analytics, numbers, views
+from calls.api import analytics, numbers, transcript, views
 
 urlpatterns = [
     path("assistant/start", views.AssistantStart.as_view(), name="assistant-start"),
     path("call", views.CallList.as_view(), name="call-list"),
     path("call/<str:object_id>", views.CallDetail.as_view(), name="call-detail"),
+    path(
+        "call/<str:object_id>/transcript", transcript.Transcript.as_view(), name="call-transcript"
+    ),
     path("analytics", analytics.Analytics.as_view(), name="analytics"),
     path("phone-number", numbers.NumberList.as_view(), name="phone-number-list"),
     path(

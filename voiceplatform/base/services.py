@@ -151,6 +151,12 @@ def api_key_check(clear: str) -> ApiKey | None:
     return key
 
 
+def api_key_is_live(key: ApiKey) -> bool:
+    """Tell whether ``key`` still opens anything; for whoever keeps a line open with it."""
+    unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+    return ApiKey.objects.filter(unexpired, pk=key.pk, revoked_at__isnull=True).exists()
+
+
 @transaction.atomic
 def api_key_revoke(*, key: ApiKey, actor: Any = None) -> bool:
     """Revoke ``key`` for good; False when it was revoked already."""

@@ -6,6 +6,7 @@ one that takes an id this module cannot supply fails the test instead of passing
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -41,7 +42,9 @@ REST_OBJECTS = {
     },
 }
 # Routes below an object that have no list of their own.
-REST_PARTS = {"file-content": "resource.file"}
+REST_PARTS = {"file-content": "resource.file", "call-transcript": "calls.call"}
+# Commands: routes below an object that only take a POST, with a body that is right.
+REST_COMMANDS = {"call-control": ("calls.call", {"type": "end-call"})}
 # Patterns with parameters that are no stored id of an organisation, each with its reason.
 NOT_TENANT_IDS = {
     "admin/(?P<url>.*)$": "the admin's catch-all",
@@ -67,7 +70,7 @@ def with_parameters() -> list[tuple[str, URLPattern]]:
 
 def label_of(route: str, entry: URLPattern) -> str | None:
     """Return which model's id a pattern takes, or None when it is known to take none."""
-    known = REST_OBJECTS | REST_PARTS
+    known = REST_OBJECTS | REST_PARTS | {name: label for name, (label, _) in REST_COMMANDS.items()}
     if entry.name in known:
         return known[entry.name]
     match = re.match(r"admin/([a-z]+)/([a-z]+)/", route)
@@ -249,6 +252,12 @@ def test_rest_objects_of_another_organisation_are_404(
         if label is None:
             continue
         url = fill(route, entry, theirs, label)
+        if entry.name in REST_COMMANDS:
+            body = json.dumps(REST_COMMANDS[entry.name][1])
+            for target, expected in ((url, {404}), (fill(route, entry, mine, label), {200, 409})):
+                answer = client.generic("POST", target, body, "application/json", headers=headers)
+                assert answer.status_code in expected, f"{target}: {answer.content!r}"
+            continue
         for method in ("GET", "PATCH", "DELETE"):
             response = client.generic(method, url, "{}", "application/json", headers=headers)
             assert response.status_code in ({404} if method == "GET" else {404, 405}), url
