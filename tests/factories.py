@@ -30,6 +30,7 @@ from assistants.models import (
 )
 from calls.models import (
     Call,
+    CallControl,
     CallPolicy,
     DeliveryAttempt,
     OperatorDesk,
@@ -337,6 +338,20 @@ def make_desk(organisation: Organisation | None = None, **columns: Any) -> Opera
     defaults: dict[str, Any] = {"name": f"Desk {next(_counter)}", "destination": "+15550100042"}
     return OperatorDesk.objects.create(
         organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_control(call: Call, *, text: str = "One moment.", **columns: Any) -> CallControl:
+    """Make a command to ``call`` that was carried out."""
+    defaults: dict[str, Any] = {
+        "kind": "say",
+        "command": {"kind": "say", "text": text},
+        "actor": "user:somebody",
+        "state": CallControl.State.DONE,
+        "settled_at": timezone.now(),
+    }
+    return CallControl.objects.create(
+        organisation=call.organisation, call=call, **{**defaults, **columns}
     )
 
 

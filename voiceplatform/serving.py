@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -29,7 +30,7 @@ import uvicorn
 from setproctitle import setproctitle
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from calls.media import live
+from calls.media import listening_relay, live
 
 APPLICATIONS = {
     "media": "voiceplatform.asgi_media:application",
@@ -160,14 +161,21 @@ class DrainingServer(OwnSignals):
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, drain_seconds: float, ready_fd: int | None = None
+        self,
+        config: uvicorn.Config,
+        *,
+        drain_seconds: float,
+        ready_fd: int | None = None,
+        run_dir: Path | None = None,
     ) -> None:
         super().__init__(config, ready_fd=ready_fd)
         self._drain_seconds = drain_seconds
+        self._run_dir = run_dir
         self._signals = 0
         self._seen = 0
         self._told_to_leave = False
         self._ending: asyncio.Task[None] | None = None
+        self._relay: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -210,6 +218,9 @@ class DrainingServer(OwnSignals):
         for connection in tuple(self.server_state.connections):
             if isinstance(connection, TimedHttpProtocol):
                 connection.leave()
+        # The successor takes the connections of new listeners, and finds our calls there.
+        if self._run_dir is not None:
+            self._relay = asyncio.create_task(listening_relay.serve(self._run_dir))
         setproctitle("voiceplatform: leaving media")
 
     async def _drain(self) -> None:
@@ -273,7 +284,10 @@ def main(arguments: list[str] | None = None) -> int:
     server: OwnSignals
     if options.part == "media":
         server = DrainingServer(
-            config, drain_seconds=settings.DRAIN_SECONDS, ready_fd=options.ready_fd
+            config,
+            drain_seconds=settings.DRAIN_SECONDS,
+            ready_fd=options.ready_fd,
+            run_dir=settings.RUN_DIR,
         )
     else:
         server = OwnSignals(config, ready_fd=options.ready_fd)

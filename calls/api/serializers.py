@@ -70,9 +70,19 @@ class CallPatchShape(Shape):
     name = Text(max_length=40)
 
 
-def call_json(call: Call, *, with_artifact: bool, name: str = "") -> dict[str, Any]:
-    """Return the call as Vapi shows it; what was said only with ``with_artifact``."""
+def call_json(
+    call: Call, *, with_artifact: bool, with_control: bool = False, name: str = ""
+) -> dict[str, Any]:
+    """Return the call as Vapi shows it; what was said only with ``with_artifact``.
+
+    An address opens what the key alone does not, so each is shown to keys that may do the same.
+    """
     document = call_object(call)
+    allowed = {"listenUrl": with_artifact, "controlUrl": with_control}
+    monitor = document.pop("monitor", {})
+    monitor = {name: url for name, url in monitor.items() if allowed.get(name)}
+    if monitor:
+        document["monitor"] = monitor
     if name:
         document["name"] = name
     if with_artifact:

@@ -40,6 +40,11 @@ class CallView(ApiView):
         """Tell whether the key opens what was said."""
         return "transcripts" in self.key.scopes
 
+    def shown(self, call: Call, *, with_artifact: bool, name: str) -> dict[str, Any]:
+        """Return the call as this key may see it."""
+        controls = "calls" in self.key.scopes
+        return call_json(call, with_artifact=with_artifact, with_control=controls, name=name)
+
     def audit(self, calls: Sequence[Call]) -> None:
         """Record that the key read the transcripts of ``calls``."""
         if calls:
@@ -77,7 +82,7 @@ class CallList(CallView):
             self.audit(calls)
         names = records.call_names(self.organisation, (call.pk for call in calls))
         return Response(
-            [call_json(call, with_artifact=speaks, name=names.get(call.pk, "")) for call in calls]
+            [self.shown(call, with_artifact=speaks, name=names.get(call.pk, "")) for call in calls]
         )
 
     def post(self, request: Request) -> Response:
@@ -121,7 +126,7 @@ class CallDetail(CallView):
     def delete(self, request: Request, object_id: str) -> Response:
         """Erase the call for good and return what it was, without what was said in it."""
         call = self._call(object_id)
-        answer = call_json(call, with_artifact=False, name=self._name(call))
+        answer = self.shown(call, with_artifact=False, name=self._name(call))
         try:
             call_erase(call=call, actor=self.key)
         except CallInUse as error:
@@ -136,7 +141,7 @@ class CallDetail(CallView):
 
     def _shown(self, call: Call) -> dict[str, Any]:
         speaks = self.may_read_transcripts()
-        return call_json(call, with_artifact=speaks, name=self._name(call))
+        return self.shown(call, with_artifact=speaks, name=self._name(call))
 
     def _name(self, call: Call) -> str:
         return records.call_names(self.organisation, [call.pk]).get(call.pk, "")

@@ -8,6 +8,7 @@ speech. Timestamps tell how much is missing; a clock tells when nothing comes at
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from typing import Final
 
 from calls.wire.twilio_media import MULAW_BYTES_PER_MS
@@ -71,3 +72,9 @@ def silence(ms: int) -> list[tuple[str, int]]:
     sizes = [_PIECE_MS] * (ms // _PIECE_MS) + [ms % _PIECE_MS]
     audio = [b"\xff" * (size * MULAW_BYTES_PER_MS) for size in sizes if size]
     return [(base64.b64encode(piece).decode("ascii"), len(piece)) for piece in audio]
+
+
+@lru_cache(maxsize=64)
+def hush(size: int) -> str:
+    """Return so many bytes of mu-law silence, in base64."""
+    return base64.b64encode(b"\xff" * size).decode("ascii")

@@ -12,6 +12,7 @@ from typing import Any
 
 from calls.bridge import gaps
 from calls.bridge.caller_audio import CallerAudio
+from calls.bridge.controls import Controls
 from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.effects import (
     CloseStream,
@@ -20,7 +21,6 @@ from calls.bridge.effects import (
     PolicyLinePlayed,
     StreamEnded,
 )
-from calls.bridge.first_words import FirstWords
 from calls.bridge.opening import Opening
 from calls.bridge.person import ForPerson
 from calls.bridge.plan import CallPlan
@@ -41,11 +41,12 @@ from tools.spec import ToolResult
 MAX_MALFORMED = 20
 
 
-class CallBridge(ForPerson, FirstWords):
+class CallBridge(ForPerson, Controls):
     """One stream of one call. Feed inputs; then drain ``to_twilio``, ``to_realtime``, ``effects``.
 
     Inputs: ``receive_twilio``, ``twilio_malformed``, ``twilio_closed``, ``realtime_opened``,
-    ``receive_realtime``, ``realtime_closed``, ``tool_finished``, ``end``, ``shut_down``, ``tick``.
+    ``receive_realtime``, ``realtime_closed``, ``tool_finished``, ``receive_control``, ``end``,
+    ``shut_down``, ``tick``.
     ``next_deadline_ms`` says when ``tick`` is due. After ``StreamEnded`` every input is ignored.
     """
 
@@ -118,6 +119,8 @@ class CallBridge(ForPerson, FirstWords):
         """Pass a piece of the caller's audio on, or keep it until it may pass."""
         caller = self._caller
         caller.received_bytes += size
+        if self._caller_muted:
+            payload = gaps.hush(size)
         if self._model_hears():
             caller.forwarded_bytes += size
             self.recent.note(payload, size)
@@ -308,6 +311,7 @@ class CallBridge(ForPerson, FirstWords):
             or self._open_ears()
             or self._end_opening()
             or self._tell_keys(now_ms)
+            or self._tell_operator(now_ms)
             or self._run_calls(now_ms)
             or self._ask_follow_up(now_ms)
             or self._tell_notes()

@@ -36,7 +36,7 @@ def remembered(
     """
     placed: list[tuple[int, int, HistoryItem]] = []
     for turn in transcript.turns():
-        if turn.role == "system" or turn.item_id in without or turn.ordinal < since:
+        if turn.item_id in without or turn.ordinal < since:
             continue
         sound = "" if turn.text or turn.role != "user" else audio.get(turn.item_id, "")
         if turn.text or sound:

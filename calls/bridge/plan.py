@@ -140,7 +140,7 @@ class HistoryItem:
     to be run again, because its tool says that this does no harm.
     """
 
-    role: Literal["user", "assistant", "tool"]
+    role: Literal["user", "assistant", "system", "tool"]
     text: str
     tool_call_id: str = ""
     name: str = ""

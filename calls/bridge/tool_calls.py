@@ -184,7 +184,7 @@ class ToolCalls(OwnTools):
         before = [
             Said(item.role, item.text)
             for item in self.plan.history
-            if item.role != "tool" and item.text
+            if item.role != "tool" and item.role != "system" and item.text
         ]
         now = [
             Said(turn.role, turn.text)

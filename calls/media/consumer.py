@@ -21,8 +21,10 @@ from calls.bridge.model import configuration
 from calls.bridge.reasons import EndCause
 from calls.media import live
 from calls.media.database import in_database, in_database_at_last
+from calls.media.desk import desk
 from calls.media.driver import CallDriver, Finished, Ports
 from calls.media.journal import CallJournal
+from calls.media.listening import Room, rooms
 from calls.media.pool import Prepared, pool
 from calls.media.realtime_client import dial
 from calls.services.call_finish import stream_finish
@@ -162,6 +164,10 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             keep_audio=ticket.keep_audio,
         )
         entry = live.enter(end_now=driver.shut_down, name=plan.call_id)
+        room = Room(plan.call_id, lambda tap: setattr(driver, "tap", tap))
+        rooms.open(room)
+        commands = desk()
+        commands.open(plan.call_id, driver.control)
         writer = asyncio.create_task(journal.run(), name="journal")
         began = asyncio.create_task(in_database_at_last(stream_began, call_id=plan.call_id))
         log.info("stream_accepted", stream_number=ticket.stream_number)
@@ -173,6 +179,8 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             log.exception("stream_failed")
             await frames.close(1011)
         finally:
+            commands.close(plan.call_id, driver.control)
+            rooms.close(room, ended)
             pool.discard(plan.call_id)
             writer.cancel()
             try:

@@ -29,10 +29,12 @@ from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
 from calls.media import recording
+from calls.media.listening import Tap
 from calls.media.model_line import ModelLine
 from calls.media.pool import Prepared
 from calls.wire.realtime import APPEND_HEAD
 from calls.wire.twilio_media import MAX_FRAME_BYTES
+from calls.wire.vapi_control import Control
 from tools.spec import ToolResult
 
 # A socket that takes nothing for so long is dead; the caller's audio is piling up behind it.
@@ -106,6 +108,8 @@ class CallDriver:
         self._over = asyncio.Event()
         self._broken: asyncio.Future[None] = self._loop.create_future()
         self._ended: StreamEnded | None = None
+        # Set while somebody listens; it only remembers what passes.
+        self.tap: Tap | None = None
 
     @property
     def now_ms(self) -> int:
@@ -158,6 +162,17 @@ class CallDriver:
         self._input(recording.END, cause.name, lambda now: self._bridge.end(cause, now))
         self._spawn(self._flush())
 
+    def control(self, control: Control) -> str:
+        """Carry out a person's command; return '' or why it is refused."""
+        refusals: list[str] = []
+
+        def give(now_ms: int) -> None:
+            refusals.append(self._bridge.receive_control(control, now_ms))
+
+        self._input(recording.CONTROL, recording.control_text(control), give)
+        self._spawn(self._flush())
+        return refusals[0]
+
     # ---- inputs -------------------------------------------------------------------------------
 
     def _input(
@@ -195,6 +210,8 @@ class CallDriver:
                 self._input(recording.TWILIO_CLOSED, "", bridge.twilio_closed)
                 return
             else:
+                if self.tap is not None:
+                    self.tap.heard(frame)
                 recorder.input(recording.TWILIO, now_ms, frame)
                 bridge.receive_twilio(frame, now_ms)
                 if bridge.effects or bridge.to_twilio:
@@ -300,7 +317,10 @@ class CallDriver:
             self._twilio_busy_since = self._loop.time()
             try:
                 while self._to_twilio:
-                    await self._frames.send(self._to_twilio.popleft())
+                    text = self._to_twilio.popleft()
+                    if self.tap is not None:
+                        self.tap.said(text)
+                    await self._frames.send(text)
             finally:
                 self._twilio_busy_since = None
 
@@ -324,6 +344,8 @@ class CallDriver:
             self._ended = effect
             self._over.set()
         else:
+            if self.tap is not None:
+                self.tap.noted(effect)
             self._ports.journal.write(effect)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -21,6 +21,7 @@ from calls.bridge.effects import Effect
 from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
+from calls.wire.vapi_control import Control
 from tools.spec import ToolResult
 
 CHUNK_CHARS = 200_000
@@ -28,6 +29,7 @@ MAX_RECORD_CHARS = 48_000_000
 
 PLAN, TWILIO, MALFORMED, TWILIO_CLOSED = "P", "T", "M", "X"
 OPENED, REALTIME, REALTIME_CLOSED, TOOL, END, SHUT_DOWN, TICK = "O", "R", "C", "F", "E", "S", "K"
+CONTROL = "Q"
 OUT_TWILIO, OUT_REALTIME, OUT_EFFECT, TRUNCATED = "t", "r", "e", "!"
 OUTPUTS = frozenset({OUT_TWILIO, OUT_REALTIME, OUT_EFFECT})
 
@@ -140,6 +142,11 @@ def tool_text(tool_call_id: str, result: ToolResult) -> str:
     return json.dumps(value)
 
 
+def control_text(control: Control) -> str:
+    """Return a person's command as one line of JSON."""
+    return json.dumps(control.to_json(), ensure_ascii=False)
+
+
 def records(text: str) -> Iterator[tuple[str, int, str]]:
     """Yield (kind, now_ms, text) of a record; the kind with the session's number, if it has one.
 
@@ -190,6 +197,8 @@ def apply(bridge: CallBridge, kind: str, now_ms: int, text: str) -> None:
         bridge.tool_finished(tool_call_id, ToolResult(**value), now_ms)
     elif kind == END:
         bridge.end(EndCause[text], now_ms)
+    elif kind == CONTROL:
+        bridge.receive_control(Control.from_json(json.loads(text)), now_ms)
     elif kind == SHUT_DOWN:
         bridge.shut_down(now_ms)
     else:

@@ -4,6 +4,7 @@ from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, OutboxEvent
 from calls.models.handoffs import AssistantActivation
+from calls.models.live import CallControl
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
@@ -15,6 +16,7 @@ from calls.models.tool_records import ToolCheck, ToolExchange
 __all__ = [
     "AssistantActivation",
     "Call",
+    "CallControl",
     "CallInputChunk",
     "CallPolicy",
     "DeliveryAttempt",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from calls.media.recording import (
+    CONTROL,
     OUT_EFFECT,
     PLAN,
     REALTIME,
@@ -158,7 +159,7 @@ class _Redaction:
                 body = self._plan(body)
             elif kind[:1] in (TWILIO, REALTIME):
                 body = self._message(body)
-            elif kind[:1] == TOOL:
+            elif kind[:1] in (TOOL, CONTROL):
                 body = json.dumps(self._walk(json.loads(body), ""))
             elif kind[:1] in "tre":
                 continue

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from django.utils import timezone
 
 from calls.bridge.continuity import FASTEST_CHARACTER_MS
+from calls.bridge.controls import OPERATOR_ITEM
 from calls.bridge.core import POLICY_ITEM_ID
 from calls.bridge.plan import HistoryItem
 from calls.bridge.successor import passed_on
@@ -67,12 +68,11 @@ def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem
             parts.add_turn(turn, HistoryItem("user", LOST_WORDS))
         elif (
             turn.text
-            and turn.role != Turn.Role.SYSTEM
+            and (turn.role != Turn.Role.SYSTEM or turn.item_id.startswith(OPERATOR_ITEM))
             # A line that was cut off is played again, from its beginning.
             and not (turn.item_id == POLICY_ITEM_ID and call.policy_played_at is None)
         ):
-            role = "user" if turn.role == Turn.Role.CALLER else "assistant"
-            parts.add_turn(turn, HistoryItem(role, turn.text))  # type: ignore[arg-type]  # of two
+            parts.add_turn(turn, HistoryItem(turn.role, turn.text))  # type: ignore[arg-type]  # choices
     for row in rows:
         parts.add(row.started_ms, _tool(row, specs))
     elapsed_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)

@@ -17,6 +17,7 @@ from assistants.selectors import revision_tools
 from assistants.serializers import assistant_json
 from calls.models import Call, PhoneNumber, ToolInvocation, Turn
 from calls.selectors.records import Spoken, conversation
+from calls.services.live_monitor import monitor_object
 from tools.models import Tool
 from tools.serializers import tool_json
 from tools.services import tool_document
@@ -84,6 +85,7 @@ def call_object(call: Call) -> dict[str, Any]:
         "assistantId": str(revision.assistant_id) if revision else None,
         "phoneNumberId": str(call.number_id) if call.number_id else None,
         "customer": customer_object(call),
+        "monitor": monitor_object(call) or None,
     }
     return {
         "id": str(call.pk),

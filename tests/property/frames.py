@@ -25,10 +25,26 @@ from calls.bridge.plan import (
     Watchdog,
 )
 from calls.bridge.successor import Successor
+from calls.wire.vapi_control import Control
 from tests.virtual_call import ACCOUNT_SID, CALL_SID, STREAM_SID, clip, plan_of
 from tools.messages import ToolMessage, with_fillers
 
 SUCCESSOR = Successor(plan_of("look", "endCall", greeting=Greeting("exact", "Me now."))).to_json()
+CONTROLS = [
+    Control("say", "Hello."),
+    Control("say", "Listen.", interrupts=True, interruptible=False),
+    Control("say", "Bye.", ends_call=True),
+    Control("add-message", "The order is late."),
+    Control("add-message", "Hi.", role="user", answers=False),
+    Control("mute-assistant"),
+    Control("unmute-assistant"),
+    Control("mute-customer"),
+    Control("unmute-customer"),
+    Control("say-first-message"),
+    Control("end-call"),
+    Control("transfer", "Hold the line.", dial_to="+14155550123"),
+    Control("transfer", dial_to="sip:desk@pbx.example.com"),
+]
 ITEM_IDS = ["item_1", "item_2", "item_3", "item_4"]
 RESPONSE_IDS = ["resp_1", "resp_2", "resp_3", "resp_4"]
 TOOL_CALL_IDS = ["call_1", "call_2", "call_3", "call_4"]

@@ -25,6 +25,7 @@ from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
 from calls.bridge.states import Phase, Realtime, Response
+from calls.wire.vapi_control import Control
 from tests.contract import check_realtime_client, check_twilio_outbound
 from tests.property import frames
 from tools.spec import ToolResult
@@ -268,6 +269,11 @@ class BridgeMachine(RuleBasedStateMachine):
     def end(self, cause: EndCause, now: bool) -> None:
         if now:
             self.feed("end", cause)
+
+    @rule(control=st.sampled_from(frames.CONTROLS), now=rarely)
+    def a_person_commands(self, control: Control, now: bool) -> None:
+        if now or control.kind not in ("end-call", "transfer"):
+            self.feed("receive_control", control)
 
     @rule(now=rarely)
     def shut_down(self, now: bool) -> None:

@@ -240,8 +240,8 @@ class ApiView(APIView):
     a POST that only asks sets both to ``read``. ``described`` is what ``/schema`` says of the view.
     """
 
-    permission_classes = (HasScope,)
-    throttle_classes = (KeyRate,)
+    permission_classes: Sequence[type[BasePermission]] = (HasScope,)
+    throttle_classes: Sequence[type[BaseThrottle]] = (KeyRate,)
     parser_classes: Sequence[type[BaseParser]] = (BoundedJSONParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = JsonWhateverAccepted

@@ -30,7 +30,11 @@ from schemathesis.specs.openapi.checks import (
 
 from tests import factories
 from tests.integration.admin.rows import make_world
-from tests.integration.tenancy.test_other_organisation import REST_OBJECTS, REST_PARTS
+from tests.integration.tenancy.test_other_organisation import (
+    REST_COMMANDS,
+    REST_OBJECTS,
+    REST_PARTS,
+)
 from voiceplatform import api_docs
 from voiceplatform.base import services
 
@@ -52,7 +56,11 @@ schema.app = get_wsgi_application()
 ANY = uuid.UUID(int=1)
 LABELS = {
     reverse(name, kwargs={"object_id": ANY}).replace(str(ANY), "{object_id}"): label
-    for name, label in {**REST_OBJECTS, **REST_PARTS}.items()
+    for name, label in {
+        **REST_OBJECTS,
+        **REST_PARTS,
+        **{name: label for name, (label, _) in REST_COMMANDS.items()},
+    }.items()
 }
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from calls.bridge.effects import DispatchTool
 from calls.media import recording
 from calls.media.recording import Recorder, plan_of, records, replay, with_silence, without_audio
+from calls.services.call_fixture import redacted_record
+from calls.wire.vapi_control import Control
 from tests.unit.media.fakes import Stage, plan
 from tools.spec import ToolResult
 
@@ -41,6 +43,27 @@ async def test_a_record_replays_to_the_letter(keep_audio: bool) -> None:
     record = await _recorded(keep_audio=keep_audio)
     assert replay(record) == record
     assert plan_of(record) == (plan(), keep_audio)
+
+
+async def test_a_record_replays_what_a_person_commanded() -> None:
+    stage = Stage()
+    await stage.ready()
+    assert stage.driver.control(Control("say", "We close at five.")) == ""
+    assert stage.driver.control(Control("mute-customer")) == ""
+    stage.media(bytes(160))
+    await stage.settle()
+    assert stage.driver.control(Control("end-call")) == ""
+    assert stage.driver.control(Control("say", "Too late.")) == "The call is ending."
+    await stage.settle(200)
+    assert "hang up" in stage.log
+    stage.stop()
+    await asyncio.wait_for(stage.run, 5)
+    record = "".join(stage.journal.pieces)
+    assert [kind for kind, _, _ in records(record)].count(recording.CONTROL) == 4
+    assert any("We close at five." in body for kind, _, body in records(record) if kind == "r")
+    assert replay(record) == record
+    hidden = redacted_record(record)
+    assert "close" not in hidden and '"kind": "say"' in hidden
 
 
 async def test_a_record_replays_what_a_tool_server_wants_said() -> None:
