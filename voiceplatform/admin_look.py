@@ -90,7 +90,15 @@ UNFOLD: dict[str, Any] = {
                         "icon": "space_dashboard",
                         "link": reverse_lazy("admin:index"),
                     },
-                    _item("Calls", "call", "calls", "call"),
+                    {
+                        "title": "Live calls",
+                        "icon": "phone_in_talk",
+                        "link": reverse_lazy("admin:calls_call_live"),
+                        "permission": lambda request: request.user.has_perm("calls.watch_calls"),
+                    },
+                    _item("Calls", "call", "calls", "call")
+                    | {"active": _is_below("/admin/calls/call/", but="live/")},
+                    _item("Commands", "settings_remote", "calls", "callcontrol"),
                     {
                         "title": "Doctor",
                         "icon": "stethoscope",

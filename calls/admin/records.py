@@ -17,6 +17,7 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 
 from calls.admin.call_page import PERMISSION, call_outcome, call_page
+from calls.admin.live_page import live_urls
 from calls.admin.words import (
     STATUS_COLOURS,
     clock,
@@ -138,7 +139,7 @@ class CallAdmin(ReadOnlyAdmin):
         """Add the page that says why a call failed."""
         why = self.admin_site.admin_view(self.why_view)
         own = path("<uuid:object_id>/why/", why, name="calls_call_why")
-        return [own, *super().get_urls()]
+        return [*live_urls(self), own, *super().get_urls()]
 
     def why_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         """Say in plain words what went wrong in a call; nothing that was said."""

@@ -134,6 +134,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.toolcheck": factories.make_tool_check(tool),
         "calls.callinputchunk": chunk,
         "calls.assistantactivation": activation,
+        "calls.callcontrol": factories.make_control(call, text=SPOKEN),
         "calls.outboxevent": event,
         "calls.deliveryattempt": attempt,
         "calls.renderedclip": factories.make_clip(assistant.current_revision),
