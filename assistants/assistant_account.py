@@ -62,7 +62,11 @@ _NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
         UNSUPPORTED,
         "Nothing is held back from storage by this. Fix: set the number's call policy.",
     ),
-    "monitorPlan": (UNSUPPORTED, "Live listening does not follow this plan."),
+    "monitorPlan": (
+        LOSSY,
+        "Whether calls can be listened to and controlled follows this plan, and whether that needs "
+        "a key; the monitors it names do not run.",
+    ),
     "transportConfigurations": (UNSUPPORTED, "Calls are placed with the platform's own settings."),
     "observabilityPlan": (UNSUPPORTED, "Nothing is sent to that service."),
     "credentials": (UNSUPPORTED, "Stored sealed; connections are set up in the admin."),

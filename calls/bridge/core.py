@@ -2,8 +2,8 @@
 
 Lowest of the bridge's layers (``core`` < ``speech`` < ``turns`` < ``own_tools`` < ``tool_calls`` <
 ``answers`` < ``dead_air`` < ``pauses`` < ``model`` < ``sessions`` < ``continuity`` <
-``handover`` < ``first_words`` < ``controls`` < ``machine``): each adds one subject to the same call.
-Nothing here reads an event.
+``handover`` < ``first_words`` < ``controls`` < ``machine``): each adds one subject to the same
+call. Nothing here reads an event.
 """
 
 from __future__ import annotations

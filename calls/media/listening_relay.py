@@ -1,4 +1,4 @@
-"""Listeners of a call that an earlier media process still carries (ADR 0023, 0024).
+"""Listeners of a call that an earlier media process still carries (ADR 0023, 0025).
 
 A media process that has a successor takes no connections any more, so it opens its rooms to the
 successor on a unix socket beside the others of the instance. Owns that socket and its framing: one
