@@ -42,7 +42,7 @@ class ListenConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
         message: Any = await receive()
         if message["type"] != "websocket.connect":
             return
-        wire: Any = send
+        wire = _Wire(send, any_code=bool(scope.get("extensions")))
         call_id = str(scope["url_route"]["kwargs"]["call_id"])
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -55,45 +55,69 @@ class ListenConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
             )
         except ListenRefused as refusal:
             log.info("listen_refused", call_id=call_id, reason=str(refusal))
-            await _refuse(wire, refusal.code, str(refusal))
+            await wire.refuse(refusal.code, str(refusal))
             return
         except DatabaseError as error:
             log.warning("listen_refused", call_id=call_id, reason=type(error).__name__)
-            await _refuse(wire, TRY_LATER, "the database does not answer: connect again")
+            await wire.refuse(TRY_LATER, "the database does not answer: connect again")
             return
         channels = 2 if query.get("channels", [""])[0] == "2" else 1
         room = rooms.find(call_id)
         if room is not None and room.is_full:
-            await _refuse(wire, TRY_LATER, "too many listen to this call already")
+            await wire.refuse(TRY_LATER, "too many listen to this call already")
             return
         line = await find(settings.RUN_DIR, call_id, channels) if room is None else None
         if room is None and line is None:
-            await _refuse(wire, 4404, _NOT_HERE)
+            await wire.refuse(4404, _NOT_HERE)
             return
-        await wire(_ACCEPT)
+        await wire.accept()
         log.info("listener_came", call_id=call_id, channels=channels, is_here=room is not None)
         code, reason = 0, ""
         try:
             if room is not None:
-                code, reason = await attend(room, channels, _sender(wire), _gone(receive))
+                code, reason = await attend(room, channels, wire.give, _gone(receive))
             elif line is not None:
-                code, reason = await _relayed(line, _sender(wire), _gone(receive))
+                code, reason = await _relayed(line, wire.give, _gone(receive))
         except OSError:
             code = 0  # the client went away while something was sent to it
         if code:
             # A client that takes nothing does not take the close either.
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await wire({"type": "websocket.close", "code": code, "reason": reason})
+                    await wire.close(code, reason)
         log.info("listener_left", call_id=call_id, code=code)
 
 
-def _sender(send: Any) -> Send:
-    async def give(piece: bytes | str) -> None:
-        kind = "text" if isinstance(piece, str) else "bytes"
-        await send({"type": "websocket.send", kind: piece})
+class _Wire:
+    """Our end of the socket.
 
-    return give
+    daphne's library raises for codes below 3000 but 1000; it is the one server without extensions
+    (``calls.media.consumer``).
+    """
+
+    def __init__(self, send: Any, *, any_code: bool) -> None:
+        self._send = send
+        self._any_code = any_code
+
+    async def accept(self) -> None:
+        await self._send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+
+    async def give(self, piece: bytes | str) -> None:
+        kind = "text" if isinstance(piece, str) else "bytes"
+        await self._send({"type": "websocket.send", kind: piece})
+
+    async def close(self, code: int, reason: str) -> None:
+        if code != 1000 and code < 3000 and not self._any_code:
+            code += 3000
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def refuse(self, code: int, reason: str) -> None:
+        """Say why nobody may listen; whoever proved nothing reads 403 and no reason."""
+        if not code:
+            await self._send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+        await self.accept()
+        await self.close(code, reason)
 
 
 async def _relayed(line: Line, send: Send, gone: Coroutine[Any, Any, int]) -> tuple[int, str]:
@@ -111,9 +135,6 @@ async def _relayed(line: Line, send: Send, gone: Coroutine[Any, Any, int]) -> tu
         await line.close()
 
 
-_ACCEPT: Final[dict[str, Any]] = {"type": "websocket.accept", "subprotocol": None, "headers": []}
-
-
 async def _gone(receive: Any) -> int:
     """Return when the listener has left (0), or says too much (a close code)."""
     for _ in range(MOST_MESSAGES):
@@ -121,10 +142,3 @@ async def _gone(receive: Any) -> int:
         if message["type"] == "websocket.disconnect":
             return 0
     return 1008
-
-
-async def _refuse(send: Any, code: int, reason: str) -> None:
-    """Say why nobody may listen; whoever proved nothing reads 403 and no reason."""
-    if code:
-        await send(_ACCEPT)
-    await send({"type": "websocket.close", "code": code or 1008, "reason": reason if code else ""})

@@ -42,6 +42,7 @@ class Ear:
             "raw_path": path.encode(),
             "headers": headers,
             "query_string": query.encode(),
+            "extensions": {"websocket.http.response": {}},
         }
         self.incoming.put_nowait({"type": "websocket.connect"})
         application: Any = websocket_application(websocket_urlpatterns)
