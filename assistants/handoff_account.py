@@ -25,8 +25,8 @@ _TOLD: Final[Mapping[str, str]] = {
 _NOT_ASSISTANTS: Final[Mapping[str, str]] = {
     "dynamic": "Nobody asks the server where the call goes (handoff-destination-request), so this "
     "way is not offered. Fix: name the assistants as destinations.",
-    "squad": "A call is not handed to another squad; this way is not offered. Fix: name its first "
-    "assistant as the destination.",
+    "squad": "Only a squad that is stored here can take over, so this way is not offered. Fix: "
+    "store the squad and name it by squadId.",
 }
 
 
@@ -37,8 +37,8 @@ def account_handoff(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
         notes.add(
             step(path, "type"),
             UNSUPPORTED,
-            "No destination is an assistant, so the model is not offered this tool and the call "
-            "stays. Fix: name assistants in destinations.",
+            "No destination is an assistant or a squad that is stored, so the model is not offered "
+            "this tool and the call stays. Fix: name assistants in destinations.",
         )
     else:
         notes.add(
@@ -58,6 +58,14 @@ def _account_destination(entry: Any, notes: Notes, path: str) -> None:
     kind = whole.get("type")
     if not whole:
         notes.add(path, INVALID, "No destination object; it is left out.")
+        return
+    if kind == "squad" and isinstance(whole.get("squadId"), str):
+        notes.mark(*(step(path, key) for key in ("type", "description", "squadId")))
+        notes.mark(step(path, "entryAssistantName"))
+        if whole.get("squadOverrides"):
+            words = "Laid over the member that takes over, not over those that follow it."
+            notes.add(step(path, "squadOverrides"), LOSSY, words)
+        _account_told(whole, notes, path)
         return
     if kind != "assistant":
         shown = kind if isinstance(kind, str) else "unknown"
@@ -81,6 +89,16 @@ def _account_destination(entry: Any, notes: Notes, path: str) -> None:
         notes.mark(step(path, "assistantName"))
     elif not destinations_of({"destinations": [entry]}):
         notes.add(path, INVALID, "Names no assistant. Fix: set assistantId or assistantName.")
+    _account_told(whole, notes, path)
+    message = whole.get("message")
+    if isinstance(message, str) and message:
+        notes.add(step(path, "message"), MAPPED, "Said by the first assistant before it.")
+    elif message:
+        notes.add(step(path, "message"), UNSUPPORTED, "Only a plain sentence is spoken; this not.")
+
+
+def _account_told(whole: Mapping[str, Any], notes: Notes, path: str) -> None:
+    """Speak of what the next assistant is told and given."""
     plan = whole.get("contextEngineeringPlan")
     if plan:
         at = step(path, "contextEngineeringPlan")
@@ -96,8 +114,3 @@ def _account_destination(entry: Any, notes: Notes, path: str) -> None:
             "Nothing is taken from the conversation into variables. Instead: the arguments of the "
             "tool become variables of the next assistant; put them into function.parameters.",
         )
-    message = whole.get("message")
-    if isinstance(message, str) and message:
-        notes.add(step(path, "message"), MAPPED, "Said by the first assistant before it.")
-    elif message:
-        notes.add(step(path, "message"), UNSUPPORTED, "Only a plain sentence is spoken; this not.")

@@ -26,6 +26,7 @@ CONTEXT_KINDS: Final[tuple[ContextKind, ...]] = (
 DESTINATION: Final = "destination"
 HANDED_OVER: Final = "The call has been handed over."
 _MOST_MESSAGES: Final = 1_000
+_KINDS: Final = ("assistant", "squad")
 # What the platform says of a call; an argument of the same name is another thing.
 _FACTS: Final = frozenset({"customer", "phoneNumber", "call", "transport", "now", DESTINATION})
 # What the plain entries of squads call the same (vapi.md 8.1).
@@ -45,10 +46,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """An assistant that a call may be handed to, by id or by name.
+    """An assistant that a call may be handed to, by id or by name; or a squad, by id.
 
-    ``overrides`` is what of its document is otherwise there (``assistantOverrides``). ``inline`` is
-    an assistant that is written into the destination itself.
+    ``overrides`` is what of its document is otherwise there (``assistantOverrides``, and
+    ``squadOverrides`` for the member that takes over). ``inline`` is an assistant that is written
+    into the destination itself. ``entry_name`` is the member of a squad, '' for the first.
     """
 
     assistant_id: str = ""
@@ -57,23 +59,26 @@ class Destination:
     context: Context = Context()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     inline: Mapping[str, Any] = field(default_factory=dict)
+    squad_id: str = ""
+    entry_name: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
         """Return what the model may call it."""
         own = as_text(self.inline.get("name"))
-        return tuple(filter(None, (self.assistant_id, self.assistant_name, own)))
+        return tuple(filter(None, (self.assistant_id, self.assistant_name, own, self.squad_id)))
 
     def called(self, names: Mapping[str, str]) -> str:
         """Return its name: its own, that of the saved assistant, else its id."""
         own = self.assistant_name or as_text(self.inline.get("name"))
-        return own or names.get(self.assistant_id.lower(), self.assistant_id)
+        key = self.assistant_id or self.squad_id
+        return own or names.get(key.lower(), key)
 
 
 def destinations_of(document: Any) -> tuple[Destination, ...]:
-    """Return the assistants that a tool hands calls to, in order."""
+    """Return the assistants and squads that a tool hands calls to, in order."""
     entries = map(as_object, as_list(as_object(document).get("destinations")))
-    found = (_destination(each) for each in entries if each.get("type") == "assistant")
+    found = (_destination(each) for each in entries if each.get("type") in _KINDS)
     return tuple(each for each in found if each.words)
 
 
@@ -85,6 +90,14 @@ def hands_over(document: Any) -> bool:
 
 
 def _destination(entry: Mapping[str, Any]) -> Destination:
+    if entry.get("type") == "squad":
+        return Destination(
+            squad_id=as_text(entry.get("squadId")),
+            entry_name=as_text(entry.get("entryAssistantName")),
+            description=as_text(entry.get("description")),
+            context=context_of(entry),
+            overrides=as_object(entry.get("squadOverrides")),
+        )
     return Destination(
         assistant_id=as_text(entry.get("assistantId")),
         assistant_name=as_text(entry.get("assistantName")),

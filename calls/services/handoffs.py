@@ -16,7 +16,7 @@ from typing import Any, Final
 from assistants.derived import derived_revision, inline_assistant
 from assistants.models import Assistant, AssistantRevision, Squad
 from assistants.overrides import overridden
-from assistants.selectors import assistant_list
+from assistants.selectors import assistant_list, squad_list
 from assistants.services import revision_document
 from assistants.squad_members import longest_seconds, member_revision, members_of
 from calls.bridge.effects import RecordHandoff
@@ -27,6 +27,7 @@ from tools.messages import arguments_of
 from tools.models import Tool
 from tools.services import tool_document
 from tools.spec import ToolResult
+from tools.wire.vapi_tool import ToolReading
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.selectors import uuids_in
 
@@ -80,6 +81,8 @@ def target_of(
 def _found(
     organisation: Organisation, destination: Destination, squad: Squad | None, owner: uuid.UUID
 ) -> Target | None:
+    if destination.squad_id:
+        return _of_squad(organisation, destination)
     if destination.inline:
         name = destination.called({})
         revision = inline_assistant(organisation, owner, name, destination.inline)
@@ -95,6 +98,17 @@ def _found(
         return None
     # An assistant outside of the squad knows nobody in it (vapi.md 8.1).
     return Target(current, assistant.name)
+
+
+def _of_squad(organisation: Organisation, destination: Destination) -> Target | None:
+    """Return the member of another squad that takes over: the one that is named, else the first."""
+    ids = uuids_in([destination.squad_id])
+    squad: Squad | None = squad_list(organisation).filter(pk__in=ids).first() if ids else None
+    wanted = destination.entry_name
+    for member in members_of(squad) if squad is not None else ():
+        if squad is not None and (not wanted or member.name == wanted):
+            return Target(member_revision(squad, member), member.name, squad, member.variables)
+    return None
 
 
 def _assistant(organisation: Organisation, destination: Destination) -> Assistant | None:
@@ -265,12 +279,22 @@ def context_of_row(row: AssistantActivation) -> Context:
     return Context(value.get("kind", "all"), value.get("most", 0))
 
 
-def destination_names(organisation_id: uuid.UUID, tools: Iterable[Tool]) -> dict[str, str]:
-    """Return the names of the saved assistants that tools hand calls to, by id."""
-    documents = [tool_document(t) for t in tools if t.type in ("handoff", "transferCall")]
-    ids = {each.assistant_id for document in documents for each in destinations_of(document)}
-    wanted = uuids_in(filter(None, ids))
-    if not wanted:
-        return {}
-    rows = Assistant.objects.for_organisation(organisation_id).filter(pk__in=wanted)
-    return {str(pk): name for pk, name in rows.values_list("pk", "name") if name}
+def destination_names(
+    organisation_id: uuid.UUID, tools: Iterable[Tool | ToolReading]
+) -> dict[str, str]:
+    """Return the names of the saved assistants and squads that tools hand calls to, by id."""
+    places = [
+        place
+        for tool in tools
+        for place in destinations_of({"destinations": list(tool.destinations or ())})
+    ]
+    found: dict[str, str] = {}
+    for model, ids in (
+        (Assistant, {each.assistant_id for each in places}),
+        (Squad, {each.squad_id for each in places}),
+    ):
+        wanted = uuids_in(filter(None, ids))
+        if wanted:
+            rows = model._default_manager.filter(organisation=organisation_id, pk__in=wanted)
+            found |= {str(pk): name for pk, name in rows.values_list("pk", "name") if name}
+    return found

@@ -36,6 +36,7 @@ from calls.services.answering import answering_of
 from calls.services.call_plan import offered_tools
 from calls.services.call_variables import own_variables
 from calls.services.clips import greeting_line, greeting_problem, is_rendered
+from calls.services.handoffs import destination_names
 from calls.services.sessions import (
     answering_model,
     assistant_parts,
@@ -204,7 +205,12 @@ def preview_document(
         if connection
         else plan.model or settings.OPENAI_REALTIME_MODEL
     )
-    specs = tool_specs(tools, lambda text: render(text, scope, now))
+    offered = list(tools)
+    specs = tool_specs(
+        offered,
+        lambda text: render(text, scope, now),
+        names=destination_names(organisation.pk, offered),
+    )
     config = session_config(
         plan,
         model=model,

@@ -59,7 +59,9 @@ def phone_number_object(number: PhoneNumber) -> dict[str, Any]:
     }
     if number.name:
         document["name"] = number.name
-    if number.assistant_id:
+    if number.squad_id:
+        document["squadId"] = str(number.squad_id)
+    elif number.assistant_id:
         document["assistantId"] = str(number.assistant_id)
     return document
 

@@ -299,6 +299,24 @@ def test_members_hand_over_to_each_other_and_stay_in_the_squad() -> None:
 
 
 @database
+@pytest.mark.parametrize(("entry", "name"), [("", "Desk"), ("Sales", "Sales"), ("Nobody", None)])
+def test_a_call_is_handed_to_another_squad(entry: str, name: str | None) -> None:
+    organisation = factories.make_organisation()
+    squad = make_squad(organisation)
+    place = {"type": "squad", "squadId": str(squad.pk), "entryAssistantName": entry}
+    night = document("Night")
+    night["model"]["tools"] = [handoff(place)]
+    call = call_of(publish(organisation, night))
+    result = answered(call, "handoff_to_Front")
+    if name is None:
+        assert (result.outcome, result.successor) == ("error", None)
+        return
+    now = handed(call, result)
+    assert now.activation is not None
+    assert (now.activation.assistant_name, now.activation.squad) == (name, squad)
+
+
+@database
 def test_a_changed_squad_makes_a_new_revision_and_keeps_the_old_one() -> None:
     organisation = factories.make_organisation()
     squad = make_squad(organisation)

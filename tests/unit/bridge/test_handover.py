@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.effects import CloseModel, DialModel, RecordHandoff
+from calls.bridge.effects import CloseModel, DialModel, DispatchTools, RecordHandoff
 from calls.bridge.handover import TOO_OFTEN, UNDER_WAY, UNREACHABLE
 from calls.bridge.plan import CallPlan, Greeting, Limits
 from calls.bridge.successor import Successor
@@ -235,13 +235,14 @@ def test_a_session_that_is_lost_later_is_told_no_more_than_the_assistant_knew() 
     script = [ASKS, BUYS, hang_up(wait="silence_ms", wait_ms=5_000)]
     call = call_of(
         script,
-        successor=over(kind="none"),
+        successor=over(sales(model="gpt-realtime-mini"), kind="none"),
         blows=[(9_000, lambda model: model.lose(1006))],
         until_ms=60_000,
     )
     assert call.part.bridge.session == 3
     again = [each for each in call.effects if isinstance(each, DialModel)][-1]
     assert json.loads(again.config_text)["session"]["instructions"] == "You sell."
+    assert again.model == "gpt-realtime-mini"
     assert "I want to buy something." not in [text for _, text in seeds(call, 3)]
     assert ("assistant", SALES) in seeds(call, 3)
 
@@ -391,6 +392,31 @@ def test_what_the_caller_says_meanwhile_is_heard_by_the_next_assistant() -> None
     assert realtime.index("create greeting") < realtime.index(
         next(each for each in realtime if each.startswith("append"))
     )
+
+
+def test_what_the_first_assistant_says_is_heard_to_its_end_before_the_change() -> None:
+    line = read(answered(line_with_handoff()))
+    line.created("r2").text("One moment.", "a2", "r2").audio(400, "a2", "r2")
+    line.audio_done("a2", "r2").done("r2")
+    ready(line)
+    marks = [each.split()[1] for each in line.look()[0] if each.startswith("mark")]
+    assert line.bridge.session == 1
+    line.after(400)
+    for mark in marks:
+        line.mark(mark)
+    (handed,) = line.effects(RecordHandoff)
+    assert isinstance(handed, RecordHandoff)
+    assert handed.at_ms == 400
+
+
+def test_the_next_assistant_is_looked_for_while_blocking_words_are_said() -> None:
+    words = [{"type": "request-start", "content": "One moment.", "blocking": True}]
+    tool = ToolSpec(name="to_sales", kind="handoff", messages=read_messages(words))
+    line = Line(replace(quiet_plan(), tools=(tool,))).ready()
+    line.turn().created().calls("to_sales", "c1").done()
+    _, realtime, effects = line.look()
+    assert "create tool_start" in realtime
+    assert any(isinstance(each, DispatchTools) for each in effects)
 
 
 def test_words_that_take_too_long_do_not_hold_the_call_back_for_ever() -> None:

@@ -159,4 +159,12 @@ def test_findings_say_what_runs_and_what_does_not() -> None:
 
 @pytest.mark.parametrize("kind", ["dynamic", "squad"])
 def test_a_tool_that_leads_to_no_assistant_is_not_promised(kind: str) -> None:
-    assert states(tool({"type": kind, "squadId": "s"}))["$.type"] == "unsupported"
+    assert states(tool({"type": kind, "squad": {"members": []}}))["$.type"] == "unsupported"
+
+
+def test_a_stored_squad_is_a_destination_like_an_assistant() -> None:
+    place = {"type": "squad", "squadId": "S1", "entryAssistantName": "Night", "squadOverrides": {}}
+    (found,) = destinations_of(tool(place))
+    assert (found.squad_id, found.entry_name, found.words) == ("S1", "Night", ("S1",))
+    assert offered_function(tool(place), names={"s1": "Clinic"})[0] == "handoff_to_Clinic"
+    assert states(tool(place))["$.type"] == "mapped"
