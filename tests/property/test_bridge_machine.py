@@ -262,6 +262,15 @@ class BridgeMachine(RuleBasedStateMachine):
         result = ToolResult(output, outcome, messages=messages, sent=sent, successor=successor)
         self.feed("tool_finished", tool_call_id, result)
 
+    @rule(response_id=responses, tool_call_id=tool_calls, at_once=st.booleans())
+    def handed_over(self, response_id: str, tool_call_id: str, at_once: bool) -> None:
+        self.response_created(response_id)
+        self.function_call(response_id, tool_call_id, "look", "completed")
+        self.response_done(response_id, "completed", [], [], 10)
+        self.tool_finished(tool_call_id, "", hands_over=True)
+        if at_once:
+            self.another_session_is_ready()
+
     @rule(
         cause=st.sampled_from([EndCause.OPERATOR_ENDED, EndCause.MAX_DURATION]),
         now=rarely,

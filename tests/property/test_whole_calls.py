@@ -18,12 +18,17 @@ from calls.standins.realtime_brain import CallTool, Rule, Step
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.twilio_media import MediaProfile
 from calls.wire.realtime import TurnDetection
+from tests.property.frames import SUCCESSOR
 from tests.sound_call import assert_sound
 from tests.virtual_call import Latency, PatientBrain, Result, VirtualCall, clip, plan_of
 
 pytestmark = pytest.mark.property
 
-TOOLS = {"look": Result("It is there.", 900), "book": Result("Done.", 50)}
+TOOLS = {
+    "look": Result("It is there.", 900),
+    "book": Result("Done.", 50),
+    "desk": Result("", 120, successor=SUCCESSOR),
+}
 LOOK, BOOK, END = CallTool("look", "{}"), CallTool("book", "{}"), CallTool("endCall", "{}")
 RULES = [
     Rule(Step(say="A long story about a ship, a storm and a whale. " * 2), re.compile("story")),
@@ -31,10 +36,13 @@ RULES = [
     Rule(Step(tools=(LOOK, BOOK), then=Step(say="Both: {output}")), re.compile("both")),
     Rule(Step(tools=(CallTool("nonsense", "{}"), LOOK), then=Step(say="Well.")), re.compile("odd")),
     Rule(Step(say="Goodbye then.", tools=(END,)), re.compile("bye")),
+    Rule(Step(say="To the desk.", tools=(CallTool("desk", "{}"),)), re.compile("desk")),
     Rule(Step(tools=(END,)), re.compile("end")),
 ]
 OPEN = Interruption()
-words = st.sampled_from(["Hello.", "story", "find it", "both", "odd one", "bye", "end", "Hm?"])
+words = st.sampled_from(
+    ["Hello.", "story", "find it", "both", "odd one", "bye", "end", "Hm?", "desk"]
+)
 waits = st.integers(0, 40).map(lambda steps: steps * 90)
 steps = st.builds(
     lambda text, kind, ms: CallerStep("say", text, wait=kind, wait_ms=ms),
@@ -80,7 +88,10 @@ media: st.SearchStrategy[Any] = st.sampled_from(
 def plan_with(line: Any, greeting: Greeting, message: str, manners: dict[str, Any]) -> CallPlan:
     """Return a plan; where words interrupt, the session leaves interrupting to us."""
     plan = plan_of(
-        "look", "book", "endCall", policy_line=line, greeting=greeting, end_call_message=message
+        *("look", "book", "desk", "endCall"),
+        policy_line=line,
+        greeting=greeting,
+        end_call_message=message,
     )
     detection = TurnDetection(interrupt_response=not manners.get("interruption", OPEN).guards)
     session = replace(plan.session, turn_detection=detection)
@@ -125,7 +136,8 @@ def test_any_call_is_sound(
         MediaProfile(**line),
     ).run()
     ended_by_us = call.caller.ended_by != "caller"
-    whole = "close_mid_response" not in profile
+    handed = call.part.bridge.counters.get("handoffs", 0)
+    whole = "close_mid_response" not in profile and not handed
     # The text of a response that the server cut short runs ahead of its audio (4): unknowable.
     told = whole and not {"incomplete", "stall_mid_response"} & set(profile)
     errors = {None, *(profile[key] for key in ("error_code", "refuse_code") if key in profile)}
