@@ -19,8 +19,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
 
 THREADS = 8
-# A restart of the database takes seconds; what a call must leave behind waits for it.
-RETRY_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+# A restart of the database takes seconds, a fail-over half a minute; what a call must leave behind
+# waits for it.
+RETRY_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0)
 
 log = structlog.get_logger(__name__)
 

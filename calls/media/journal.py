@@ -25,7 +25,7 @@ from calls.bridge.effects import (
     RecordTool,
     RecordTurn,
 )
-from calls.media import live
+from calls.media import database, live
 from calls.media.database import in_database
 from calls.services import journal as store
 
@@ -137,12 +137,15 @@ class CallJournal:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> bool:
-        """Store what is left; False if the database did not take it."""
-        for _ in range(3):
+        """Store what is left, waiting for the database as long as the end of a stream does.
+
+        Returns False if it did not come back.
+        """
+        for pause_seconds in database.RETRY_PAUSES_SECONDS:
             if await self._store():
                 return True
-            await asyncio.sleep(0.5)
-        return False
+            await asyncio.sleep(pause_seconds)
+        return await self._store()
 
     async def _store(self) -> bool:
         async with self._storing:

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from calls.bridge.effects import PolicyLinePlayed, RecordTool, RecordTurn
 from calls.media import journal as journal_module
-from calls.media.database import in_database
+from calls.media.database import RETRY_PAUSES_SECONDS, in_database
 from calls.media.journal import MAX_WAITING_PIECES, CallJournal
 from calls.models import Call, CallInputChunk, ToolInvocation, Turn
 from calls.services import journal as store
@@ -106,6 +106,7 @@ async def test_a_close_without_a_database_says_so_and_ends(
 ) -> None:
     call = await in_database(factories.make_call)
     Away(monkeypatch)
+    monkeypatch.setattr("calls.media.database.RETRY_PAUSES_SECONDS", (0.01, 0.01))
     journal = CallJournal(str(call.pk), 1)
     journal.write(_turn(0))
     async with asyncio.timeout(10):
@@ -113,6 +114,25 @@ async def test_a_close_without_a_database_says_so_and_ends(
     await journal.set_next_step("hangup")  # not stored, not raised: the action URL resumes
     await in_database(call.refresh_from_db)
     assert call.next_step == {}
+
+
+def test_a_database_that_is_away_for_half_a_minute_costs_no_turn() -> None:
+    assert sum(RETRY_PAUSES_SECONDS) > 40
+
+
+async def test_a_close_waits_for_the_database_to_come_back(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = await in_database(factories.make_call)
+    away = Away(monkeypatch)
+    monkeypatch.setattr("calls.media.database.RETRY_PAUSES_SECONDS", (0.01,) * 100)
+    journal = CallJournal(str(call.pk), 1)
+    journal.write(_turn(0))
+    closing = asyncio.create_task(journal.close())
+    await until(lambda: away.refused > 4, what="some refusals")
+    away.is_away = False
+    assert await closing is True
+    assert await in_database(call.turns.count) == 1
 
 
 async def test_an_empty_journal_asks_the_database_nothing(
