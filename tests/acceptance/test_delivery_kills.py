@@ -24,7 +24,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.acceptance.calls_rig import CallsRig
@@ -38,6 +40,10 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 NUMBER = "+15550100077"
 # What is told of a call that had no stream: its end, the report, our own log.
 CAUSES_PER_CALL = {"status-update ended", "end-of-call-report", "call.ended"}
+KEYS = {
+    "SECRET_KEY": "k" * 60,
+    "FIELD_ENCRYPTION_KEYS": "dGVzdC1vbmx5LWtleS10ZXN0LW9ubHkta2V5LTAwMDA=",
+}
 SETUP = """
 from assistants.services import assistant_publish
 from voiceplatform.base.models import Organisation
@@ -68,7 +74,9 @@ def _manage(environment: dict[str, str], *arguments: str) -> None:
 
 
 def _environment(var_dir: Path, **extra: str) -> dict[str, str]:
-    extra |= {"DJANGO_SETTINGS_MODULE": "voiceplatform.settings", "EGRESS_ALLOW": "127.0.0.0/8"}
+    extra = {
+        "DJANGO_SETTINGS_MODULE": "voiceplatform.settings", "EGRESS_ALLOW": "127.0.0.0/8", **extra
+    }  # fmt: skip
     return clean_environment(VAR_DIR=str(var_dir), **extra)
 
 
@@ -77,10 +85,13 @@ class Ledger:
     """The receiver, and the outbox it is compared to."""
 
     receiver: Receiver
-    database: Path
+    database: Path | str  # a file of SQLite, or a URL of PostgreSQL
 
-    def rows(self, sql: str) -> list[tuple[str, ...]]:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Read the database."""
+        if isinstance(self.database, str):
+            with psycopg.connect(self.database) as connection:
+                return connection.execute(sql).fetchall()
         with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=20) as connection:
             return connection.execute(sql).fetchall()
 
@@ -91,17 +102,17 @@ class Ledger:
     def settled_ids(self, count: int) -> list[str]:
         """Return the newest events that were delivered."""
         sql = "SELECT id FROM calls_outboxevent WHERE state = 'delivered' ORDER BY created_at DESC"
-        return [str(uuid.UUID(row[0])) for row in self.rows(f"{sql} LIMIT {count}")]
+        return [str(uuid.UUID(str(row[0]))) for row in self.rows(f"{sql} LIMIT {count}")]
 
     def assert_whole(self) -> None:
         """Every cause of every ended call is in the ledger, under the one id of its event."""
         events = {
-            str(uuid.UUID(row[0])): row[1]
+            str(uuid.UUID(str(row[0]))): row[1]
             for row in self.rows("SELECT id, state FROM calls_outboxevent")
         }
         assert set(events.values()) == {"delivered"}, events
         ended = {
-            str(uuid.UUID(row[0]))
+            str(uuid.UUID(str(row[0])))
             for row in self.rows("SELECT id FROM calls_call WHERE status = 'ended'")
         }
         by_cause = self.receiver.ids_by_cause()
@@ -155,11 +166,7 @@ class Workbench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Workbench]:
     """A fresh database with ten calls that are on."""
-    environment = _environment(
-        tmp_path,
-        SECRET_KEY="k" * 60,
-        FIELD_ENCRYPTION_KEYS="dGVzdC1vbmx5LWtleS10ZXN0LW9ubHkta2V5LTAwMDA=",
-    )
+    environment = _environment(tmp_path, **KEYS)
     victims = subprocess.Popen(
         [sys.executable, "-m", "tests.acceptance.drain_victim"],
         cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -257,6 +264,7 @@ class DeliveryRig:
     platform: Platform
     calls: CallsRig
     ledger: Ledger
+    environment: dict[str, str]
     placed: int = 0
     operator: Operator | None = None
 
@@ -303,6 +311,11 @@ class DeliveryRig:
         killer.join()
         assert self.platform.pid_of(part, other_than=pid) != pid
 
+    def deliver_all_again(self) -> None:
+        """Order what waits for the schedule, as an operator does whose receiver is back."""
+        if self.ledger.pending():
+            _manage(self.environment, "redeliver_events", "--state", "pending")
+
     def settled(self, seconds: float) -> None:
         """Wait until nothing is pending."""
         wait_until(
@@ -312,11 +325,21 @@ class DeliveryRig:
         )
 
 
-def delivery_rig(start_platform: Callable[..., Platform], receiver: Receiver) -> DeliveryRig:
-    """Start an instance and have it tell ``receiver``."""
-    platform = start_platform(standins=True, EGRESS_ALLOW="127.0.0.0/8")
+def delivery_rig(
+    start_platform: Callable[..., Platform], receiver: Receiver, postgres_url: str = ""
+) -> DeliveryRig:
+    """Start an instance and have it tell ``receiver``; on PostgreSQL where there is a URL."""
+    extra = {"EGRESS_ALLOW": "127.0.0.0/8"}
+    if postgres_url:
+        extra |= {"DATABASE_URL": postgres_url, **KEYS}
+    platform = start_platform("pg" if postgres_url else "a", standins=True, **extra)
+    environment = _environment(platform.var_dir, PORT=str(platform.port), **extra)
     code = (SETUP + ON_AN_INSTANCE).format(url=receiver.url, number=NUMBER)
-    environment = _environment(platform.var_dir, PORT=str(platform.port))
     _manage(environment, "shell", "-v0", "-c", code)
     database = platform.var_dir / "db.sqlite3"
-    return DeliveryRig(platform, CallsRig(platform.base_url, database), Ledger(receiver, database))
+    return DeliveryRig(
+        platform,
+        CallsRig(platform.base_url, database),
+        Ledger(receiver, postgres_url or database),
+        environment,
+    )

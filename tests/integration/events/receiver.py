@@ -60,6 +60,7 @@ class Receiver(ThreadingHTTPServer):
         self.headers: dict[str, str] = {}
         self.answer = b"thanks"
         self.delay_seconds = 0.0
+        self.dead = False
         self.open = threading.Event()
         self.open.set()
         self.busy = 0
@@ -70,6 +71,15 @@ class Receiver(ThreadingHTTPServer):
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def die(self, seconds: float) -> None:
+        """Answer nobody for so long, as a process that is killed and started again."""
+        self.dead = True
+        threading.Timer(seconds, self.revive).start()
+
+    def revive(self) -> None:
+        """Be there again."""
+        self.dead = False
 
     def hold(self) -> None:
         """Answer nobody until ``release``."""
@@ -106,7 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_POST(self) -> None:
-        """Keep the request, wait if told so, answer."""
+        """Keep the request, wait if told so, answer; a dead receiver does none of it."""
+        if self.server.dead:
+            self.close_connection = True
+            return
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         receiver = self.server
@@ -118,6 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(receiver.delay_seconds)
         with receiver.lock:
             receiver.busy -= 1
+        if receiver.dead:  # it died with the request in hand: kept, and not answered
+            self.close_connection = True
+            return
         self.send_response(receiver.status)
         for name, value in receiver.headers.items():
             self.send_header(name, value)
