@@ -7,7 +7,7 @@ import asyncio
 from celery import shared_task
 
 from calls.events.delivery import drain
-from calls.services import tool_check, voice_sample
+from calls.services import reconciler, redelivery, silent_calls, tool_check, voice_sample
 from calls.services.call_finish import stale_calls_close
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
@@ -31,6 +31,18 @@ def send_overdue_reports() -> int:
 def sweep_stale_calls() -> int:
     """Close calls that nobody closed."""
     return stale_calls_close()
+
+
+@shared_task(name="calls.tasks.close_silent_calls")
+def close_silent_calls() -> int:
+    """Close calls whose media process is gone and that Twilio says are over."""
+    return silent_calls.silent_calls_close()
+
+
+@shared_task(name="calls.tasks.compare_with_carrier")
+def compare_with_carrier() -> int:
+    """Compare the last day's calls with Twilio's list, and with the outbox."""
+    return reconciler.reconcile()
 
 
 @shared_task(name="calls.tasks.render_wordings")
@@ -77,3 +89,15 @@ def run_tool_check(job_id: str) -> None:
 def take_tool_checks() -> int:
     """Tell a worker of checks that lost theirs."""
     return tool_check.checks_poke()
+
+
+@shared_task(name=redelivery.TASK)
+def run_redelivery(job_id: str) -> None:
+    """Make many events due again, or nothing when another worker does."""
+    redelivery.redelivery_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_redeliveries")
+def take_redeliveries() -> int:
+    """Tell a worker of redeliveries that lost theirs."""
+    return redelivery.redeliveries_poke()

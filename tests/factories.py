@@ -28,11 +28,15 @@ from assistants.models import (
     StoredResource,
     VoiceChoice,
 )
+from calls.events.signature import new_secret
 from calls.models import (
     Call,
     CallControl,
     CallPolicy,
+    CarrierCheck,
     DeliveryAttempt,
+    EventDestination,
+    MissedCall,
     OperatorDesk,
     OutboxEvent,
     PhoneNumber,
@@ -520,6 +524,43 @@ def make_attempt(event: OutboxEvent | None = None, **columns: Any) -> DeliveryAt
         "status_code": 200,
     }
     return DeliveryAttempt.objects.create(event=event, **{**defaults, **columns})
+
+
+def make_destination(organisation: Organisation | None = None, **columns: Any) -> EventDestination:
+    """Make a receiver of call.ended, with a secret."""
+    defaults: dict[str, Any] = {
+        "name": f"Receiver {next(_counter)}",
+        "url": "https://hooks.example.com/log",
+        "url_host": "hooks.example.com",
+        "kinds": ["call.ended"],
+        "secret": new_secret(),
+    }
+    return EventDestination.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_carrier_check(account: TwilioAccount, **columns: Any) -> CarrierCheck:
+    """Make a comparison with Twilio's list that went well just now."""
+    now = timezone.now()
+    defaults: dict[str, Any] = {"checked_at": now, "tried_at": now, "listed": 3}
+    return CarrierCheck.objects.create(
+        account=account, organisation=account.organisation, **{**defaults, **columns}
+    )
+
+
+def make_missed_call(number: PhoneNumber, **columns: Any) -> MissedCall:
+    """Make a call to ``number`` that never reached us."""
+    defaults: dict[str, Any] = {
+        "account": number.twilio_account,
+        "call_sid": sid("CA"),
+        "caller": phone_e164(),
+        "called_at": timezone.now(),
+        "carrier_status": "completed",
+    }
+    return MissedCall.objects.create(
+        organisation=number.organisation, number=number, **{**defaults, **columns}
+    )
 
 
 def make_talk(revision: AssistantRevision | None = None, **columns: Any) -> Talk:

@@ -138,8 +138,11 @@ UNFOLD: dict[str, Any] = {
             ),
             _group(
                 "Delivery",
+                _item("Where events go", "webhook", "calls", "eventdestination"),
                 _item("Outbox", "outbox", "calls", "outboxevent"),
                 _item("Delivery attempts", "send", "calls", "deliveryattempt"),
+                _item("Twilio compared", "compare_arrows", "calls", "carriercheck"),
+                _item("Missed calls", "phone_missed", "calls", "missedcall"),
             ),
             _group(
                 "Access",

@@ -20,10 +20,14 @@ app.conf.beat_schedule = {
     "render wordings": {"task": "calls.tasks.render_wordings", "schedule": 10.0},
     "render clips": {"task": "calls.tasks.render_clips", "schedule": 10.0},
     "take voice samples": {"task": "calls.tasks.take_voice_samples", "schedule": 20.0},
+    # With a silence of 15 s: a call whose process died is closed within 30 s.
+    "close silent calls": {"task": "calls.tasks.close_silent_calls", "schedule": 10.0},
+    "compare with carrier": {"task": "calls.tasks.compare_with_carrier", "schedule": 180.0},
     "sweep stale calls": {"task": "calls.tasks.sweep_stale_calls", "schedule": 60.0},
     # Once a day; asked more often, so that a machine that slept looks when it wakes.
     "look at models": {"task": "calls.tasks.look_at_models", "schedule": 600.0},
     "take tool checks": {"task": "calls.tasks.take_tool_checks", "schedule": 20.0},
+    "take redeliveries": {"task": "calls.tasks.take_redeliveries", "schedule": 20.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }
 

@@ -11,7 +11,9 @@ from django.urls import reverse
 from calls.admin.numbers import midnight
 from calls.admin.records import failed_calls
 from calls.admin.words import ROUTE_COLOURS, STATUS_COLOURS, reason_in_words
-from calls.models import Call, OutboxEvent, PhoneNumber
+from calls.models import Call, PhoneNumber
+from calls.selectors.delivery import switched_off, undelivered
+from calls.selectors.reconciler import checked_at, checks_for, late_checks, missed_lately
 from calls.services.model_watch import model_warnings
 from voiceplatform.base.selectors import organisations_visible_to
 
@@ -25,8 +27,19 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if user.has_perm("calls.view_call"):
         cards += _call_cards(user)
         context["recent_calls"] = _recent_calls(user)
+    checks = checks_for(user)
     if user.has_perm("calls.view_outboxevent"):
-        cards.append(_delivery_card(user))
+        figures = undelivered(user)
+        cards.append(_delivery_card(figures["waiting"]))
+        context["delivery"] = {
+            "given_up": figures["given_up"],
+            "switched_off": switched_off(user),
+            "checked_at": checked_at(checks),
+        }
+    if user.has_perm("calls.view_missedcall"):
+        cards.append(_missed_card(missed_lately(checks)))
+    if user.has_perm("calls.view_carriercheck"):
+        context["late_checks"] = late_checks(checks)
     if user.has_perm("calls.view_phonenumber"):
         context["routes"] = _routes(user)
         context["routes_total"] = sum(row["total"] for row in context["routes"])
@@ -42,9 +55,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def _call_cards(user: Any) -> list[dict[str, Any]]:
     calls = Call.objects.visible_to(user).order_by()
     link = reverse("admin:calls_call_changelist")
-    today = calls.filter(created_at__gte=midnight())
+    today = calls.filter(created_at__gte=midnight()).aggregate(
+        every=Count("pk"), failed=Count("pk", filter=failed_calls())
+    )
     live = calls.exclude(status=Call.Status.ENDED).count()
-    failed = today.filter(failed_calls()).count()
+    failed = today["failed"]
     return [
         {
             "title": "Calls in progress",
@@ -55,7 +70,7 @@ def _call_cards(user: Any) -> list[dict[str, Any]]:
         },
         {
             "title": "Calls today",
-            "value": today.count(),
+            "value": today["every"],
             "icon": "today",
             "colour": "success",
             "link": link,
@@ -70,19 +85,23 @@ def _call_cards(user: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _delivery_card(user: Any) -> dict[str, Any]:
-    pending = (
-        OutboxEvent.objects.visible_to(user)
-        .order_by()
-        .filter(state=OutboxEvent.State.PENDING)
-        .count()
-    )
+def _delivery_card(waiting: int) -> dict[str, Any]:
     return {
-        "title": "Pending deliveries",
-        "value": pending,
+        "title": "Undelivered",
+        "value": waiting,
         "icon": "outbox",
-        "colour": "warning" if pending else "muted",
+        "colour": "warning" if waiting else "muted",
         "link": f"{reverse('admin:calls_outboxevent_changelist')}?state__exact=pending",
+    }
+
+
+def _missed_card(missed: int) -> dict[str, Any]:
+    return {
+        "title": "Never reached us, last day",
+        "value": missed,
+        "icon": "phone_missed",
+        "colour": "danger" if missed else "muted",
+        "link": reverse("admin:calls_missedcall_changelist"),
     }
 
 

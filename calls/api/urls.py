@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from calls.api import analytics, control, numbers, transcript, views
+from calls.api import analytics, control, events, numbers, transcript, views
 
 urlpatterns = [
     path("assistant/start", views.AssistantStart.as_view(), name="assistant-start"),
@@ -14,6 +14,7 @@ urlpatterns = [
         "call/<str:object_id>/transcript", transcript.Transcript.as_view(), name="call-transcript"
     ),
     path("call/<str:object_id>/control", control.ControlView.as_view(), name="call-control"),
+    path("event/redeliver", events.EventRedeliver.as_view(), name="event-redeliver"),
     path("analytics", analytics.Analytics.as_view(), name="analytics"),
     path("phone-number", numbers.NumberList.as_view(), name="phone-number-list"),
     path(

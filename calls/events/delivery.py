@@ -1,29 +1,42 @@
 """Delivers outbox events: one POST each, several at a time, every one with a deadline.
 
-At least once: the stable event id is in a header, so a receiver that has seen it may ignore it.
+At least once: the stable event id is in a header, so a receiver that has seen it may ignore it. One
+endpoint never has more than its share of what is under way, so that a silent one, or one with ten
+thousand events to come, delays nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import time
+from collections import Counter
 from typing import Any
 
-from calls.events.outbox import Attempt, Destination, claim, claimed_sealed, due_ids, settle
+import structlog
+from django.utils import timezone
+
+from calls.events.outbox import Attempt, claim, claimed_sealed, due_events, settle
+from calls.events.retry import retry_after
+from calls.events.targets import NoTarget, Target, headers_of, proofs, target_of
 from calls.media.database import in_database
 from calls.models import OutboxEvent
+from tools.auth import NotAuthorised
+from tools.exchange import AnswerTooLarge, close_client, shared_client
 from voiceplatform.base import egress, http
 from voiceplatform.base.fields import DecryptionError
 
-AT_ONCE = 20
+__all__ = ["AT_ONCE", "PER_ENDPOINT", "body_of", "deliver", "deliver_now", "drain", "headers_of"]
+
+AT_ONCE = 32
+PER_ENDPOINT = 4
 # A POST that begins when the budget ends is over before Celery's soft limit of 60 s and before the
 # lease: a receiver may want 300 s (Vapi's limit), but an attempt must always be recorded.
 BUDGET_SECONDS = 25.0
 LONGEST_SECONDS = 30.0
 MAX_RESPONSE_BYTES = 4_096
+
+log = structlog.get_logger(__name__)
 
 
 def body_of(event: OutboxEvent) -> bytes:
@@ -32,85 +45,133 @@ def body_of(event: OutboxEvent) -> bytes:
     return json.dumps(event.payload, separators=(",", ":")).encode("ascii")
 
 
-def headers_of(event: OutboxEvent, destination: Destination, body: bytes) -> dict[str, str]:
-    """Return the request headers; the signature covers event id and body."""
-    headers = {
-        "Content-Type": "application/json",
-        **destination.headers,
-        "X-Voiceplatform-Event-Id": str(event.pk),
-        "X-Voiceplatform-Stack": "direct",
-    }
-    if destination.signing_secret:
-        signed = f"{event.pk}.".encode() + body
-        digest = hmac.new(destination.signing_secret.encode(), signed, hashlib.sha256)
-        headers["X-Voiceplatform-Signature"] = f"sha256={digest.hexdigest()}"
-    return headers
-
-
 async def deliver(client: http.AsyncClient, event: OutboxEvent) -> Attempt:
     """Post one event and return what came of it; raises nothing the receiver could cause."""
-    destination = Destination.from_json(event.destination)
-    body = body_of(event)
-    patience = min(destination.timeout_seconds, LONGEST_SECONDS)
     begun = time.monotonic()
 
     def attempt(**result: Any) -> Attempt:
         return Attempt(duration_ms=round((time.monotonic() - begun) * 1000), **result)
 
     try:
-        target = egress.destination(destination.url)
-        headers = headers_of(event, destination, body)
-        if target.authorization:
-            headers.setdefault("Authorization", target.authorization)
-        async with (
-            asyncio.timeout(patience),
-            client.stream("POST", target.url, content=body, headers=headers) as response,
-        ):
-            said = b""
-            async for part in response.aiter_bytes():
-                said += part
-                if len(said) >= MAX_RESPONSE_BYTES:
-                    break
+        target = await in_database(target_of, event)
+        body = body_of(event)
+        patience = min(float(target.destination.timeout_seconds), LONGEST_SECONDS)
+    except DecryptionError as error:
+        return attempt(error=str(error))
+    except (NoTarget, TypeError, ValueError) as error:
+        words = str(error) if isinstance(error, NoTarget) else "its row cannot be read"
+        return attempt(error=words, is_final=True)
+    try:
+        async with asyncio.timeout(patience):
+            return attempt(**await _answer(client, event, target, body))
     except TimeoutError:
         return attempt(error=f"no answer within {patience:g} s")
-    except egress.EgressRefused as error:
+    except (egress.EgressRefused, NotAuthorised) as error:
         return attempt(error=str(error))
-    except (http.HTTPError, http.InvalidURL, UnicodeError, ValueError) as error:
+    except (AnswerTooLarge, http.HTTPError, http.InvalidURL, OSError, ValueError) as error:
         # The name alone: httpx may quote the URL, and a URL may carry a token.
         return attempt(error=type(error).__name__)
-    return attempt(
-        status_code=response.status_code, response_excerpt=said.decode("utf-8", "replace")
-    )
+
+
+async def _answer(
+    client: http.AsyncClient, event: OutboxEvent, target: Target, body: bytes
+) -> dict[str, Any]:
+    place = egress.destination(target.destination.url)
+    headers = headers_of(event, target.destination, body)
+    if place.authorization:
+        headers.setdefault("Authorization", place.authorization)
+    headers |= await proofs(target, event, place.url, body, headers)
+    if target.passage is not None:
+        client = await shared_client(target.passage)
+    said = b""
+    async with client.stream("POST", place.url, content=body, headers=headers) as response:
+        async for part in response.aiter_bytes():
+            said += part
+            if len(said) >= MAX_RESPONSE_BYTES:
+                break
+    return {
+        "status_code": response.status_code,
+        "response_excerpt": said.decode("utf-8", "replace"),
+        "retry_after_seconds": retry_after(response.headers.get("retry-after", ""), timezone.now()),
+    }
+
+
+class _Drain:
+    """What one drain has under way: tasks, the event of each and its endpoint."""
+
+    def __init__(self, client: http.AsyncClient) -> None:
+        self._client = client
+        self.running: dict[asyncio.Task[bool], tuple[Any, str]] = {}
+        self.attempts = 0
+        self._failures: list[BaseException] = []
+        self._failed: set[Any] = set()
+
+    async def top_up(self) -> None:
+        """Begin with what is due, until every place is taken or nobody may have another one."""
+        while len(self.running) < AT_ONCE:
+            under_way = Counter(endpoint for _, endpoint in self.running.values() if endpoint)
+            due = await in_database(
+                due_events,
+                AT_ONCE,
+                held=self._failed | {event_id for event_id, _ in self.running.values()},
+                full=[endpoint for endpoint, count in under_way.items() if count >= PER_ENDPOINT],
+            )
+            begun = 0
+            for event_id, endpoint in due:
+                if len(self.running) < AT_ONCE and under_way[endpoint] < PER_ENDPOINT:
+                    under_way[endpoint] += bool(endpoint)
+                    task = asyncio.create_task(deliver_one(self._client, event_id))
+                    self.running[task] = event_id, endpoint
+                    begun += 1
+            if not begun or len(due) < AT_ONCE:
+                return
+
+    async def step(self) -> None:
+        """Wait until one of them is done."""
+        done, _ = await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            event_id, _ = self.running.pop(task)
+            error = task.exception()
+            if error is None:
+                self.attempts += task.result()
+            else:
+                # A fault of ours in one event, or of the database, is not the others' affair.
+                log.error("event_not_handled", event_id=str(event_id), error=type(error).__name__)
+                self._failed.add(event_id)
+                self._failures.append(error)
+
+    def end(self) -> int:
+        """Return the attempts; raise what failed, for the task's record."""
+        if self._failures:
+            raise BaseExceptionGroup("events that could not be handled", self._failures)
+        return self.attempts
 
 
 async def drain() -> int:
-    """Deliver what is due until nothing is or the time budget is spent; return the attempts."""
+    """Deliver what is due until nothing is or the time budget is spent; return the attempts.
+
+    Raises:
+        BaseExceptionGroup: some events could not be handled; the others were.
+    """
     deadline = time.monotonic() + BUDGET_SECONDS
-    attempts = 0
-    running: dict[asyncio.Task[bool], Any] = {}
     async with egress.egress_client(read_seconds=LONGEST_SECONDS) as client:
+        work = _Drain(client)
         try:
             while True:
-                # A silent receiver keeps one place of many, not everybody waiting.
-                if time.monotonic() < deadline and len(running) < AT_ONCE:
-                    held = set(running.values())
-                    due = await in_database(due_ids, AT_ONCE + len(held))
-                    for due_id in [each for each in due if each not in held]:
-                        if len(running) < AT_ONCE:
-                            running[asyncio.create_task(_deliver_one(client, due_id))] = due_id
-                if not running:
+                if time.monotonic() < deadline:
+                    await work.top_up()
+                if not work.running:
                     break
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    del running[task]
-                    attempts += task.result()
+                await work.step()
         finally:
             # An error of ours in one must not cut the POSTs of the others short.
-            await asyncio.gather(*running, return_exceptions=True)
-    return attempts
+            await asyncio.gather(*work.running, return_exceptions=True)
+            await close_client()
+    return work.end()
 
 
-async def _deliver_one(client: http.AsyncClient, event_id: Any) -> bool:
+async def deliver_one(client: http.AsyncClient, event_id: Any) -> bool:
+    """Claim an event, post it and store what came of it; False if somebody else has it."""
     try:
         event = await in_database(claim, event_id)
     except DecryptionError as error:
@@ -123,3 +184,12 @@ async def _deliver_one(client: http.AsyncClient, event_id: Any) -> bool:
     result = await deliver(client, event)
     await in_database(settle, event, result)
     return True
+
+
+async def deliver_now(event_id: Any) -> bool:
+    """Make one attempt for one event, in this process; False if a worker has it."""
+    async with egress.egress_client(read_seconds=LONGEST_SECONDS) as client:
+        try:
+            return await deliver_one(client, event_id)
+        finally:
+            await close_client()

@@ -1,7 +1,8 @@
 """The outbox: rows written with their cause, claimed with a lease, settled once.
 
 An event exists if and only if its cause was committed. Celery is only the doorbell: the poke may
-fail, the beat comes round every few seconds.
+fail, the beat comes round every few seconds. A call's events reach one endpoint in order, until one
+of them has failed for a minute; then the later ones pass it.
 """
 
 from __future__ import annotations
@@ -9,24 +10,30 @@ from __future__ import annotations
 import random
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from calls.events.receivers import endpoint_of_row, endpoint_of_url, receivers_for
 from calls.events.retry import delay_seconds, is_permanent
-from calls.models import Call, DeliveryAttempt, OutboxEvent
+from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
+from voiceplatform.base.services import audit_write
 
 LEASE_SECONDS = 60
+# How long a failing event holds up the later ones of its call.
+ORDER_HOLDS = timedelta(seconds=60)
 SCHEMA_VERSION = 1
+# A person asked for it and looks at the answer: it is sent once.
+TEST_KIND = "test"
 
 log = structlog.get_logger(__name__)
 # One thread, and at most one poke waiting: pokes of many calls fold into one, and nobody waits for
@@ -37,12 +44,18 @@ _poke_waits = threading.Event()
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an event goes; ``headers`` hold Vapi's secret, ``signing_secret`` signs our own log."""
+    """Where an event goes; ``headers`` hold Vapi's secret, ``signing_secret`` signs our own log.
+
+    ``credential_id`` names how a Vapi server is asked (vapi.md 4.2); its secrets are looked up when
+    the event is sent. ``secrets`` sign as Standard Webhooks do and are never stored with an event.
+    """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = 20.0
     signing_secret: str = field(default="", repr=False)
+    credential_id: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""
@@ -51,23 +64,26 @@ class Destination:
             "headers": dict(self.headers),
             "timeout_seconds": self.timeout_seconds,
             "signing_secret": self.signing_secret,
+            **({"credential_id": self.credential_id} if self.credential_id else {}),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Destination:
         """Read the stored form, also one that another version wrote."""
-        known = {each.name for each in fields(cls)}
+        known = {each.name for each in fields(cls)} - {"secrets"}
         return cls(**{name: each for name, each in value.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one try."""
+    """What came of one try; ``is_final``: another one can never do better."""
 
     duration_ms: int
     status_code: int | None = None
     error: str = ""
     response_excerpt: str = ""
+    retry_after_seconds: float | None = None
+    is_final: bool = False
 
     @property
     def delivered(self) -> bool:
@@ -80,32 +96,112 @@ def event_id(dedupe_key: str) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_URL, f"voiceplatform:{dedupe_key}")
 
 
+# Given the id of the event and its sequence.
+Render = Callable[[str, int], Mapping[str, Any]]
+
+
 def event_enqueue(
-    *, call: Call, kind: str, dedupe_key: str, destination: Destination, payload: Mapping[str, Any]
+    *,
+    call: Call,
+    kind: str,
+    dedupe_key: str,
+    destination: Destination | None,
+    payload: Mapping[str, Any] | Render,
 ) -> bool:
     """Write an event in the caller's transaction; False if it has been written before.
 
-    The payload is stored as it is now: a later deploy cannot change what happened.
+    It goes to ``destination``, if there is one, and to every receiver that wants its kind. The
+    payload is stored as it is now: a later deploy cannot change what happened.
+
+    Args:
+        payload: a function renders it for each of them.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an event is written in the transaction of its cause")
+    created = False
+    if destination is not None:
+        created = _write(
+            call=call,
+            kind=kind,
+            dedupe_key=dedupe_key,
+            endpoint=endpoint_of_url(destination.url),
+            payload=payload,
+            destination=destination.to_json(),
+            destination_host=urlsplit(destination.url).hostname or "",
+        )
+    for row in receivers_for(call, kind):
+        created |= _write(
+            call=call,
+            kind=kind,
+            dedupe_key=f"{dedupe_key}:{row.pk}",
+            endpoint=endpoint_of_row(row.pk),
+            payload=payload,
+            destination={},
+            destination_host=row.url_host,
+            receiver_id=row.pk,
+        )
+    if created:
+        transaction.on_commit(poke)
+    return created
+
+
+def _write(
+    *,
+    call: Call,
+    kind: str,
+    dedupe_key: str,
+    endpoint: str,
+    payload: Mapping[str, Any] | Render,
+    **columns: Any,
+) -> bool:
+    if OutboxEvent.objects.filter(dedupe_key=dedupe_key).exists():
+        return False
+    sequence = _next_sequence(call, endpoint)
+    own_id = event_id(dedupe_key)
+    said = payload(str(own_id), sequence) if callable(payload) else payload
     _, created = OutboxEvent.objects.get_or_create(
         dedupe_key=dedupe_key,
         defaults={
-            "id": event_id(dedupe_key),
+            "id": own_id,
             "organisation_id": call.organisation_id,
             "call": call,
             "kind": kind,
             "schema_version": SCHEMA_VERSION,
-            "destination": destination.to_json(),
-            "destination_host": urlsplit(destination.url).hostname or "",
-            "payload": dict(payload),
+            "endpoint": endpoint,
+            "sequence": sequence,
+            "payload": dict(said),
             "next_attempt_at": timezone.now(),
+            **columns,
         },
     )
-    if created:
-        transaction.on_commit(poke)
     return created
+
+
+def _next_sequence(call: Call, endpoint: str) -> int:
+    if connection.features.has_select_for_update:
+        # Two that count at once would count the same; SQLite has one writer anyway.
+        list(Call.objects.select_for_update().filter(pk=call.pk).values_list("pk"))
+    rows = OutboxEvent.objects.filter(call_id=call.pk, endpoint=endpoint)
+    return int(rows.aggregate(newest=Max("sequence"))["newest"] or 0) + 1
+
+
+def trial_write(row: EventDestination, payload: Render) -> OutboxEvent:
+    """Write an event that a person asked for, to see whether ``row`` is reached; sent once."""
+    own_id = uuid.uuid4()
+    event: OutboxEvent = OutboxEvent.objects.create(
+        id=own_id,
+        organisation_id=row.organisation_id,
+        kind=TEST_KIND,
+        dedupe_key=f"{TEST_KIND}:{own_id}",
+        schema_version=SCHEMA_VERSION,
+        receiver=row,
+        endpoint=endpoint_of_row(row.pk),
+        destination={},
+        destination_host=row.url_host,
+        payload=dict(payload(str(own_id), 0)),
+        next_attempt_at=timezone.now(),
+    )
+    return event
 
 
 def poke() -> None:
@@ -127,16 +223,44 @@ def _ring() -> None:
 
 def due_ids(limit: int) -> list[Any]:
     """Return ids of events whose time has come and that nobody holds."""
-    now = timezone.now()
-    return list(
-        OutboxEvent.objects.filter(
-            Q(lease_until__isnull=True) | Q(lease_until__lt=now),
-            state=OutboxEvent.State.PENDING,
-            next_attempt_at__lte=now,
-        )
-        .order_by("next_attempt_at")
-        .values_list("pk", flat=True)[:limit]
+    return [event_id for event_id, _ in due_events(limit)]
+
+
+def due_events(
+    limit: int, *, held: Collection[Any] = (), full: Collection[str] = ()
+) -> list[tuple[Any, str]]:
+    """Return events whose time has come and that nobody holds, each with its endpoint.
+
+    Args:
+        held: ids that the caller has in hand.
+        full: endpoints that have as much to do as they may.
+    """
+    rows = _due(timezone.now())
+    if held:
+        rows = rows.exclude(pk__in=held)
+    if full:
+        rows = rows.exclude(endpoint__in=full)
+    found = rows.order_by("next_attempt_at", "sequence").values_list("pk", "endpoint")[:limit]
+    return [(event_id, endpoint or "") for event_id, endpoint in found]
+
+
+def _due(now: datetime) -> QuerySet[Any]:
+    earlier = OutboxEvent.objects.filter(
+        Q(failing_since__isnull=True) | Q(failing_since__gt=now - ORDER_HOLDS),
+        call=OuterRef("call"),
+        endpoint=OuterRef("endpoint"),
+        sequence__lt=OuterRef("sequence"),
+        state=OutboxEvent.State.PENDING,
     )
+    rows: QuerySet[Any] = OutboxEvent.objects.filter(
+        Q(lease_until__isnull=True) | Q(lease_until__lt=now),
+        # One that was switched off keeps what waits for it until somebody switches it on.
+        Q(receiver__isnull=True) | Q(receiver__enabled=True),
+        ~Exists(earlier),
+        state=OutboxEvent.State.PENDING,
+        next_attempt_at__lte=now,
+    )
+    return rows
 
 
 def claim(event_id: Any) -> OutboxEvent | None:
@@ -154,7 +278,10 @@ def claim(event_id: Any) -> OutboxEvent | None:
     ).update(
         lease_until=now + timedelta(seconds=LEASE_SECONDS), attempt_count=F("attempt_count") + 1
     )
-    return OutboxEvent.objects.get(pk=event_id) if taken else None
+    if not taken:
+        return None
+    event: OutboxEvent = OutboxEvent.objects.select_related("receiver").get(pk=event_id)
+    return event
 
 
 def claimed_sealed(event_id: Any) -> OutboxEvent:
@@ -177,18 +304,12 @@ def settle(event: OutboxEvent, attempt: Attempt) -> None:
                 "response_excerpt": attempt.response_excerpt.replace("\x00", "")[:500],
             },
         )
-        changes: dict[str, Any] = {"lease_until": None}
-        tries = event.attempt_count - event.earlier_attempts
-        wait = delay_seconds(tries, random.random())  # noqa: S311 - spreads load only
-        if attempt.delivered:
-            changes |= {"state": OutboxEvent.State.DELIVERED, "settled_at": now}
-        elif wait is None or is_permanent(attempt.status_code):
-            changes |= {"state": OutboxEvent.State.DEAD, "settled_at": now}
-        else:
-            changes["next_attempt_at"] = now + timedelta(seconds=wait)
-        OutboxEvent.objects.filter(
+        changes = {"lease_until": None, **_consequence(event, attempt, now)}
+        held = OutboxEvent.objects.filter(
             pk=event.pk, state=OutboxEvent.State.PENDING, attempt_count=event.attempt_count
         ).update(**changes)
+        if held and is_permanent(attempt.status_code) and event.receiver_id is not None:
+            _switch_off(event.receiver_id, now)
     log.info(
         "event_attempted",
         event_id=str(event.pk),
@@ -198,3 +319,34 @@ def settle(event: OutboxEvent, attempt: Attempt) -> None:
         error=attempt.error,
         delivered=attempt.delivered,
     )
+
+
+def _consequence(event: OutboxEvent, attempt: Attempt, now: datetime) -> dict[str, Any]:
+    if attempt.delivered:
+        return {"state": OutboxEvent.State.DELIVERED, "settled_at": now}
+    tries = event.attempt_count - event.earlier_attempts
+    jitter = random.random()  # noqa: S311 - spreads load only
+    wait = delay_seconds(tries, jitter, attempt.retry_after_seconds)
+    over = wait is None or attempt.is_final or event.kind == TEST_KIND
+    failing = {"failing_since": event.failing_since or now}
+    if wait is None or over or is_permanent(attempt.status_code):
+        return {"state": OutboxEvent.State.DEAD, "settled_at": now, **failing}
+    return {"next_attempt_at": now + timedelta(seconds=wait), **failing}
+
+
+def _switch_off(receiver_id: uuid.UUID, now: datetime) -> None:
+    """Send nothing more to a receiver that is gone (410) until somebody switches it on again."""
+    rows = EventDestination.objects.filter(pk=receiver_id, enabled=True)
+    if rows.update(enabled=False, switched_off_at=now):
+        row = (
+            EventDestination.objects.select_related("organisation")
+            .only("name", "organisation")
+            .get(pk=receiver_id)
+        )
+        audit_write(
+            actor=None,
+            action="eventdestination.switched_off",
+            organisation=row.organisation,
+            target=row,
+            details={"status_code": 410},
+        )

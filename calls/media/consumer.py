@@ -23,6 +23,7 @@ from calls.media import live
 from calls.media.database import in_database, in_database_at_last
 from calls.media.desk import desk
 from calls.media.driver import CallDriver, Finished, Ports
+from calls.media.heartbeat import heartbeat
 from calls.media.journal import CallJournal
 from calls.media.listening import Room, rooms
 from calls.media.pool import Prepared, pool
@@ -168,6 +169,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
         rooms.open(room)
         commands = desk()
         commands.open(plan.call_id, driver.control)
+        heartbeat.join(plan.call_id)
         writer = asyncio.create_task(journal.run(), name="journal")
         began = asyncio.create_task(in_database_at_last(stream_began, call_id=plan.call_id))
         log.info("stream_accepted", stream_number=ticket.stream_number)
@@ -182,6 +184,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             commands.close(plan.call_id, driver.control)
             rooms.close(room, ended)
             pool.discard(plan.call_id)
+            heartbeat.leave(plan.call_id)
             writer.cancel()
             try:
                 await asyncio.gather(writer, began, return_exceptions=True)

@@ -2,12 +2,13 @@
 
 from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
-from calls.models.events import DeliveryAttempt, OutboxEvent
+from calls.models.events import DeliveryAttempt, EventDestination, OutboxEvent
 from calls.models.handoffs import AssistantActivation
 from calls.models.live import CallControl
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
+from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
 from calls.models.refusals import RefusedRequest
 from calls.models.talks import Talk
@@ -19,7 +20,10 @@ __all__ = [
     "CallControl",
     "CallInputChunk",
     "CallPolicy",
+    "CarrierCheck",
     "DeliveryAttempt",
+    "EventDestination",
+    "MissedCall",
     "OperatorDesk",
     "OutboxEvent",
     "PhoneNumber",

@@ -1,4 +1,4 @@
-"""The outbox: what happened and must be told, and every attempt to tell it.
+"""The outbox: what happened and must be told, to whom, and every attempt to tell it.
 
 A row is written in the transaction of its cause; Celery drains it with leases (style.md 4).
 """
@@ -6,13 +6,77 @@ A row is written in the transaction of its cause; Celery drains it with leases (
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
+from assistants.models import Assistant
+from calls.models.numbers import PhoneNumber
 from calls.models.records import Call
-from voiceplatform.base.fields import EncryptedJSONField
+from voiceplatform.base.fields import EncryptedJSONField, EncryptedTextField
 from voiceplatform.base.models import OrganisationOwned
+
+
+class EventDestination(OrganisationOwned):
+    """A receiver of events that a team has entered; its secret signs as Standard Webhooks do."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=100)
+    url = EncryptedTextField(help_text="https://…; what stands in it is kept secret")
+    url_host = models.CharField(max_length=255, blank=True)
+    kinds = models.JSONField(default=list, help_text='Which events, e.g. ["call.ended"]')
+    assistants = models.ManyToManyField(
+        Assistant, blank=True, related_name="+", help_text="None chosen: calls of all of them"
+    )
+    numbers = models.ManyToManyField(
+        PhoneNumber, blank=True, related_name="+", help_text="None chosen: calls to all of them"
+    )
+    headers = EncryptedJSONField(null=True, blank=True, help_text="Sent with every event")
+    timeout_seconds = models.PositiveSmallIntegerField(
+        default=20, help_text="How long to wait for an answer, 1 to 30"
+    )
+    secret = EncryptedTextField(blank=True, default="", help_text="whsec_…")
+    earlier_secret = EncryptedTextField(blank=True, default="")
+    earlier_secret_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then the secret before this one signs too"
+    )
+    plain_secret = EncryptedTextField(
+        blank=True,
+        default="",
+        help_text="Signs X-Voiceplatform-Signature, as an organisation's call log URL did",
+    )
+    enabled = models.BooleanField(default=True)
+    active_since = models.DateTimeField(
+        default=timezone.now, help_text="Calls that ended before are not told of"
+    )
+    switched_off_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since the receiver said that it is gone"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("name", "id")
+        verbose_name = "event destination"
+        indexes = (models.Index(fields=("organisation", "enabled"), name="destination_live"),)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(timeout_seconds__gte=1, timeout_seconds__lte=30),
+                name="destination_timeout_1_30",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def signing_secrets(self, now: datetime) -> tuple[str, ...]:
+        """Return the secrets that sign at ``now``, the newest first."""
+        secrets = [self.secret]
+        if self.earlier_secret_until is not None and now < self.earlier_secret_until:
+            secrets.append(self.earlier_secret)
+        return tuple(filter(None, secrets))
 
 
 class OutboxEvent(OrganisationOwned):
@@ -30,7 +94,24 @@ class OutboxEvent(OrganisationOwned):
     kind = models.CharField(max_length=60)
     dedupe_key = models.CharField(max_length=200, unique=True)
     schema_version = models.PositiveSmallIntegerField(default=1)
-    destination = EncryptedJSONField(help_text="url, headers, secret, timeout_seconds")
+    receiver = models.ForeignKey(
+        EventDestination,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="events",
+        help_text="Whose address and secrets are looked up when it is sent",
+    )
+    # Null in rows of before: a column with a default would have rewritten a long table.
+    endpoint = models.CharField(  # noqa: DJ001 - see above
+        max_length=40, null=True, blank=True, help_text="What one receiver's events have in common"
+    )
+    sequence = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Counts a call's events at one endpoint, from 1"
+    )
+    destination = EncryptedJSONField(
+        help_text="url, headers, secret, timeout_seconds; empty where there is a receiver"
+    )
     destination_host = models.CharField(max_length=255, blank=True)
     payload = EncryptedJSONField(help_text="Rendered when it happened")
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
@@ -39,6 +120,9 @@ class OutboxEvent(OrganisationOwned):
         default=0, help_text="Attempts made before a person asked for it again"
     )
     next_attempt_at = models.DateTimeField()
+    failing_since = models.DateTimeField(
+        null=True, blank=True, help_text="The first failure of this series of attempts"
+    )
     lease_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     settled_at = models.DateTimeField(null=True, blank=True)
@@ -48,6 +132,11 @@ class OutboxEvent(OrganisationOwned):
         indexes = (
             models.Index(
                 fields=("next_attempt_at",), name="outbox_due", condition=Q(state="pending")
+            ),
+            models.Index(
+                fields=("call", "endpoint", "sequence"),
+                name="outbox_order",
+                condition=Q(state="pending"),
             ),
             models.Index(fields=("organisation", "state", "-created_at"), name="outbox_list"),
             models.Index(fields=("-created_at",), name="outbox_list_all"),

@@ -68,6 +68,9 @@ class Call(OrganisationOwned):
 
     media_token_expires_at = models.DateTimeField(null=True, blank=True)
     media_token_used_at = models.DateTimeField(null=True, blank=True)
+    alive_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a media process, or Twilio, last said that it is on"
+    )
     stream_sid = models.CharField(max_length=34, blank=True)
     stream_count = models.PositiveSmallIntegerField(default=0)
     next_step = models.JSONField(

@@ -186,6 +186,34 @@ def status_apply(*, report: StatusReport, account: TwilioAccount | None = None) 
         return call
 
 
+def carrier_says_over(
+    *, call_id: str, call_status: str, ended_at: datetime | None, duration_seconds: int = 0
+) -> bool:
+    """Close a call of which Twilio, asked by us, says that it is over; tell whether this did it.
+
+    Args:
+        call_status: one of Twilio's terminal words.
+        ended_at: when it ended, as Twilio says; now unless given.
+    """
+    with transaction.atomic():
+        call = Call.objects.select_for_update().get(pk=call_id)
+        if call.status == Call.Status.ENDED or call_status not in TERMINAL_STATUSES:
+            return False
+        reason = reason_of_status(call, call_status)
+        if call_status == "completed" and call.status != Call.Status.FORWARDING:
+            streams = call.metrics.get("streams", [])
+            if len(streams) < call.stream_count:
+                # It ended while nobody here could see how: its process was gone.
+                reason = lost_reason(call)
+        _close(call, reason, ended_at or timezone.now())
+        if duration_seconds:
+            call.duration_seconds = duration_seconds
+            call_price(call)
+        call_ended_enqueue(call)
+        call.save()
+        return True
+
+
 def stream_report_apply(*, report: StreamReport, account: TwilioAccount | None = None) -> bool:
     """Keep what Twilio says of a stream: the only record of a failed handshake (2.4)."""
     with transaction.atomic():

@@ -59,7 +59,7 @@ def media_open(
     if draining and call.stream_count < 2:
         raise MediaRefused("this process is shutting down")
     now = timezone.now()
-    changes: dict[str, Any] = {"media_token_used_at": now}
+    changes: dict[str, Any] = {"media_token_used_at": now, "alive_at": now}
     if call.next_step.get("why"):
         # This stream is told why; a later one resumes for a reason of its own.
         changes["next_step"] = {"kind": "resume"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from django.db import transaction
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from assistants.models import AssistantRevision
 from assistants.services import revision_document
-from calls.events.outbox import Destination, event_enqueue, event_id
+from calls.events.outbox import Destination, event_enqueue
 from calls.models import Call
 from calls.numbers.destinations import is_sip
 from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
@@ -24,7 +25,8 @@ from tools.wire import vapi_server, vapi_tool
 from voiceplatform.base.rest import iso
 
 # What Vapi posts when an assistant names nothing (vapi.md 5.1), of what this version can post.
-DEFAULT_MESSAGES = frozenset({"status-update", "end-of-call-report"})
+REPORT = "end-of-call-report"
+DEFAULT_MESSAGES = frozenset({"status-update", REPORT})
 # The media process reports within seconds of the end; if it died, this is how long we wait.
 REPORT_GRACE = timedelta(seconds=20)
 
@@ -43,25 +45,37 @@ def _server_of(revision: AssistantRevision, document: dict[str, Any]) -> Destina
     if revision.server_secret:
         headers = {"X-Vapi-Secret": revision.server_secret, **headers}
     return Destination(
-        url=revision.server_url, headers=headers, timeout_seconds=reading.timeout_seconds
+        url=revision.server_url,
+        headers=headers,
+        timeout_seconds=reading.timeout_seconds,
+        credential_id=reading.credential_id,
     )
 
 
+def server_wants(revision: AssistantRevision, kind: str) -> bool:
+    """Tell whether the assistant has a server that wants messages of this kind."""
+    return bool(revision.server_url) and kind in _messages_wanted(revision_document(revision))
+
+
 def _tell_server(call: Call, kind: str, key: str, render: Any) -> None:
-    """Enqueue one server message if the assistant has a server that wants it."""
+    """Enqueue one server message if the assistant has a server, or a team a receiver, for it."""
     revision = call.revision
-    if revision is None or not revision.server_url:
+    if revision is None:
         return
-    document = revision_document(revision)
-    if kind not in _messages_wanted(document):
-        return
-    envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000)
+    destination = None
+    if server_wants(revision, kind):
+        destination = _server_of(revision, revision_document(revision))
+
+    @cache
+    def payload() -> Any:
+        return render(envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000))
+
     event_enqueue(
         call=call,
         kind=kind,
         dedupe_key=f"{key}:{call.pk}",
-        destination=_server_of(revision, document),
-        payload=render(envelope),
+        destination=destination,
+        payload=lambda event_id, sequence: payload(),
     )
 
 
@@ -137,19 +151,32 @@ def reports_enqueue(call: Call) -> None:
             cost_breakdown=cost_breakdown(call),
         )
 
-    _tell_server(call, "end-of-call-report", "end-of-call-report", report)
+    _tell_server(call, REPORT, REPORT, report)
+    log_enqueue(call)
+
+
+def log_enqueue(call: Call) -> bool:
+    """Enqueue ``call.ended`` for every receiver; False if all of them have been told.
+
+    The organisation's old call log URL, where one is entered, is one more of them.
+    """
     organisation = call.organisation
-    if organisation.call_log_url:
-        key = f"call.ended:{call.pk}"
-        event_enqueue(
-            call=call,
-            kind=call_events.CALL_ENDED,
-            dedupe_key=key,
-            destination=Destination(
-                organisation.call_log_url, {}, signing_secret=organisation.call_log_secret
-            ),
-            payload=call_events.call_ended(str(event_id(key)), _facts(call)),
+
+    @cache
+    def facts() -> call_events.CallEnded:
+        return _facts(call)
+
+    return event_enqueue(
+        call=call,
+        kind=call_events.CALL_ENDED,
+        dedupe_key=f"{call_events.CALL_ENDED}:{call.pk}",
+        destination=Destination(
+            organisation.call_log_url, {}, signing_secret=organisation.call_log_secret
         )
+        if organisation.call_log_url
+        else None,
+        payload=lambda event_id, sequence: call_events.call_ended(event_id, facts(), sequence),
+    )
 
 
 def _duration_ms(call: Call) -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from requests import ConnectTimeout, RequestException
@@ -96,6 +98,78 @@ def send_text(access: TwilioAccess, form: Mapping[str, str]) -> TextSent:
     except (TwilioException, RequestException) as error:
         return TextSent(error=type(error).__name__, is_unknown=True)
     return TextSent(201, shown=json.dumps({"sid": message.sid, "status": str(message.status)}))
+
+
+class CarrierSilent(Exception):
+    """Twilio gave no answer that can be used; ask later. The text says why, without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierCall:
+    """A call as Twilio lists it; ``status`` is Twilio's word (twilio.md 4.3)."""
+
+    call_sid: str
+    status: str
+    direction: str
+    to: str
+    from_: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_seconds: int = 0
+
+
+def calls_since(access: TwilioAccess, since: datetime, *, most: int) -> Iterator[CarrierCall]:
+    """Yield the account's calls that began since then, newest first, as Twilio pages them.
+
+    Args:
+        since: an aware time. Twilio's filter is by day, so older ones of that day come too.
+        most: how many at most.
+
+    Raises:
+        CarrierSilent: there is no list, or not all of it.
+    """
+    client = client_for(access)
+    try:
+        for call in client.calls.stream(start_time_after=since, limit=most, page_size=1000):
+            yield _carrier_call(call)
+    except TwilioRestException as error:
+        raise CarrierSilent(f"Twilio answered {error.status}, code {error.code}") from error
+    except (TwilioException, RequestException, ValueError) as error:
+        raise CarrierSilent(f"Twilio was not reached ({type(error).__name__})") from error
+
+
+def call_at_carrier(access: TwilioAccess, call_sid: str) -> CarrierCall | None:
+    """Return a call as Twilio has it; None when Twilio knows of no such call.
+
+    Raises:
+        CarrierSilent: Twilio did not say.
+    """
+    try:
+        return _carrier_call(client_for(access).calls(call_sid).fetch())
+    except TwilioRestException as error:
+        if error.status == 404:
+            return None
+        raise CarrierSilent(f"Twilio answered {error.status}, code {error.code}") from error
+    except (TwilioException, RequestException, ValueError) as error:
+        raise CarrierSilent(f"Twilio was not reached ({type(error).__name__})") from error
+
+
+def _carrier_call(call: Any) -> CarrierCall:
+    # The SDK's class hides ``from`` behind ``_from``.
+    return CarrierCall(
+        call_sid=str(call.sid),
+        status=str(call.status),
+        direction=str(call.direction or ""),
+        to=str(call.to or ""),
+        from_=str(call._from or ""),
+        started_at=_aware(call.start_time),
+        ended_at=_aware(call.end_time),
+        duration_seconds=int(call.duration or 0),
+    )
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 async def hang_up(access: TwilioAccess, call_sid: str) -> None:

@@ -49,8 +49,11 @@ class CallEnded(TypedDict):
     cost: dict[str, str]
 
 
-def call_ended(event_id: str, facts: CallEnded) -> dict[str, Any]:
+def call_ended(event_id: str, facts: CallEnded, sequence: int = 1) -> dict[str, Any]:
     """Return the event as it is posted.
+
+    Args:
+        sequence: counts what one receiver is told of the call, from 1.
 
     >>> call_ended("6f96…", facts)["type"]
     'call.ended'
@@ -59,5 +62,16 @@ def call_ended(event_id: str, facts: CallEnded) -> dict[str, Any]:
         "type": CALL_ENDED,
         "schema_version": CALL_ENDED_VERSION,
         "event_id": event_id,
+        "sequence": sequence,
         "call": dict(facts),
+    }
+
+
+def trial(event_id: str, destination: str) -> dict[str, Any]:
+    """Return what is posted when a person asks whether a receiver is reached."""
+    return {
+        "type": "test",
+        "schema_version": CALL_ENDED_VERSION,
+        "event_id": event_id,
+        "message": f"A test of “{destination}”. Nothing happened; answer with any 2xx.",
     }

@@ -75,6 +75,13 @@ class OrganisationAdmin(ScopedAdmin):
         )
         return rows.annotate(member_count=Count("memberships")).order_by("name")
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out the old call log URL where none is entered: receivers are rows of their own."""
+        fields = super().get_fields(request, obj)
+        if obj is not None and obj.call_log_url:
+            return fields
+        return [name for name in fields if not str(name).startswith("call_log_")]
+
     def choices_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Offer the person's own organisations."""
         return organisations_visible_to(request.user)

@@ -172,7 +172,8 @@ def test_dashboard_shows_the_figures(superuser_client: Client) -> None:
         "Calls in progress": 1,
         "Calls today": 3,
         "Failed calls today": 1,
-        "Pending deliveries": 1,
+        "Undelivered": 1,
+        "Never reached us, last day": 1,
     }
     routes = {row["name"]: row["total"] for row in response.context["routes"]}
     assert routes == {"Vapi": 0, "Canary": 0, "Direct": 3, "Paused": 0}

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -41,6 +43,18 @@ def _enqueue(call: Call, url: str, key: str = "report", **destination: Any) -> O
             payload=PAYLOAD,
         )
     return OutboxEvent.objects.get(pk=event_id(f"{key}:{call.pk}"))
+
+
+def _spread(call: Call, url: str, count: int, endpoints: int) -> list[OutboxEvent]:
+    """Write events of a call that wait for nobody, as those of several receivers do."""
+    return [
+        factories.make_event(
+            call=call,
+            destination={"url": f"{url}/{number % endpoints}"},
+            endpoint=f"{number % endpoints}",
+        )
+        for number in range(count)
+    ]
 
 
 def _drain() -> int:
@@ -198,7 +212,7 @@ def test_a_header_that_http_cannot_carry_fails_alone(receiver: Receiver) -> None
             destination=Destination(receiver.url, {"X-Note": "line\r\nInjected: yes"}),
             payload={},
         )
-    _enqueue(call, receiver.url)
+    _enqueue(factories.make_call(), receiver.url)  # its own call's later events wait a minute
     _drain()
     assert [got.json for got in receiver.got] == [PAYLOAD]
     assert DeliveryAttempt.objects.get(event_id=event_id("bad header")).error == (
@@ -247,9 +261,7 @@ def test_a_row_that_no_key_opens_says_so_and_holds_up_nobody(receiver: Receiver)
 
 
 def test_many_events_go_out_several_at_a_time_and_no_more(receiver: Receiver) -> None:
-    call = factories.make_call()
-    for number in range(delivery.AT_ONCE * 2 + 5):
-        _enqueue(call, receiver.url, key=str(number))
+    _spread(factories.make_call(), receiver.url, delivery.AT_ONCE * 2 + 5, endpoints=12)
     receiver.hold()
     worker = threading.Thread(target=_drain)
     worker.start()
@@ -264,26 +276,26 @@ def test_many_events_go_out_several_at_a_time_and_no_more(receiver: Receiver) ->
 
 def test_one_silent_receiver_does_not_hold_up_the_others(receiver: Receiver) -> None:
     call = factories.make_call()
-    quick: list[OutboxEvent] = []
     with running_receiver() as silent:
         silent.hold()
-        _enqueue(call, silent.url, key="silent", timeout_seconds=15)
-        for number in range(delivery.AT_ONCE * 3):
-            quick.append(_enqueue(call, receiver.url, key=str(number)))
+        # It has far more to come than all places, and all of it is older.
+        _spread(call, silent.url, delivery.AT_ONCE * 3, endpoints=1)
+        quick = _spread(call, receiver.url, delivery.AT_ONCE * 2, endpoints=8)
+        OutboxEvent.objects.filter(pk__in=[event.pk for event in quick]).update(
+            next_attempt_at=timezone.now(), endpoint=Concat(Value("quick"), F("endpoint"))
+        )
         worker = threading.Thread(target=_drain)
         worker.start()
-        # All of them, while the silent one still has its POST open.
+        # All of them, while the silent one has as many POSTs open as it may.
         receiver.wait_for(len(quick), seconds=10)
-        assert silent.busy == 1
+        assert silent.busiest == delivery.PER_ENDPOINT
         silent.release()
         worker.join(30)
     assert set(OutboxEvent.objects.values_list("state", flat=True)) == {"delivered"}
 
 
 def test_two_drains_at_once_post_each_event_once(receiver: Receiver) -> None:
-    call = factories.make_call()
-    for number in range(30):
-        _enqueue(call, receiver.url, key=str(number))
+    _spread(factories.make_call(), receiver.url, 30, endpoints=5)
     receiver.delay_seconds = 0.02
     workers = [threading.Thread(target=_drain) for _ in range(2)]
     for worker in workers:

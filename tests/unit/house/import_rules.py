@@ -41,6 +41,7 @@ PURE = (
     "calls.money.rates",
     "calls.money.carrier",
     "calls.events.retry",
+    "calls.events.signature",
     "calls.parity.measures",
 )
 # A socket or thread of the standard library is no purer than Django. Other people's packages are

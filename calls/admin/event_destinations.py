@@ -1,0 +1,344 @@
+"""Admin of “Where events go”: who is told of calls, of which ones, and under which secret.
+
+For people who write no code. A secret is shown once, on the answer that made it; addresses and
+headers go in and never come out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from calls.events.receivers import KINDS, SEALED
+from calls.models import EventDestination
+from calls.selectors.delivery import undelivered_by_receiver
+from calls.services.event_destinations import (
+    OVERLAP,
+    destination_changed,
+    destination_created,
+    destination_delete,
+    destination_switch_on,
+    destination_test,
+    earlier_secret_end,
+    secret_renew,
+)
+from tools.server_admin import SecretLines
+from tools.services import url_host
+from voiceplatform.base.egress import EgressRefused, encrypted
+from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, badge
+from voiceplatform.base.secret_form import SecretFormField
+
+_STATES = {"on": "success", "off": "info", "the receiver is gone": "danger"}
+_MOST_HEADERS = 20
+# What such a header would change is ours to say, or HTTP's.
+_RESERVED = frozenset({"content-length", "content-type", "transfer-encoding", "connection", "host"})
+
+
+def _state(row: EventDestination) -> str:
+    if row.enabled:
+        return "on"
+    return "the receiver is gone" if row.switched_off_at else "off"
+
+
+def headers_from(text: str) -> dict[str, str]:
+    """Read headers, one a line.
+
+    Raises:
+        ValidationError: a line that is no header, or one that we set ourselves.
+    """
+    headers: dict[str, str] = {}
+    for line in filter(str.strip, text.splitlines()):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        token = name.replace("-", "").replace("_", "")
+        if not colon or not value or not (token.isascii() and token.isalnum()):
+            raise forms.ValidationError(
+                f"“{name[:40]}” is no header. Write one a line, Name: value."
+            )
+        if name.lower() in _RESERVED or name.lower().startswith(("webhook-", "x-voiceplatform-")):
+            raise forms.ValidationError(f"{name} is set by this platform. Use another name.")
+        if not (value.isascii() and value.isprintable()):
+            raise forms.ValidationError(f"The value of {name} may hold plain characters only.")
+        headers[name] = value
+    if len(headers) > _MOST_HEADERS:
+        raise forms.ValidationError(f"At most {_MOST_HEADERS} headers.")
+    return headers
+
+
+class EventDestinationForm(ScopedForm):
+    """A receiver of events."""
+
+    url = SecretFormField(
+        label="Address",
+        help_text="Where events are posted, beginning with https://. It is not shown again.",
+    )
+    kinds = forms.MultipleChoiceField(
+        label="Events",
+        choices=[(name, f"{name}: {words}") for name, words in KINDS.items()],
+        initial=["call.ended"],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+    headers_entered = SecretFormField(
+        label="Headers",
+        required=False,
+        widget=SecretLines,
+        help_text="Sent with every event, one a line, e.g. X-Team: desk. They replace the stored "
+        "ones.",
+    )
+
+    class Meta:
+        model = EventDestination
+        fields = (
+            *("organisation", "name", "url", "kinds", "assistants", "numbers"),
+            *("headers_entered", "timeout_seconds", "enabled"),
+        )
+        labels = {  # noqa: RUF012 - read by Django as it stands
+            "assistants": "Only calls of these assistants",
+            "numbers": "Only calls to these numbers",
+            "timeout_seconds": "Patience, in seconds",
+            "enabled": "On",
+        }
+        help_texts = {  # noqa: RUF012 - read by Django as it stands
+            "enabled": "Off: nothing new is told, and what waits is kept until it is on again.",
+        }
+
+    def stored_secret(self, name: str) -> str:
+        """Say that headers are stored, without what they are."""
+        if name == "headers_entered":
+            return "stored" if self.instance.headers else ""
+        return super().stored_secret(name)
+
+    def clean_timeout_seconds(self) -> int:
+        """Keep within what an attempt may take."""
+        seconds = int(self.cleaned_data["timeout_seconds"])
+        if not 1 <= seconds <= 30:
+            raise forms.ValidationError("Choose 1 to 30 seconds.")
+        return seconds
+
+    def clean(self) -> dict[str, Any]:
+        """Judge the address, read the headers, keep to one organisation's calls."""
+        cleaned = super().clean()
+        own = cleaned.get("organisation") or self.instance.organisation
+        for name in ("assistants", "numbers"):
+            if any(each.organisation_id != own.pk for each in cleaned.get(name) or ()):
+                self.add_error(name, f"One of them belongs to another organisation, not to {own}.")
+        url = cleaned.get("url") or ""
+        if url and "url" in self.changed_data:
+            try:
+                encrypted(url)
+            except EgressRefused as refusal:
+                self.add_error("url", str(refusal))
+        entered = cleaned.get("headers_entered") or ""
+        if entered != "stored" and "headers_entered" in self.changed_data:
+            try:
+                self.instance.headers = headers_from(entered) or None
+            except forms.ValidationError as error:
+                self.add_error("headers_entered", error)
+        self.instance.url_host = url_host(url)
+        return cleaned
+
+
+@admin.register(EventDestination)
+class EventDestinationAdmin(ScopedAdmin):
+    """Who is told of calls."""
+
+    form = EventDestinationForm
+    list_display = ("name", "url_host", "events", "state", "waiting", "updated_at")
+    list_filter = ("enabled",)
+    search_fields = ("name", "url_host")
+    hidden_lookups = ("url", "headers", "secret", "earlier_secret", "plain_secret")
+    autocomplete_fields = ("assistants", "numbers")
+    change_form_template = "admin/calls/eventdestination/change_form.html"
+    list_hint = (
+        "Servers of yours that are told of calls: a call log, Vapi's reports a second time. Each "
+        "request is signed; the receiver checks it with the secret that is shown once."
+    )
+
+    def choices_queryset(self, request: HttpRequest) -> Any:
+        """Offer names without opening what is sealed."""
+        return super().choices_queryset(request).defer(*SEALED)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave what is sealed in the database, where no form shows it."""
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        is_list = match is not None and match.url_name == "calls_eventdestination_changelist"
+        return rows.defer(*SEALED) if is_list else rows
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Put the filters by themselves."""
+        return [
+            (None, {"fields": ("organisation", "name", "url", "kinds", "enabled")}),
+            ("Which calls", {"fields": ("assistants", "numbers")}),
+            ("How it is asked", {"fields": ("headers_entered", "timeout_seconds")}),
+        ]
+
+    @badge(description="Events", label=True)
+    def events(self, obj: EventDestination) -> list[str]:
+        """Return the kinds as badges."""
+        return [str(kind) for kind in obj.kinds]
+
+    @badge(description="State", label=_STATES)
+    def state(self, obj: EventDestination) -> str:
+        """Say whether it is told anything."""
+        return _state(obj)
+
+    @admin.display(description="Undelivered")
+    def waiting(self, obj: Any) -> int:
+        """Count what has not been taken."""
+        return int(obj.undelivered)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Count the undelivered events of all rows of the page at once."""
+        changelist = super().get_changelist_instance(request)
+        shown = list(changelist.result_list)
+        counts = undelivered_by_receiver([row.pk for row in shown])
+        for row in shown:
+            row.undelivered = counts.get(row.pk, 0)
+        changelist.result_list = shown
+        return changelist
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Store through the service; a new secret is remembered for this response."""
+        if change:
+            destination_changed(row=obj, actor=request.user, fields=form.changed_data)
+            return
+        request.made_secret = destination_created(  # type: ignore[attr-defined]
+            row=obj, actor=request.user, fields=form.changed_data
+        )
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the secret once, on the answer itself."""
+        return self._secret_page(request, obj, request.made_secret)  # type: ignore[attr-defined]
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Remove through the service."""
+        given_up = destination_delete(row=obj, actor=request.user)
+        if given_up:
+            self.message_user(
+                request, f"{given_up} events that waited for it were given up.", messages.WARNING
+            )
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Delete one by one."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Ask for confirmation without Django's look at foreign keys: events stay."""
+        return [str(obj) for obj in objs], {}, set(), []
+
+    def get_urls(self) -> list[Any]:
+        """Add what the buttons of a receiver's page post to."""
+        wrap = self.admin_site.admin_view
+        steps = {
+            "test": self.test_view,
+            "renew": self.renew_view,
+            "end-earlier": self.end_earlier_view,
+            "switch-on": self.switch_on_view,
+        }
+        own = [
+            path(f"<uuid:object_id>/{name}/", wrap(view), name=f"calls_eventdestination_{name}")
+            for name, view in steps.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def test_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Send a test event and say what came of it."""
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return self._back(row)
+        attempt = destination_test(row=row, actor=request.user)
+        if attempt is None:
+            words = "A worker sends it; look at Delivery attempts in a minute."
+            self.message_user(request, words, messages.WARNING)
+        elif attempt.status_code is not None and 200 <= attempt.status_code < 300:
+            words = f"It was taken: status {attempt.status_code} after {attempt.duration_ms} ms."
+            self.message_user(request, words, messages.SUCCESS)
+        else:
+            why = attempt.error or f"it answered {attempt.status_code}, and only a 2xx counts"
+            self.message_user(request, f"It was not taken: {why}", messages.ERROR)
+        return self._back(row)
+
+    def renew_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Make a new secret and show it once."""
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return self._back(row)
+        return self._secret_page(request, row, secret_renew(row=row, actor=request.user))
+
+    def end_earlier_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Let the earlier secret sign no more."""
+        row = self._row(request, object_id)
+        if request.method == "POST" and earlier_secret_end(row=row, actor=request.user):
+            self.message_user(request, "Only the newest secret signs from now on.")
+        return self._back(row)
+
+    def switch_on_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Send to it again."""
+        row = self._row(request, object_id)
+        if request.method == "POST":
+            destination_switch_on(row=row, actor=request.user)
+            self.message_user(request, "It is on. What waited for it goes out within seconds.")
+        return self._back(row)
+
+    def _row(self, request: HttpRequest, object_id: uuid.UUID) -> EventDestination:
+        row: EventDestination | None = self.get_object(request, str(object_id))
+        if row is None or not self.has_view_permission(request, row):
+            raise Http404("The destination was not found.")
+        if request.method == "POST" and not self.has_change_permission(request, row):
+            raise PermissionDenied
+        return row
+
+    def _back(self, row: EventDestination) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:calls_eventdestination_change", args=[row.pk]))
+
+    def _secret_page(
+        self, request: HttpRequest, row: EventDestination, secret: str
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Signing secret",
+            "opts": self.opts,
+            "row": row,
+            "secret": secret,
+            "overlap_hours": int(OVERLAP.total_seconds() // 3600),
+            "had_one": bool(row.secret) and row.secret != secret,
+        }
+        response = TemplateResponse(request, "admin/calls/eventdestination/secret.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show how it is going above the form."""
+        extra = dict(extra_context or {})
+        row = self.get_object(request, object_id)
+        if row is not None:
+            until = row.earlier_secret_until
+            extra["destination_page"] = {
+                "row": row,
+                "state": _state(row),
+                "colour": _STATES[_state(row)],
+                "undelivered": undelivered_by_receiver([row.pk]).get(row.pk, 0),
+                "may_change": self.has_change_permission(request, row),
+                "has_secret": bool(row.secret),
+                "earlier_until": until if until and until > timezone.now() else None,
+            }
+        return super().change_view(request, object_id, form_url, extra)
