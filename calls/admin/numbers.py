@@ -7,12 +7,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from assistants.models import Assistant
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
 from calls.services.call_plan import connection_for
@@ -33,6 +34,14 @@ class PhoneNumberForm(ScopedForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="With country code and without blanks, e.g. +15551230100.",
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        offered: Any = self.fields.get("assistant")
+        if offered is not None and self.instance.squad_id and self.instance.assistant_id:
+            # One that is written inside the squad is in no list, and is kept all the same.
+            among = Q(pk__in=offered.queryset.values("pk")) | Q(pk=self.instance.assistant_id)
+            offered.queryset = Assistant.objects.filter(among)
 
     def clean_number_e164(self) -> str:
         """Take E.164 only."""

@@ -23,7 +23,6 @@ from calls.bridge.opening import Opening
 from calls.bridge.plan import HistoryItem
 from calls.bridge.quiet import QuietClock
 from calls.bridge.reasons import EndCause
-from calls.bridge.responses import Request
 from calls.bridge.sessions import Standby
 from calls.bridge.states import REALTIME, Machine, Realtime
 from calls.bridge.successor import Successor, passed_on, succeeding
@@ -34,6 +33,14 @@ from tools.spec import ToolResult
 ATTEMPTS: Final = 2
 # The text of what the caller has said last comes some 400 ms after its end, or never.
 TEXT_WAIT_MS: Final = 1_500
+
+# What the assistant that leaves was still to say; what others want said is said by the next one.
+_OF_SOURCE: Final = frozenset(
+    {
+        *("tool", "tool_start", "tool_delayed", "tool_answer", "filler", "retry", "continue"),
+        *("idle", "resume", "greeting"),
+    }
+)
 
 UNDER_WAY: Final = "The call is being handed over already."
 TOO_OFTEN: Final = (
@@ -197,7 +204,7 @@ class Handovers(Continuity):
         if not was_away:
             self._put_down(now_ms)
             self.effects.append(CloseModel(self.session))
-        owed = any(waiting.purpose == "turn" for waiting in self.responses.waiting)
+        kept = [each for each in self.responses.waiting if each.purpose not in _OF_SOURCE]
         self.responses.forget()
         self._cut = None
         self.count("handoffs")
@@ -229,8 +236,8 @@ class Handovers(Continuity):
             )
         )
         self._begin_conversation(now_ms)
-        if owed:
-            self.responses.ask(Request("turn", follow_up=True))
+        for request in kept:
+            self.responses.ask(request)
 
     def _become(self, successor: Successor, now_ms: int) -> None:
         """Let everything that the assistant decides be the next one's."""

@@ -49,3 +49,21 @@ def test_a_policy_that_asks_cannot_be_served_yet(staff: Client) -> None:
     assert "asks callers for consent" in _save(staff, number, route="direct")
     number.refresh_from_db()
     assert number.route == "vapi"
+
+
+def test_a_squad_needs_no_assistant_beside_it(staff: Client) -> None:
+    number = factories.make_number(route="direct")
+    squad = factories.make_squad(number.organisation)
+    _save(staff, number, squad=squad.pk, assistant="")
+    number.refresh_from_db()
+    assert (number.squad, str(number.assistant)) == (squad, "Desk")
+    # Saved again as the page shows it: an assistant that is written inside a squad is in no list.
+    _save(staff, number, squad=squad.pk, max_tool_calls=11)
+    number.refresh_from_db()
+    assert (number.squad, number.max_tool_calls) == (squad, 11)
+
+
+def test_a_squad_of_nobody_is_refused_with_the_fix(staff: Client) -> None:
+    number = factories.make_number()
+    squad = factories.make_squad(number.organisation, members=[])
+    assert "Publish the first one" in _save(staff, number, squad=squad.pk, assistant="")

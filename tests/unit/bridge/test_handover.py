@@ -11,7 +11,9 @@ import pytest
 
 from calls.bridge.effects import CloseModel, DialModel, DispatchTools, RecordHandoff
 from calls.bridge.handover import TOO_OFTEN, UNDER_WAY, UNREACHABLE
+from calls.bridge.person_plan import PersonPlan
 from calls.bridge.plan import CallPlan, Greeting, Limits
+from calls.bridge.responses import Request
 from calls.bridge.successor import Successor
 from calls.standins.caller import CallerStep, hang_up, say, say_over
 from calls.standins.realtime_brain import CallTool, Rule, Step
@@ -342,6 +344,27 @@ def test_the_source_lost_on_the_way_does_not_stop_the_handoff() -> None:
     assert line.bridge.session == 2
     assert line.bridge.plan.assistant_name == "Sales"
     assert "create greeting" in line.look()[1]
+
+
+def test_a_notice_that_was_due_is_said_by_the_next_assistant() -> None:
+    """What the policy wants said in an emergency does not go with the assistant that leaves."""
+    person = PersonPlan(
+        emergency_words=("fire",), on_emergency="notice", emergency_notice="Dial 112."
+    )
+    plan = replace(with_handoff(quiet_plan(), "to_sales"), person=person)
+    line = Line(plan).ready()
+    line.turn().created().calls("to_sales", "c1").done()
+    answered(line).bridge.realtime_closed(1006, line.now_ms, session=1)
+    line.bridge.responses.ask(Request("notice", "Say: Dial 112.", tools_allowed=False))
+    line.bridge.responses.ask(Request("tool_delayed", "Say: It takes long.", tools_allowed=False))
+    ready(line)
+    assert line.bridge.session == 2
+    line.says(100, "a2", "r2")
+    sent = line.look()[1]
+    assert [each for each in sent if each.startswith("create")] == [
+        "create greeting",
+        "create notice",
+    ]
 
 
 def test_both_lost_the_first_assistant_is_dialled_again() -> None:
