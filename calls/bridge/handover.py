@@ -238,6 +238,7 @@ class Handovers(Continuity):
         self._begin_conversation(now_ms)
         for request in kept:
             self.responses.ask(request)
+        self._dial_when_due(now_ms)  # it may have waited until it was old itself
 
     def _become(self, successor: Successor, now_ms: int) -> None:
         """Let everything that the assistant decides be the next one's."""

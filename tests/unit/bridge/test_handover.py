@@ -12,7 +12,7 @@ import pytest
 from calls.bridge.effects import CloseModel, DialModel, DispatchTools, RecordHandoff
 from calls.bridge.handover import TOO_OFTEN, UNDER_WAY, UNREACHABLE
 from calls.bridge.person_plan import PersonPlan
-from calls.bridge.plan import CallPlan, Greeting, Limits
+from calls.bridge.plan import CallPlan, Greeting, Limits, Watchdog
 from calls.bridge.responses import Request
 from calls.bridge.successor import Successor
 from calls.standins.caller import CallerStep, hang_up, say, say_over
@@ -440,6 +440,21 @@ def test_the_next_assistant_is_looked_for_while_blocking_words_are_said() -> Non
     _, realtime, effects = line.look()
     assert "create tool_start" in realtime
     assert any(isinstance(each, DispatchTools) for each in effects)
+
+
+def test_a_session_that_has_grown_old_while_it_waited_is_replaced_in_its_turn() -> None:
+    young = Watchdog(session_ms=1_000, session_hard_ms=4_000)
+    line = Line(with_handoff(quiet_plan("look", watchdog=young), "to_sales")).ready()
+    line.turn().created().calls("look", "c0").calls("to_sales", "c1").done()
+    ready(read(answered(line)))
+    line.after(2_000).tool("c0", "found")
+    assert line.bridge.session == 2
+    assert [each.session for each in line.effects(DialModel) if isinstance(each, DialModel)][
+        -1
+    ] == 3
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is not None
+    assert due_ms > line.now_ms
 
 
 def test_words_that_take_too_long_do_not_hold_the_call_back_for_ever() -> None:
