@@ -191,9 +191,10 @@ def _account_transfer(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
     if not isinstance(destinations, list) or not destinations:
         notes.add(
             at,
-            UNSUPPORTED,
-            "No destination. Vapi asks your server for one (transfer-destination-request); here "
-            "the transfer fails and the call goes on. Fix: name the numbers in destinations.",
+            MAPPED,
+            "No destination: your server is asked for one when it is needed "
+            "(transfer-destination-request). Without a server the transfer fails and the call "
+            "goes on.",
         )
         return
     used = next((i for i, entry in enumerate(destinations) if _is_number(entry)), None)

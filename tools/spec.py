@@ -29,6 +29,7 @@ class ToolSpec:
     ``transfer_to`` is the number (E.164) that a ``transferCall`` dials, empty where it has none
     that may be dialled. ``idempotent``: to run it again with the same arguments does no harm.
     ``messages`` are what is said meanwhile; ``rejection`` is Vapi's ``rejectionPlan`` as written.
+    ``asks_where``: a ``transferCall`` without a destination, whose server is asked for one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ToolSpec:
     idempotent: bool = False
     messages: tuple[ToolMessage, ...] = ()
     rejection: Mapping[str, Any] = field(default_factory=dict)
+    asks_where: bool = False
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ToolSpec:
@@ -81,6 +83,7 @@ class ToolResult:
     read its answer, ``exchange`` what was sent and what came back, for the records. ``sent`` is
     False where the model has to write its call again: nothing is said of that. ``successor`` is the
     assistant that takes over after a handoff, as ``calls.bridge.successor`` writes it.
+    ``transfer_to`` is where a server sends the caller, ``transfer_message`` what is said before.
     """
 
     output: str
@@ -91,4 +94,6 @@ class ToolResult:
     warning: str = ""
     sent: bool = True
     successor: Mapping[str, Any] | None = None
+    transfer_to: str = ""
+    transfer_message: str = ""
     exchange: Exchange | None = field(default=None, compare=False)

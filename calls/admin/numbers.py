@@ -20,6 +20,7 @@ from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
 from calls.services.handoffs import assistant_of_squad
 from calls.services.operators import desk_of, preview
+from calls.services.server_messages.targets import number_asks
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
 
@@ -50,6 +51,13 @@ class PhoneNumberForm(ScopedForm):
             raise forms.ValidationError("Enter a number in the form +15551230100.")
         return number
 
+    def _server_says_who_answers(self) -> bool:
+        stored = PhoneNumber.objects.filter(pk=self.instance.pk).first()
+        if stored is None:
+            return False
+        stored.assistant_id = None
+        return number_asks(stored)
+
     def clean(self) -> dict[str, Any]:
         """Require assistant and reviewed policy where we answer (design.md 11), and ceilings."""
         cleaned = super().clean()
@@ -63,8 +71,12 @@ class PhoneNumberForm(ScopedForm):
                     "Publish the first one, or choose another squad.",
                 )
         if cleaned.get("route") in _OPEN_ROUTES:
-            if not cleaned.get("assistant"):
-                self.add_error("assistant", "Choose who answers before calls come to us.")
+            if not cleaned.get("assistant") and not self._server_says_who_answers():
+                self.add_error(
+                    "assistant",
+                    "Choose who answers before calls come to us, or give the number a server that "
+                    "names an assistant for each call.",
+                )
             policy = cleaned.get("policy")
             if policy is None:
                 self.add_error("policy", "Choose a call policy before calls come to us.")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calls.bridge.effects import Effect
+from calls.bridge.news import News
 from calls.bridge.plan import CallPlan, Clip
 from calls.bridge.playback import Playback
 from calls.bridge.reasons import EndCause
@@ -51,13 +52,15 @@ def _check_clip(clip: Clip | None) -> None:
 class Ending:
     """A hang-up that waits until what is being said has been heard.
 
-    With ``dial_to`` the call goes on to that number instead.
+    With ``dial_to`` the call goes on to that number instead. ``left``: a server was asked to see to
+    that, until the deadline.
     """
 
     cause: EndCause
     deadline_ms: int
     abortable: bool
     dial_to: str = ""
+    left: bool = False
 
 
 class Core(ABC):
@@ -76,7 +79,8 @@ class Core(ABC):
         self.realtime: Machine[Realtime] = Machine(Realtime.DIALING, REALTIME)
         self.responses = Responses()
         self.playback: Playback | None = None
-        self.transcript = Transcript(plan.first_ordinal, self.effects.append)
+        self.news = News(plan.tells, self.effects.append)
+        self.transcript = Transcript(plan.first_ordinal, self.effects.append, self.news)
         self.toolbox = Toolbox(plan.tools, plan.limits.max_tool_calls, self.effects.append)
         self.spend_microusd = 0
         # What of this stream is in the plan's history already, because of a handoff: turns before
@@ -181,6 +185,7 @@ class Core(ABC):
             return
         turn = self._assistant_begins(item_id, now_ms)
         self.transcript.say(turn, clip.text)
+        self.transcript.sounds(turn)
         self._note_first_word(now_ms)
         for payload in clip.payloads:
             size = payload_bytes(payload)

@@ -165,7 +165,7 @@ class DeadAir(Answers):
             and now_ms >= self._unanswered_ms + wait.response_ms
         ):
             self._unanswered_ms = None
-            self.count("dead_air")
+            self._note_late(now_ms)
             self._retry(None, now_ms, pause_ms=0)
         self._watch_response(now_ms)
         if self._retry_at_ms is not None and now_ms >= self._retry_at_ms:
@@ -173,6 +173,10 @@ class DeadAir(Answers):
             request = self._retry_request
             if request and not (request.follow_up and self.responses.running):
                 self.responses.ask(request, first=True)
+
+    def _note_late(self, now_ms: int) -> None:
+        self.count("dead_air")
+        self.news.tell("late", self._record_ms(now_ms), turn=self.transcript.next_ordinal)
 
     def _watch_response(self, now_ms: int) -> None:
         current, wait = self.responses.current, self.plan.watchdog
@@ -187,7 +191,7 @@ class DeadAir(Answers):
             late = now_ms >= current.heard_from_ms + wait.stall_ms
         if not late:
             return
-        self.count("dead_air")
+        self._note_late(now_ms)
         if state is Response.ACTIVE:
             self._send(realtime.response_cancel(self._id("cancel"), current.response_id))
         self.responses.give_up()

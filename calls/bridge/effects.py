@@ -12,6 +12,25 @@ from tools.rejection import Said
 Role = Literal["user", "assistant", "system"]
 NextStep = Literal["hangup", "resume", "dial", "operator", "message", "apologise"]
 ToolState = Literal["running", "ok", "error", "timeout", "refused"]
+# ``words``: what has been said of a turn so far; ``said``: all of it that was heard. ``output``: a
+# piece of the model's text; ``calls``: a function call of it; ``voiced``: a text made into speech.
+# ``sounds``: the assistant begins to be heard. ``late``: the model owes a word. ``conversation``:
+# it has changed. ``control``: a server is to act at the carrier, "hang-up" or "forward:<to whom>".
+NewsKind = Literal[
+    "speech-started",
+    "speech-stopped",
+    "sounds",
+    "words",
+    "said",
+    "conversation",
+    "interrupted",
+    "late",
+    "output",
+    "calls",
+    "voiced",
+    "language",
+    "control",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,22 @@ class RecordTool:
     output: str
     started_ms: int
     duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallNews:
+    """Something to be told while the call is on; ``number`` counts them in a stream, from 1.
+
+    ``turn`` is the ordinal of the turn that it is about; ``text`` is what was said, or a word of
+    ours, by ``kind``.
+    """
+
+    number: int
+    kind: NewsKind
+    at_ms: int
+    role: Role = "assistant"
+    turn: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +192,7 @@ Effect = (
     DispatchTools
     | RecordTurn
     | RecordTool
+    | CallNews
     | PolicyLinePlayed
     | PolicyRefused
     | EmergencyHeard

@@ -13,7 +13,7 @@ from typing import Any
 from calls.bridge import gaps
 from calls.bridge.caller_audio import CallerAudio
 from calls.bridge.controls import Controls
-from calls.bridge.core import POLICY_ITEM_ID
+from calls.bridge.core import POLICY_ITEM_ID, Ending
 from calls.bridge.effects import (
     CloseStream,
     HangUp,
@@ -39,6 +39,7 @@ from calls.wire import realtime, twilio_media
 from tools.spec import ToolResult
 
 MAX_MALFORMED = 20
+SERVER_ACTS_MS = 10_000
 
 
 class CallBridge(ForPerson, Controls):
@@ -193,7 +194,7 @@ class CallBridge(ForPerson, Controls):
     def end(self, cause: EndCause, now_ms: int) -> None:
         """Hang up now, without a goodbye (an operator's command, a ceiling)."""
         if self.phase.now is Phase.OPEN:
-            self._hang_up(cause, now_ms)
+            self._hang_up(cause, now_ms, may_wait=False)
         self._settle(now_ms)
 
     def shut_down(self, now_ms: int) -> None:
@@ -216,7 +217,7 @@ class CallBridge(ForPerson, Controls):
                 self._close_stream("hangup", now_ms, cause=EndCause.STREAM_NEVER_STARTED)
         elif now_ms >= self._duration_deadline_ms():
             self.metrics_note("ceiling", "duration")
-            self._hang_up(EndCause.MAX_DURATION, now_ms)
+            self._hang_up(EndCause.MAX_DURATION, now_ms, may_wait=False)
         elif now_ms >= self._last_media_ms + wait.caller_audio_ms:
             self._close_stream("resume", now_ms, cause=EndCause.NO_CALLER_AUDIO)
         else:
@@ -369,7 +370,9 @@ class CallBridge(ForPerson, Controls):
         # Who has begun to speak over the goodbye may still take it back.
         undecided = ending.abortable and self._gate.closed
         heard = self.responses.idle and self.playback.silent and not undecided
-        if not heard and now_ms < ending.deadline_ms:
+        if (not heard or ending.left) and now_ms < ending.deadline_ms:
+            return False
+        if ending.dial_to and self._leave_to_server(ending, now_ms):
             return False
         if ending.dial_to:
             self._close_stream("dial", now_ms, cause=ending.cause, dial_to=ending.dial_to)
@@ -382,11 +385,24 @@ class CallBridge(ForPerson, Controls):
 
     # ---- ending -------------------------------------------------------------------------------
 
-    def _hang_up(self, cause: EndCause, now_ms: int) -> None:
+    def _leave_to_server(self, ending: Ending, now_ms: int) -> bool:
+        """Leave a transfer to a server that wants to make it itself, for a while (vapi.md 5.2)."""
+        if ending.left or not self.news.wants("control"):
+            return False
+        ending.left, ending.deadline_ms = True, now_ms + SERVER_ACTS_MS
+        self.news.tell("control", self._record_ms(now_ms), text=f"forward:{ending.dial_to}")
+        return True
+
+    def _hang_up(self, cause: EndCause, now_ms: int, *, may_wait: bool = True) -> None:
+        """End the call at the carrier; ``may_wait`` for a server that wants to do so itself."""
         self.phase.to(Phase.CLOSING)
         self._end_cause, self._call_over = cause, True
         self._closing_deadline_ms = now_ms + self.plan.watchdog.hang_up_ms
-        if self.stream.now is Stream.STREAMING:
+        if self.stream.now is Stream.STREAMING and may_wait and self.news.wants("control"):
+            # Then it is the server's to end the call (vapi.md 5.2); nobody may leave it open.
+            self.news.tell("control", self._record_ms(now_ms), text="hang-up")
+            self._closing_deadline_ms = now_ms + SERVER_ACTS_MS
+        elif self.stream.now is Stream.STREAMING:
             self.effects.append(HangUp(cause.ended_reason))
         else:
             self._send_close("hangup", now_ms, 1000)

@@ -187,6 +187,8 @@ class CallPlan:
     lead_in_ms: int = 0
     assistant_name: str = ""
     revision_id: str = ""
+    # Kinds of ``CallNews`` that somebody wants to be told of.
+    tells: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal plan."""
@@ -225,6 +227,7 @@ class CallPlan:
                 "interruption": Interruption(**_tuples(value.get("interruption", {}))),
                 "keypad": keypad and Keypad(**_tuples(keypad)),
                 "filler": Filler(**{**filler, "clip": _clip(filler.get("clip"))}),
+                "tells": tuple(value.get("tells", ())),
             }
         )
 

@@ -48,6 +48,7 @@ class Speech(Core):
                 self.latencies_ms.append(turn.latency_ms)
                 self._speech_end_ms = None
             self._answer_begins()
+        self.transcript.sounds(turn)
         self._note_first_word(now_ms)
         self.playback.add(
             item_id,

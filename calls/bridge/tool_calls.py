@@ -8,7 +8,9 @@ reaches the model as the output of its call and in no other way.
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, Final
 
 from calls.bridge.core import GREETING_ITEM_ID, text_of
@@ -79,6 +81,10 @@ class ToolCalls(OwnTools):
         if invocation is None:
             return
         invocation.place = self.transcript.next_ordinal
+        if self.news.wants("calls"):
+            made = {"id": tool_call_id, "name": name, "arguments": text_of(item, "arguments")}
+            at_ms, place = invocation.record_started_ms, invocation.place
+            self.news.tell("calls", at_ms, turn=place, text=json.dumps(made, ensure_ascii=False))
         current = self.responses.current
         spoke = current is not None and current.response_id == response_id and current.has_audio
         if over_ceiling:
@@ -88,7 +94,7 @@ class ToolCalls(OwnTools):
                 self._end_when_heard(EndCause.CEILING, now_ms, abortable=False)
         elif spec is None:
             self._tool_result(tool_call_id, "error", f"There is no tool {name!r}.", now_ms)
-        elif spec.kind in OWN_KINDS and not has_conditions(spec.rejection):
+        elif self._is_done_here(spec) and not has_conditions(spec.rejection):
             self.toolbox.running(invocation)
             self._do(spec, invocation, now_ms, spoke=spoke)
         else:
@@ -96,6 +102,10 @@ class ToolCalls(OwnTools):
             group = self._groups.setdefault(response_id, Group())
             group.calls.append(invocation)
             group.spoke = group.spoke or spoke
+
+    def _is_done_here(self, spec: ToolSpec) -> bool:
+        """Tell whether nobody else has a part in a call of this tool."""
+        return spec.kind in OWN_KINDS and not spec.asks_where
 
     def _put_in_order(self, response_id: str, output: list[Any]) -> None:
         """Order the calls of a response as the model has them: their ends may come otherwise."""
@@ -155,6 +165,9 @@ class ToolCalls(OwnTools):
                 sent.append((spec, call))
             elif rejects(spec.rejection, said):
                 self._tool_result(call.tool_call_id, "refused", REJECTED, now_ms)
+            elif spec.asks_where:
+                self._judged.add(call.tool_call_id)
+                sent.append((spec, call))
             elif spec.kind in OWN_KINDS:
                 self._do(spec, call, now_ms, spoke=group.spoke)
             else:
@@ -272,6 +285,12 @@ class ToolCalls(OwnTools):
             call = next(each for each in self.toolbox.calls() if each.tool_call_id == tool_call_id)
             spec = self.toolbox.spec(call.name)
             if result.outcome == "ok" and spec is not None and call.pending:
+                if result.transfer_to:
+                    spec = replace(
+                        spec,
+                        transfer_to=result.transfer_to,
+                        transfer_message=result.transfer_message,
+                    )
                 self._do(spec, call, now_ms, spoke=False)
                 return
         self._tool_result(tool_call_id, result.outcome, result.output, now_ms, answer=result)
@@ -296,6 +315,7 @@ class ToolCalls(OwnTools):
             self.count("late_tool_results")
             return
         response_id = invocation.response_id
+        self.news.tell("conversation", self._record_ms(now_ms), turn=invocation.place)
         self._late.over(tool_call_id)
         self._answers.setdefault(response_id, {})[tool_call_id] = message
         shown_id = self._shown_call_id(tool_call_id)

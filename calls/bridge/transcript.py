@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from calls.bridge.effects import RecordTurn, Role
+from calls.bridge.effects import NewsKind, RecordTurn, Role
+from calls.bridge.news import News
+
+# Turns that are typed, not spoken.
+_TYPED = "keys-"
 
 
 @dataclass(slots=True)
@@ -27,6 +31,10 @@ class Spoken:
     interrupted: bool = False
     latency_ms: int | None = None
     final: bool = False
+    # What has been told of it: that it is heard, that it is whole, the caller's words so far.
+    sounded: bool = False
+    told: bool = False
+    pieces: str = ""
 
 
 def heard_part(text: str, heard: int, received: int) -> tuple[str, str]:
@@ -46,11 +54,17 @@ def _joined(first: str, second: str) -> str:
 
 
 class Transcript:
-    """Collects turns and hands them out as ``RecordTurn`` effects through ``emit``."""
+    """Collects turns and hands them out as ``RecordTurn`` effects through ``emit``.
 
-    def __init__(self, first_ordinal: int, emit: Callable[[RecordTurn], None]) -> None:
+    ``news`` is told of them while they are being made.
+    """
+
+    def __init__(
+        self, first_ordinal: int, emit: Callable[[RecordTurn], None], news: News | None = None
+    ) -> None:
         self._next = first_ordinal
         self._emit = emit
+        self._news = news or News()
         self._turns: dict[str, Spoken] = {}
 
     @property
@@ -62,6 +76,13 @@ class Transcript:
     def next_ordinal(self) -> int:
         """Return the ordinal of the next turn to begin."""
         return self._next
+
+    @property
+    def speaking_ordinal(self) -> int:
+        """Return the ordinal of the assistant's turn that is being heard, or was last."""
+        mine = [turn for turn in self._turns.values() if turn.role == "assistant"]
+        open_ones = [turn.ordinal for turn in mine if turn.sounded and not turn.final]
+        return min(open_ones, default=max((turn.ordinal for turn in mine), default=0))
 
     def turns(self) -> list[Spoken]:
         """Return the turns of this stream in the order of speech."""
@@ -87,7 +108,25 @@ class Transcript:
         if turn is None:
             turn = self._turns[item_id] = Spoken(self._next, role, item_id, started_ms)
             self._next += 1
+            if role == "user" and not item_id.startswith(_TYPED):
+                self.sounds(turn)
         return turn
+
+    def sounds(self, turn: Spoken) -> None:
+        """Note that a turn can be heard; it is told once."""
+        if turn.sounded or turn.final:
+            return
+        turn.sounded = True
+        self._tell("speech-started", turn)
+        if turn.role == "assistant":
+            self._tell("sounds", turn, turn.text)
+
+    def hear(self, item_id: str, delta: str) -> None:
+        """Note a piece of what the caller says; their turn's text comes when it is whole."""
+        turn = self._turns.get(item_id)
+        if turn is not None and delta and not turn.told and self._news.wants("words"):
+            turn.pieces += delta
+            self._tell("words", turn, turn.pieces)
 
     def get(self, item_id: str) -> Spoken | None:
         """Return the turn of an item, if it has begun."""
@@ -99,11 +138,17 @@ class Transcript:
             return
         turn.text = text
         self.record(turn)
+        if turn.role == "assistant":
+            self._tell("voiced", turn, text)
+        if turn.role == "user" or turn.final:
+            self._tell_said(turn)
 
     def add(self, turn: Spoken, delta: str) -> None:
         """Append to a turn's text; handed out when it is complete."""
         if not turn.interrupted:
             turn.text += delta
+            self._tell("output", turn, delta)
+            self._tell("words", turn, turn.text)
 
     def cut(self, turn: Spoken, heard: int, received: int, ended_ms: int) -> None:
         """Keep of a turn what was heard, and mark the rest."""
@@ -119,6 +164,10 @@ class Transcript:
         turn.final = True
         turn.ended_ms = max(ended_ms, turn.started_ms)
         self.record(turn)
+        if turn.sounded:
+            self._tell("speech-stopped", turn)
+        if turn.role == "assistant":
+            self._tell_said(turn)
 
     def close(self, ended_ms: int, heard: Callable[[str], tuple[int, int]]) -> None:
         """Close every open turn; ``heard`` gives (heard, received) bytes of an assistant item."""
@@ -147,3 +196,14 @@ class Transcript:
                 latency_ms=turn.latency_ms,
             )
         )
+
+    def _tell_said(self, turn: Spoken) -> None:
+        """Tell all that was heard of a turn, once."""
+        if turn.text and not turn.told:
+            turn.told = True
+            self._tell("said", turn, turn.text)
+            self._tell("conversation", turn)
+
+    def _tell(self, kind: NewsKind, turn: Spoken, text: str = "") -> None:
+        at_ms = turn.started_ms if turn.ended_ms is None else turn.ended_ms
+        self._news.tell(kind, at_ms, role=turn.role, turn=turn.ordinal, text=text)

@@ -20,6 +20,7 @@ from calls.bridge.plan import CallPlan
 from calls.bridge.playback import Playback
 from calls.bridge.responses import Request
 from calls.bridge.speech import Speech
+from calls.bridge.transcript import Spoken
 from calls.wire import realtime
 from calls.wire.twilio_media import MULAW_BYTES_PER_MS
 
@@ -52,6 +53,7 @@ class Turns(Speech):
         self._interrupted: Interrupted | None = None
         # What each of the last truncates was to leave of an item, by the id of our event.
         self._cuts: dict[str, tuple[str, int]] = {}
+        self._language = plan.session.language or ""
 
     def _restore_turns(self) -> None:
         """Give turn taking back to the server; a turn taken meanwhile gets its answer."""
@@ -101,6 +103,7 @@ class Turns(Speech):
     def _on_caller_piece(self, event: dict[str, Any], now_ms: int) -> None:
         item_id = text_of(event, "item_id")
         over = not self._caller_speaking
+        self.transcript.hear(item_id, text_of(event, "delta"))
         verdict = self._gate.hears(item_id, text_of(event, "delta"), final=False)
         self._carry_out(verdict, item_id, now_ms, over=over)
 
@@ -110,6 +113,7 @@ class Turns(Speech):
         if item_id:
             turn = self.transcript.begin(item_id, "user", self._record_ms(now_ms))
             self.transcript.say(turn, text)
+            self._note_language(event, turn)
         if self._gate.has(item_id):
             verdict = self._gate.hears(item_id, text, final=True)
             self._carry_out(verdict, item_id, now_ms, over=True)
@@ -117,6 +121,18 @@ class Turns(Speech):
             self._interrupted = None
         elif self._interrupted is not None and self._interrupted.item_id == item_id:
             self._go_on(now_ms)
+
+    def _note_language(self, event: dict[str, Any], turn: Spoken) -> None:
+        """Tell when the caller goes over to another language, where the transcription knows it."""
+        languages = event.get("languages")
+        language = languages[0] if isinstance(languages, list) and languages else ""
+        if not isinstance(language, str) or not language or language == self._language:
+            return
+        known, self._language = self._language, language
+        if known:
+            self.news.tell(
+                "language", turn.started_ms, role="user", turn=turn.ordinal, text=language
+            )
 
     def _on_caller_text_failed(self, event: dict[str, Any], now_ms: int) -> None:
         item_id = text_of(event, "item_id")
@@ -186,6 +202,9 @@ class Turns(Speech):
         self._cancel_response()
         if not playback.silent or playback.unfinished:
             self.count("barge_ins")
+            self.news.tell(
+                "interrupted", self._record_ms(now_ms), turn=self.transcript.speaking_ordinal
+            )
             before = self._interrupted.unheard if self._interrupted is not None else []
             self._interrupted = Interrupted(item_id, before)
             self._forget_unheard(playback, now_ms)

@@ -23,6 +23,7 @@ from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from calls.events.composed import whole_payload
 from calls.events.receivers import endpoint_of_row, endpoint_of_url, receivers_for
 from calls.events.retry import delay_seconds, is_permanent
 from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
@@ -281,6 +282,7 @@ def claim(event_id: Any) -> OutboxEvent | None:
     if not taken:
         return None
     event: OutboxEvent = OutboxEvent.objects.select_related("receiver").get(pk=event_id)
+    event.payload = whole_payload(event)
     return event
 
 

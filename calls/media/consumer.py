@@ -142,6 +142,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             ticket.stream_number,
             transfers,
             spent=lambda: (driver.spend_microusd, driver.now_ms),
+            target=ticket.target,
         )
 
         async def connect(model: str = "") -> Prepared:

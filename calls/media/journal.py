@@ -3,7 +3,8 @@
 Writes never block the bridge: turns and tool calls are kept by key, the newest state wins, and a
 task stores them all at most every half second, what is complete at once: the process may be killed
 and the next stream begins with what is stored. Pieces of the replay record are bounded; when the
-database is away too long the newest ones are dropped and counted, turns never are.
+database is away too long the newest ones are dropped and counted, turns never are. So are news for
+a server (``news``), which are stored with the turns that they tell of.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 from django.db import DatabaseError
 
 from calls.bridge.effects import (
+    CallNews,
     Effect,
     EmergencyHeard,
     NextStep,
@@ -27,7 +29,9 @@ from calls.bridge.effects import (
 )
 from calls.media import database, live
 from calls.media.database import in_database
+from calls.media.news import WaitingNews
 from calls.services import journal as store
+from calls.services.server_messages.targets import Target
 
 BATCH_SECONDS = 0.5
 RETRY_SECONDS = 2.0
@@ -40,7 +44,8 @@ class CallJournal:
     """The journal of one stream; ``run`` is its task, ``close`` its last word.
 
     ``transfers`` says of each tool that hands the caller to another number which one that is,
-    ``spent`` what the stream has cost so far (micro-USD), and how long it has lasted (ms).
+    ``spent`` what the stream has cost so far (micro-USD), and how long it has lasted (ms);
+    ``target`` is who is told the news of the call.
     """
 
     def __init__(
@@ -49,12 +54,15 @@ class CallJournal:
         stream_number: int,
         transfers: Mapping[str, str] | None = None,
         spent: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        target: Target | None = None,
     ) -> None:
         self._call_id = call_id
         self._stream_number = stream_number
         self._transfers = transfers or {}
         self._spent = spent
+        self._target = target
         self._dial_to = ""
+        self._told = WaitingNews()
         self._turns: dict[int, RecordTurn] = {}
         self._tools: dict[str, RecordTool] = {}
         self._handoffs: list[RecordHandoff] = []
@@ -86,6 +94,8 @@ class CallJournal:
             self._handoffs.append(effect)
             self._transfers = effect.transfers
             self._urgent.set()
+        elif isinstance(effect, CallNews):
+            self._told.add(effect)
         elif isinstance(effect, PolicyLinePlayed):
             self._policy = effect
         elif isinstance(effect, PolicyRefused):
@@ -158,7 +168,9 @@ class CallJournal:
             pieces, self._pieces = self._pieces, []
             refused, emergency = self._refused, self._emergency
             dial_to, self._dial_to = self._dial_to, ""
-            if not (turns or tools or handoffs or policy or pieces or refused or emergency):
+            news = self._told.take()
+            changed = turns or tools or handoffs or policy or pieces or news
+            if not (changed or refused or emergency):
                 return True
             spend_microusd, stream_ms = self._spent()
             try:
@@ -176,6 +188,8 @@ class CallJournal:
                     dial_to=dial_to,
                     spend_microusd=spend_microusd,
                     stream_ms=stream_ms,
+                    news=news,
+                    target=self._target,
                 )
             except DatabaseError as error:
                 self._turns = turns | self._turns
@@ -184,6 +198,7 @@ class CallJournal:
                 self._policy = self._policy or policy
                 self._pieces = pieces + self._pieces
                 self._dial_to = self._dial_to or dial_to
+                self._told.put_back(news)
                 self._news.set()
                 # The name alone: PostgreSQL quotes the row, and the row is what was said.
                 log.error("journal_not_stored", call_id=self._call_id, error=type(error).__name__)

@@ -139,6 +139,9 @@ def tool_text(tool_call_id: str, result: ToolResult) -> str:
         value["sent"] = False
     if result.successor is not None:
         value["successor"] = result.successor
+    if result.transfer_to:
+        value["transfer_to"] = result.transfer_to
+        value["transfer_message"] = result.transfer_message
     return json.dumps(value)
 
 

@@ -101,9 +101,9 @@ class PhoneNumber(OrganisationOwned):
                 condition=Q(canary_percent__lte=100), name="number_canary_0_100"
             ),
             models.CheckConstraint(
-                condition=Q(route__in=("vapi", "paused"))
-                | Q(assistant__isnull=False, policy__isnull=False),
-                name="number_direct_needs_assistant_and_policy",
+                # Without an assistant the number's server is asked for one, call by call.
+                condition=Q(route__in=("vapi", "paused")) | Q(policy__isnull=False),
+                name="number_direct_needs_policy",
             ),
             models.CheckConstraint(
                 condition=Q(max_call_seconds__gte=10, max_call_seconds__lte=14_400)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Answer = Literal["direct", "busy", "decline", "fallback"]
+# ``ask``: a server is asked who answers.
+Answer = Literal["direct", "busy", "decline", "fallback", "ask"]
 
 
 @dataclass(frozen=True, slots=True)
 class NumberFacts:
-    """What the decision needs to know of a number; ``None`` instead means: we do not know it."""
+    """What the decision needs to know of a number; ``None`` instead means: we do not know it.
+
+    ``asks``: it has no assistant, and a server says who answers.
+    """
 
     route: str
     has_revision: bool
@@ -19,6 +23,7 @@ class NumberFacts:
     policy_asks: bool
     model_lost: bool = False
     contract_problem: str = ""
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ def decide(facts: NumberFacts | None, *, live_calls: int, max_calls: int) -> Dec
     if facts.route == "vapi":
         return Decision("decline", "the number's route is vapi, and Twilio sent the call here")
     for holds, reason in (
-        (facts.has_revision, "the number has no assistant with a published revision"),
+        (facts.has_revision or facts.asks, "the number has no assistant with a published revision"),
         (facts.has_connection, "no provider connection: none on the number and no default"),
         (facts.policy_reviewed, "the number's call policy has not been reviewed"),
         (
@@ -54,6 +59,8 @@ def decide(facts: NumberFacts | None, *, live_calls: int, max_calls: int) -> Dec
         return Decision("fallback", "the model could not be reached by the last calls")
     if live_calls >= max_calls:
         return Decision("busy", f"{live_calls} calls are live, the ceiling is {max_calls}")
+    if facts.asks and not facts.has_revision:
+        return Decision("ask", f"route {facts.route}: its server is asked who answers")
     if facts.route == "canary":
         # Forms refuse this route until calls can be handed back; a caller is never turned away.
         return Decision("direct", "route canary, without a hand-over to Vapi: every call is ours")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 
 from assistants.selectors import CALL_KIND, resource_list
+from calls.conversation import Speech, ToolUse
+from calls.conversation import conversation as in_order
 from calls.models import Call, PhoneNumber, ToolInvocation, Turn
 from voiceplatform.base.models import Organisation
 
@@ -63,18 +64,42 @@ class Spoken:
     tool: ToolInvocation | None = None
 
 
+def speech_of(turn: Turn) -> Speech:
+    """Return a turn as the conversation takes it."""
+    return Speech(
+        role=Turn.Role(turn.role).value,  # type: ignore[arg-type]  # the choices are the words
+        text=turn.text,
+        started_ms=turn.started_ms,
+        ended_ms=turn.ended_ms,
+        ordinal=turn.ordinal,
+        unheard=turn.text_unheard,
+        interrupted=turn.interrupted,
+        latency_ms=turn.latency_ms,
+        source=turn,
+    )
+
+
+def tool_use_of(tool: ToolInvocation) -> ToolUse:
+    """Return a tool invocation as the conversation takes it."""
+    return ToolUse(
+        tool_call_id=tool.tool_call_id,
+        name=tool.name,
+        arguments_json=tool.arguments_json,
+        started_ms=tool.started_ms,
+        duration_ms=tool.duration_ms,
+        output=tool.output,
+        state=tool.state,
+        running=tool.state == ToolInvocation.State.RUNNING,
+        source=tool,
+    )
+
+
 def conversation(turns: Iterable[Turn], tools: Iterable[ToolInvocation]) -> list[Spoken]:
-    """Merge turns and tool invocations by their start; turns keep their own order."""
-    entries: list[tuple[tuple[int, int, int], Spoken]] = []
-    clock = 0
-    for turn in turns:
-        # Ordinals are the order of speech; starts can run a little behind it.
-        clock = max(clock, turn.started_ms)
-        entries.append(((clock, 0, turn.ordinal), Spoken(turn.started_ms, turn=turn)))
-    for index, tool in enumerate(tools):
-        entries.append(((tool.started_ms, 1, index), Spoken(tool.started_ms, tool=tool)))
-    return [entry for _, entry in sorted(entries, key=_position)]
-
-
-def _position(entry: tuple[Any, Spoken]) -> Any:
-    return entry[0]
+    """Return turns and tool invocations in the order in which they were said and made."""
+    spoken: list[Spoken] = []
+    for entry in in_order(map(speech_of, turns), map(tool_use_of, tools)):
+        if entry.speech is not None:
+            spoken.append(Spoken(entry.at_ms, turn=entry.speech.source))
+        elif entry.kind == "tool-calls":
+            spoken += [Spoken(each.started_ms, tool=each.source) for each in entry.tools]
+    return spoken

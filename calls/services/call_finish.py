@@ -104,6 +104,9 @@ def _close(call: Call, reason: str, at: datetime) -> None:
         call.ended_at = at
         begun = call.started_at or call.created_at
         call.duration_seconds = max(0, round((at - begun).total_seconds()))
+    if reason == EndCause.TRANSFERRED.ended_reason:
+        # Nobody's assistant forwarded a call that its number's server sent on at once (vapi 5.3).
+        reason = call.metrics.get("forwarded_reason", reason)
     call.ended_reason = reason
     call.next_step = {"kind": "hangup"}
     call_price(call)

@@ -28,6 +28,7 @@ from calls.services.clips import apology_line, filler_line, greeting_line, recor
 from calls.services.contract import ContractForbids, contract_problem
 from calls.services.handoffs import destination_names, handoffs_left, longest_call_seconds
 from calls.services.operators import person_plan
+from calls.services.server_messages.targets import Target, target_of
 from calls.services.sessions import (
     answering_model,
     assistant_parts,
@@ -43,12 +44,13 @@ LEAD_IN_MS = 200  # twilio.md T18b
 
 @dataclass(frozen=True, slots=True)
 class StreamTicket:
-    """Everything one stream needs, loaded once."""
+    """Everything one stream needs, loaded once. ``target`` is told what the plan ``tells``."""
 
     plan: CallPlan
     endpoint: Endpoint
     stream_number: int
     keep_audio: bool
+    target: Target | None = None
 
 
 def connection_for(number: PhoneNumber) -> ProviderConnection | None:
@@ -219,9 +221,11 @@ def ticket_for(call: Call) -> StreamTicket:
     """Load everything the newest stream of a call needs."""
     policy = call.policy_wording.policy if call.policy_wording is not None else None
     may_keep = policy is not None and call.policy_refused_at is None
+    target = target_of(call)
     return StreamTicket(
-        plan=plan_for(call),
+        plan=replace(plan_for(call), tells=target.news if target is not None else ()),
         endpoint=endpoint_for(call),
         stream_number=call.stream_count,
         keep_audio=may_keep and policy is not None and policy.record_replay_audio,
+        target=target,
     )

@@ -37,6 +37,7 @@ from calls.services.operators import (
     reached,
 )
 from calls.services.reports import call_forwarding_enqueue
+from calls.services.server_messages.targets import number_asks
 from calls.wire.twilio_voice import VoiceRequest
 from voiceplatform.base.phones import normalised
 
@@ -46,8 +47,9 @@ SPOKEN_CHARACTERS_PER_SECOND = 8  # slow speech; half of the usual pace
 log = structlog.get_logger(__name__)
 
 
-# ``previous``: the old stack takes the call; ``dial``: a person does.
-StartAnswer = Answer | Literal["previous", "dial"]
+# ``previous``: the old stack takes the call; ``dial``: a person does; ``say``: nobody does, and the
+# caller is told so; ``await``: another request is asking who does.
+StartAnswer = Answer | Literal["previous", "dial", "say", "await"]
 IsLost = Callable[[str], bool]
 
 
@@ -106,6 +108,7 @@ def _facts(
         # Without anybody else the model is asked all the same.
         model_lost=lost and _someone_else(number, request) is not None,
         contract_problem=contract_problem(number, connection) if connection is not None else "",
+        asks=revision is None and number_asks(number),
     )
 
 
@@ -152,7 +155,7 @@ def call_start(
     log.info(
         "call_routed", call_sid=request.call_sid, answer=decision.answer, reason=decision.reason
     )
-    if number is None or decision.answer not in {"direct", "fallback"}:
+    if number is None or decision.answer not in {"direct", "fallback", "ask"}:
         return CallStart(decision.answer)
     try:
         if decision.answer == "fallback":
@@ -164,8 +167,9 @@ def call_start(
         if known is None:
             raise
         return _answer_again(known, account)
-    ticket = ticket_for(call)
-    return _answer(call, ticket)
+    if decision.answer == "ask":
+        return CallStart("ask", call)
+    return started(call, ticket_for(call))
 
 
 def _known(call_sid: str) -> Call | None:
@@ -182,12 +186,21 @@ def _answer_again(call: Call, account: TwilioAccount) -> CallStart:
         return CallStart("decline")
     if call.status != Call.Status.ENDED and call.stack == Call.Stack.VAPI:
         return CallStart("previous", call)
+    return answer_again(call)
+
+
+def answer_again(call: Call) -> CallStart:
+    """Return how to answer a webhook for a call that we have answered before."""
+    if call.status == Call.Status.ENDED:
+        return CallStart("decline", call)
     if call.status == Call.Status.FORWARDING and not call.stream_count:
         return CallStart("dial", call)
-    return CallStart("decline", call) if call.status == Call.Status.ENDED else _answer(call, None)
+    if call.next_step.get("kind") == "ask":
+        return CallStart("await", call)
+    return started(call, None)
 
 
-def _answer(call: Call, ticket: StreamTicket | None) -> CallStart:
+def started(call: Call, ticket: StreamTicket | None) -> CallStart:
     """Bridge; let Twilio speak the policy line when it has not been rendered yet."""
     wording = call.policy_wording
     if wording is None or call.policy_played_at is None or call.stream_count > 1:
@@ -243,11 +256,14 @@ def _insert(
     request: VoiceRequest, account: TwilioAccount, number: PhoneNumber, decision: Decision
 ) -> Call:
     assistant, policy = number.assistant, number.policy
-    if assistant is None or policy is None:
+    asks = decision.answer == "ask"
+    if policy is None or (assistant is None and not asks):
         raise ValueError("a direct number has an assistant and a policy")
     member = first_member(number.squad) if number.squad is not None else None
-    revision = member.revision if member is not None else assistant.current_revision
-    wording = wording_for(policy, revision.language if revision else "en")
+    own = assistant.current_revision if assistant is not None else None
+    revision = member.revision if member is not None else own
+    # In which language the line is spoken depends on who answers.
+    wording = None if asks else wording_for(policy, revision.language if revision else "en")
     spoken_by_twilio = wording is not None and not wording.audio_mulaw
     with transaction.atomic():
         call: Call = Call.objects.create(
@@ -264,7 +280,7 @@ def _insert(
             media_token_expires_at=token_expiry(
                 wording.text if wording is not None and spoken_by_twilio else ""
             ),
-            next_step={"kind": "resume"},
+            next_step={"kind": "ask" if asks else "resume"},
             policy_wording=wording,
             # Once Twilio has been told to speak the line, no stream plays it again.
             policy_played_at=timezone.now() if spoken_by_twilio else None,

@@ -1,4 +1,4 @@
-"""Writes of a live call: turns, tool calls, evidence, replay record, next step."""
+"""Writes of a live call: turns, tool calls, evidence, replay record, next step, news of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from calls.bridge.effects import (
+    CallNews,
     NextStep,
     PolicyLinePlayed,
     RecordHandoff,
@@ -18,6 +19,8 @@ from calls.bridge.effects import (
 )
 from calls.models import Call, CallInputChunk, ToolExchange, ToolInvocation, Turn
 from calls.services.handoffs import handoffs_store
+from calls.services.server_messages.in_call import news_enqueue
+from calls.services.server_messages.targets import Target
 
 TURN_FIELDS = (
     "role",
@@ -52,6 +55,8 @@ def batch_store(
     spend_microusd: int = 0,
     stream_ms: int = 0,
     handoffs: Sequence[RecordHandoff] = (),
+    news: Sequence[CallNews] = (),
+    target: Target | None = None,
 ) -> None:
     """Store one batch in one transaction; the same batch twice changes nothing.
 
@@ -64,6 +69,7 @@ def batch_store(
         spend_microusd: what the stream has cost so far; ``stream_ms`` is how long it has lasted.
             They count if it never reports itself.
         handoffs: assistants that have taken the call over, in order.
+        news: what ``target`` is to be told of.
     """
     packed = [
         CallInputChunk(
@@ -103,6 +109,8 @@ def batch_store(
             handoffs_store(call_id, handoffs)
         if dial_to:
             next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
+        if news and target is not None:
+            news_enqueue(call_id=call_id, stream_number=stream_number, news=news, target=target)
 
 
 def _note_spend(call_id: str, stream_number: int, spend_microusd: int, stream_ms: int) -> None:

@@ -6,6 +6,7 @@ Rows are written in the transaction of their cause; who delivers them, and when,
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -16,77 +17,74 @@ from django.utils import timezone
 
 from assistants.models import AssistantRevision
 from assistants.services import revision_document
+from calls.events.composed import to_compose
 from calls.events.outbox import Destination, event_enqueue
 from calls.models import Call
 from calls.numbers.destinations import is_sip
+from calls.services.server_messages.selection import wanted_messages
+from calls.services.server_messages.targets import target_of
 from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
 from calls.wire import call_events
-from tools.wire import vapi_server, vapi_tool
+from tools.wire import vapi_messages, vapi_server
 from voiceplatform.base.rest import iso
 
-# What Vapi posts when an assistant names nothing (vapi.md 5.1), of what this version can post.
 REPORT = "end-of-call-report"
-DEFAULT_MESSAGES = frozenset({"status-update", REPORT})
 # The media process reports within seconds of the end; if it died, this is how long we wait.
 REPORT_GRACE = timedelta(seconds=20)
 
 
-def _messages_wanted(document: dict[str, Any]) -> frozenset[str]:
-    named = document.get("serverMessages")
-    if not isinstance(named, list):
-        return DEFAULT_MESSAGES
-    return frozenset(name for name in named if isinstance(name, str))
-
-
-def _server_of(revision: AssistantRevision, document: dict[str, Any]) -> Destination:
-    """Return the assistant's server as a destination, its secret in the header Vapi uses."""
-    reading = vapi_tool.read_tool({"server": document.get("server")})
-    headers = dict(reading.server_headers or {})
-    if revision.server_secret:
-        headers = {"X-Vapi-Secret": revision.server_secret, **headers}
-    return Destination(
-        url=revision.server_url,
-        headers=headers,
-        timeout_seconds=reading.timeout_seconds,
-        credential_id=reading.credential_id,
-    )
-
-
 def server_wants(revision: AssistantRevision, kind: str) -> bool:
-    """Tell whether the assistant has a server that wants messages of this kind."""
-    return bool(revision.server_url) and kind in _messages_wanted(revision_document(revision))
+    """Tell whether the assistant has a server of its own that wants messages of this kind."""
+    return bool(revision.server_url) and kind in wanted_messages(revision_document(revision))
 
 
 def _tell_server(call: Call, kind: str, key: str, render: Any) -> None:
-    """Enqueue one server message if the assistant has a server, or a team a receiver, for it."""
-    revision = call.revision
-    if revision is None:
+    """Enqueue one server message for whoever is told of the call, and a team's receivers."""
+    target = target_of(call)
+    wanted = target is not None and kind in target.messages
+    if not wanted and call.revision is None:
         return
-    destination = None
-    if server_wants(revision, kind):
-        destination = _server_of(revision, revision_document(revision))
 
     @cache
     def payload() -> Any:
-        return render(envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000))
+        return render(envelope_for(call, timestamp_ms=_now_ms()))
 
     event_enqueue(
         call=call,
         kind=kind,
         dedupe_key=f"{key}:{call.pk}",
-        destination=destination,
+        destination=target.destination if target is not None and wanted else None,
         payload=lambda event_id, sequence: payload(),
     )
 
 
+def _tell_shortly(call: Call, kind: str, key: str, own: Mapping[str, Any] | None = None) -> None:
+    """Enqueue a message about a call that is on; its envelope is made when it is sent."""
+    target = target_of(call)
+    if target is None or kind not in target.messages:
+        return
+    event_enqueue(
+        call=call,
+        kind=kind,
+        dedupe_key=f"{key}:{call.pk}",
+        destination=target.destination,
+        payload=to_compose(kind=kind, own=own or {}, now_ms=_now_ms()),
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def call_began_enqueue(call: Call) -> None:
-    """Tell that a call is in progress; in the caller's transaction."""
+    """Tell that a call is in progress, and who speaks in it; in the caller's transaction."""
     _tell_server(
         call,
         "status-update",
         "status-update:in-progress",
         lambda envelope: vapi_server.status_update_message(envelope, status="in-progress"),
     )
+    _tell_shortly(call, "assistant.started", "assistant.started")
 
 
 def call_forwarding_enqueue(call: Call, to: str) -> None:
@@ -94,7 +92,13 @@ def call_forwarding_enqueue(call: Call, to: str) -> None:
 
     In the caller's transaction.
     """
-    destination = {"type": "sip", "sipUri": to} if is_sip(to) else {"type": "number", "number": to}
+    destination = vapi_messages.transfer_destination(to, is_sip=is_sip(to))
+    _tell_shortly(
+        call,
+        "transfer-update",
+        f"transfer-update:{call.stream_count}",
+        vapi_messages.transfer_update(destination=destination),
+    )
     _tell_server(
         call,
         "status-update",

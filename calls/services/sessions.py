@@ -159,10 +159,15 @@ def _filled(schema: Any, fill: Fill) -> Any:
     return [_filled(each, fill) for each in schema] if isinstance(schema, list) else schema
 
 
-def _transfer(tool: Tool | ToolReading, fill: Fill) -> dict[str, str]:
-    """Return where a transferCall goes: its one number, if it is one that may be dialled."""
+def _transfer(tool: Tool | ToolReading, fill: Fill) -> dict[str, Any]:
+    """Return where a transferCall goes: its one number, if it is one that may be dialled.
+
+    Without any destination its server is asked for one (vapi.md 3.5).
+    """
     if tool.type != "transferCall":
         return {}
+    if not tool.destinations:
+        return {"asks_where": True}
     for place in tool.destinations:
         if isinstance(place, dict) and place.get("type", "number") == "number":
             message = place.get("message")

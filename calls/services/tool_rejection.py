@@ -58,7 +58,7 @@ async def judged(
         for spec, each in asked:
             if each.tool_call_id in refused:
                 answers[each.tool_call_id] = ToolResult(REJECTED, "refused")
-            elif spec.kind in OWN_KINDS:
+            elif spec.kind in OWN_KINDS and not spec.asks_where:
                 answers[each.tool_call_id] = ToolResult("")
     for tool_call_id, result in answers.items():
         finished(tool_call_id, result)

@@ -22,6 +22,7 @@ from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
 from calls.services.tool_kinds.handoff import handoff_run
 from calls.services.tool_kinds.sms import text_run
+from calls.services.tool_kinds.transfer import transfer_run
 from calls.services.tool_posts import UNAVAILABLE, ToolPost, tool_post, tool_posts
 from calls.services.tool_records import store_exchange
 from calls.services.tool_rejection import judged
@@ -44,7 +45,11 @@ Finished = Callable[[str, ToolResult], None]
 
 # Who answers the kinds that are no request to a server; each told as ``tool_run`` is.
 Runner = Callable[[str, ToolSpec, DispatchTool, Finished], Awaitable[None]]
-_RUNNERS: Final[Mapping[str, Runner]] = {"sms": text_run, "handoff": handoff_run}
+_RUNNERS: Final[Mapping[str, Runner]] = {
+    "sms": text_run,
+    "handoff": handoff_run,
+    "transferCall": transfer_run,
+}
 
 log = structlog.get_logger(__name__)
 
@@ -66,12 +71,12 @@ async def tool_run(*, plan: CallPlan, calls: Sequence[DispatchTool], finished: F
         spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
         if spec is None:
             problem = f"There is no tool {effect.name!r}."
-        elif spec.kind not in SERVED_KINDS:
-            log.warning("tool_kind_not_supported", call_id=plan.call_id, kind=spec.kind)
-            problem = "This tool is not available on this line."
         elif spec.kind in _RUNNERS:
             others.append(_RUNNERS[spec.kind](plan.call_id, spec, effect, finished))
             continue
+        elif spec.kind not in SERVED_KINDS:
+            log.warning("tool_kind_not_supported", call_id=plan.call_id, kind=spec.kind)
+            problem = "This tool is not available on this line."
         else:
             wanted.append((spec, effect))
             continue

@@ -15,9 +15,12 @@ from typing import Any
 from assistants.models import AssistantRevision
 from assistants.selectors import revision_tools
 from assistants.serializers import assistant_json
-from calls.models import Call, PhoneNumber, ToolInvocation, Turn
-from calls.selectors.records import Spoken, conversation
+from calls.conversation import ToolUse, forms, heard_until
+from calls.conversation import conversation as in_order
+from calls.models import Call, PhoneNumber, Turn
+from calls.selectors.records import Spoken, conversation, speech_of, tool_use_of
 from calls.services.live_monitor import monitor_object
+from tools.loose_json import as_object, as_text
 from tools.models import Tool
 from tools.serializers import tool_json
 from tools.services import tool_document
@@ -26,13 +29,6 @@ from tools.wire.vapi_server import Envelope
 from voiceplatform.base.redaction import redact, redact_url
 from voiceplatform.base.rest import iso
 
-_ROLES = {Turn.Role.CALLER: "user", Turn.Role.ASSISTANT: "bot", Turn.Role.SYSTEM: "system"}
-_OPENAI_ROLES = {
-    Turn.Role.CALLER: "user",
-    Turn.Role.ASSISTANT: "assistant",
-    Turn.Role.SYSTEM: "system",
-}
-_SPEAKERS = {Turn.Role.CALLER: "User", Turn.Role.ASSISTANT: "AI"}
 _CALL_TYPES = {"inbound": "inboundPhoneCall", "outbound": "outboundPhoneCall", "web": "webCall"}
 
 
@@ -223,55 +219,58 @@ def tool_object(tool: Tool, *, url: str, timeout_seconds: float, call_id: str) -
     return {"type": tool.type, "async": tool.is_async, **document}
 
 
-def artifact_object(call: Call, pending: Sequence[PendingCall] = ()) -> dict[str, Any]:
+def artifact_object(
+    call: Call, pending: Sequence[PendingCall] = (), *, told_ms: int | None = None
+) -> dict[str, Any]:
     """Return what was said and what tools answered; text that was not heard is left out.
 
-    ``pending`` calls are put at the end, together, unless their answers are stored already.
+    Args:
+        pending: calls that are put at the end, together, unless their answers are stored already.
+        told_ms: how much of the call to tell, in ms from its first stream; all of it unless given.
     """
-    began = call.started_at or call.created_at
-    messages: list[dict[str, Any]] = []
-    formatted: list[dict[str, Any]] = []
-    lines: list[str] = []
-    if call.revision is not None and call.revision.instructions:
-        prompt = call.revision.instructions
-        messages.append(
-            {
-                "role": "system",
-                "message": prompt,
-                "time": _epoch_ms(began, 0),
-                "secondsFromStart": 0,
-            }
-        )
-        formatted.append({"role": "system", "content": prompt})
+    began_ms = round((call.started_at or call.created_at).timestamp() * 1000)
+    prompt = call.revision.instructions if call.revision is not None else ""
     asked = {each.tool_call_id for each in pending}
-    tools = [
+    invocations = [
         tool
         for tool in call.tool_invocations.all()
         if tool.state != tool.State.RUNNING or tool.tool_call_id not in asked
     ]
-    for entry in conversation(call.turns.all(), tools):
-        if entry.turn is not None:
-            turn = entry.turn
-            messages.append(_turn_message(turn, began))
-            formatted.append({"role": _OPENAI_ROLES[Turn.Role(turn.role)], "content": turn.text})
-            speaker = _SPEAKERS.get(Turn.Role(turn.role))
-            if speaker and turn.text:
-                lines.append(f"{speaker}: {turn.text}")
-        elif entry.tool is not None:
-            messages += _tool_messages(entry.tool, began)
-            formatted += _tool_formatted(entry.tool)
+    speech, tools = heard_until(
+        map(speech_of, call.turns.all()), map(tool_use_of, invocations), told_ms
+    )
+    entries = in_order(speech, tools)
+    messages = forms.vapi_messages(entries, began_ms=began_ms, prompt=prompt)
+    formatted = forms.openai_messages(entries, prompt=prompt)
     known = {tool.tool_call_id for tool in tools}
     new = [each for each in pending if each.tool_call_id not in known]
     if new:
-        calls = [_posted(each.tool_call_id, each.name, each.arguments_json) for each in new]
-        seconds = max((dt.datetime.now(dt.UTC) - began).total_seconds(), 0.0)
-        messages.append(_tool_calls(calls, began, round(seconds * 1000)))
+        now_ms = round(dt.datetime.now(dt.UTC).timestamp() * 1000)
+        calls = [
+            forms.called(ToolUse(each.tool_call_id, each.name, each.arguments_json, 0))
+            for each in new
+        ]
+        messages.append(forms.calls_message(calls, began_ms, max(now_ms - began_ms, 0)))
         formatted.append({"role": "assistant", "content": "", "tool_calls": calls})
-    return {
-        "messages": messages,
-        "messagesOpenAIFormatted": formatted,
-        "transcript": "\n".join(lines),
-    }
+    artifact: dict[str, Any] = {"messages": messages, "messagesOpenAIFormatted": formatted}
+    labels = transcript_labels(call.revision)
+    if labels is not None:
+        artifact["transcript"] = forms.plain_transcript(entries, labels)
+    return artifact
+
+
+def transcript_labels(revision: AssistantRevision | None) -> forms.Labels | None:
+    """Return how an assistant wants speakers named; None where it wants no transcript (2.9)."""
+    document = revision.document_redacted if revision is not None else {}
+    artifact_plan = as_object(as_object(document).get("artifactPlan"))
+    plan = as_object(artifact_plan.get("transcriptPlan"))
+    if plan.get("enabled") is False:
+        return None
+    usual = forms.Labels()
+    return forms.Labels(
+        assistant=as_text(plan.get("assistantName")) or usual.assistant,
+        user=as_text(plan.get("userName")) or usual.user,
+    )
 
 
 def preceded_by_text(call: Call) -> bool:
@@ -285,78 +284,22 @@ def preceded_by_text(call: Call) -> bool:
     )
 
 
-def envelope_for(call: Call, *, timestamp_ms: int, pending: Sequence[PendingCall] = ()) -> Envelope:
-    """Return what every server message about ``call`` carries, as the rows are now."""
+def envelope_for(
+    call: Call,
+    *,
+    timestamp_ms: int,
+    pending: Sequence[PendingCall] = (),
+    told_ms: int | None = None,
+) -> Envelope:
+    """Return what every server message about ``call`` carries, as the rows are now.
+
+    ``told_ms`` limits what was said to a moment of the call (``artifact_object``).
+    """
     return Envelope(
         timestamp_ms=timestamp_ms,
         call=call_object(call) | {"transport": transport_object(call)},
-        artifact=artifact_object(call, pending),
+        artifact=artifact_object(call, pending, told_ms=told_ms),
         assistant=assistant_object(call.revision) if call.revision else None,
         phone_number=phone_number_object(call.number) if call.number else None,
         customer=customer_object(call),
     )
-
-
-def _turn_message(turn: Turn, began: dt.datetime) -> dict[str, Any]:
-    message: dict[str, Any] = {
-        "role": _ROLES[Turn.Role(turn.role)],
-        "message": turn.text,
-        "time": _epoch_ms(began, turn.started_ms),
-        "secondsFromStart": turn.started_ms / 1000,
-    }
-    if turn.role != Turn.Role.SYSTEM:
-        ended_ms = turn.started_ms if turn.ended_ms is None else turn.ended_ms
-        message["endTime"] = _epoch_ms(began, ended_ms)
-        message["duration"] = max(ended_ms - turn.started_ms, 0)
-    if turn.role == Turn.Role.ASSISTANT:
-        message["source"] = ""
-    return message
-
-
-def _posted(tool_call_id: str, name: str, arguments_json: str) -> dict[str, Any]:
-    """Return a call as messages hold it: arguments as JSON text (vapi.md 0, rule 7)."""
-    return {
-        "id": tool_call_id,
-        "type": "function",
-        "function": {"name": name, "arguments": arguments_json or "{}"},
-    }
-
-
-def _tool_calls(calls: list[dict[str, Any]], began: dt.datetime, at_ms: int) -> dict[str, Any]:
-    return {
-        "role": "tool_calls",
-        "message": "",
-        "time": _epoch_ms(began, at_ms),
-        "secondsFromStart": at_ms / 1000,
-        "toolCalls": calls,
-    }
-
-
-def _tool_messages(tool: ToolInvocation, began: dt.datetime) -> list[dict[str, Any]]:
-    calls = [_posted(tool.tool_call_id, tool.name, tool.arguments_json)]
-    call_message = _tool_calls(calls, began, tool.started_ms)
-    if tool.state == ToolInvocation.State.RUNNING:
-        return [call_message]
-    ended_ms = tool.started_ms + (tool.duration_ms or 0)
-    result = {
-        "role": "tool_call_result",
-        "toolCallId": tool.tool_call_id,
-        "name": tool.name,
-        "result": tool.output,
-        "metadata": {},
-        "time": _epoch_ms(began, ended_ms),
-        "secondsFromStart": ended_ms / 1000,
-    }
-    return [call_message, result]
-
-
-def _tool_formatted(tool: ToolInvocation) -> list[dict[str, Any]]:
-    calls = [_posted(tool.tool_call_id, tool.name, tool.arguments_json)]
-    asked = {"role": "assistant", "content": "", "tool_calls": calls}
-    if tool.state == ToolInvocation.State.RUNNING:
-        return [asked]
-    return [asked, {"role": "tool", "content": tool.output, "tool_call_id": tool.tool_call_id}]
-
-
-def _epoch_ms(began: dt.datetime, offset_ms: int) -> int:
-    return round(began.timestamp() * 1000) + offset_ms

@@ -5,7 +5,9 @@ a peer: it must not import the platform.
 Paths: ``POST /tools/<anything>`` is the webhook, ``GET /tools/ledger`` what arrived,
 ``DELETE /tools/ledger`` forgets it, ``PUT /tools/answers`` sets answers, e.g.
 ``{"book": {"result": "Booked", "delay_seconds": 5, "status": 201, "form": "results"}}``;
-``"*"`` answers every tool that has no entry. Other server messages are recorded and get ``{}``.
+``"*"`` answers every tool that has no entry. Requests that ask something else, such as
+``assistant-request``, get the ``result`` of the entry of their type. Other server messages are
+recorded and get ``{}``.
 """
 
 from __future__ import annotations
@@ -31,6 +33,18 @@ from calls.standins.asgi import (
 PREFIX: Final = "/tools/"
 KEPT_REQUESTS: Final = 1000
 _SECRET_HEADER: Final = "x-vapi-secret"  # noqa: S105 - a header's name
+
+_ASKING: Final = frozenset(
+    {"assistant-request", "transfer-destination-request", "handoff-destination-request"}
+)
+_TOLD: Final = frozenset(
+    {
+        *("status-update", "end-of-call-report", "assistant.started", "speech-update"),
+        *("conversation-update", "transcript", 'transcript[transcriptType="final"]', "hang"),
+        *("user-interrupted", "model-output", "voice-input", "assistant.speechStarted"),
+        *("language-change-detected", "phone-call-control", "transfer-update"),
+    }
+)
 
 Form = Literal[
     "results",  # {"results": [{toolCallId, name, result}]}, the documented form
@@ -130,13 +144,14 @@ class ToolServerApp:
         body = _parsed(raw)
         calls = _calls(body)
         names = [str(call.get("function", {}).get("name", "")) for call in calls]
-        reply = self.replies.get(names[0] if names else "") or self.replies.get("*", ToolReply())
+        asked = _kind_of(body) if not calls and _kind_of(body) in _ASKING else ""
+        reply = self.replies.get(names[0] if names else asked) or self.replies.get("*", ToolReply())
         status = reply.status
         if self.secret and headers.get(_SECRET_HEADER) != self.secret:
             status = 401
         elif not calls:
             # Reports and status updates are told, not asked: any answer will do.
-            status = 200 if _is_told(body) else 400
+            status = 200 if asked or _is_told(body) else 400
         self.ledger.append(
             ToolRequest(
                 at=time.time(),
@@ -151,11 +166,15 @@ class ToolServerApp:
         if status in {400, 401}:
             await respond_json(send, status, {"message": "refused", "statusCode": status})
             return
-        if not calls:
+        if not calls and not asked:
             await respond_json(send, status, {})
             return
         if reply.delay_seconds:
             await asyncio.sleep(reply.delay_seconds)
+        if asked:
+            result = reply.result if isinstance(reply.result, dict) else {}
+            await respond_json(send, reply.status, result)
+            return
         await self._send(send, reply, calls)
 
     async def _send(self, send: Send, reply: ToolReply, calls: list[dict[str, Any]]) -> None:
@@ -204,10 +223,14 @@ class ToolServerApp:
 
 def _is_told(body: Any) -> bool:
     """Tell whether a body is one of Vapi's server messages that want no answer, or our own log."""
+    own = body.get("type") if isinstance(body, dict) else None
+    return _kind_of(body) in _TOLD or own == "call.ended"
+
+
+def _kind_of(body: Any) -> str:
     message = body.get("message") if isinstance(body, dict) else None
     kind = message.get("type") if isinstance(message, dict) else None
-    own = body.get("type") if isinstance(body, dict) else None
-    return kind in {"status-update", "end-of-call-report"} or own == "call.ended"
+    return kind if isinstance(kind, str) else ""
 
 
 def _parsed(raw: bytes) -> Any:

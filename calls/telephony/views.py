@@ -27,6 +27,7 @@ from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.media.reach import reach
 from calls.models import Call, TwilioAccount
+from calls.services.assistant_request import assistant_awaited, assistant_requested
 from calls.services.call_finish import status_apply, stream_report_apply
 from calls.services.call_keys import call_key
 from calls.services.call_next import (
@@ -212,8 +213,14 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         live_calls=live.active_count() + len(pool),
         is_lost=reach.is_lost,
     )
+    if start.call is not None and start.answer == "ask":
+        start = await assistant_requested(str(start.call.pk))
+    elif start.call is not None and start.answer == "await":
+        start = await assistant_awaited(str(start.call.pk))
     if start.answer == "busy":
         return _twiml(twilio_voice.reject_busy())
+    if start.answer == "say":
+        return _twiml(twilio_voice.say_and_hang_up(start.say_first, start.language))
     if start.answer == "decline" or start.call is None:
         return _twiml(twilio_voice.say_and_hang_up(NOT_IN_SERVICE))
     if start.answer == "previous":

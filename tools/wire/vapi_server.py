@@ -98,7 +98,7 @@ def tool_calls_message(
     for call in calls:
         tool = {**call.tool, "toolCall": entry(call, with_aliases=aliases)}
         with_calls.append({"name": call.name, **tool} if aliases else tool)
-    return _message(
+    return server_message(
         envelope,
         "tool-calls",
         {
@@ -120,7 +120,7 @@ def function_call_message(
     if arguments_as_text:
         parameters = json.dumps(parameters, ensure_ascii=False)
     function = {"id": call.tool_call_id, "name": call.name, "parameters": parameters}
-    return _message(envelope, "function-call", {"functionCall": function})
+    return server_message(envelope, "function-call", {"functionCall": function})
 
 
 def status_update_message(
@@ -141,7 +141,7 @@ def status_update_message(
         own["destination"] = dict(destination)
     if status == "forwarding":
         own |= _copied(envelope.artifact, ("messages", "messagesOpenAIFormatted", "transcript"))
-    return _message(envelope, "status-update", own)
+    return server_message(envelope, "status-update", own)
 
 
 def end_of_call_report_message(
@@ -184,11 +184,11 @@ def end_of_call_report_message(
     ):
         if value:
             own[name] = value
-    return _message(envelope, "end-of-call-report", own)
+    return server_message(envelope, "end-of-call-report", own)
 
 
-def _message(envelope: Envelope, kind: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put members in the order that captures show (vapi.md 4.1)."""
+def server_message(envelope: Envelope, kind: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body of any type; its members are in the order that captures show (vapi.md 4.1)."""
     message: dict[str, Any] = {
         "timestamp": envelope.timestamp_ms,
         "type": kind,

@@ -345,7 +345,7 @@ async def test_an_asynchronous_tool_is_answered_at_once(rig: ToolRig) -> None:
     assert (found.output, found.outcome) == ("Success.", "ok")
 
 
-@pytest.mark.parametrize("kind", ["code", "query", "voicemail", "mcp", "transferCall", "output"])
+@pytest.mark.parametrize("kind", ["code", "query", "voicemail", "mcp", "output"])
 async def test_other_kinds_are_not_posted_as_if_they_were_functions(
     rig: ToolRig, kind: str
 ) -> None:

@@ -213,7 +213,7 @@ def test_tools_in_every_old_place_become_tools() -> None:
             "$.function.parameters",
             "invalid",
         ),
-        ({"type": "transferCall"}, "$.destinations", "unsupported"),
+        ({"type": "transferCall"}, "$.destinations", "mapped"),
         (
             {"type": "transferCall", "destinations": [{"type": "number", "number": "911"}]},
             "$.destinations[0].number",

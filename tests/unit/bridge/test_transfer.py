@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from calls.bridge.effects import CloseStream, HangUp, RecordTool, StreamEnded
+from calls.bridge.effects import CloseStream, DispatchTools, HangUp, RecordTool, StreamEnded
 from calls.bridge.opening import Opening
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
+from calls.media.recording import tool_text
 from tests.unit.bridge.line import Line, quiet_plan
-from tools.spec import ToolSpec
+from tools.spec import ToolResult, ToolSpec
 
 pytestmark = pytest.mark.unit
 
@@ -19,7 +22,7 @@ DESK = "+15550100042"
 DIAL = CloseStream("dial", 1000, DESK)
 
 
-def desk_plan(**tool: str) -> CallPlan:
+def desk_plan(**tool: Any) -> CallPlan:
     """Return a quiet plan with one transferCall."""
     spec = ToolSpec(name="transferCall", kind="transferCall", **{"transfer_to": DESK, **tool})
     return replace(quiet_plan(), tools=(spec,))
@@ -55,6 +58,41 @@ def test_without_a_number_that_may_be_dialled_the_model_hears_so() -> None:
     (record,) = [each for each in line.effects(RecordTool) if isinstance(each, RecordTool)][-1:]
     assert record.state == "error"
     assert line.effects(CloseStream) == []
+
+
+def asked() -> Line:
+    """Return a call whose transfer's server has been asked where to."""
+    line = Line(desk_plan(transfer_to="", asks_where=True)).ready().created()
+    line.calls("transferCall").done()
+    (sent,) = line.effects(DispatchTools)
+    assert isinstance(sent, DispatchTools)
+    assert [each.tool_call_id for each in sent.calls] == ["c1"]
+    return line
+
+
+def test_a_transfer_without_a_destination_goes_where_its_server_says() -> None:
+    line = asked()
+    result = ToolResult("", transfer_to=DESK, transfer_message="Going to the desk.")
+    line.bridge.tool_finished("c1", result, line.now_ms)
+    assert any("Going to the desk." in each for each in line.bridge.to_realtime)
+    _, _, effects = line.look()
+    assert [each.state for each in effects if isinstance(each, RecordTool)] == ["ok"]
+    line.created("r2").audio(300, "a2", "r2").audio_done("a2", "r2").done("r2")
+    assert line.effects(CloseStream) == []
+    line.after(300).mark("g1:1")
+    assert line.effects(CloseStream) == [DIAL]
+
+
+def test_a_server_that_names_nobody_leaves_the_call_with_the_assistant() -> None:
+    line = asked()
+    line.tool("c1", "There is nobody.", "error").tick(20_000)
+    assert line.effects(CloseStream, HangUp) == []
+
+
+def test_an_asked_destination_survives_the_record() -> None:
+    result = ToolResult("", transfer_to=DESK, transfer_message="Bye")
+    value = json.loads(tool_text("c1", result))
+    assert (value["transfer_to"], value["transfer_message"]) == (DESK, "Bye")
 
 
 def test_talking_over_the_announcement_does_not_take_the_transfer_back() -> None:

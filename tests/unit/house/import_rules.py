@@ -18,6 +18,7 @@ Rule = Callable[[SourceTree], Iterator[str]]
 
 PURE = (
     "calls.bridge",
+    "calls.conversation",
     "tools.spec",
     "tools.messages",
     "tools.rejection",

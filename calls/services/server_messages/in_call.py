@@ -1,0 +1,89 @@
+"""News of a live call as rows of the outbox, in the transaction of what they tell of.
+
+A row holds what happened and when, a few hundred bytes; the envelope around it is made when it is
+sent (ADR 0027, ``calls.events.composed``): a call has dozens of these, and each would carry the
+whole assistant. Must not be called on the audio path.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from calls.bridge.effects import CallNews
+from calls.events.composed import to_compose
+from calls.events.outbox import event_enqueue
+from calls.models import Call, OutboxEvent
+from calls.numbers.destinations import is_sip
+from calls.services.server_messages.selection import THINNED, messages_of
+from calls.services.server_messages.targets import Target
+from tools.wire import vapi_messages as wire
+
+# A receiver that has refused an event of this call so often gets no more of the frequent ones.
+_FAILING_ATTEMPTS: Final = 2
+
+
+def news_enqueue(
+    *, call_id: str, stream_number: int, news: Sequence[CallNews], target: Target
+) -> int:
+    """Write what ``target`` wants of the news, in the caller's transaction; return how many.
+
+    The same news twice are one event. While the receiver fails, frequent ones are left out.
+    """
+    found = [(name, each) for each in news for name in messages_of(each.kind, target.messages)]
+    if not found:
+        return 0
+    call = Call.objects.get(pk=call_id)
+    if any(name in THINNED for name, _ in found) and _receiver_fails(call):
+        found = [(name, each) for name, each in found if name not in THINNED]
+    for name, each in found:
+        event_enqueue(
+            call=call,
+            kind=name,
+            dedupe_key=f"{name}:{call.pk}:{stream_number}:{each.number}",
+            destination=target.destination,
+            payload=to_compose(
+                kind=name, own=own_members(each), now_ms=time.time_ns() // 1_000_000
+            ),
+        )
+    return len(found)
+
+
+def _receiver_fails(call: Call) -> bool:
+    pending = OutboxEvent.objects.filter(call=call, state=OutboxEvent.State.PENDING)
+    return pending.filter(attempt_count__gte=_FAILING_ATTEMPTS).exists()
+
+
+def own_members(news: CallNews) -> dict[str, Any]:
+    """Return what a message says beside its envelope; conversations are read when it is sent."""
+    kind, turn, role = news.kind, news.turn, news.role
+    if kind in ("speech-started", "speech-stopped"):
+        started = kind == "speech-started"
+        status: Any = "started" if started else "stopped"
+        return wire.speech_update(status=status, role=role, turn=turn)
+    if kind in ("words", "said"):
+        return wire.transcript(role=role, text=news.text, is_final=kind == "said")
+    if kind == "sounds":
+        return wire.speech_started(text=news.text, turn=turn)
+    if kind == "interrupted":
+        return wire.user_interrupted(turn=turn)
+    if kind == "output":
+        return wire.model_text(text=news.text, turn=turn)
+    if kind == "calls":
+        return wire.model_call(_object(news.text), turn=turn)
+    if kind == "voiced":
+        return wire.voice_input(text=news.text)
+    if kind == "language":
+        return wire.language_change(language=news.text)
+    if kind == "control":
+        to = news.text.partition("forward:")[2]
+        forward = wire.transfer_destination(to, is_sip=is_sip(to)) if to else None
+        return wire.phone_call_control(forward_to=forward)
+    return {}
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    value = json.loads(text)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,297 @@
+"""Messages about a call that is on: stored small with their cause, whole when they are sent."""
+
+from __future__ import annotations
+
+import json
+import typing
+from datetime import timedelta
+from typing import Any
+
+import pydantic
+import pytest
+import vapi
+from django.utils import timezone
+
+from assistants.resource_services import resource_store
+from assistants.selectors import NUMBER_KIND
+from assistants.services import assistant_publish
+from calls.bridge.effects import CallNews, RecordTool, RecordTurn
+from calls.events.delivery import body_of
+from calls.events.outbox import claim
+from calls.models import Call, OutboxEvent
+from calls.services.call_plan import ticket_for
+from calls.services.journal import batch_store
+from calls.services.server_messages.selection import FINAL_TRANSCRIPT
+from calls.services.server_messages.targets import Target, target_of
+from tests import factories
+from tools.models import DefaultServer
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+HOOK = "https://hooks.example.com/vapi"
+EVERYTHING = [
+    *("speech-update", "transcript", "conversation-update", "user-interrupted", "hang"),
+    *("model-output", "voice-input", "language-change-detected", "phone-call-control"),
+    *("assistant.speechStarted", "status-update", "end-of-call-report"),
+]
+
+
+def call_of(**document: Any) -> Call:
+    """Return a call that is on, of an assistant with a server unless told."""
+    organisation = factories.default_organisation()
+    whole = {
+        "name": "Desk",
+        "model": {"messages": [{"role": "system", "content": "You are the front desk."}]},
+        "server": {"url": HOOK, "secret": "s3cret"},
+        **document,
+    }
+    assistant = assistant_publish(
+        organisation=organisation, document=whole, source="import", actor=None
+    )
+    number = factories.make_number(organisation, assistant=assistant)
+    return factories.make_call(
+        number=number,
+        revision=assistant.current_revision,
+        status="in-progress",
+        started_at=timezone.now() - timedelta(seconds=20),
+        ended_at=None,
+        ended_reason="",
+    )
+
+
+def turn(ordinal: int, role: Any, text: str, started_ms: int) -> RecordTurn:
+    return RecordTurn(ordinal, role, text, "", f"i{ordinal}", started_ms, started_ms + 900, False,
+                      None)  # fmt: skip
+
+
+TURNS = [turn(0, "assistant", "Hello", 300), turn(1, "user", "Book me in", 2000)]
+TOOL = RecordTool("c1", "book", '{"day": 1}', "ok", "Booked", 3500, 400)
+NEWS = [
+    CallNews(1, "speech-started", 300, "assistant", 0),
+    CallNews(2, "sounds", 300, "assistant", 0, "Hel"),
+    CallNews(3, "words", 300, "assistant", 0, "Hello"),
+    CallNews(4, "said", 1200, "assistant", 0, "Hello"),
+    CallNews(5, "speech-stopped", 1200, "assistant", 0),
+    CallNews(6, "interrupted", 2000, "assistant", 0),
+    CallNews(7, "said", 2900, "user", 1, "Book me in"),
+    CallNews(8, "conversation", 2900, "user", 1),
+    CallNews(9, "late", 3000, "assistant", 2),
+    CallNews(10, "calls", 3500, "assistant", 2, '{"id": "c1", "name": "b", "arguments": "{}"}'),
+    CallNews(11, "output", 4000, "assistant", 2, "At"),
+    CallNews(12, "voiced", 4000, "assistant", 2, "At ten"),
+    CallNews(13, "language", 4100, "user", 3, "es"),
+    CallNews(14, "control", 4200, "assistant", 4, "hang-up"),
+    CallNews(15, "control", 4300, "assistant", 4, "forward:+15550100099"),
+]
+
+
+def store(call: Call, news: list[CallNews], target: Target | None = None, **more: Any) -> None:
+    batch_store(
+        call_id=str(call.pk), stream_number=1, policy=None, pieces=(), news=news,
+        target=target or target_of(call), **{"turns": TURNS, "tools": [TOOL], **more},
+    )  # fmt: skip
+
+
+def sent(call: Call) -> list[dict[str, Any]]:
+    """Return what a worker posts of a call's events, oldest first."""
+    found = []
+    for pk in OutboxEvent.objects.filter(call=call).order_by("created_at").values_list("pk"):
+        event = claim(pk[0])
+        assert event is not None
+        found.append(json.loads(body_of(event))["message"])
+    return found
+
+
+def check_own(message: dict[str, Any]) -> None:
+    """Hold a message's own members to the SDK's model of its type (vapi.md 10, trap 2).
+
+    Member by member: to build a whole model, of which the envelope is nearly all, takes seconds.
+    The envelope is the same in all of them and is validated with the reports.
+    """
+    (model,) = (each for each in typing.get_args(vapi.ServerMessageMessage)
+                if message["type"] in wire_types(each))  # fmt: skip
+    fields = {field.alias or name: (name, field) for name, field in model.model_fields.items()}
+    required = {alias for alias, (_, field) in fields.items() if field.is_required()}
+    assert required <= set(message), message["type"]
+    unknown = set(message) - set(fields)
+    assert not unknown, (message["type"], unknown)
+    hints = typing.get_type_hints(model)
+    for alias in set(message) - ENVELOPE:
+        if message["type"] != "conversation-update":  # its members are those of the artifact
+            declared = strictly(hints[fields[alias][0]])
+            pydantic.TypeAdapter(declared).validate_python(message[alias])
+
+
+def strictly(annotation: Any) -> Any:
+    """Return an enumeration without the ``Any`` that the SDK lets pass beside it."""
+    parts = [each for each in typing.get_args(annotation) if each not in (Any, type(None))]
+    literal = [each for each in parts if typing.get_origin(each) is typing.Literal]
+    return literal[0] if literal and Any in typing.get_args(annotation) else annotation
+
+
+ENVELOPE = {"artifact", "assistant", "call", "customer", "phoneNumber"}
+
+
+def wire_types(model: Any) -> list[str]:
+    annotation = model.model_fields["type"].annotation
+    return [
+        value
+        for each in (annotation, *typing.get_args(annotation))
+        if typing.get_origin(each) is typing.Literal
+        for value in typing.get_args(each)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:vapi")
+def test_every_message_has_the_members_of_the_sdk_s_model_and_the_envelope() -> None:
+    call = call_of(serverMessages=EVERYTHING)
+    store(call, NEWS)
+    messages = sent(call)
+    types = [each["type"] for each in messages]
+    assert types == [
+        *("speech-update", "assistant.speechStarted", "transcript", "transcript", "speech-update"),
+        *("user-interrupted", "transcript", "conversation-update", "hang", "model-output"),
+        *("model-output", "voice-input", "language-change-detected"),
+        *("phone-call-control", "phone-call-control"),
+    ]
+    for message in messages:
+        check_own(message)
+        assert message["call"]["id"] == str(call.pk)
+        assert message["assistant"]["id"] == message["call"]["assistantId"]
+        assert message["customer"]["number"] == call.caller
+        assert message["artifact"]["transcript"] == "AI: Hello\nUser: Book me in"
+    said = [each for each in messages if each["type"] == "transcript"]
+    assert [(each["role"], each["transcriptType"]) for each in said] == [
+        *(("assistant", "partial"), ("assistant", "final"), ("user", "final")),
+    ]
+    update = next(each for each in messages if each["type"] == "conversation-update")
+    assert [each["role"] for each in update["messages"]] == [
+        *("system", "bot", "user", "tool_calls", "tool_call_result"),
+    ]
+    assert update["messagesOpenAIFormatted"] == update["artifact"]["messagesOpenAIFormatted"]
+    assert messages[-1]["destination"] == {"type": "number", "number": "+15550100099"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": None}, {"status": "paused"}, {"role": 5}, {"invented": 1}]
+)
+def test_the_check_itself_refuses_what_the_sdk_does_not_know(change: dict[str, Any]) -> None:
+    message = {"type": "speech-update", "status": "started", "role": "user", "turn": 0}
+    check_own(message)
+    broken = {name: value for name, value in (message | change).items() if value is not None}
+    with pytest.raises((AssertionError, pydantic.ValidationError)):
+        check_own(broken)
+
+
+def test_only_final_transcripts_have_the_literal_type() -> None:
+    call = call_of(serverMessages=[FINAL_TRANSCRIPT])
+    target = target_of(call)
+    assert target is not None and target.news == ("said",)
+    store(call, NEWS)
+    assert {(each["type"], each["transcriptType"]) for each in sent(call)} == {
+        (FINAL_TRANSCRIPT, "final")
+    }
+
+
+def test_the_same_news_stored_twice_are_told_once() -> None:
+    call = call_of()
+    store(call, NEWS)
+    first = OutboxEvent.objects.filter(call=call).count()
+    assert first == 5  # of the fifteen what Vapi's default has
+    store(call, NEWS)
+    assert OutboxEvent.objects.filter(call=call).count() == first
+
+
+def test_a_row_holds_what_happened_and_no_copy_of_the_assistant() -> None:
+    call = call_of(serverMessages=["conversation-update"])
+    store(call, NEWS)
+    event = OutboxEvent.objects.get(call=call)
+    assert len(json.dumps(event.payload)) < 400
+    assert "front desk" not in json.dumps(event.payload)
+
+
+def test_a_message_tells_what_had_happened_by_then_and_of_a_call_that_is_on() -> None:
+    call = call_of(serverMessages=["conversation-update"])
+    store(call, NEWS)
+    batch_store(
+        call_id=str(call.pk), stream_number=1, policy=None, pieces=(), tools=(),
+        turns=[turn(2, "assistant", "Much later", 60_000)],
+    )  # fmt: skip
+    Call.objects.filter(pk=call.pk).update(
+        status="ended", ended_reason="customer-ended-call", ended_at=timezone.now(), cost_usd=1
+    )
+    (message,) = sent(call)
+    assert message["artifact"]["transcript"] == "AI: Hello\nUser: Book me in"
+    assert message["call"]["status"] == "in-progress"
+    assert "endedReason" not in message["call"] and message["call"]["cost"] == 0
+
+
+def test_while_the_receiver_fails_frequent_messages_are_left_out_and_others_are_not() -> None:
+    call = call_of(serverMessages=EVERYTHING)
+    store(call, NEWS[:1])
+    OutboxEvent.objects.filter(call=call).update(attempt_count=2)
+    store(call, NEWS[1:])
+    kinds = OutboxEvent.objects.filter(call=call, attempt_count=0).values_list("kind", flat=True)
+    assert sorted(kinds) == ["language-change-detected", *["phone-call-control"] * 2]
+
+
+# -- who is told ----------------------------------------------------------------------------------
+
+
+def _number_server(call: Call, **server: Any) -> None:
+    resource_store(
+        organisation=call.organisation,
+        kind=NUMBER_KIND,
+        resource_id=call.number_id,
+        document={"server": {"url": "https://number.example.com", **server}},
+        actor=None,
+    )
+
+
+def test_the_assistant_s_server_comes_before_the_number_s_and_the_organisation_s() -> None:
+    call = call_of()
+    _number_server(call)
+    DefaultServer.objects.create(organisation=call.organisation, url="https://org.example.com")
+    found = []
+    for _ in range(3):
+        target = target_of(call)
+        found.append(target.destination.url if target else "")
+        if call.revision is not None and call.revision.server_url:
+            call.revision.server_url = ""
+            call.revision.document = {}
+        else:
+            call.number_id = None
+    assert found == [HOOK, "https://number.example.com", "https://org.example.com"]
+
+
+def test_each_server_brings_its_own_proof() -> None:
+    call = call_of(server=None)
+    _number_server(
+        call, secret="numbers", headers={"X-To": "{{customer.number}}"}, timeoutSeconds=9,
+        credentialId="0b5ad7a3-2b2c-4d3e-9f55-0d7f9a1c7e01",
+    )  # fmt: skip
+    target = target_of(call)
+    assert target is not None
+    assert target.destination.headers == {"X-Vapi-Secret": "numbers", "X-To": call.caller}
+    assert target.destination.timeout_seconds == 9
+    assert target.destination.credential_id == "0b5ad7a3-2b2c-4d3e-9f55-0d7f9a1c7e01"
+
+
+def test_an_explicit_secret_header_wins() -> None:
+    call = call_of(server={"url": HOOK, "secret": "a", "headers": {"x-vapi-secret": "b"}})
+    target = target_of(call)
+    assert target is not None and target.destination.headers == {"x-vapi-secret": "b"}
+
+
+def test_the_old_stack_s_calls_are_told_by_the_old_stack() -> None:
+    call = call_of()
+    call.stack = Call.Stack.VAPI
+    assert target_of(call) is None
+
+
+def test_the_bridge_is_asked_only_for_what_is_wanted() -> None:
+    assert ticket_for(call_of(serverMessages=["status-update"])).plan.tells == ()
+    ticket = ticket_for(call_of())
+    assert "speech-started" in ticket.plan.tells and "words" not in ticket.plan.tells
+    assert ticket.target is not None and "s3cret" not in repr(ticket)
+    assert ticket_for(call_of(server=None)).target is None
