@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -48,8 +49,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "PIECE_SECONDS", 0.001)
 
 
-async def conversation(listeners: int, *, hostile: int = 0) -> tuple[Stage, list[Ear]]:
-    """Run a stream with talk on both sides before so many listeners, to its end."""
+async def conversation(
+    listeners: int, *, hostile: int = 0, frames: int = FRAMES, chance: Random | None = None
+) -> tuple[Stage, list[Ear]]:
+    """Run a stream with talk on both sides before so many listeners, to its end.
+
+    With ``chance`` the assistant speaks in bursts of any size at any time.
+    """
     stage = Stage()
     room = Room("call", lambda tap: setattr(stage.driver, "tap", tap))
     ears = [Ear(1 + number % 2) for number in range(listeners)]
@@ -57,11 +63,13 @@ async def conversation(listeners: int, *, hostile: int = 0) -> tuple[Stage, list
     for ear in ears:
         room.enter(ear.listener)
     await stage.ready()
-    for number in range(FRAMES):
+    for number in range(frames):
         stage.media(number.to_bytes(2, "big") * 80)
         if number == 10:
             stage.speaks(b"\x21" * 1600)
-        if 10 < number < 40:
+        if chance is not None and number > 10 and chance.random() < 0.3:
+            stage.delta(bytes([number % 256]) * chance.randrange(1, 8000))
+        if chance is None and 10 < number < 40:
             stage.delta(bytes([number]) * 800)
         if number % 10 == 0:
             await stage.settle(5)
