@@ -11,16 +11,30 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any, Final
 
+from assistants.models import AssistantRevision
 from calls.models import Call, OutboxEvent
-from calls.services.vapi_objects import envelope_for
+from calls.services.vapi_objects import assistant_object, envelope_for
 from tools.wire import vapi_messages, vapi_server
 
 _MARK: Final = "composed_when_sent"
 
 
-def to_compose(*, kind: str, own: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
-    """Return the stored form of a message about a call that is on; ``now_ms`` is epoch time."""
-    return {_MARK: {"kind": kind, "own": dict(own), "timestamp_ms": now_ms}}
+def to_compose(
+    *,
+    kind: str,
+    own: Mapping[str, Any],
+    now_ms: int,
+    assistants: Mapping[str, int | None] | None = None,
+) -> dict[str, Any]:
+    """Return the stored form of a message about a call that is on; ``now_ms`` is epoch time.
+
+    Args:
+        assistants: ids of the revisions that stand in members of these names.
+    """
+    stored = {"kind": kind, "own": dict(own), "timestamp_ms": now_ms}
+    if assistants:
+        stored["assistants"] = {name: pk for name, pk in assistants.items() if pk is not None}
+    return {_MARK: stored}
 
 
 def is_composed(payload: Mapping[str, Any]) -> bool:
@@ -43,8 +57,9 @@ def whole_payload(event: OutboxEvent) -> dict[str, Any]:
     own = dict(stored["own"])
     if kind == "conversation-update":
         own = vapi_messages.conversation_update(envelope.artifact)
-    elif kind == "assistant.started" and not own:
-        own = vapi_messages.assistant_started(envelope.assistant)
+    for name, revision_id in dict(stored.get("assistants") or {}).items():
+        revision = AssistantRevision.objects.select_related("assistant").get(pk=revision_id)
+        own[name] = assistant_object(revision)
     return vapi_server.server_message(envelope, kind, own)
 
 

@@ -64,8 +64,8 @@ class Spoken:
     tool: ToolInvocation | None = None
 
 
-def speech_of(turn: Turn) -> Speech:
-    """Return a turn as the conversation takes it."""
+def speech_of(turn: Turn, speaker: str = "") -> Speech:
+    """Return a turn as the conversation takes it; ``speaker`` is the assistant's name."""
     return Speech(
         role=Turn.Role(turn.role).value,  # type: ignore[arg-type]  # the choices are the words
         text=turn.text,
@@ -75,6 +75,7 @@ def speech_of(turn: Turn) -> Speech:
         unheard=turn.text_unheard,
         interrupted=turn.interrupted,
         latency_ms=turn.latency_ms,
+        speaker=speaker,
         source=turn,
     )
 

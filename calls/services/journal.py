@@ -19,6 +19,7 @@ from calls.bridge.effects import (
 )
 from calls.models import Call, CallInputChunk, ToolExchange, ToolInvocation, Turn
 from calls.services.handoffs import handoffs_store
+from calls.services.reports import call_handed_enqueue
 from calls.services.server_messages.in_call import news_enqueue
 from calls.services.server_messages.targets import Target
 
@@ -107,6 +108,7 @@ def batch_store(
             _stamp(call_id, "policy_played_at")
         if handoffs:
             handoffs_store(call_id, handoffs)
+            call_handed_enqueue(call_id, [each.tool_call_id for each in handoffs])
         if dial_to:
             next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
         if news and target is not None:

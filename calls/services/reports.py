@@ -6,10 +6,11 @@ Rows are written in the transaction of their cause; who delivers them, and when,
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +22,7 @@ from calls.events.composed import to_compose
 from calls.events.outbox import Destination, event_enqueue
 from calls.models import Call
 from calls.numbers.destinations import is_sip
+from calls.selectors.handoffs import activations_of
 from calls.services.server_messages.selection import wanted_messages
 from calls.services.server_messages.targets import target_of
 from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
@@ -58,7 +60,13 @@ def _tell_server(call: Call, kind: str, key: str, render: Any) -> None:
     )
 
 
-def _tell_shortly(call: Call, kind: str, key: str, own: Mapping[str, Any] | None = None) -> None:
+def _tell_shortly(
+    call: Call,
+    kind: str,
+    key: str,
+    own: Mapping[str, Any] | None = None,
+    assistants: Mapping[str, int | None] | None = None,
+) -> None:
     """Enqueue a message about a call that is on; its envelope is made when it is sent."""
     target = target_of(call)
     if target is None or kind not in target.messages:
@@ -68,7 +76,7 @@ def _tell_shortly(call: Call, kind: str, key: str, own: Mapping[str, Any] | None
         kind=kind,
         dedupe_key=f"{key}:{call.pk}",
         destination=target.destination,
-        payload=to_compose(kind=kind, own=own or {}, now_ms=_now_ms()),
+        payload=to_compose(kind=kind, own=own or {}, now_ms=_now_ms(), assistants=assistants),
     )
 
 
@@ -84,7 +92,26 @@ def call_began_enqueue(call: Call) -> None:
         "status-update:in-progress",
         lambda envelope: vapi_server.status_update_message(envelope, status="in-progress"),
     )
-    _tell_shortly(call, "assistant.started", "assistant.started")
+    own = {"newAssistant": call.revision_id}
+    _tell_shortly(call, "assistant.started", "assistant.started", assistants=own)
+
+
+def call_handed_enqueue(call_id: str, tool_call_ids: Sequence[str]) -> None:
+    """Tell which assistant has taken a call over from which one; in the caller's transaction.
+
+    Args:
+        tool_call_ids: the function calls that handed it over, which are stored.
+    """
+    call = Call.objects.get(pk=call_id)
+    parts = activations_of(call)
+    for before, part in pairwise(parts):
+        if part.tool_call_id not in {each[:64] for each in tool_call_ids}:
+            continue
+        key = part.tool_call_id
+        pair = {"fromAssistant": before.revision_id, "toAssistant": part.revision_id}
+        _tell_shortly(call, "transfer-update", f"transfer-update:{key}", assistants=pair)
+        own = {"newAssistant": part.revision_id}
+        _tell_shortly(call, "assistant.started", f"assistant.started:{key}", assistants=own)
 
 
 def call_forwarding_enqueue(call: Call, to: str) -> None:
@@ -97,7 +124,7 @@ def call_forwarding_enqueue(call: Call, to: str) -> None:
         call,
         "transfer-update",
         f"transfer-update:{call.stream_count}",
-        vapi_messages.transfer_update(destination=destination),
+        {"destination": destination},
     )
     _tell_server(
         call,

@@ -18,6 +18,7 @@ from assistants.serializers import assistant_json
 from calls.conversation import ToolUse, forms, heard_until
 from calls.conversation import conversation as in_order
 from calls.models import Call, PhoneNumber, Turn
+from calls.selectors.handoffs import activations_of, speaker_names
 from calls.selectors.records import Spoken, conversation, speech_of, tool_use_of
 from calls.services.live_monitor import monitor_object
 from tools.loose_json import as_object, as_text
@@ -236,8 +237,12 @@ def artifact_object(
         for tool in call.tool_invocations.all()
         if tool.state != tool.State.RUNNING or tool.tool_call_id not in asked
     ]
+    turns = list(call.turns.all())
+    names = speaker_names(call, turns)
     speech, tools = heard_until(
-        map(speech_of, call.turns.all()), map(tool_use_of, invocations), told_ms
+        [speech_of(turn, names.get(turn.ordinal, "")) for turn in turns],
+        map(tool_use_of, invocations),
+        told_ms,
     )
     entries = in_order(speech, tools)
     messages = forms.vapi_messages(entries, began_ms=began_ms, prompt=prompt)
@@ -253,6 +258,13 @@ def artifact_object(
         messages.append(forms.calls_message(calls, began_ms, max(now_ms - began_ms, 0)))
         formatted.append({"role": "assistant", "content": "", "tool_calls": calls})
     artifact: dict[str, Any] = {"messages": messages, "messagesOpenAIFormatted": formatted}
+    if call.activation_id is not None:
+        artifact["assistantActivations"] = [
+            {"assistantName": each.name}
+            | ({"assistantId": each.assistant_id} if each.assistant_id else {})
+            for each in activations_of(call)
+            if told_ms is None or each.started_ms <= told_ms
+        ]
     labels = transcript_labels(call.revision)
     if labels is not None:
         artifact["transcript"] = forms.plain_transcript(entries, labels)

@@ -76,26 +76,6 @@ def phone_call_control(*, forward_to: Mapping[str, Any] | None = None) -> Own:
     return {"request": "forward", "destination": dict(forward_to)}
 
 
-def transfer_update(
-    *,
-    destination: Mapping[str, Any] | None = None,
-    from_assistant: Mapping[str, Any] | None = None,
-    to_assistant: Mapping[str, Any] | None = None,
-) -> Own:
-    """Return the members of ``transfer-update``: to a number, or from one assistant to another."""
-    members = (
-        ("destination", destination),
-        ("fromAssistant", from_assistant),
-        ("toAssistant", to_assistant),
-    )
-    return {name: dict(value) for name, value in members if value is not None}
-
-
-def assistant_started(assistant: Mapping[str, Any] | None) -> Own:
-    """Return the members of ``assistant.started``; the SDK has no server model of it (5.2)."""
-    return {} if assistant is None else {"newAssistant": dict(assistant)}
-
-
 def transfer_destination(to: str, *, is_sip: bool) -> Own:
     """Return a number or SIP address as Vapi names a destination (vapi.md 3.6)."""
     return {"type": "sip", "sipUri": to} if is_sip else {"type": "number", "number": to}

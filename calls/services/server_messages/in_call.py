@@ -18,7 +18,7 @@ from calls.events.outbox import event_enqueue
 from calls.models import Call, OutboxEvent
 from calls.numbers.destinations import is_sip
 from calls.services.server_messages.selection import THINNED, messages_of
-from calls.services.server_messages.targets import Target
+from calls.services.server_messages.targets import Target, target_of
 from tools.wire import vapi_messages as wire
 
 # A receiver that has refused an event of this call so often gets no more of the frequent ones.
@@ -32,10 +32,14 @@ def news_enqueue(
 
     The same news twice are one event. While the receiver fails, frequent ones are left out.
     """
-    found = [(name, each) for each in news for name in messages_of(each.kind, target.messages)]
-    if not found:
-        return 0
     call = Call.objects.get(pk=call_id)
+    if call.activation_id is not None:
+        # Another assistant may have taken over: it has a server of its own (vapi.md 2.5).
+        now = target_of(call)
+        if now is None:
+            return 0
+        target = now
+    found = [(name, each) for each in news for name in messages_of(each.kind, target.messages)]
     if any(name in THINNED for name, _ in found) and _receiver_fails(call):
         found = [(name, each) for name, each in found if name not in THINNED]
     for name, each in found:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from assistants.resource_services import resource_store
 from assistants.selectors import NUMBER_KIND
 from assistants.services import assistant_publish
-from calls.bridge.effects import CallNews, RecordTool, RecordTurn
+from calls.bridge.effects import CallNews, RecordHandoff, RecordTool, RecordTurn
 from calls.events.delivery import body_of
 from calls.events.outbox import claim
 from calls.models import Call, OutboxEvent
@@ -233,6 +233,45 @@ def test_while_the_receiver_fails_frequent_messages_are_left_out_and_others_are_
     store(call, NEWS[1:])
     kinds = OutboxEvent.objects.filter(call=call, attempt_count=0).values_list("kind", flat=True)
     assert sorted(kinds) == ["language-change-detected", *["phone-call-control"] * 2]
+
+
+def test_a_handoff_is_told_with_both_assistants_and_by_the_new_one_s_server() -> None:
+    call = call_of(serverMessages=["transfer-update", "assistant.started", "speech-update"])
+    other = assistant_publish(
+        organisation=call.organisation, source="import", actor=None,
+        document={
+            "name": "Booking", "model": {"messages": []},
+            "server": {"url": "https://booking.example.com"},
+            "serverMessages": ["transfer-update", "assistant.started", "speech-update"],
+        },
+    )  # fmt: skip
+    assert other.current_revision is not None
+    record = {
+        "revision_id": other.current_revision.pk, "squad_id": "", "assistant_name": "Booking",
+        "variables": {},
+    }  # fmt: skip
+    handoff = RecordHandoff("c9", 2500, 2, "Desk", "Booking", record=record)
+    target = target_of(call)
+    for _ in range(2):
+        store(
+            call, [CallNews(1, "speech-started", 3000, "assistant", 2)], target,
+            handoffs=[handoff], turns=[*TURNS, turn(2, "assistant", "Booking here", 3000)],
+        )  # fmt: skip
+    update, started, speech = sent(call)
+    assert (update["type"], started["type"], speech["type"]) == (
+        *("transfer-update", "assistant.started", "speech-update"),
+    )
+    assert (update["fromAssistant"]["name"], update["toAssistant"]["name"]) == ("Desk", "Booking")
+    assert started["newAssistant"]["id"] == str(other.pk) == speech["assistant"]["id"]
+    check_own({name: each for name, each in update.items() if "Assistant" not in name})
+    urls = [event.destination["url"] for event in OutboxEvent.objects.filter(call=call)]
+    assert set(urls) == {"https://booking.example.com"}
+    artifact = speech["artifact"]
+    names = [each.get("assistantName") for each in artifact["messages"] if each["role"] == "bot"]
+    assert names == ["Desk", "Booking"]
+    assert [each["assistantName"] for each in artifact["assistantActivations"]] == [
+        *("Desk", "Booking"),
+    ]
 
 
 # -- who is told ----------------------------------------------------------------------------------
