@@ -23,10 +23,10 @@ from calls.media.listening import CLOSE_SECONDS, TRY_LATER, Send, attend, rooms
 from calls.media.listening_relay import Line, find
 from calls.services.live_listen import ListenRefused, listen_open
 
+MOST_REASON_BYTES: Final = 123  # RFC 6455, 5.5: a control frame holds 125, two are the code
 MOST_MESSAGES: Final = 100  # a listener has nothing to say; each costs time beside the audio
 _NOT_HERE: Final = (
-    "no media process of this instance carries the call now: it is between two streams, or has "
-    "just ended; connect again while its status is in-progress"
+    "nobody carries the call now: it is between two streams, or has just ended; connect again"
 )
 
 log = structlog.get_logger(__name__)
@@ -109,6 +109,7 @@ class _Wire:
     async def close(self, code: int, reason: str) -> None:
         if code != 1000 and code < 3000 and not self._any_code:
             code += 3000
+        reason = reason.encode()[:MOST_REASON_BYTES].decode(errors="ignore")
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     async def refuse(self, code: int, reason: str) -> None:

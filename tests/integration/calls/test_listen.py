@@ -58,6 +58,7 @@ class Ear:
         await asyncio.wait_for(self.task, 20)
         accepted = self.messages[0]["type"] == "websocket.accept"
         last = self.messages[-1]
+        assert len(last["reason"].encode()) <= 123, "a control frame holds no more"
         return accepted, last["code"], last["reason"]
 
     async def listening(self) -> None:
