@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from assistants.findings import INVALID, LOSSY, MAPPED, UNSUPPORTED, Notes, short
 from assistants.wire.files import step
-from tools.handoffs import CONTEXT_KINDS, destinations_of
+from tools.handoffs import CONTEXT_KINDS, DYNAMIC, destinations_of
 from tools.loose_json import as_list, as_object
 
 _TOLD: Final[Mapping[str, str]] = {
@@ -23,8 +23,8 @@ _TOLD: Final[Mapping[str, str]] = {
     "and nothing that was said since.",
 }
 _NOT_ASSISTANTS: Final[Mapping[str, str]] = {
-    "dynamic": "Nobody asks the server where the call goes (handoff-destination-request), so this "
-    "way is not offered. Fix: name the assistants as destinations.",
+    "dynamic": "It names no server that could be asked where the call goes, so this way is not "
+    "offered. Fix: give the destination a server.",
     "squad": "Only a squad that is stored here can take over, so this way is not offered. Fix: "
     "store the squad and name it by squadId.",
 }
@@ -66,6 +66,11 @@ def _account_destination(entry: Any, notes: Notes, path: str) -> None:
             words = "Laid over the member that takes over, not over those that follow it."
             notes.add(step(path, "squadOverrides"), LOSSY, words)
         _account_told(whole, notes, path)
+        return
+    if kind == DYNAMIC and as_object(whole.get("server")).get("url"):
+        notes.mark(*(step(path, key) for key in whole))
+        words = "Its server is asked who takes over (handoff-destination-request)."
+        notes.add(path, MAPPED, words)
         return
     if kind != "assistant":
         shown = kind if isinstance(kind, str) else "unknown"

@@ -24,6 +24,7 @@ CONTEXT_KINDS: Final[tuple[ContextKind, ...]] = (
     "previousAssistantMessages",
 )
 DESTINATION: Final = "destination"
+DYNAMIC: Final = "dynamic"
 HANDED_OVER: Final = "The call has been handed over."
 _MOST_MESSAGES: Final = 1_000
 _KINDS: Final = ("assistant", "squad")
@@ -51,6 +52,7 @@ class Destination:
     ``overrides`` is what of its document is otherwise there (``assistantOverrides``, and
     ``squadOverrides`` for the member that takes over). ``inline`` is an assistant that is written
     into the destination itself. ``entry_name`` is the member of a squad, '' for the first.
+    ``server`` is who says where the call goes, of a destination that is decided in the call.
     """
 
     assistant_id: str = ""
@@ -61,25 +63,45 @@ class Destination:
     inline: Mapping[str, Any] = field(default_factory=dict)
     squad_id: str = ""
     entry_name: str = ""
+    server: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def words(self) -> tuple[str, ...]:
         """Return what the model may call it."""
         own = as_text(self.inline.get("name"))
-        return tuple(filter(None, (self.assistant_id, self.assistant_name, own, self.squad_id)))
+        asked = DYNAMIC if self.server else ""
+        words = (self.assistant_id, self.assistant_name, own, self.squad_id, asked)
+        return tuple(filter(None, words))
 
     def called(self, names: Mapping[str, str]) -> str:
         """Return its name: its own, that of the saved assistant, else its id."""
         own = self.assistant_name or as_text(self.inline.get("name"))
-        key = self.assistant_id or self.squad_id
+        key = self.assistant_id or self.squad_id or (DYNAMIC if self.server else "")
         return own or names.get(key.lower(), key)
 
 
 def destinations_of(document: Any) -> tuple[Destination, ...]:
-    """Return the assistants and squads that a tool hands calls to, in order."""
+    """Return the assistants and squads that a tool hands calls to, in order.
+
+    One whose server says in the call who it is stands among them, if it names that server.
+    """
     entries = map(as_object, as_list(as_object(document).get("destinations")))
-    found = (_destination(each) for each in entries if each.get("type") in _KINDS)
-    return tuple(each for each in found if each.words)
+    found = (_asked(each) if each.get("type") == DYNAMIC else destination(each) for each in entries)
+    return tuple(each for each in found if each is not None and each.words)
+
+
+def destination(entry: Any) -> Destination | None:
+    """Read a destination that is an assistant or a squad, None for any other."""
+    whole = as_object(entry)
+    return _destination(whole) if whole.get("type") in _KINDS else None
+
+
+def _asked(entry: Mapping[str, Any]) -> Destination:
+    server = as_object(entry.get("server"))
+    return Destination(
+        description=as_text(entry.get("description")),
+        server=server if as_text(server.get("url")) else {},
+    )
 
 
 def hands_over(document: Any) -> bool:

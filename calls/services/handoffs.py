@@ -50,8 +50,7 @@ class Target:
 def destination_of(tool: Tool, arguments_json: str) -> Destination | None:
     """Return where the model wants a call to go; None where it names nobody of the list.
 
-    A destination of type ``dynamic`` would be asked for here (``handoff-destination-request``): its
-    answer is a destination like any other.
+    One of type ``dynamic`` has a server that is to be asked; its answer is like any other.
     """
     return chosen(destinations_of(tool_document(tool)), arguments_of(arguments_json))
 

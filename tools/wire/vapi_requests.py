@@ -103,6 +103,26 @@ def read_destination_answer(text: str) -> DestinationAnswer:
     return DestinationAnswer(destination)
 
 
+@dataclass(frozen=True, slots=True)
+class HandoffAnswer:
+    """Whom a server names to take a call over, as written; without one ``error`` may say why.
+
+    ``result`` is what the function call answers.
+    """
+
+    destination: Mapping[str, Any] = field(default_factory=dict)
+    result: str = ""
+    error: str = ""
+
+
+def read_handoff_answer(text: str) -> HandoffAnswer:
+    """Read the answer to a ``handoff-destination-request``."""
+    whole = _unwrapped(text) or {}
+    if whole.get("error") is not None:
+        return HandoffAnswer(error=as_text(whole["error"]).strip() or "no reason was given")
+    return HandoffAnswer(as_object(whole.get("destination")), as_text(whole.get("result")))
+
+
 def read_destination(value: Any, *, message: Any = None) -> NamedDestination | None:
     """Read a destination, of an answer or a number's fallback; None where it is of another kind.
 

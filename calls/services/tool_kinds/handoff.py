@@ -6,6 +6,7 @@ bridge's (``calls.bridge.handover``); never raises into the call.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -27,11 +28,19 @@ from calls.services.handoffs import (
     taken_over_by,
     target_of,
 )
+from calls.services.server_messages.asking import Question, ask, question_of
+from calls.services.server_messages.targets import destination_of as server_destination
 from calls.services.tool_posts import UNAVAILABLE, note_running
+from calls.services.vapi_objects import PendingCall, envelope_for
+from tools.handoffs import Destination
+from tools.handoffs import destination as named_destination
 from tools.loose_json import as_text
+from tools.messages import arguments_of
 from tools.models import Tool
 from tools.services import tool_document
 from tools.spec import ToolResult, ToolSpec
+from tools.wire import vapi_server
+from tools.wire.vapi_requests import HandoffAnswer, read_handoff_answer
 from voiceplatform.base.fields import DecryptionError
 
 log = structlog.get_logger(__name__)
@@ -53,7 +62,11 @@ async def handoff_result(
         load: reads the call as it is now; run off the loop.
     """
     try:
-        return await in_database(_result, load, spec, effect)
+        found = await in_database(_result, load, spec, effect)
+        if isinstance(found, Question):
+            text = await ask(found)
+            answer = read_handoff_answer(text) if text is not None else HandoffAnswer()
+            found = await in_database(_result, load, spec, effect, answer)
     except (
         AnyDatabaseError,
         ObjectDoesNotExist,
@@ -63,6 +76,7 @@ async def handoff_result(
     ) as error:
         log.error("handoff_not_prepared", call_id=call_id, error=type(error).__name__)
         return ToolResult(UNAVAILABLE, outcome="error")
+    return found if isinstance(found, ToolResult) else ToolResult(NOBODY, outcome="error")
 
 
 def _stored(call_id: str) -> Callable[[], Call]:
@@ -76,13 +90,30 @@ def _stored(call_id: str) -> Callable[[], Call]:
     return load
 
 
-def _result(load: Callable[[], Call], spec: ToolSpec, effect: DispatchTool) -> ToolResult:
+def _result(
+    load: Callable[[], Call],
+    spec: ToolSpec,
+    effect: DispatchTool,
+    answer: HandoffAnswer | None = None,
+) -> ToolResult | Question:
+    """Return who takes over, or what has to be asked first.
+
+    Args:
+        answer: what the server of a dynamic destination has said.
+    """
     call = load()
     is_stored = not call._state.adding
     if is_stored:
         note_running(call, spec, effect)
     tool: Any = Tool.objects.for_organisation(call.organisation).get(pk=spec.handle)
     destination = destination_of(tool, effect.arguments_json)
+    if destination is not None and destination.server:
+        if answer is None:
+            return _question(call, destination, effect) if is_stored else _rehearsed()
+        if answer.error:
+            said = " ".join(answer.error.split())
+            return ToolResult(f"The call was not handed over: {said}", outcome="error")
+        destination = named_destination(answer.destination)
     if destination is None:
         return ToolResult(NOBODY, outcome="error")
     squad = call.activation.squad if call.activation is not None else None
@@ -91,5 +122,23 @@ def _result(load: Callable[[], Call], spec: ToolSpec, effect: DispatchTool) -> T
         return not_here(destination)
     handed = taken_over_by(call, target, effect.arguments_json)
     plan = replace(plan_for(handed, anew=True), assistant_name=target.name)
-    default = as_text(tool_document(tool).get("defaultResult"))
+    default = answer.result if answer is not None else ""
+    default = default or as_text(tool_document(tool).get("defaultResult"))
     return successor_result(handed, plan, destination.context, default)
+
+
+def _rehearsed() -> ToolResult:
+    """Return the answer where there is no call that a server could be asked about."""
+    words = "Rehearsal: the server that says who takes over was not asked. The call stays."
+    return ToolResult(words, outcome="error")
+
+
+def _question(call: Call, destination: Destination, effect: DispatchTool) -> Question:
+    """Return the request to the server of a dynamic destination (vapi.md 5.2)."""
+    place = server_destination(call, {"server": dict(destination.server)})
+    assert place is not None, "only a destination with a server is asked for"
+    pending = PendingCall(effect.tool_call_id, effect.name, effect.arguments_json)
+    envelope = envelope_for(call, timestamp_ms=time.time_ns() // 1_000_000, pending=[pending])
+    own = {"parameters": dict(arguments_of(effect.arguments_json))}
+    body = vapi_server.server_message(envelope, "handoff-destination-request", own)
+    return question_of(place, organisation_id=call.organisation_id, body=body, call_id=str(call.pk))

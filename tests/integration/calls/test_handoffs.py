@@ -65,7 +65,9 @@ def answered(call: Call, name: str, **arguments: Any) -> ToolResult:
     plan = plan_for(call)
     spec = next(each for each in plan.tools if each.name == name)
     effect = DispatchTool("c1", name, json.dumps(arguments))
-    return _result(lambda: Call.objects.get(pk=call.pk), spec, effect)
+    found = _result(lambda: Call.objects.get(pk=call.pk), spec, effect)
+    assert isinstance(found, ToolResult)
+    return found
 
 
 def handed(call: Call, result: ToolResult, at_ms: int = 9_000, first: int = 2) -> Call:
