@@ -63,8 +63,9 @@ _STAYS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "file",
         "files",
-        "Uploaded files are not fetched, since their addresses are secret links. "
-        "Fix: upload those that you need to POST /file here",
+        "Uploaded files are not fetched, since their addresses are secret links. Fix: download "
+        "those that your query tools name and upload them here under the same ids, in the admin "
+        "under Files or with POST /file and the form field id",
     ),
     (
         "knowledge-base",

@@ -16,6 +16,7 @@ Kind = Literal[
     "tool",
     "squad",
     "phone-number",
+    "file",
     "structured-output",
     "eval",
     "eval/simulation",

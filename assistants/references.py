@@ -24,18 +24,19 @@ _HANDOFF: Final[tuple[Pattern, ...]] = (
     (("destinations", "*", "assistantId"), "assistant"),
     (("destinations", "*", "squadId"), "squad"),
 )
+_FILES: Final[tuple[Pattern, ...]] = ((("knowledgeBases", "*", "fileIds", "*"), "file"),)
 _ASSISTANT: Final[tuple[Pattern, ...]] = (
     (("model", "toolIds", "*"), "tool"),
     (("model", "toolRefs", "*", "toolId"), "tool"),
     (("toolIds", "*"), "tool"),
     (("artifactPlan", "structuredOutputIds", "*"), "structured-output"),
     (("hooks", "*", "do", "*", "toolId"), "tool"),
-    *((("model", "tools", "*", *rest), kind) for rest, kind in _HANDOFF),
-    *((("tools:append", "*", *rest), kind) for rest, kind in _HANDOFF),
+    *((("model", "tools", "*", *rest), kind) for rest, kind in (*_HANDOFF, *_FILES)),
+    *((("tools:append", "*", *rest), kind) for rest, kind in (*_HANDOFF, *_FILES)),
 )
 _PLACES: Final[Mapping[str, tuple[Pattern, ...]]] = {
     "assistant": _ASSISTANT,
-    "tool": _HANDOFF,
+    "tool": (*_HANDOFF, *_FILES),
     "squad": (
         (("members", "*", "assistantId"), "assistant"),
         (("members", "*", "assistantDestinations", "*", "assistantId"), "assistant"),
@@ -210,6 +211,8 @@ def link_findings(
                 yield Finding(path, LOSSY, "Linked; the pinned version is not followed.")
             else:
                 yield Finding(path, MAPPED, f"Linked to the {word}.")
+        elif wanted == "file":
+            yield Finding(path, INVALID, _absent_file(canonical))
         elif canonical:
             yield Finding(path, INVALID, _absent(kind, wanted, word, canonical))
         else:
@@ -233,6 +236,16 @@ def _absent(kind: str, wanted: str, word: str, object_id: str) -> str:
         f"The {word} {object_id} is not here{consequence}. "
         f"Fix: fetch GET https://api.vapi.ai/{wanted}/{object_id} with your Vapi key into a "
         "file and import it together with this one, or import with --from-api."
+    )
+
+
+def _absent_file(object_id: str) -> str:
+    if not object_id:
+        return "No id of a file, so nothing is looked up there. Fix: name a file by its id."
+    return (
+        f"The file {object_id} is not here: an export has only its id. The tool answers without "
+        "it. Fix: download it from Vapi and upload it under this id, in the admin under Files or "
+        f"with POST /file and the form field id={object_id}."
     )
 
 

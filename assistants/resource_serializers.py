@@ -15,7 +15,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from assistants.models import Squad, StoredResource
+from assistants.models import FileReading, Squad, StoredResource
 from voiceplatform.base.rest import Choice, Shape, Text, iso
 
 _ANY_OBJECT: Final[Mapping[str, Any]] = {"required": False, "allow_null": True}
@@ -179,11 +179,17 @@ def resource_json(resource: StoredResource) -> dict[str, Any]:
 
 
 def file_json(file: StoredResource) -> dict[str, Any]:
-    """Return an uploaded file as Vapi shows it; ``url`` is ours and wants a key."""
+    """Return an uploaded file as Vapi shows it; ``url`` is ours and wants a key.
+
+    ``statusReason`` is ours: why it cannot be read, or what of it was left out.
+    """
+    reading: FileReading | None = getattr(file, "reading", None)
+    why = {"statusReason": reading.problem} if reading is not None and reading.problem else {}
     return {
         **_with_server_fields(file),
+        **why,
         "object": "file",
-        "status": "done",
+        "status": reading.state if reading is not None else FileReading.State.PROCESSING.value,
         "url": f"{settings.PUBLIC_BASE_URL}/file/{file.pk}/content",
     }
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from django.db import transaction
 
+from assistants import file_queue
 from assistants import stored_documents as documents
 from assistants.exceptions import ResourceInUse
 from assistants.models import StoredResource
@@ -23,7 +24,7 @@ from voiceplatform.base.prepared import lock_live
 
 # What the server says about an object and a client merely sends back, beyond id and times.
 _COMPUTED_BY_KIND: Final[Mapping[str, frozenset[str]]] = {
-    StoredResource.Kind.FILE: frozenset({"url", "status", "object"}),
+    StoredResource.Kind.FILE: frozenset({"url", "status", "statusReason", "object"}),
     NUMBER_KIND: frozenset({"status"}),
 }
 
@@ -61,6 +62,12 @@ def resource_store(
         ChangedMeanwhile: with ``as_read``, somebody else wrote to it.
     """
     verb = "create" if resource is None else "update"
+
+    def after(stored: StoredResource) -> None:
+        if content is not None:
+            file_queue.reading_want(stored)
+        _audit(stored, verb, actor)
+
     row = resource or StoredResource(
         id=documents.new_id(resource_id), organisation=organisation, kind=kind
     )
@@ -71,7 +78,7 @@ def resource_store(
         created_at=created_at,
         extra={} if content is None else {"content": content},
         as_read=as_read,
-        after=lambda stored: _audit(stored, verb, actor),
+        after=after,
     )
 
 

@@ -24,6 +24,7 @@ from assistants.findings import (
 )
 from assistants.handoff_account import account_handoff
 from assistants.legacy import tool_name
+from assistants.query_account import account_query
 from assistants.request_account import account_request
 from assistants.text_account import account_text
 from assistants.tool_talk_account import account_talk
@@ -39,7 +40,6 @@ _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", 
 _INSTEAD: Final[Mapping[str, str]] = {
     "code": "run the code behind an address of yours and make it a function tool",
     "mcp": "offer the functions of the MCP server as function tools",
-    "query": "answer questions through a function tool that searches your documents",
     "voicemail": "leave it out: who calls in is no answering machine",
     "sipRequest": "no SIP leg exists on a Twilio stream; do it from a function tool",
 }
@@ -66,6 +66,8 @@ def account_tool(
         _account_function(tool, notes, path, assistant_has_server)
     elif kind == "sms":
         account_text(tool, notes, path)
+    elif kind == "query":
+        account_query(tool, notes, path)
     elif kind == "apiRequest":
         account_request(tool, notes, path)
     elif kind == "endCall":

@@ -20,9 +20,11 @@ from django.contrib.auth.models import Permission
 from django.db.models import Q
 from django.utils import timezone
 
+from assistants.knowledge.words import words_of
 from assistants.models import (
     Assistant,
     AssistantRevision,
+    FileReading,
     RevisionTool,
     Squad,
     StoredResource,
@@ -322,6 +324,23 @@ def make_resource(
         created_at=now,
         updated_at=now,
     )
+
+
+def make_file(organisation: Organisation | None = None, **columns: Any) -> FileReading:
+    """Make an uploaded file that was read, with one passage; keywords are columns of its reading.
+
+    The passage says "The pumpkin soup costs five euro."
+    """
+    name = f"file-{next(_counter)}.txt"
+    file = make_resource(organisation, "file", content=b"bytes", name=name, bytes=5)
+    reading = FileReading.objects.create(
+        file=file,
+        organisation=file.organisation,
+        **{"state": FileReading.State.DONE, "passage_count": 1, **columns},
+    )
+    text = "The pumpkin soup costs five euro."
+    reading.passages.create(ordinal=0, text=text, words=" ".join(words_of(text)))
+    return reading
 
 
 def make_voice_choice(organisation: Organisation | None = None, **columns: Any) -> VoiceChoice:

@@ -11,7 +11,7 @@ from tools.messages import ToolMessage
 # Vapi's tool types whose calls are posted to a server; the others act elsewhere (vapi.md 3.5).
 POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
 # Those that a service of ours answers, beside the bridge, which waits for the answer.
-SERVED_KINDS = POSTED_KINDS | {"apiRequest", "sms", "handoff"}
+SERVED_KINDS = POSTED_KINDS | {"apiRequest", "sms", "handoff", "query"}
 # What a call can do in this version; other tools are not offered to the model.
 RUNNABLE_KINDS = SERVED_KINDS | {"endCall", "transferCall", "dtmf"}
 # Under which names the model gives the keys that a dtmf tool presses (vapi.md 3.5).

@@ -135,6 +135,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Tools", "build", "tools", "tool"),
                 _item("Tool calls", "receipt_long", "calls", "toolinvocation"),
                 _item("Tool servers", "fact_check", "calls", "toolcheck"),
+                _item("Files", "description", "assistants", "filereading"),
             ),
             _group(
                 "Delivery",

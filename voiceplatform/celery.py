@@ -28,6 +28,7 @@ app.conf.beat_schedule = {
     "look at models": {"task": "calls.tasks.look_at_models", "schedule": 600.0},
     "take tool checks": {"task": "calls.tasks.take_tool_checks", "schedule": 20.0},
     "take redeliveries": {"task": "calls.tasks.take_redeliveries", "schedule": 20.0},
+    "read files": {"task": "assistants.tasks.read_files", "schedule": 10.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from assistants.admin import assistants, import_sides, imports, resources, revisions
+from assistants.admin import assistants, files, import_sides, imports, resources, revisions
 
-__all__ = ["assistants", "import_sides", "imports", "resources", "revisions"]
+__all__ = ["assistants", "files", "import_sides", "imports", "resources", "revisions"]

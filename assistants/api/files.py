@@ -7,6 +7,7 @@ whoever uploaded it must not be able to run anything in somebody's browser.
 from __future__ import annotations
 
 import io
+import uuid
 from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
@@ -18,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from assistants import resource_services, selectors
+from assistants.file_services import MAX_FILE_BYTES, FileIdTaken, file_upload, said_type
 from assistants.models import StoredResource
 from assistants.resource_serializers import FileShape, file_json
 from voiceplatform.base.described import BYTES, TEXT, Described
@@ -29,8 +31,6 @@ from voiceplatform.base.rest import (
     list_window,
 )
 
-# Bytes live in the database, beside what names them; a bigger file belongs into object storage.
-MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 _MAX_BODY_BYTES: Final = MAX_FILE_BYTES + 64 * 1024  # the form around the file
 _KIND: Final = StoredResource.Kind.FILE
 # What the upload said of its bytes stays true as long as they are the same.
@@ -43,6 +43,11 @@ _FORM: Final = {
         "name": {"type": "string", "maxLength": 200},
         "purpose": TEXT,
         "metadata": {"type": "string", "description": "a JSON object"},
+        "id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "the id by which tools from Vapi name it",
+        },
     },
 }
 _DESCRIBED: Final = Described(noun="File", post=_FORM, patch=FileShape, query={"purpose": TEXT})
@@ -57,6 +62,7 @@ class FileList(ApiView):
     def get(self, request: Request) -> Response:
         """List files, newest first; ``purpose`` narrows."""
         rows = selectors.resource_list(self.organisation, _KIND).defer("document", "content")
+        rows = rows.select_related("reading")
         purpose = request.query_params.get("purpose")
         if purpose is not None:
             rows = rows.filter(document_redacted__purpose=purpose.replace("\x00", ""))
@@ -67,27 +73,24 @@ class FileList(ApiView):
 
         Raises:
             PayloadTooLarge: more than ``MAX_FILE_BYTES``.
-            ValidationError: no file, or metadata that is no JSON object.
+            ValidationError: no file, metadata that is no JSON object, an id that is taken.
         """
         upload, about = self._form(request)
         if upload.size is None or upload.size > MAX_FILE_BYTES:
             raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
         check_shape(FileShape, about)
-        name = (upload.name or "file")[:200]
-        document = {
-            "name": name,
-            "originalName": name,
-            "mimetype": _mimetype(upload.content_type),
-            "bytes": upload.size,
-            **about,
-        }
-        file = resource_services.resource_store(
-            organisation=self.organisation,
-            kind=_KIND,
-            document=document,
-            actor=self.key,
-            content=upload.read(),
-        )
+        try:
+            file = file_upload(
+                organisation=self.organisation,
+                name=upload.name or "",
+                mimetype=said_type(upload.content_type),
+                content=upload.read(),
+                actor=self.key,
+                about=about,
+                file_id=_id(request.data.get("id")),
+            )
+        except FileIdTaken as error:
+            raise exceptions.ValidationError(f"id {error} is taken; leave it out") from error
         return Response(file_json(file), status=201)
 
     def _form(self, request: Request) -> tuple[UploadedFile[bytes], dict[str, Any]]:
@@ -108,11 +111,11 @@ class FileList(ApiView):
         return upload, about
 
 
-def _mimetype(said: str | None) -> str:
-    """Return what the form says of its file; that header may hold any byte, NUL included."""
-    if said and said.isascii() and said.isprintable():
-        return said[:100]
-    return "application/octet-stream"
+def _id(text: Any) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(str(text)) if text else None
+    except ValueError:
+        raise exceptions.ValidationError("id must be a UUID") from None
 
 
 class FileDetail(ApiView):
@@ -139,7 +142,7 @@ class FileDetail(ApiView):
         return Response(file_json(file))
 
     def _file(self, object_id: str) -> StoredResource:
-        rows = selectors.resource_list(self.organisation, _KIND)
+        rows = selectors.resource_list(self.organisation, _KIND).select_related("reading")
         file: StoredResource = self.find(rows, object_id, "File")
         return file
 

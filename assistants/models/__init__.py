@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assistants.models.assistant import Assistant, AssistantRevision, RevisionTool
+from assistants.models.files import FilePassage, FileReading
 from assistants.models.imports import Finding, ImportedObject, ImportRun
 from assistants.models.resources import StoredResource
 from assistants.models.squads import Squad
@@ -11,6 +12,8 @@ from assistants.models.voices import VoiceChoice
 __all__ = [
     "Assistant",
     "AssistantRevision",
+    "FilePassage",
+    "FileReading",
     "Finding",
     "ImportRun",
     "ImportedObject",

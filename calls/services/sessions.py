@@ -136,7 +136,7 @@ def _add_handoff(
 
 def _is_idempotent(tool: Tool) -> bool:
     document = tool_document(tool)
-    return document.get("idempotent") is True or (
+    return (document.get("idempotent") is True or tool.type == "query") or (
         tool.type == "apiRequest" and read_api_request(document).method == "GET"
     )
 

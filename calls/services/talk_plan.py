@@ -28,6 +28,7 @@ from calls.services.call_plan import endpoint_for, plan_for
 from calls.services.contract import marks_of, talk_problem
 from calls.services.seed import STANDIN_API_KEY
 from calls.services.tool_kinds.handoff import handoff_result
+from calls.services.tool_kinds.query import query_answer
 from calls.services.tool_run import UNAVAILABLE, ToolPost, tool_post
 from tools.dispatch import ArgumentsRefused, dispatch
 from tools.spec import POSTED_KINDS, SERVED_KINDS, ToolResult, ToolSpec
@@ -157,6 +158,9 @@ async def talk_tool_run(
         # Nobody is on the phone, so there is nobody to write to: always a rehearsal.
         return ToolResult(DRY_ANSWER), None
     try:
+        if spec.kind == "query":
+            # It only looks something up: in a rehearsal as in a call.
+            return await in_database(_looked_up, as_now, spec, effect), None
         post = await in_database(_post_for, as_now, spec, effect, turns)
     except ArgumentsRefused as error:
         return ToolResult(str(error), outcome="error", sent=False), None
@@ -180,6 +184,10 @@ async def talk_tool_run(
         {effect.tool_call_id: spec}, post.server, post.body, call_id=plan.call_id, read=post.read
     )
     return results[effect.tool_call_id], request
+
+
+def _looked_up(talk: Talk, spec: ToolSpec, effect: DispatchTool) -> ToolResult:
+    return query_answer(call_like(talk), spec, effect)
 
 
 def _shown(spec: ToolSpec, body: bytes) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from calls.bridge.plan import CallPlan
 from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
 from calls.services.tool_kinds.handoff import handoff_run
+from calls.services.tool_kinds.query import query_run
 from calls.services.tool_kinds.sms import text_run
 from calls.services.tool_kinds.transfer import transfer_run
 from calls.services.tool_posts import UNAVAILABLE, ToolPost, tool_post, tool_posts
@@ -48,6 +49,7 @@ Runner = Callable[[str, ToolSpec, DispatchTool, Finished], Awaitable[None]]
 _RUNNERS: Final[Mapping[str, Runner]] = {
     "sms": text_run,
     "handoff": handoff_run,
+    "query": query_run,
     "transferCall": transfer_run,
 }
 

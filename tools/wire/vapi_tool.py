@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tools import key_presses, text_messages
 from tools.key_presses import key_parameters
+from tools.knowledge import knowledge_description, query_parameters
 from tools.loose_json import as_list, as_object, as_text, as_whole_number
 from tools.servers import Backoff
 from tools.text_messages import text_parameters
@@ -119,12 +120,13 @@ def read_tool(document: Any) -> ToolReading:
         parameters = text_parameters(parameters)
     elif kind == "dtmf":
         parameters = key_parameters(parameters)
+    elif kind == "query":
+        parameters = query_parameters(parameters)
+    unsaid = knowledge_description(whole) if kind == "query" else _DESCRIPTIONS.get(kind, "")
     return ToolReading(
         type=kind,
         name=as_text(own.get("name")) or as_text(other.get("name")) or kind,
-        description=as_text(own.get("description"))
-        or as_text(other.get("description"))
-        or _DESCRIPTIONS.get(kind, ""),
+        description=as_text(own.get("description")) or as_text(other.get("description")) or unsaid,
         parameters=parameters,
         server_url=server.url or as_text(whole.get("url")),
         server_secret=server.secret,

@@ -86,7 +86,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     squad = factories.make_squad(organisation)
     kinds = [kind for kind in StoredResource.Kind.values if kind != "file"]
     resources = {f"resource.{kind}": factories.make_resource(organisation, kind) for kind in kinds}
-    file = factories.make_resource(organisation, "file", content=b"bytes")
+    reading = factories.make_file(organisation)
+    file = reading.file
     route = UnknownRoute.objects.create(
         organisation=organisation, method="GET", route="/campaign", count=1, last_at=timezone.now()
     )
@@ -113,6 +114,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "assistants.revisiontool": assistant.current_revision.revisiontool_set.get(),
         "assistants.squad": squad,
         "assistants.storedresource": file,
+        "assistants.filereading": reading,
+        "assistants.filepassage": reading.passages.get(),
         "resource.file": file,
         **resources,
         "base.unknownroute": route,

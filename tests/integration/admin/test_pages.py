@@ -88,6 +88,8 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_assistant(organisation, tools=[factories.make_tool(organisation)])
             case "assistants.voicechoice":
                 factories.make_voice_choice(organisation, decided_by=factories.make_user())
+            case "assistants.filereading" | "assistants.filepassage":
+                factories.make_file(organisation)
             case "assistants.importrun" | "assistants.finding":
                 run = type(world["assistants.importrun"]).objects.create(
                     organisation=organisation, source="command", created_by=factories.make_user()
@@ -202,6 +204,7 @@ def test_dashboard_of_staff_without_permissions_says_so(client: Client) -> None:
             "assistants.revisiontool",
         ),
         *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
+        "assistants.filepassage",
     ],
 )
 def test_machine_written_rows_cannot_be_changed(superuser_client: Client, label: str) -> None:
