@@ -12,6 +12,7 @@ from calls.services.call_finish import stale_calls_close
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
 from calls.services.reports import overdue_reports_enqueue
+from calls.services.tool_records import invocations_adopt
 from calls.services.wording import wordings_render_missing
 
 
@@ -29,7 +30,8 @@ def send_overdue_reports() -> int:
 
 @shared_task(name="calls.tasks.sweep_stale_calls")
 def sweep_stale_calls() -> int:
-    """Close calls that nobody closed."""
+    """Close calls that nobody closed, and complete what older versions wrote of others."""
+    invocations_adopt()
     return stale_calls_close()
 
 

@@ -478,6 +478,7 @@ def make_turn(call: Call, **columns: Any) -> Turn:
 def make_tool_invocation(call: Call, **columns: Any) -> ToolInvocation:
     """Make a finished tool call."""
     defaults: dict[str, Any] = {
+        "organisation": call.organisation,
         "tool_call_id": f"call_{uuid.uuid4().hex[:16]}",
         "name": "book_table",
         "arguments_json": '{"when": "tomorrow"}',

@@ -12,7 +12,7 @@ from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.numbers import PhoneNumber
 from tools.models import Tool
 from voiceplatform.base.fields import EncryptedBinaryField
-from voiceplatform.base.models import OrganisationOwned
+from voiceplatform.base.models import Organisation, OrganisationOwned
 
 STATUSES = ("queued", "ringing", "in-progress", "forwarding", "ended")
 
@@ -179,6 +179,13 @@ class ToolInvocation(models.Model):
         REFUSED = "refused"
 
     call = models.ForeignKey(Call, on_delete=models.CASCADE, related_name="tool_invocations")
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="That of the call, so that lists need not look there",
+    )
     tool_call_id = models.CharField(max_length=64)
     name = models.CharField(max_length=200)
     arguments_json = models.TextField(blank=True, help_text="As the model wrote them")
@@ -201,7 +208,12 @@ class ToolInvocation(models.Model):
 
     class Meta:
         ordering = ("call", "started_ms", "id")
+        verbose_name = "tool call"
         indexes = (
+            models.Index(fields=("organisation", "-id"), name="tool_call_by_owner"),
+            models.Index(
+                fields=("id",), name="tool_call_unowned", condition=Q(organisation__isnull=True)
+            ),
             models.Index(fields=("tool", "-id"), name="tool_call_by_tool"),
             models.Index(fields=("state", "-id"), name="tool_call_by_state"),
             models.Index(fields=("name", "-id"), name="tool_call_by_name"),

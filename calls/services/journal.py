@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -90,12 +91,14 @@ def batch_store(
             unique_fields=["call", "ordinal"],
             update_fields=TURN_FIELDS,
         )
-        ToolInvocation.objects.bulk_create(
-            [_tool_row(call_id, tool) for tool in tools],
-            update_conflicts=True,
-            unique_fields=["call", "tool_call_id"],
-            update_fields=TOOL_FIELDS,
-        )
+        if tools:
+            owner = Call.objects.filter(pk=call_id).values_list("organisation", flat=True).first()
+            ToolInvocation.objects.bulk_create(
+                [_tool_row(call_id, owner, tool) for tool in tools],
+                update_conflicts=True,
+                unique_fields=["call", "tool_call_id"],
+                update_fields=TOOL_FIELDS,
+            )
         if refused:
             _stamp(call_id, "policy_refused_at")
             CallInputChunk.objects.filter(call_id=call_id).delete()
@@ -154,9 +157,10 @@ def _turn_row(call_id: str, turn: RecordTurn) -> Turn:
     )
 
 
-def _tool_row(call_id: str, tool: RecordTool) -> ToolInvocation:
+def _tool_row(call_id: str, owner: uuid.UUID | None, tool: RecordTool) -> ToolInvocation:
     return ToolInvocation(
         call_id=call_id,
+        organisation_id=owner,
         tool_call_id=tool.tool_call_id[:64],
         name=_storable(tool.name)[:200],
         arguments_json=_storable(tool.arguments_json),

@@ -240,6 +240,7 @@ def note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:
         call=call,
         tool_call_id=effect.tool_call_id[:64],
         defaults={
+            "organisation_id": call.organisation_id,
             "name": effect.name[:200],
             "tool_id": tool_id,
             "arguments_json": effect.arguments_json.replace("\x00", ""),

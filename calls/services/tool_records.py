@@ -121,6 +121,20 @@ def exchange_settle(pk: int, exchange: Exchange) -> None:
     stored.save()
 
 
+def invocations_adopt(most: int = 200) -> int:
+    """Enter the organisation of tool calls that lack it; return how many did.
+
+    A process of an older version, which goes on until its calls have ended, writes none.
+    """
+    rows = ToolInvocation.objects.filter(organisation__isnull=True).order_by("id")
+    owners: dict[Any, list[int]] = {}
+    for pk, owner in rows.values_list("pk", "call__organisation")[:most]:
+        owners.setdefault(owner, []).append(pk)
+    for owner, ids in owners.items():
+        ToolInvocation.objects.filter(pk__in=ids).update(organisation=owner)
+    return sum(map(len, owners.values()))
+
+
 def _invocations(call_id: str, tool_call_ids: Sequence[str]) -> QuerySet[ToolInvocation]:
     return ToolInvocation.objects.filter(
         call_id=call_id, tool_call_id__in=[each[:64] for each in tool_call_ids]
