@@ -66,6 +66,12 @@ def template_address(template: str, own: Render) -> str:
     return own(head) + rest
 
 
+def plain_origin(template: str) -> str:
+    """Return scheme, host and port of an address, '' where only a call can tell them."""
+    head, _ = _split(template.strip())
+    return "" if _PART.search(head) or "{%" in template else head
+
+
 def _split(template: str) -> tuple[str, str]:
     """Return what stands before the path, and the rest."""
     plain = _PART.sub(lambda found: "x" * len(found[0]), template)

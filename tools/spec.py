@@ -14,6 +14,8 @@ POSTED_KINDS = frozenset({"function", "bash", "computer", "textEditor"})
 SERVED_KINDS = POSTED_KINDS | {"apiRequest", "sms", "handoff", "query"}
 # What a call can do in this version; other tools are not offered to the model.
 RUNNABLE_KINDS = SERVED_KINDS | {"endCall", "transferCall", "dtmf"}
+# Those that ask somebody's server, in Vapi's envelope or in their own form.
+ASKING_KINDS = POSTED_KINDS | {"apiRequest"}
 # Under which names the model gives the keys that a dtmf tool presses (vapi.md 3.5).
 KEY_ARGUMENTS = ("keys", "dtmf", "digits")
 

@@ -25,7 +25,7 @@ from calls.services.tool_check import marked_calls_allow
 from calls.services.tool_try import PERMISSION, ToolTrial, TryRefused, tool_try
 from tools.admin import ToolAdmin
 from tools.models import Tool
-from tools.spec import POSTED_KINDS
+from tools.spec import ASKING_KINDS, POSTED_KINDS
 from voiceplatform.base.scoped_admin import badge
 
 DAYS = (7, 30)
@@ -178,7 +178,7 @@ class ToolPagesAdmin(ToolAdmin):
     def _may_try(self, request: HttpRequest, tool: Tool) -> bool:
         return (
             tool.deleted_at is None
-            and tool.type in POSTED_KINDS
+            and tool.type in ASKING_KINDS
             and bool(request.user.has_perm(PERMISSION))
         )
 

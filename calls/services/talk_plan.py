@@ -186,8 +186,8 @@ async def talk_tool_run(
     return results[effect.tool_call_id], request
 
 
-def _looked_up(talk: Talk, spec: ToolSpec, effect: DispatchTool) -> ToolResult:
-    return query_answer(call_like(talk), spec, effect)
+def _looked_up(load: Callable[[], Call], spec: ToolSpec, effect: DispatchTool) -> ToolResult:
+    return query_answer(load(), spec, effect)
 
 
 def _shown(spec: ToolSpec, body: bytes) -> dict[str, Any]:

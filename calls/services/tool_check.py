@@ -22,7 +22,7 @@ from assistants.models import ImportRun
 from calls.models import ToolCheck
 from calls.services.tool_probe import as_json, tool_questions, verdict_of
 from tools.models import Tool
-from tools.spec import POSTED_KINDS
+from tools.spec import ASKING_KINDS, POSTED_KINDS
 from voiceplatform.base.jobs import JobLost, RunningJob, job_claim, job_create, jobs_to_take
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.selectors import uuids_in
@@ -49,7 +49,7 @@ def tools_to_check(organisation: Organisation, run: ImportRun | None = None) -> 
         revisions__assistant__deleted_at__isnull=True,
     )
     rows = Tool.objects.for_organisation(organisation).filter(
-        Q(is_inline=False) | in_use, deleted_at__isnull=True, type__in=POSTED_KINDS
+        Q(is_inline=False) | in_use, deleted_at__isnull=True, type__in=ASKING_KINDS
     )
     if run is not None:
         brought = uuids_in([str(each.get("id", "")) for each in run.objects_json])
@@ -176,7 +176,8 @@ def _check(running: RunningJob) -> None:
 def check_one(tool: Tool, *, may_post: bool, actor: Any) -> str:
     """Check one tool, store what was found and return the verdict."""
     stored = ToolCheck.objects.filter(tool=tool).first()
-    allowed = may_post and stored is not None and stored.allows_marked_call
+    is_allowed = stored is not None and stored.allows_marked_call
+    allowed = may_post and is_allowed and tool.type in POSTED_KINDS
     answers = tool_questions(tool, may_post=allowed, actor=actor)
     found = {
         "verdict": verdict_of(answers),

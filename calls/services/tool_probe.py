@@ -11,12 +11,13 @@ import asyncio
 import json
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from assistants.secret_probe import TEST_HEADER
-from calls.services.tool_run import server_for
+from calls.services.tool_servers import own_server, server_for
 from calls.services.tool_try import ToolTrial, TryRefused, revision_using, tool_try
+from tools.addresses import plain_origin
 from tools.dispatch import ToolServer
 from tools.models import Tool
 from tools.samples import sample_arguments
@@ -55,6 +56,8 @@ def tool_questions(tool: Tool, *, may_post: bool, actor: Any) -> list[Answer]:
     Args:
         may_post: the owner of the server allows a request that is marked as a test.
     """
+    if tool.type == "apiRequest":
+        return _api_questions(tool)
     server = server_for(tool, revision_using(tool))
     if server is None or not server.url:
         return [
@@ -72,7 +75,37 @@ def tool_questions(tool: Tool, *, may_post: bool, actor: Any) -> list[Answer]:
     return found
 
 
+def _api_questions(tool: Tool) -> list[Answer]:
+    """Ask the host of an API for its root, without any proof: a path may mean something there."""
+    server = own_server(tool)
+    if server is None:
+        return [Answer(REACHABLE, "failed", "It has no address.", "Enter its address.")]
+    origin = plain_origin(server.url)
+    if not origin:
+        words = "Its host is filled in for each call, so nobody can be asked ahead."
+        return [Answer(REACHABLE, "not asked", words, "Try it by hand on the tool's page.")]
+    root = replace(server, url=f"{origin}/", secret="", headers={}, credential=None)
+    status = asyncio.run(_status(root))
+    if not isinstance(status, int):
+        return status
+    words = "Not asked: an API that is not yours knows no test request."
+    return [
+        Answer(REACHABLE, "ok", "Its host is there."),
+        _tls(origin.lower().startswith("https:")),
+        Answer(ANSWER, "not asked", words, "Try it by hand on the tool's page."),
+    ]
+
+
 async def _head(server: ToolServer) -> list[Answer]:
+    status = await _status(server)
+    if not isinstance(status, int):
+        return status
+    is_tls = server.url.strip().lower().startswith("https:")
+    return [*_there(status), _tls(is_tls), *_by_status(status, has_secret=_proves(server))]
+
+
+async def _status(server: ToolServer) -> int | list[Answer]:
+    """Return what a HEAD request is answered with, or why it is not."""
     try:
         place = destination(server.url)
         headers = {
@@ -88,7 +121,7 @@ async def _head(server: ToolServer) -> list[Answer]:
             egress_client(connect_seconds=5.0, read_seconds=PROBE_SECONDS) as client,
             client.stream("HEAD", place.url, headers=headers) as response,
         ):
-            status = response.status_code
+            return response.status_code
     except EgressRefused as error:
         return [Answer(REACHABLE, "failed", str(error))]
     except TimeoutError:
@@ -102,8 +135,6 @@ async def _head(server: ToolServer) -> list[Answer]:
         ]
     except (HTTPError, InvalidURL, OSError, ValueError) as error:
         return _not_reached(error)
-    is_tls = place.url.startswith("https:")
-    return [*_there(status), _tls(is_tls), *_by_status(status, has_secret=_proves(server))]
 
 
 def _proves(server: ToolServer) -> bool:

@@ -21,13 +21,12 @@ from assistants.models import AssistantRevision
 from assistants.secret_probe import TEST_HEADER
 from calls.bridge.effects import DispatchTool
 from calls.models import Call, TwilioAccount
-from calls.services.tool_posts import reader_of
 from calls.services.tool_records import masked, redacted_body, secrets_of
-from calls.services.tool_run import tool_post
-from tools.dispatch import ArgumentsRefused, ToolServer, close_client, dispatch
+from calls.services.tool_run import ToolPost, tool_post
+from tools.dispatch import ArgumentsRefused, close_client, dispatch
 from tools.models import Tool
-from tools.spec import POSTED_KINDS, ToolResult, ToolSpec
-from tools.switches import read_switches
+from tools.servers import ToolServer
+from tools.spec import ASKING_KINDS, POSTED_KINDS, ToolResult, ToolSpec
 from tools.wire import vapi_server
 from voiceplatform.base.egress import (
     EgressPolicy,
@@ -66,6 +65,7 @@ class ToolTrial:
     duration_ms: int
     output: str
     outcome: str
+    method: str = "POST"
     error: str = ""
     warning: str = ""
     spoken: tuple[str, ...] = ()
@@ -92,9 +92,9 @@ def tool_try(
     """
     revision = revision_using(tool)
     tool_call_id = f"call_test_{uuid.uuid4().hex[:20]}"
-    server, body = _request(tool, revision, arguments_json, tool_call_id, to_url)
-    result = asyncio.run(_sent(tool, tool_call_id, server, body, rules_for(to_url)))
-    trial = _trial(server, body, result, secrets_of([tool], revision))
+    post, server = _request(tool, revision, arguments_json, tool_call_id, to_url)
+    result = asyncio.run(_sent(tool, tool_call_id, post, server, rules_for(to_url)))
+    trial = _trial(server, post.body, result, secrets_of([tool], revision))
     audit_write(
         actor=actor,
         action="tool.try",
@@ -150,10 +150,10 @@ def _request(
     arguments_json: str,
     tool_call_id: str,
     to_url: str,
-) -> tuple[ToolServer, bytes]:
+) -> tuple[ToolPost, ToolServer]:
     if tool.deleted_at is not None:
         raise TryRefused("This tool has been deleted.")
-    if tool.type not in POSTED_KINDS:
+    if tool.type not in ASKING_KINDS:
         raise TryRefused(f"A tool of the kind {tool.type} asks no server of yours.")
     spec = ToolSpec(name=tool.name, kind=tool.type, handle=str(tool.pk), posted_name=tool.name)
     effect = DispatchTool(tool_call_id, tool.name, arguments_json)
@@ -169,13 +169,17 @@ def _request(
             "No server is known for this tool. Fix: enter its address here or in its assistant."
         )
     if to_url:
-        server = ToolServer(url=to_url, timeout_seconds=server.timeout_seconds)
+        server = ToolServer(
+            url=to_url, timeout_seconds=server.timeout_seconds, method=server.method
+        )
     try:
         destination(server.url)
     except EgressRefused as error:
         raise TryRefused(str(error)) from error
     marked = replace(server, headers={**server.headers, TEST_HEADER: TEST_KIND})
-    return marked, _marked(post.body)
+    if tool.type in POSTED_KINDS:
+        post = replace(post, body=_marked(post.body))
+    return post, marked
 
 
 def _marked(body: bytes) -> bytes:
@@ -200,19 +204,18 @@ def rules_for(to_url: str) -> EgressPolicy | None:
 
 
 async def _sent(
-    tool: Tool, tool_call_id: str, server: ToolServer, body: bytes, rules: EgressPolicy | None
+    tool: Tool, tool_call_id: str, post: ToolPost, server: ToolServer, rules: EgressPolicy | None
 ) -> ToolResult:
     # An asynchronous tool's answer is not waited for in a call; here it is what one wants to see.
     calls = {tool_call_id: ToolSpec(name=tool.name, posted_name=tool.name, is_async=False)}
-    read = reader_of(read_switches(tool.document_redacted))
     if rules is None:
         try:
-            results = await dispatch(calls, server, body, read=read)
+            results = await dispatch(calls, server, post.body, read=post.read)
         finally:
             await close_client()
     else:
         async with egress_client(rules=rules) as client:
-            results = await dispatch(calls, server, body, client=client, read=read)
+            results = await dispatch(calls, server, post.body, client=client, read=post.read)
     return results[tool_call_id]
 
 
@@ -223,7 +226,8 @@ def _trial(
     names = {*server.headers, *(("X-Vapi-Secret",) if server.secret else ())}
     said = [str(each["content"]) for each in result.messages if each.get("content")]
     return ToolTrial(
-        url_shown=masked(redact_url(server.url), secrets),
+        url_shown=masked(redact_url(server.url_shown or server.url), secrets),
+        method=server.method,
         header_names=tuple(sorted(names)),
         request=redacted_body(body.decode("ascii"), secrets),
         status=exchange.status if exchange else 0,

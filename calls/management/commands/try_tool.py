@@ -89,7 +89,7 @@ class Command(ExampleCommand):
 
     def _print(self, trial: ToolTrial) -> None:
         answer = f"HTTP {trial.status}" if trial.status else trial.error or "no answer"
-        self.stdout.write(f"POST {trial.url_shown}")
+        self.stdout.write(f"{trial.method} {trial.url_shown}")
         self.stdout.write(trial.request)
         self.stdout.write(f"\n{answer} after {trial.duration_ms} ms")
         self.stdout.write(trial.response)

@@ -17,6 +17,7 @@ from tests import factories
 from tests.integration.tools.plain_server import PlainServer, answer_all, plain_server
 from tests.unit.admin.test_tool_form import FIELDS, SCHEMA, SECRET, posted
 from tools.models import Tool
+from tools.services import tool_store
 from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -228,3 +229,29 @@ def test_the_page_of_a_call_leads_to_what_was_sent(client: Client) -> None:
     text = client.get(reverse("admin:calls_call_change", args=[call.pk])).content.decode()
     assert "tools.example.com ReadTimeout, attempt 3" in text
     assert reverse("admin:calls_toolexchange_change", args=[exchange.pk]) in text
+
+
+def test_an_api_is_tried_with_the_very_request_of_a_call_and_a_mark_in_its_headers(
+    client: Client, server: PlainServer
+) -> None:
+    schema = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
+    document = {
+        "type": "apiRequest",
+        "name": "order",
+        "method": "PUT",
+        "url": server.url.replace("/hook", "/orders/{{order}}"),
+        "body": schema,
+        "headers": {"type": "object", "properties": {"X-Key": {"value": SECRET}}},
+    }
+    owner = factories.default_organisation()
+    tool = tool_store(organisation=owner, document=document, actor=None)
+    server.handler = lambda body, headers: (200, {"got": body, "key": headers["x-key"]})
+    client.force_login(factories.make_superuser())
+    assert "it really does" in client.get(page(tool)).content.decode()
+    response = client.post(page(tool), {"argument-0": "A 1"})
+    trial, text = response.context["trial"], response.content.decode()
+    ((method, headers, body),) = server.requests
+    assert (method, server.paths, body) == ("PUT", ["/orders/A%201"], {"order": "A 1"})
+    assert headers["x-voiceplatform-test"] == "tool"
+    assert trial["is_ok"] and json.loads(trial["output"])["got"] == {"order": "A 1"}
+    assert SECRET not in text and "{{order}}" in trial["url"]

@@ -16,12 +16,19 @@ from django.urls import reverse
 from assistants.models import ImportRun
 from calls.models import ToolCheck
 from calls.services import tool_check
-from calls.services.tool_check import check_one, check_run, check_start, marked_calls_allow
+from calls.services.tool_check import (
+    check_one,
+    check_run,
+    check_start,
+    marked_calls_allow,
+    tools_to_check,
+)
 from calls.tasks import run_tool_check, take_tool_checks
 from tests import factories
 from tests.integration.tools.plain_server import PlainServer, answer_all, plain_server
 from tests.integration.tools.test_egress_connections import certificate
 from tools.models import Tool
+from tools.services import tool_store
 from voiceplatform.base import jobs
 from voiceplatform.base.jobs import job_cancel
 from voiceplatform.base.models import AuditEntry, Job
@@ -295,3 +302,38 @@ def test_leave_for_test_requests_is_given_by_who_may_change_tools(client: Client
     assert not row.allows_marked_call and row.allowed_by is None
     actions = AuditEntry.objects.filter(target_id=str(tool.pk)).values_list("action", flat=True)
     assert set(actions) == {"tool.allow_test_requests", "tool.forbid_test_requests"}
+
+
+def api_tool(url: str) -> Tool:
+    document = {
+        "type": "apiRequest",
+        "name": "order",
+        "url": url,
+        "headers": {"type": "object", "properties": {"X-Key": {"value": SECRET}}},
+    }
+    owner = factories.default_organisation()
+    return tool_store(organisation=owner, document=document, actor=None)
+
+
+def test_an_api_is_asked_for_its_root_alone_and_without_any_proof(server: PlainServer) -> None:
+    tool = api_tool(server.url.replace("/hook", "/orders/{{order}}?token=") + SECRET)
+    marked_calls_allow(tool=tool, actor=None, allowed=True)
+    server.handler = lambda *_: (403, b"no")
+    assert tool.pk in tools_to_check(tool.organisation)
+    assert check_one(tool, may_post=True, actor=None) == "unsure"
+    ((method, headers, _),) = server.requests
+    assert (method, server.paths) == ("HEAD", ["/"])
+    assert SECRET not in json.dumps(headers) and headers["x-voiceplatform-test"] == "check"
+    asked = {"Reachable": "ok", "TLS": "unsure", "Answer well-formed": "not asked"}
+    assert states(tool) == asked and ToolCheck.objects.get().was_dry
+
+
+@pytest.mark.parametrize(
+    ("url", "verdict"),
+    [("{{base}}/orders", "unsure"), ("http://10.1.2.3/x", "failed"), ("", "failed")],
+)
+def test_an_api_that_cannot_be_asked_says_why(server: PlainServer, url: str, verdict: str) -> None:
+    tool = api_tool(url)
+    assert check_one(tool, may_post=False, actor=None) == verdict
+    assert server.requests == []
+    assert ToolCheck.objects.get().answers[0]["question"] == "Reachable"
