@@ -46,6 +46,7 @@ from calls.models import (
     ProviderConnection,
     RefusedRequest,
     RenderedClip,
+    SilentHost,
     Talk,
     ToolCheck,
     ToolExchange,
@@ -514,6 +515,21 @@ def make_tool_check(tool: Tool, **columns: Any) -> ToolCheck:
     }
     return ToolCheck.objects.create(
         tool=tool, organisation=tool.organisation, **{**defaults, **columns}
+    )
+
+
+def make_silent_host(organisation: Organisation | None = None, **columns: Any) -> SilentHost:
+    """Make a server that gives no answer at the moment."""
+    now = timezone.now()
+    defaults: dict[str, Any] = {
+        "host": f"https://silent-{next(_counter)}.example.com",
+        "process": "here:1",
+        "failures": 5,
+        "since": now,
+        "last_at": now,
+    }
+    return SilentHost.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
     )
 
 

@@ -15,6 +15,7 @@ from calls.models import Call, PhoneNumber
 from calls.selectors.delivery import switched_off, undelivered
 from calls.selectors.reconciler import checked_at, checks_for, late_checks, missed_lately
 from calls.services.model_watch import model_warnings
+from calls.services.silent_hosts import silent_servers
 from voiceplatform.base.selectors import organisations_visible_to
 
 _RECENT = 8
@@ -47,6 +48,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["model_warnings"] = model_warnings(
             None if user.is_superuser else organisations_visible_to(user)
         )
+    if user.has_perm("tools.view_tool"):
+        context["silent_servers"] = silent_servers(user)
     context["cards"] = cards
     context["title"] = "Overview"
     return context

@@ -21,6 +21,7 @@ from calls.admin.tool_records import STATE_COLOURS, answered_with, indented, sea
 from calls.admin.words import ms_in_words
 from calls.models import ToolInvocation
 from calls.selectors.tools import MOST_ON_PAGE, ToolFigures, tool_figures
+from calls.services.silent_hosts import silent_servers
 from calls.services.tool_check import marked_calls_allow
 from calls.services.tool_try import PERMISSION, ToolTrial, TryRefused, tool_try
 from tools.admin import ToolAdmin
@@ -147,6 +148,9 @@ class ToolPagesAdmin(ToolAdmin):
             "try_url": reverse("admin:tools_tool_try", args=[tool.pk])
             if self._may_try(request, tool)
             else "",
+            "silent": silent_servers(request.user, hostname=tool.server_url_host)
+            if tool.server_url_host
+            else [],
             "check": getattr(tool, "check_result", None),
             "allow_url": reverse("admin:tools_tool_allow", args=[tool.pk])
             if tool.type in POSTED_KINDS

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from assistants.models import ImportRun
 from calls.admin.call_page import PERMISSION
 from calls.admin.words import clock, ms_in_words
-from calls.models import ToolCheck, ToolExchange, ToolInvocation
+from calls.models import SilentHost, ToolCheck, ToolExchange, ToolInvocation
 from calls.services.tool_check import check_start
 from calls.services.tool_records import exchange_bodies
 from calls.services.tool_try import PERMISSION as PERMISSION_TO_TRY
@@ -327,3 +327,20 @@ class ToolCheckAdmin(ReadOnlyAdmin):
         """Return every question with its answer."""
         lines = [f"{each.get('question')}: {each.get('words')}" for each in obj.answers]
         return format_html("<pre>{}</pre>", "\n".join(lines) or "not checked yet")
+
+
+@admin.register(SilentHost)
+class SilentHostAdmin(ReadOnlyAdmin):
+    """Servers that are left alone for a while, as each process has met them."""
+
+    list_display = ("host", "failures", "since", "last_at")
+    list_hint = (
+        "Tool servers that gave no answer at all several times in a row. They are left alone for "
+        "15 seconds at a time, then one request tries again; a row goes when it is answered."
+    )
+    search_fields = ("host__startswith",)
+    fields = ("organisation", "host", "process", "failures", "since", "last_at")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Keep it out of menus; the overview and the pages of tools tell of them."""
+        return False

@@ -12,7 +12,7 @@ from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
 from calls.models.refusals import RefusedRequest
 from calls.models.talks import Talk
-from calls.models.tool_records import ToolCheck, ToolExchange
+from calls.models.tool_records import SilentHost, ToolCheck, ToolExchange
 
 __all__ = [
     "AssistantActivation",
@@ -31,6 +31,7 @@ __all__ = [
     "ProviderConnection",
     "RefusedRequest",
     "RenderedClip",
+    "SilentHost",
     "Talk",
     "ToolCheck",
     "ToolExchange",

@@ -79,3 +79,30 @@ class ToolCheck(OrganisationOwned):
 
     def __str__(self) -> str:
         return f"{self.tool}: {self.get_verdict_display()}"
+
+
+class SilentHost(OrganisationOwned):
+    """A tool server that gave no answer several times in a row, as one process has met it.
+
+    Each process that carries calls judges for itself (``tools.hosts``) and writes its own rows; one
+    that is gone leaves them, so a row says nothing once it is old.
+    """
+
+    host = models.CharField(max_length=300, help_text="Scheme, host and port")
+    process = models.CharField(max_length=100, help_text="Which process has met it")
+    failures = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-last_at", "id")
+        verbose_name = "tool server that gives no answer"
+        verbose_name_plural = "tool servers that give no answer"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("organisation", "host", "process"), name="silent_host_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.host

@@ -20,6 +20,7 @@ from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
+from calls.services.silent_hosts import silent_hosts_store
 from calls.services.tool_kinds.handoff import handoff_run
 from calls.services.tool_kinds.query import query_run
 from calls.services.tool_kinds.sms import text_run
@@ -30,6 +31,7 @@ from calls.services.tool_rejection import judged
 from calls.services.tool_servers import server_for
 from calls.telephony.twilio_client import TwilioAccess
 from tools.dispatch import dispatch
+from tools.hosts import open_hosts
 from tools.spec import SERVED_KINDS, Exchange, ToolResult, ToolSpec
 from tools.wire.vapi_server import ASYNC_RESULT
 
@@ -56,6 +58,9 @@ _RUNNERS: Final[Mapping[str, Runner]] = {
 log = structlog.get_logger(__name__)
 
 _storing: set[asyncio.Task[None]] = set()
+_told: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[tuple[str, str, int], ...]] = (
+    WeakKeyDictionary()
+)
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
@@ -135,8 +140,26 @@ async def _answer(call_id: str, post: ToolPost, finished: Finished) -> None:
     )
     for tool_call_id in waiting:
         finished(tool_call_id, results[tool_call_id])
+    _note_hosts()
     if stored:
         await asyncio.wait(stored)  # not gathered: who ends this task does not undo the record
+
+
+def _note_hosts() -> None:
+    """Let people see which hosts this process leaves alone, if that is not what it told last."""
+    loop = asyncio.get_running_loop()
+    met = tuple((each.owner, each.host, each.failures) for each in open_hosts())
+    if met == _told.get(loop, ()):
+        return
+    _told[loop] = met
+    task = asyncio.create_task(_store_hosts(met))
+    _storing.add(task)
+    task.add_done_callback(_storing.discard)
+
+
+async def _store_hosts(met: tuple[tuple[str, str, int], ...]) -> None:
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await in_database_at_last(silent_hosts_store, met)
 
 
 async def _store(call_id: str, exchange: Exchange, tool_call_ids: list[str]) -> None:

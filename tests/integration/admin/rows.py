@@ -134,6 +134,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.turn": call.turns.first(),
         "calls.toolinvocation": call.tool_invocations.get(),
         "calls.toolexchange": exchange,
+        "calls.silenthost": factories.make_silent_host(organisation),
         "calls.toolcheck": factories.make_tool_check(tool),
         "calls.callinputchunk": chunk,
         "calls.assistantactivation": activation,

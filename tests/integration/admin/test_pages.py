@@ -124,6 +124,8 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 other = factories.make_call(number=number)
                 exchange = factories.make_tool_exchange(other)
                 factories.make_tool_invocation(other, exchange=exchange)
+            case "calls.silenthost":
+                factories.make_silent_host(organisation)
             case "calls.toolcheck":
                 factories.make_tool_check(factories.make_tool(organisation))
             case "calls.callinputchunk":
@@ -204,7 +206,7 @@ def test_dashboard_of_staff_without_permissions_says_so(client: Client) -> None:
             "assistants.revisiontool",
         ),
         *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
-        "assistants.filepassage",
+        *("assistants.filepassage", "calls.silenthost"),
     ],
 )
 def test_machine_written_rows_cannot_be_changed(superuser_client: Client, label: str) -> None:
