@@ -7,6 +7,8 @@ dies on a file loses it to the next one. Reading itself is ``assistants.file_wor
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import structlog
@@ -28,6 +30,10 @@ _DIED: Final = (
     "Reading it was given up after three attempts that never ended. Fix: save it again with less "
     "in it, or as text, and upload that."
 )
+
+# One thread, and at most one poke waiting in it.
+_doorbell = ThreadPoolExecutor(max_workers=1, thread_name_prefix="file-poke")
+_poke_waits = threading.Event()
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +58,17 @@ def reading_want(file: StoredResource) -> None:
 
 
 def poke() -> None:
-    """Tell a worker that there is something to read; a lost poke costs seconds: the beat looks."""
+    """Tell a worker that there is something to read, from a thread; a lost poke costs seconds.
+
+    Whoever uploads does not wait for a broker that is away, and pokes of many files fold into one.
+    """
+    if not _poke_waits.is_set():
+        _poke_waits.set()
+        _doorbell.submit(_ring)
+
+
+def _ring() -> None:
+    _poke_waits.clear()  # what is committed from now on needs a ring of its own
     try:
         # By name: a service must not import a task, which is a door.
         current_app.send_task(TASK, expires=_POKE_EXPIRES_SECONDS, retry=False)

@@ -84,7 +84,7 @@ def file_upload(
 def tools_using(file: StoredResource) -> list[str]:
     """Return the names of live tools that look things up in ``file``, at most 5."""
     own = str(file.pk)
-    rows = Tool.objects.for_organisation(file.organisation_id).filter(
+    rows = Tool.objects.for_organisation(file.organisation).filter(
         type="query", deleted_at__isnull=True
     )
     found = (

@@ -99,7 +99,7 @@ class FileReadingAdmin(ScopedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave out deleted files, and the bytes of all."""
         rows = super().get_queryset(request).filter(file__deleted_at__isnull=True)
-        return rows.select_related("file").defer("file__document", "file__content")
+        return rows.select_related("file", "organisation").defer("file__document", "file__content")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: a file that changed is uploaded again."""
@@ -182,7 +182,8 @@ class FileReadingAdmin(ScopedAdmin):
     @admin.display(description="Id (what tools name)")
     def shown_id(self, obj: FileReading) -> uuid.UUID:
         """Return the id."""
-        return obj.pk
+        found: uuid.UUID = obj.pk
+        return found
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Upload through the service."""

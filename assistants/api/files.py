@@ -75,7 +75,7 @@ class FileList(ApiView):
             PayloadTooLarge: more than ``MAX_FILE_BYTES``.
             ValidationError: no file, metadata that is no JSON object, an id that is taken.
         """
-        upload, about = self._form(request)
+        upload, about, file_id = self._form(request)
         if upload.size is None or upload.size > MAX_FILE_BYTES:
             raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
         check_shape(FileShape, about)
@@ -87,13 +87,15 @@ class FileList(ApiView):
                 content=upload.read(),
                 actor=self.key,
                 about=about,
-                file_id=_id(request.data.get("id")),
+                file_id=file_id,
             )
         except FileIdTaken as error:
             raise exceptions.ValidationError(f"id {error} is taken; leave it out") from error
         return Response(file_json(file), status=201)
 
-    def _form(self, request: Request) -> tuple[UploadedFile[bytes], dict[str, Any]]:
+    def _form(
+        self, request: Request
+    ) -> tuple[UploadedFile[bytes], dict[str, Any], uuid.UUID | None]:
         length = request.META.get("CONTENT_LENGTH") or "0"
         if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
             raise PayloadTooLarge(f"The file is larger than {MAX_FILE_BYTES} bytes.")
@@ -108,7 +110,7 @@ class FileList(ApiView):
         if form.get("metadata"):
             raw = io.BytesIO(str(form["metadata"]).encode("utf-8", "replace"))
             about["metadata"] = BoundedJSONParser().parse(raw)
-        return upload, about
+        return upload, about, _id(form.get("id"))
 
 
 def _id(text: Any) -> uuid.UUID | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -58,11 +58,13 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def _call_cards(user: Any) -> list[dict[str, Any]]:
     calls = Call.objects.visible_to(user).order_by()
     link = reverse("admin:calls_call_changelist")
-    today = calls.filter(created_at__gte=midnight()).aggregate(
-        every=Count("pk"), failed=Count("pk", filter=failed_calls())
+    is_today, is_live = Q(created_at__gte=midnight()), ~Q(status=Call.Status.ENDED)
+    counted = calls.filter(is_today | is_live).aggregate(
+        live=Count("pk", filter=is_live),
+        today=Count("pk", filter=is_today),
+        failed=Count("pk", filter=is_today & failed_calls()),
     )
-    live = calls.exclude(status=Call.Status.ENDED).count()
-    failed = today["failed"]
+    live, failed = counted["live"], counted["failed"]
     return [
         {
             "title": "Calls in progress",
@@ -73,7 +75,7 @@ def _call_cards(user: Any) -> list[dict[str, Any]]:
         },
         {
             "title": "Calls today",
-            "value": today["every"],
+            "value": counted["today"],
             "icon": "today",
             "colour": "success",
             "link": link,

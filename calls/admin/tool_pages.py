@@ -16,6 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from assistants.models import FileReading
 from calls.admin.tool_form import ArgumentsForm
 from calls.admin.tool_records import STATE_COLOURS, answered_with, indented, sealed
 from calls.admin.words import ms_in_words
@@ -25,9 +26,11 @@ from calls.services.silent_hosts import silent_servers
 from calls.services.tool_check import marked_calls_allow
 from calls.services.tool_try import PERMISSION, ToolTrial, TryRefused, tool_try
 from tools.admin import ToolAdmin
+from tools.knowledge import knowledge_file_ids
 from tools.models import Tool
 from tools.spec import ASKING_KINDS, POSTED_KINDS
 from voiceplatform.base.scoped_admin import badge
+from voiceplatform.base.selectors import uuids_in
 
 DAYS = (7, 30)
 _MOST_RECENT = 10
@@ -148,6 +151,7 @@ class ToolPagesAdmin(ToolAdmin):
             "try_url": reverse("admin:tools_tool_try", args=[tool.pk])
             if self._may_try(request, tool)
             else "",
+            "files": _files(tool) if tool.type == "query" else [],
             "silent": silent_servers(request.user, hostname=tool.server_url_host)
             if tool.server_url_host
             else [],
@@ -216,6 +220,36 @@ class ToolPagesAdmin(ToolAdmin):
         response = TemplateResponse(request, "admin/tools/tool/try.html", context)
         response["Cache-Control"] = "no-store"
         return response
+
+
+def _files(tool: Tool) -> list[dict[str, Any]]:
+    """Return the files that a query tool names, with what is wrong with those that it misses."""
+    ids = uuids_in(knowledge_file_ids(tool.document_redacted))
+    rows = FileReading.objects.for_organisation(tool.organisation).filter(
+        pk__in=ids, file__deleted_at__isnull=True
+    )
+    found = {
+        row.pk: row for row in rows.select_related("file").only("state", "problem", "file__name")
+    }
+    return [_file(pk, found.get(pk)) for pk in ids]
+
+
+def _file(pk: uuid.UUID, row: FileReading | None) -> dict[str, Any]:
+    if row is None:
+        return {
+            "name": str(pk),
+            "words": "not here: the tool answers without it",
+            "colour": "danger",
+            "url": f"{reverse('admin:assistants_filereading_add')}?vapi_id={pk}",
+            "link": "Upload it",
+        }
+    return {
+        "name": str(row),
+        "words": row.problem or row.get_state_display(),
+        "colour": {"done": "success", "failed": "danger"}.get(row.state, "info"),
+        "url": reverse("admin:assistants_filereading_change", args=[pk]),
+        "link": "Search in it",
+    }
 
 
 def _grade(figures: ToolFigures) -> str:

@@ -1,4 +1,4 @@
-"""What every integration test shares: nobody answers the outbox's doorbell in this process."""
+"""What every integration test shares: nobody answers a doorbell in this process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pytest
 @pytest.fixture(autouse=True)
 def doorbell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect pokes instead of ringing a broker that may not be there."""
+    from assistants import file_queue
     from calls.events import outbox
 
     rung: list[str] = []
     monkeypatch.setattr(outbox, "poke", lambda: rung.append("rung"))
+    monkeypatch.setattr(file_queue, "poke", lambda: None)
     return rung

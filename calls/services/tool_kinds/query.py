@@ -99,7 +99,7 @@ def query_answer(call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolResult
 
 def told(found: Sequence[Found]) -> str:
     """Return passages as the model reads them: numbered, each on one line, within a bound."""
-    lines, left = [HEAD], _MOST_CHARACTERS - len(HEAD)
+    lines, left = [HEAD], _MOST_CHARACTERS - len(HEAD) - 1
     for number, each in enumerate(found, 1):
         page = f", page {each.page}" if each.page else ""
         heading = f", {each.heading}" if each.heading else ""

@@ -18,6 +18,7 @@ from vapi import AsyncVapi, Vapi
 from vapi.core.api_error import ApiError
 from vapi.errors import ConflictError
 
+from assistants import file_work
 from assistants.models import Assistant
 from tests import factories
 from tests.integration.api.test_vapi_sdk import BASE_URL, through_django
@@ -148,9 +149,11 @@ def test_files(sdk: Vapi) -> None:
         metadata='{"shop": "North"}',
     )
     assert (made.name, made.original_name, made.mimetype) == ("menu.txt", "menu.txt", "text/plain")
-    assert (made.bytes, made.status, made.purpose) == (15, "done", "assistant")
+    assert (made.bytes, made.status, made.purpose) == (15, "processing", "assistant")
     assert made.metadata == {"shop": "North"}
     assert made.url is not None and made.url.endswith(f"/file/{made.id}/content")
+    file_work.files_work()
+    assert sdk.files.get(made.id).status == "done"
     assert sdk.files.update(made.id, name="Menu").name == "Menu"
     assert [row.name for row in sdk.files.list()] == ["Menu"]
     assert sdk.files.list(purpose="knowledge-base-v2") == []

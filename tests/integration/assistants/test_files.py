@@ -86,9 +86,9 @@ def test_what_cannot_be_read_says_why() -> None:
     made = rest.upload("song.mp3", b"\x00\x01").json()
     file_work.files_work()
     shown = rest("GET", f"/file/{made['id']}").json()
-    assert shown["status"] == "failed" and "mp3" in shown["statusReason"]
+    assert shown["status"] == "failed" and "no text" in shown["statusReason"]
     patched = rest("PATCH", f"/file/{made['id']}", {"name": "x", "statusReason": "none"}).json()
-    assert "mp3" in patched["statusReason"]
+    assert "no text" in patched["statusReason"]
 
 
 def test_rare_words_count_more_than_common_ones() -> None:
@@ -235,10 +235,14 @@ def test_a_person_uploads_a_file_and_tries_a_question(desk: Client) -> None:
 
 def test_deleting_a_file_that_a_tool_uses_is_allowed_and_said(desk: Client) -> None:
     file = upload()
-    query_tool(file)
+    tool = query_tool(file)
     assert tools_using(file) == ["look_up"]
     delete = reverse("admin:assistants_filereading_delete", args=[file.pk])
     assert "“look_up” looks things up" in desk.get(delete).content.decode()
+    tool_page = reverse("admin:tools_tool_change", args=[tool.pk])
+    assert "being read" in desk.get(tool_page).content.decode()
     page = desk.post(delete, {"post": "yes"}, follow=True).content.decode()
     assert "“look_up” answer without this file" in page
     assert StoredResource.objects.get(pk=file.pk).deleted_at is not None
+    text = desk.get(tool_page).content.decode()
+    assert "not here: the tool answers without it" in text and f"?vapi_id={file.pk}" in text

@@ -94,7 +94,7 @@ TOOLS_TOLD = [
     ("$.dialKeypadFunctionEnabled", "mapped-lossy", "The assistant can press keys: as tones"),
     ("$.model.url", "unsupported", "This address is not asked"),
     ("$.model.tools[0].type", "mapped", "Sends a text message to the caller"),
-    ("$.model.tools[1].type", "unsupported", "type query do not run yet: the model is not offer"),
+    ("$.model.tools[1].type", "unsupported", "type code do not run yet: the model is not offer"),
     ("$.model.tools[2].function.name", "mapped-lossy", "the tool server is told the old one"),
     ("$.model.tools[2].function.parameters.properties.when", "mapped-lossy",
      "told to the model in words; a call that breaks it goes back to be corrected"),
@@ -282,7 +282,7 @@ def tooled(origin: str) -> dict[str, Any]:
             "messages": [{"role": "system", "content": "You book."}],
             "tools": [
                 {"type": "sms", "function": {"name": "text_them"}},
-                {"type": "query", "function": {"name": "look_up"}},
+                {"type": "code", "function": {"name": "look_up"}},
                 {
                     "type": "function",
                     "function": {"name": "find a slot", "parameters": SLOT},

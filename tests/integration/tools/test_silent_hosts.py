@@ -26,9 +26,11 @@ DEAD = "http://127.0.0.1:9"  # the discard port: nobody listens there
 async def until_told(count: int) -> list[SilentHost]:
     """Wait until so many rows are there; they are stored after the result was told."""
     async with asyncio.timeout(5):
-        while len(rows := await in_database(lambda: list(SilentHost.objects.all()))) != count:
+        while True:
+            rows = await in_database(lambda: list(SilentHost.objects.all()))
+            if len(rows) == count:
+                return rows
             await asyncio.sleep(0.01)
-    return rows
 
 
 async def test_a_host_that_is_left_alone_is_a_row_until_it_answers(rig: ToolRig) -> None:

@@ -8,9 +8,7 @@ def fill(apps, schema_editor):
     model = apps.get_model("calls", "ToolInvocation")
     rows = model.objects.filter(organisation__isnull=True).order_by("pk")
     last = 0
-    while some := list(
-        rows.filter(pk__gt=last).values_list("pk", "call__organisation_id")[:STEP]
-    ):
+    while some := list(rows.filter(pk__gt=last).values_list("pk", "call__organisation_id")[:STEP]):
         last = some[-1][0]
         owners = {}
         for pk, owner in some:
@@ -22,6 +20,6 @@ def fill(apps, schema_editor):
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("calls", "0009_tool_call_owner")]
+    dependencies = [("calls", "0014_tool_call_owner")]
 
     operations = [migrations.RunPython(fill, migrations.RunPython.noop, atomic=False)]

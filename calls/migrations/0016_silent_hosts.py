@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("base", "0004_redacted_tables"),
-        ("calls", "0010_tool_call_owner_fill"),
+        ("calls", "0015_tool_call_owner_fill"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db.models import Q
 class Migration(migrations.Migration):
     dependencies = [
         ("base", "0004_redacted_tables"),
-        ("calls", "0008_refused_requests_and_unanswered"),
+        ("calls", "0013_number_may_ask_who_answers"),
     ]
 
     operations = [
