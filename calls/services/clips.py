@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,7 +26,9 @@ from calls.services.operators import fallback_words
 MOST_CHARACTERS: Final = 1_000  # about a minute and a half of speech
 # What Liquid knows of a call and of nothing else (call_variables), beside the clock.
 CALL_NAMES: Final = frozenset({"customer", "phoneNumber", "call", "transport"})
-_ANOTHER_TIME: Final = dt.timedelta(days=191, hours=13, minutes=17, seconds=11)
+# The words that Liquid's ``date`` takes for this moment, as a text of their own (liquid_dates).
+_MOMENTS: Final = ("now", "today")
+_SAYS_A_MOMENT: Final = re.compile(rf"""(["'])\s*({"|".join(_MOMENTS)})\s*\1""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,9 @@ def _is_same_in_every_call(document: Mapping[str, Any], now: dt.datetime) -> boo
     roots = {name.partition(".")[0].partition("[")[0] for name in prompt.names(text)}
     if (roots - own.keys()) & (CALL_NAMES | prompt.clock_variables(now).keys()):
         return False
-    # "now" in quotes is no variable; two moments tell.
-    return prompt.render(text, own, now) == prompt.render(text, own, now + _ANOTHER_TIME)
+    # What is rendered now and half a day later may be the same words and still be wrong at noon.
+    told = (value.strip() for value in own.values() if isinstance(value, str))
+    return not (_SAYS_A_MOMENT.search(text) or any(value in _MOMENTS for value in told))
 
 
 def greeting_line(plan: SessionPlan) -> Line:

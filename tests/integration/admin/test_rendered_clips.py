@@ -154,6 +154,24 @@ def test_a_greeting_that_depends_on_the_call_or_is_long_is_not_rendered(text: st
     assert greeting_problem(document, paper(document), timezone.now())
 
 
+@pytest.mark.parametrize("own", [None, {"when": " now "}])
+@pytest.mark.parametrize("hour", [1, 11, 22])
+def test_a_greeting_that_asks_the_time_is_not_rendered_whatever_the_hour(
+    own: dict[str, str] | None, hour: int
+) -> None:
+    word = "when" if own else '"now"'
+    text = f"Good {{% assign h = {word} | date: '%H' %}}{{% if h < '12' %}}morning{{% endif %}}."
+    document = {"firstMessage": text, "variableValues": own or {}}
+    moment = dt.datetime(2026, 3, 5, hour, 57, tzinfo=dt.UTC)
+    assert greeting_problem(document, paper(document), moment)
+
+
+def test_a_greeting_that_says_today_in_its_own_words_is_rendered() -> None:
+    document = {"firstMessage": "{{clinic}}, how can I help you today?"}
+    document |= {"variableValues": {"clinic": "Harbour"}}
+    assert not greeting_problem(document, paper(document), timezone.now())
+
+
 def test_a_greeting_that_names_the_caller_is_asked_of_the_model(speech: SpeechServer) -> None:
     number = answering(firstMessage="Hello {{customer.number}}.")
     render_clips()
