@@ -30,6 +30,8 @@ __all__ = ["AT_ONCE", "PER_ENDPOINT", "body_of", "deliver", "deliver_now", "drai
 
 AT_ONCE = 32
 PER_ENDPOINT = 4
+LOOK_FOR = 2 * AT_ONCE
+LOOK_SECONDS = 1.0
 # A POST that begins when the budget ends is over before Celery's soft limit of 60 s and before the
 # lease: a receiver may want 300 s (Vapi's limit), but an attempt must always be recorded.
 BUDGET_SECONDS = 25.0
@@ -97,34 +99,59 @@ async def _answer(
 
 
 class _Drain:
-    """What one drain has under way: tasks, the event of each and its endpoint."""
+    """What one drain has under way: tasks, the event of each and its endpoint.
+
+    Looking for what is due reads all of it, so a look brings more than there are places, and the
+    next one comes when nothing of it can begin, or it is old.
+    """
 
     def __init__(self, client: http.AsyncClient) -> None:
         self._client = client
         self.running: dict[asyncio.Task[bool], tuple[Any, str]] = {}
         self.attempts = 0
+        self._found: dict[Any, str] = {}
+        self._looked = float("-inf")
         self._failures: list[BaseException] = []
         self._failed: set[Any] = set()
 
     async def top_up(self) -> None:
         """Begin with what is due, until every place is taken or nobody may have another one."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._found.clear()
         while len(self.running) < AT_ONCE:
-            under_way = Counter(endpoint for _, endpoint in self.running.values() if endpoint)
-            due = await in_database(
-                due_events,
-                AT_ONCE,
-                held=self._failed | {event_id for event_id, _ in self.running.values()},
-                full=[endpoint for endpoint, count in under_way.items() if count >= PER_ENDPOINT],
-            )
-            begun = 0
-            for event_id, endpoint in due:
-                if len(self.running) < AT_ONCE and under_way[endpoint] < PER_ENDPOINT:
-                    under_way[endpoint] += bool(endpoint)
-                    task = asyncio.create_task(deliver_one(self._client, event_id))
-                    self.running[task] = event_id, endpoint
-                    begun += 1
-            if not begun or len(due) < AT_ONCE:
+            if not self._begin() and not await self._look():
                 return
+
+    def _begin(self) -> int:
+        """Begin with what was found, as far as there are places; return how many."""
+        under_way, begun = self._under_way(), 0
+        for event_id, endpoint in list(self._found.items()):
+            if len(self.running) >= AT_ONCE:
+                break
+            if under_way[endpoint] < PER_ENDPOINT:
+                under_way[endpoint] += bool(endpoint)
+                del self._found[event_id]
+                task = asyncio.create_task(deliver_one(self._client, event_id))
+                self.running[task] = event_id, endpoint
+                begun += 1
+        return begun
+
+    async def _look(self) -> bool:
+        """Find what is due at endpoints that may have more; tell whether there is any."""
+        in_hand = {event_id for event_id, _ in self.running.values()}
+        counts = self._under_way()
+        due = await in_database(
+            due_events,
+            LOOK_FOR,
+            held=self._failed | in_hand | self._found.keys(),
+            full=[endpoint for endpoint, count in counts.items() if count >= PER_ENDPOINT],
+        )
+        self._looked = time.monotonic()
+        self._found.update(due)
+        return bool(due)
+
+    def _under_way(self) -> Counter[str]:
+        return Counter(endpoint for _, endpoint in self.running.values() if endpoint)
 
     async def step(self) -> None:
         """Wait until one of them is done."""
@@ -132,13 +159,16 @@ class _Drain:
         for task in done:
             event_id, _ = self.running.pop(task)
             error = task.exception()
-            if error is None:
-                self.attempts += task.result()
-            else:
+            if error is not None:
                 # A fault of ours in one event, or of the database, is not the others' affair.
                 log.error("event_not_handled", event_id=str(event_id), error=type(error).__name__)
                 self._failed.add(event_id)
                 self._failures.append(error)
+            elif task.result():
+                self.attempts += 1
+            else:
+                # Another worker had it, and so it may have the rest of what was found.
+                self._found.clear()
 
     def end(self) -> int:
         """Return the attempts; raise what failed, for the task's record."""

@@ -294,6 +294,24 @@ def test_one_silent_receiver_does_not_hold_up_the_others(receiver: Receiver) -> 
     assert set(OutboxEvent.objects.values_list("state", flat=True)) == {"delivered"}
 
 
+def test_a_long_queue_is_not_read_again_for_each_event(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    plain = delivery.due_events
+
+    def counted(*args: Any, **options: Any) -> list[tuple[Any, str]]:
+        looks.append(1)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(delivery, "due_events", counted)
+    monkeypatch.setattr(delivery, "LOOK_SECONDS", 60)
+    _spread(factories.make_call(), receiver.url, 2 * delivery.LOOK_FOR, endpoints=16)
+    assert _drain() == 2 * delivery.LOOK_FOR
+    # Once there is nothing left to begin, each that ends may have made another one due.
+    assert len(looks) <= 4 + delivery.AT_ONCE
+
+
 def test_two_drains_at_once_post_each_event_once(receiver: Receiver) -> None:
     _spread(factories.make_call(), receiver.url, 30, endpoints=5)
     receiver.delay_seconds = 0.02
