@@ -120,7 +120,7 @@ def test_a_receiver_that_no_key_opens_does_not_keep_a_call_from_closing() -> Non
 def test_a_delivery_is_signed_for_the_official_library(receiver: Receiver) -> None:
     row = factories.make_destination(
         url=receiver.url + "/log",
-        headers={"X-Team": "desk", "X-Voiceplatform-Event-Id": "no"},
+        headers={"X-Team": "desk", "x-voiceplatform-event-id": "no"},
         plain_secret="as before",
     )
     old = row.secret
@@ -297,20 +297,25 @@ def test_a_row_that_cannot_be_read_is_given_up_alone(
     assert sorted(OutboxEvent.objects.values_list("state", flat=True)) == ["dead", "delivered"]
 
 
+@pytest.mark.parametrize("step", ["claim", "settle"])
 def test_a_fault_of_ours_in_one_event_reaches_the_task_after_the_others(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     call = factories.make_call()
     bad = factories.make_event(call=call, destination={"url": receiver.url})
     factories.make_event(call=call, destination={"url": receiver.url})
-    plain: Callable[..., None] = outbox.settle
+    plain: Callable[..., Any] = getattr(outbox, step)
+    faults: list[int] = []
 
-    def failing(event: OutboxEvent, attempt: Attempt) -> None:
-        if event.pk == bad.pk:
+    def failing(event: Any, *rest: Any) -> Any:
+        if getattr(event, "pk", event) == bad.pk:
+            faults.append(1)
             raise ZeroDivisionError
-        plain(event, attempt)
+        return plain(event, *rest)
 
-    monkeypatch.setattr("calls.events.delivery.settle", failing)
+    monkeypatch.setattr(f"calls.events.delivery.{step}", failing)
+    monkeypatch.setattr("calls.events.delivery.BUDGET_SECONDS", 2.0)
     with pytest.raises(ExceptionGroup):
         _drain()
     assert sorted(OutboxEvent.objects.values_list("state", flat=True)) == ["delivered", "pending"]
+    assert faults == [1]
