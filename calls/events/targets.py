@@ -81,10 +81,11 @@ def headers_of(
         now_seconds: the time of this attempt, since the epoch; now unless given.
     """
     at_seconds = int(time.time() if now_seconds is None else now_seconds)
-    headers = {"Content-Type": "application/json"}
-    headers |= {
+    headers = {
         name: value for name, value in destination.headers.items() if name.lower() not in OURS
     }
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = "application/json"
     headers |= {"X-Voiceplatform-Event-Id": str(event.pk), STACK_HEADER: "direct"}
     if event.sequence:
         headers["X-Voiceplatform-Sequence"] = str(event.sequence)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from calls.events import outbox
-from calls.events.delivery import drain
+from calls.events.delivery import drain, headers_of
 from calls.events.outbox import Attempt, Destination, claim, due_ids, event_enqueue, settle
 from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
 from calls.services import event_destinations as service
@@ -137,6 +137,16 @@ def test_a_delivery_is_signed_for_the_official_library(receiver: Receiver) -> No
     assert got.headers["x-voiceplatform-sequence"] == "1"
     assert got.json["sequence"] == 1
     assert got.headers["x-voiceplatform-signature"].startswith("sha256=")
+
+
+def test_a_header_of_theirs_neither_replaces_nor_doubles_ours() -> None:
+    event = factories.make_event(call=factories.make_call(), sequence=2)
+    theirs = {"x-voiceplatform-event-id": "no", "content-type": "application/cloudevents+json"}
+    headers = headers_of(event, Destination("https://example.com", theirs), b"{}")
+    named = {name.lower(): value for name, value in headers.items()}
+    assert len(named) == len(headers)
+    assert named["x-voiceplatform-event-id"] == str(event.pk)
+    assert named["content-type"] == "application/cloudevents+json"
 
 
 def test_the_earlier_secret_signs_until_it_is_ended(receiver: Receiver) -> None:
