@@ -35,7 +35,7 @@ async def test_a_reader_who_hangs_up_is_forgotten(rig: Rig) -> None:
     await until(lambda: live_feed.reader_count() == 0, what="its end")
 
 
-async def test_a_listener_over_a_real_socket(rig: Rig) -> None:
+async def test_a_call_is_listened_to_and_spoken_into_over_real_sockets(rig: Rig) -> None:
     call = await in_database(factories.make_call)
     address = f"ws://127.0.0.1:{rig.port}/call/{call.pk}/listen?token="
     with pytest.raises(InvalidStatus, match="403"):
@@ -51,9 +51,21 @@ async def test_a_listener_over_a_real_socket(rig: Rig) -> None:
     address = f"ws://127.0.0.1:{rig.port}/call/{live.pk}/listen?token="
     pieces = []
     async with connect(address + monitor_token(live.pk, "listen"), proxy=None) as ear:
+        pieces.append(await ear.recv())
+        said = asyncio.create_task(
+            rig.request(
+                "POST",
+                f"/call/{live.pk}/control?token={monitor_token(live.pk, 'control')}",
+                headers={"content-type": "application/json"},
+                data=json.dumps({"type": "say", "content": "We close at five."}),
+            )
+        )
         async for piece in ear:
             pieces.append(piece)
-    await placed
+    report = await placed
+    answer = await said
+    assert (answer.status, json.loads(answer.body)["status"]) == (200, "done")
+    assert any("We close at five." in words for words in report.heard), report
     texts = [json.loads(piece) for piece in pieces if isinstance(piece, str)]
     sound = b"".join(piece for piece in pieces if isinstance(piece, bytes))
     assert texts[-1]["status"] == "ended"
