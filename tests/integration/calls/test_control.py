@@ -30,13 +30,15 @@ from tests.integration.calls.direct import direct_call, model_server
 from tests.integration.calls.rig import until
 from voiceplatform.base.models import AuditEntry
 
-pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
 SAY = {"type": "say", "content": "We close at five."}
 
 
 @pytest.fixture
-def rest() -> Rest:
+def rest(request: pytest.FixtureRequest) -> Rest:
+    # Rows that other threads are to see are made where they are committed.
+    request.getfixturevalue("transactional_db" if "desk" in request.fixturenames else "db")
     return Rest(scopes=("read", "calls"))
 
 
