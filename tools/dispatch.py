@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,13 +20,14 @@ from tools.auth import NotAuthorised, Signing, credential_headers, forget_token
 from tools.defaults import Render, fill_defaults, render_values
 from tools.exchange import MAX_ANSWER_BYTES, close_client
 from tools.hosts import HostKey, host_guard
+from tools.masking import Veil
+from tools.own_secrets import server_secrets
 from tools.schema import argument_problems
 from tools.servers import ToolServer
 from tools.spec import Exchange, Outcome, ToolResult, ToolSpec
 from tools.wire import vapi_server
 from voiceplatform.base.egress import Destination, EgressRefused, destination
 from voiceplatform.base.http import AsyncClient
-from voiceplatform.base.redaction import MASK
 
 __all__ = [
     "MAX_ANSWER_BYTES",
@@ -109,6 +110,7 @@ async def dispatch(
     client: AsyncClient | None = None,
     exchanged: Exchanged | None = None,
     read: ReadAnswers = vapi_server.tool_results,
+    secrets: Collection[str] = (),
 ) -> dict[str, ToolResult]:
     """Post ``body`` once for all ``calls`` (by tool_call_id) and return a result for each.
 
@@ -119,11 +121,13 @@ async def dispatch(
         exchanged: told what was sent and what came back, when it has; not called where nothing was
             sent.
         read: reads the answer; Vapi's form of one unless told.
+        secrets: what of the body is secret; a server that repeats it, or what proved who asked,
+            is neither kept nor passed on with it.
     """
     if server is None or not server.url:
         log.warning("tool_without_server", call_id=call_id, tools=_names(calls))
         return dict.fromkeys(calls, ToolResult(NO_SERVER, outcome="error"))
-    request = _Request(calls, server, body, call_id, client, exchanged, read)
+    request = _Request(calls, server, body, call_id, client, exchanged, read, frozenset(secrets))
     if calls and all(spec.is_async for spec in calls.values()):
         if len(_background) >= MAX_BACKGROUND:
             return dict.fromkeys(calls, ToolResult(BUSY, outcome="error"))
@@ -151,6 +155,7 @@ class _Request:
     client: AsyncClient | None
     exchanged: Exchanged | None
     read: ReadAnswers
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def idempotency_key(self) -> str:
@@ -176,14 +181,6 @@ class _Attempt:
     is_silent: bool = False
     proof: tuple[str, ...] = field(default=(), repr=False)
 
-    @property
-    def kept_answer(self) -> str:
-        """Return the answer for the records: a server may repeat the proof that it was sent."""
-        kept = self.answer
-        for value in self.proof:
-            kept = kept.replace(value, MASK)
-        return kept
-
 
 async def _answered(request: _Request) -> dict[str, ToolResult]:
     began = asyncio.get_running_loop().time()
@@ -197,17 +194,20 @@ async def _answered(request: _Request) -> dict[str, ToolResult]:
         host, shown = target.host, exchange.shown_url(_shown(request.server))
         attempts, last = await _guarded(request, target)
     duration_ms = round((asyncio.get_running_loop().time() - began) * 1000)
+    # A server may repeat what proved who asked, wherever in its answer.
+    hidden = {*request.secrets, *server_secrets(request.server), *last.proof}
+    veil = Veil(hidden, whole_words=True)
     told = Exchange(
         host=host,
         url=shown,
         request_body=request.body,
         status=last.status,
-        response_text=last.kept_answer,
+        response_text=veil.over(last.answer),
         attempts=attempts,
         duration_ms=duration_ms,
         error=last.error,
     )
-    results = _results(request, last, told)
+    results = _results(request, last, told, veil)
     log.info(
         "tool_answered",
         call_id=request.call_id,
@@ -225,18 +225,20 @@ async def _answered(request: _Request) -> dict[str, ToolResult]:
     return results
 
 
-def _results(request: _Request, last: _Attempt, told: Exchange) -> dict[str, ToolResult]:
+def _results(
+    request: _Request, last: _Attempt, told: Exchange, veil: Veil
+) -> dict[str, ToolResult]:
     if last.words:
         result = ToolResult(last.words, last.outcome, told.duration_ms, exchange=told)
         return dict.fromkeys(request.calls, result)
     answers = request.read(last.status, last.answer, list(request.calls))
     return {
         each: ToolResult(
-            answer.text,
+            veil.over(answer.text),
             "error" if answer.failed else "ok",
             told.duration_ms,
-            messages=answer.messages,
-            metadata=answer.metadata,
+            messages=tuple(veil.over_value(message) for message in answer.messages),
+            metadata=answer.metadata and veil.over_value(answer.metadata),
             warning=answer.warning,
             exchange=told,
         )
@@ -359,8 +361,9 @@ async def _sent(request: _Request, target: Destination) -> tuple[int, str, tuple
     status, answer, proof = await once()
     if status == 401 and not has_own and forget_token(server.credential, proof):
         status, answer, proof = await once()
-    values = (value.removeprefix("Bearer ") for value in proof.values())
-    return status, answer, tuple(value for value in values if len(value) >= _SHORTEST_PROOF)
+    values = [value.removeprefix("Bearer ") for value in proof.values()]
+    # The time in a signature's header is nobody's secret, and may be an answer.
+    return status, answer, tuple(v for v in values if len(v) >= _SHORTEST_PROOF and not v.isdigit())
 
 
 def _too_late(seconds: float) -> str:

@@ -75,7 +75,7 @@ def request_headers(
         # The size limit is then a limit on what arrives; an answer compressed anyway is opened.
         "Accept-Encoding": "identity",
         "User-Agent": "voiceplatform",
-        "X-Call-Id": call_id,
+        "X-Call-Id": call_id if server.is_ours_told else "",
         "Idempotency-Key": idempotency_key,
         "X-Vapi-Secret": server.secret,
         "Authorization": target.authorization,
@@ -85,7 +85,8 @@ def request_headers(
         for name, value in added.items():
             if name.lower() not in _FRAMING:
                 merged[name.lower()] = (name, value)
-    merged["x-voiceplatform-stack"] = ("X-Voiceplatform-Stack", "direct")
+    if server.is_ours_told:
+        merged["x-voiceplatform-stack"] = ("X-Voiceplatform-Stack", "direct")
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in merged.values()]
 
 

@@ -91,7 +91,8 @@ class ToolServer:
 
     ``timeout_seconds`` holds for each request, 1 to 300. ``owner`` is the organisation's id: what
     one tenant's requests meet at a host says nothing to another's. ``url_shown`` stands in records
-    for a URL that repeats what a caller said.
+    for a URL that repeats what a caller said. ``is_ours_told``: it gets the headers that tell a
+    tool server of the call; an API that somebody else made does not.
     """
 
     url: str = field(repr=False)
@@ -104,6 +105,7 @@ class ToolServer:
     owner: str = ""
     method: str = "POST"
     url_shown: str = ""
+    is_ours_told: bool = True
 
     @property
     def bounded_seconds(self) -> float:

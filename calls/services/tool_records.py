@@ -7,13 +7,11 @@ is decided by the pages. Sends nothing.
 
 from __future__ import annotations
 
-import html
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -21,16 +19,14 @@ from django.db.models import QuerySet
 from assistants.models import AssistantRevision
 from calls.models import Call, PhoneNumber, ToolExchange, ToolInvocation
 from calls.services.tool_servers import server_for
+from tools.masking import masked
 from tools.models import Tool
-from tools.servers import Bearer, Credential, Hmac, OAuth2
+from tools.own_secrets import header_secrets, server_secrets, static_secrets
 from tools.services import tool_document
 from tools.spec import Exchange
 from tools.wire.api_request import read_api_request
-from tools.wire.vapi_server import static_parameters
-from voiceplatform.base.redaction import MASK, is_secret_name, redact, redact_url
-from voiceplatform.base.redaction_urls import url_secrets
+from voiceplatform.base.redaction import redact, redact_url
 
-_SHORTEST_SECRET: Final = 4  # anything shorter is in every text by chance
 _MOST_STORED_CHARACTERS: Final = 1024 * 1024
 _COMPRESSION: Final = 3
 
@@ -194,52 +190,11 @@ def secrets_of(
     """Return the texts that may stand in no record of requests to these tools."""
     found: set[str] = set()
     for tool in tools:
-        found |= {
-            value
-            for name, value in static_parameters(tool_document(tool)).items()
-            if is_secret_name(name) and isinstance(value, str)
-        }
+        document = tool_document(tool)
+        found |= static_secrets(document)
         if tool.type == "apiRequest":
-            found |= _header_secrets(read_api_request(tool_document(tool)).headers)
+            found |= header_secrets(read_api_request(document).headers)
         server = server_for(tool, revision, number=number)
         if server is not None:
-            found |= {server.secret, *url_secrets(server.url), *_header_secrets(server.headers)}
-            found |= _credential_secrets(server.credential)
-            if server.passage is not None:
-                found |= url_secrets(server.passage.proxy_url)
-    return frozenset(each for each in found if len(each) >= _SHORTEST_SECRET)
-
-
-def _credential_secrets(credential: Credential | None) -> set[str]:
-    match credential:
-        case Bearer(token=token):
-            return {token}
-        case OAuth2(url=url, client_secret=client_secret):
-            return {client_secret, *url_secrets(url)}
-        case Hmac(secret_key=secret_key):
-            return {secret_key}
-    return set()
-
-
-def _header_secrets(headers: Mapping[str, str]) -> set[str]:
-    """Return the values of secret headers, with and without ``Bearer``."""
-    given = dict(headers)
-    shown = redact({"headers": given}).get("headers", {})
-    values = {value for name, value in given.items() if name not in shown}
-    return values | {value.partition(" ")[2] for value in values if " " in value}
-
-
-def masked(text: str, secrets: Iterable[str]) -> str:
-    """Return ``text`` with every secret replaced, in each form in which an answer repeats one."""
-    forms = {form for each in secrets for form in _repeated(each)}
-    # The longest first: a part of a secret must not be what is left of it.
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, MASK)
-    return text
-
-
-def _repeated(secret: str) -> set[str]:
-    as_json = json.dumps(secret)[1:-1]
-    plain_json = json.dumps(secret, ensure_ascii=False)[1:-1]
-    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    return {secret, html.escape(secret), as_json, plain_json, as_json.replace("/", "\\/"), *encoded}
+            found |= server_secrets(server)
+    return frozenset(found)

@@ -21,9 +21,10 @@ from assistants.models import AssistantRevision
 from assistants.secret_probe import TEST_HEADER
 from calls.bridge.effects import DispatchTool
 from calls.models import Call, TwilioAccount
-from calls.services.tool_records import masked, redacted_body, secrets_of
+from calls.services.tool_records import redacted_body, secrets_of
 from calls.services.tool_run import ToolPost, tool_post
 from tools.dispatch import ArgumentsRefused, close_client, dispatch
+from tools.masking import masked
 from tools.models import Tool
 from tools.servers import ToolServer
 from tools.spec import ASKING_KINDS, POSTED_KINDS, ToolResult, ToolSpec

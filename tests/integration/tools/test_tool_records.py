@@ -15,10 +15,11 @@ from calls.media.database import in_database
 from calls.models import ToolExchange, ToolInvocation
 from calls.selectors.tools import percentile, tool_figures
 from calls.services.journal import batch_store
-from calls.services.tool_records import exchange_bodies, masked, store_exchange
+from calls.services.tool_records import exchange_bodies, store_exchange
 from calls.standins.tool_server import ToolReply
 from tests import factories
 from tests.integration.tools.conftest import ToolRig
+from tools.masking import masked
 from tools.models import ServerCredential
 from tools.spec import Exchange
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hmac
 import json
 from collections.abc import Iterator
@@ -252,7 +253,67 @@ async def test_a_token_that_a_server_repeats_is_not_kept() -> None:
 
     credential = OAuth2("https://auth.example.com/token", "me", "hidden-secret")
     found = await outcome(handler, ToolServer(URL, credential=credential))
-    assert found.output == "You are Bearer hidden-access-token"
+    assert found.output == "You are Bearer ***"
     assert found.exchange is not None
     assert "hidden" not in found.exchange.response_text
     assert "You are Bearer " in found.exchange.response_text
+
+
+PLANTED = ("hidden-shared", "hidden-query", "hidden-header", "hidden-bearer", "hidden-argument")
+
+
+async def test_a_secret_that_a_server_repeats_is_neither_kept_nor_passed_on() -> None:
+    """Result, message and metadata of an answer, and the error of another one."""
+    everything = ", ".join(PLANTED)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        entry = {
+            "toolCallId": "a",
+            "result": {"saw": everything, "ok": True},
+            "message": {"type": "request-complete", "content": f"I know {everything}"},
+            "metadata": {"debug": [{everything: everything}]},
+        }
+        return reply(200, {"results": [entry, {"toolCallId": "b", "error": everything}]})
+
+    server = ToolServer(
+        "https://tools.example.com/?token=hidden-query",
+        "hidden-shared",
+        {"X-Api-Key": "hidden-header", "X-Tenant": "tenant-42"},
+        credential=Bearer("hidden-bearer", "X-Auth"),
+    )
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+        found = await dispatch(
+            {"a": BOOK, "b": BOOK}, server, b"{}", client=client, secrets=["hidden-argument"]
+        )
+    masks = ", ".join("***" for _ in PLANTED)
+    assert json.loads(found["a"].output) == {"saw": masks, "ok": True}
+    assert found["a"].messages[0]["content"] == f"I know {masks}"
+    assert found["a"].metadata == {"debug": [{masks: masks}]}
+    assert (found["b"].output, found["b"].outcome) == (masks, "error")
+    assert "hidden" not in repr([dataclasses.asdict(each) for each in found.values()])
+
+
+async def test_a_short_secret_or_the_time_does_not_spoil_an_answer() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        time_sent = request.headers["x-timestamp"]
+        result = f"at {time_sent}: the bedroom is free, not room"
+        return reply(200, {"results": [{"toolCallId": "a", "result": result}]})
+
+    server = ToolServer(URL, "room", credential=Hmac("hidden-key"))
+    found = await outcome(handler, server)
+    assert found.output.endswith("the bedroom is free, not ***")
+    assert "at ***" not in found.output
+
+
+@pytest.mark.parametrize("is_ours_told", [True, False])
+async def test_an_api_of_others_is_told_nothing_of_ours(is_ours_told: bool) -> None:
+    heard: dict[str, str] = {}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        heard.update(request.headers)
+        return reply(200, {"results": []})
+
+    await outcome(handler, ToolServer(URL, is_ours_told=is_ours_told))
+    ours = {"x-call-id", "x-voiceplatform-stack"} & heard.keys()
+    assert len(ours) == (2 if is_ours_told else 0)
+    assert heard["idempotency-key"] == "call-1:a"
