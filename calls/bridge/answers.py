@@ -1,7 +1,7 @@
 """What the model answers: responses, how they end, and what they cost.
 
-One response at a time (``responses``). What a response asks of tools is gathered by ``tool_calls``;
-nothing here knows what becomes of it.
+One response at a time (``responses``). What a response asks of tools is gathered by ``tool_calls``
+and ``mcp_calls``; nothing here knows what becomes of it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from abc import abstractmethod
 from typing import Any
 
 from calls.bridge.core import text_of
+from calls.bridge.mcp_calls import McpCalls
 from calls.bridge.reasons import FATAL_CODES, EndCause, cause_of_error
 from calls.bridge.responses import Current, Request
 from calls.bridge.second_tries import hinted_ms
 from calls.bridge.states import Realtime
-from calls.bridge.tool_calls import ToolCalls
 from calls.money.rates import response_microusd, response_tokens
 from calls.wire import realtime
 
 
-class Answers(ToolCalls):
+class Answers(McpCalls):
     """Responses and spend."""
 
     def _send_request(self, now_ms: int) -> bool:
@@ -83,6 +83,7 @@ class Answers(ToolCalls):
                 if self.playback is not None:
                     self.playback.complete(text_of(item, "id"), now_ms)
                 self._function_call(item, response_id, now_ms)
+                self._mcp_item(item, now_ms, response_id=response_id, done=True)
                 self._forget_unplayed(item, response_id, now_ms)
         if isinstance(output, list):
             self._put_in_order(response_id, output)
@@ -144,11 +145,15 @@ class Answers(ToolCalls):
     def _on_output_item_added(self, event: dict[str, Any], now_ms: int) -> None:
         if self.responses.current is not None and text_of(event, "item", "type") != "message":
             self.responses.current.has_output = True
+        response_id = text_of(event, "response_id")
+        self._mcp_item(event.get("item"), now_ms, response_id=response_id, done=False)
 
     def _on_output_item_done(self, event: dict[str, Any], now_ms: int) -> None:
         item = event.get("item")
         if isinstance(item, dict):
-            self._function_call(item, text_of(event, "response_id"), now_ms)
+            response_id = text_of(event, "response_id")
+            self._function_call(item, response_id, now_ms)
+            self._mcp_item(item, now_ms, response_id=response_id, done=True)
 
     def _bill(self, response: dict[str, Any], now_ms: int) -> None:
         usage = response.get("usage")

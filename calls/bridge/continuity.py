@@ -78,6 +78,7 @@ class Continuity(Sessions):
         self._caller_speaking = False
         self._server_turns = False
         self._put_turns_down()
+        self._mcp_lost(now_ms)
         self._last_error_code = ""
         self._unconfirmed_outputs.clear()
         self.responses.unblock()

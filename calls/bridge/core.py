@@ -1,9 +1,9 @@
 """What every part of the bridge shares: the plan, the machines, the outputs, the way to end.
 
 Lowest of the bridge's layers (``core`` < ``speech`` < ``turns`` < ``own_tools`` < ``tool_calls`` <
-``answers`` < ``dead_air`` < ``pauses`` < ``model`` < ``sessions`` < ``continuity`` <
-``handover`` < ``first_words`` < ``controls`` < ``machine``): each adds one subject to the same
-call. Nothing here reads an event.
+``mcp_calls`` < ``answers`` < ``dead_air`` < ``pauses`` < ``model`` < ``sessions`` <
+``continuity`` < ``handover`` < ``first_words`` < ``controls`` < ``machine``): each adds one
+subject to the same call. Nothing here reads an event.
 """
 
 from __future__ import annotations

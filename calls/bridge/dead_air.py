@@ -28,6 +28,7 @@ _GO_ON = (
 
 
 _WRITTEN = ("output_text", "text")  # of a part, in GA and in beta
+_CALLS = ("function_call", "mcp_call")
 
 
 def _is_written(item: Any) -> bool:
@@ -92,7 +93,7 @@ class DeadAir(Answers):
         """
         if current.has_audio or not isinstance(output, list):
             return False
-        calls = any(text_of(each, "type") == "function_call" for each in output)
+        calls = any(text_of(each, "type") in _CALLS for each in output)
         return not calls and any(map(_is_written, output))
 
     def _response_in_text(self, output: Any, current: Current, now_ms: int) -> None:
@@ -108,7 +109,8 @@ class DeadAir(Answers):
 
     def _model_deadlines(self) -> list[int]:
         wait = self.plan.watchdog
-        due = [each.started_ms + wait.tool_ms for each in self.toolbox.pending]
+        here = [each for each in self.toolbox.pending if not each.elsewhere]
+        due = [each.started_ms + wait.tool_ms for each in here] + self._mcp_deadlines()
         if self._ending is not None:
             due.append(self._ending.deadline_ms)
         if self._failed:
@@ -123,7 +125,7 @@ class DeadAir(Answers):
         if blocked_ms is not None:
             due.append(blocked_ms + wait.stall_ms)
         current = self.responses.current
-        if current is not None:
+        if current is not None and not self._works_elsewhere(current):
             if self.responses.machine.now is Response.REQUESTED:
                 due.append(current.since_ms + wait.response_ms)
             elif (
@@ -138,8 +140,9 @@ class DeadAir(Answers):
 
     def _tick_model(self, now_ms: int) -> None:
         wait = self.plan.watchdog
+        self._tick_mcp(now_ms)
         for invocation in self.toolbox.pending:
-            if now_ms >= invocation.started_ms + wait.tool_ms:
+            if not invocation.elsewhere and now_ms >= invocation.started_ms + wait.tool_ms:
                 answer = "The tool did not answer in time."
                 self._tool_result(invocation.tool_call_id, "timeout", answer, now_ms)
         if self._failed:
@@ -178,9 +181,14 @@ class DeadAir(Answers):
         self.count("dead_air")
         self.news.tell("late", self._record_ms(now_ms), turn=self.transcript.next_ordinal)
 
+    def _works_elsewhere(self, current: Current) -> bool:
+        """Tell whether the model owes nothing for now: a tool of its own server runs (4.5)."""
+        is_active = self.responses.machine.now is Response.ACTIVE
+        return is_active and self._mcp_runs_in(current.response_id)
+
     def _watch_response(self, now_ms: int) -> None:
         current, wait = self.responses.current, self.plan.watchdog
-        if current is None:
+        if current is None or self._works_elsewhere(current):
             return
         state = self.responses.machine.now
         if state is Response.REQUESTED:

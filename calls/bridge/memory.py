@@ -81,8 +81,10 @@ def item_texts(
             realtime.message_item(new_id("seed"), item.role, item.text, dialect, item_id=item_id)
         ]
     tool_call_id = realtime.legal_id(item.tool_call_id)
+    # A tool of an MCP server may have a name that no function has (trap O8).
+    name = realtime.legal_name(item.name)
     # Legal JSON, whatever the model once wrote: the item would be refused.
-    call = realtime.function_call(new_id("seed"), tool_call_id, item.name, item.arguments_json)
+    call = realtime.function_call(new_id("seed"), tool_call_id, name, item.arguments_json)
     if item.pending:
         return [call]
     return [call, realtime.function_output(new_id("seed"), tool_call_id, item.text)]

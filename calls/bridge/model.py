@@ -19,7 +19,13 @@ from calls.wire import realtime
 
 # Close codes that a new socket may cure (openai_realtime.md 7.4); 3000 and 4000 never heal.
 RETRYABLE_CLOSES = frozenset({1000, 1001, 1005, 1006, 1011, 1012, 1013, 1015})
-_BEFORE_READY = frozenset({"session.created", "session.updated", "error"})
+# A list of tools is fetched beside the confirmation of what asked for it (4.5).
+_BEFORE_READY = frozenset(
+    {
+        *("session.created", "session.updated", "error"),
+        *("mcp_list_tools.completed", "mcp_list_tools.failed"),
+    }
+)
 # Refused handshakes that asking again may cure: timeout, too early, too many requests.
 _RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
@@ -72,6 +78,13 @@ class ModelSocket(Pauses):
             "response.output_audio_transcript.done": self._on_text_done,
             "response.done": self._on_response_done,
             "conversation.item.added": self._on_item_added,
+            "conversation.item.done": self._on_item_done,
+            "response.mcp_call_arguments.done": self._on_mcp_arguments,
+            "response.mcp_call.in_progress": self._on_mcp_running,
+            "response.mcp_call.completed": self._on_mcp_completed,
+            "response.mcp_call.failed": self._on_mcp_failed,
+            "mcp_list_tools.completed": self._on_mcp_list_completed,
+            "mcp_list_tools.failed": self._on_mcp_list_failed,
             "rate_limits.updated": self._on_rate_limits,
             "error": self._on_error,
         }

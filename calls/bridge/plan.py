@@ -12,7 +12,13 @@ from typing import Any, Literal
 
 from calls.bridge.person_plan import PersonPlan
 from calls.money.rates import ModelPrice, price_for
-from calls.wire.realtime import Dialect, FunctionTool, SessionConfig, TurnDetection
+from calls.wire.realtime import (
+    Dialect,
+    FunctionTool,
+    McpServer,
+    SessionConfig,
+    TurnDetection,
+)
 from tools.spec import ToolSpec
 
 GreetingMode = Literal["exact", "generated", "wait"]
@@ -65,6 +71,8 @@ class Watchdog:
     stall_ms: int = 5_000
     retry_pause_ms: int = 1_000
     tool_ms: int = 330_000
+    # A tool that the model's own server asks; nothing can be taken back there.
+    mcp_ms: int = 60_000
     mark_slack_ms: int = 2_000
     goodbye_ms: int = 15_000
     hang_up_ms: int = 5_000
@@ -204,6 +212,8 @@ class CallPlan:
         session = dict(value["session"])
         session["turn_detection"] = TurnDetection(**session["turn_detection"])
         session["tools"] = tuple(FunctionTool(**tool) for tool in session["tools"])
+        servers = (_tuples(server) for server in session.get("mcp_servers", ()))
+        session["mcp_servers"] = tuple(McpServer(**server) for server in servers)
         for name in ("keywords", "languages"):
             session[name] = tuple(session.get(name, ()))
         filler, greeting = value.get("filler", {}), value["greeting"]

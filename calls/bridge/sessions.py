@@ -133,6 +133,10 @@ class Sessions(ModelSocket):
             self._standby_error(standby, event, now_ms)
         elif kind in {"session.created", "session.updated"}:
             self.count("protocol_errors")
+        elif kind in {"conversation.item.added", "conversation.item.done"}:
+            self._mcp_item(event.get("item"), now_ms, done=False)
+        elif kind == "mcp_list_tools.failed":
+            self._on_mcp_list_failed(event, now_ms)
         self._settle(now_ms)
 
     def _standby_error(self, standby: Standby, event: dict[str, Any], now_ms: int) -> None:

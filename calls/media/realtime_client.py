@@ -15,7 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from calls.media.reach import reach
-from calls.wire.realtime import Dialect
+from calls.wire.realtime import Dialect, McpAccess, with_access
+from tools.masking import Veil
 
 DIAL_TIMEOUT_SECONDS = 7.0
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -23,13 +24,17 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and as whom to dial. ``safety_identifier`` is a stable hash of the caller (1.2)."""
+    """Where and as whom to dial. ``safety_identifier`` is a stable hash of the caller (1.2).
+
+    ``mcp``: what of a session's MCP servers only the model may be told; nobody above a socket is.
+    """
 
     url: str
     dialect: Dialect
     model: str
     api_key: str = field(repr=False)
     safety_identifier: str = ""
+    mcp: tuple[McpAccess, ...] = field(default=(), repr=False)
 
     @property
     def line(self) -> str:
@@ -68,10 +73,15 @@ class RealtimeUnreachable(Exception):
 
 
 class RealtimeSocket:
-    """One open socket; one reader and one writer at a time."""
+    """One open socket; one reader and one writer at a time.
 
-    def __init__(self, connection: ClientConnection) -> None:
+    ``mcp`` is put into what configures a session, and taken out of all that the model says.
+    """
+
+    def __init__(self, connection: ClientConnection, mcp: tuple[McpAccess, ...] = ()) -> None:
         self._connection = connection
+        self._mcp = mcp
+        self._veil = Veil(secret for each in mcp for secret in each.secrets)
 
     async def receive(self) -> str | None:
         """Return the next text frame, '' for a binary one, None when the socket is closed."""
@@ -79,12 +89,14 @@ class RealtimeSocket:
             frame = await self._connection.recv()
         except ConnectionClosed:
             return None
-        return frame if isinstance(frame, str) else ""
+        if not isinstance(frame, str):
+            return ""
+        return self._veil.over(frame) if self._mcp else frame
 
     async def send(self, text: str) -> None:
         """Send a text frame; a closed socket is noticed by ``receive``, not here."""
         try:
-            await self._connection.send(text)
+            await self._connection.send(with_access(text, self._mcp) if self._mcp else text)
         except ConnectionClosed:
             return
 
@@ -137,4 +149,4 @@ async def dial(endpoint: Endpoint) -> RealtimeSocket:
         raise RealtimeUnreachable(1006) from error
     reach.opened(endpoint.url)
     reach.opened(endpoint.line)
-    return RealtimeSocket(connection)
+    return RealtimeSocket(connection, endpoint.mcp)

@@ -23,10 +23,11 @@ from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection
 from calls.money.rates import price_for
 from calls.services.call_history import history_of
-from calls.services.call_variables import variables_for
+from calls.services.call_variables import renderer_for, variables_for
 from calls.services.clips import apology_line, filler_line, greeting_line, recorded
 from calls.services.contract import ContractForbids, contract_problem
 from calls.services.handoffs import destination_names, handoffs_left, longest_call_seconds
+from calls.services.mcp_servers import mcp_access, mcp_servers
 from calls.services.operators import person_plan
 from calls.services.server_messages.targets import Target, target_of
 from calls.services.sessions import (
@@ -35,6 +36,7 @@ from calls.services.sessions import (
     session_config,
     tool_specs,
 )
+from calls.wire.realtime import MCP_DIALECTS
 from tools.loose_json import as_text
 from tools.models import Tool
 
@@ -103,6 +105,18 @@ def endpoint_for(call: Call) -> Endpoint:
     )
 
 
+def endpoint_of(call: Call, plan: CallPlan) -> Endpoint:
+    """Return where the model of ``plan`` lives, with what its MCP servers are to be told.
+
+    Raises:
+        ContractForbids: the number's data may not go there (design.md 11).
+    """
+    endpoint = endpoint_for(call)
+    if not plan.session.mcp_servers:
+        return endpoint
+    return replace(endpoint, mcp=mcp_access(call, plan, renderer_for(call)))
+
+
 def line_of(connection: ProviderConnection, revision: AssistantRevision) -> str:
     """Return the name under which dials of ``revision`` over ``connection`` are remembered."""
     return Endpoint(
@@ -143,12 +157,12 @@ def plan_for(call: Call, *, anew: bool = False) -> CallPlan:
         now=now,
     )
     rows = list(offered_tools(revision))
-    tools = tool_specs(
-        rows,
-        lambda text: render(text, variables, now),
-        language=plan.language,
-        names=destination_names(call.organisation_id, rows),
-    )
+
+    def fill(text: str) -> str:
+        return render(text, variables, now)
+
+    names = destination_names(call.organisation_id, rows)
+    tools = tool_specs(rows, fill, language=plan.language, names=names)
     history, first_ordinal, elapsed_ms = history_of(call, tools) if again else ((), 0, 0)
     # A stream that nobody has said a word on is no interruption: the caller is greeted.
     resumed = again and (bool(history) or transfer_failed)
@@ -171,7 +185,11 @@ def plan_for(call: Call, *, anew: bool = False) -> CallPlan:
         dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
         model=model,
         session=session_config(
-            plan, model=model, transcription_model=connection.transcription_model, tools=tools
+            plan,
+            model=model,
+            transcription_model=connection.transcription_model,
+            tools=tools,
+            mcp_servers=mcp_servers(rows, fill) if connection.dialect in MCP_DIALECTS else (),
         ),
         tools=tools,
         policy_line=line,
@@ -222,9 +240,10 @@ def ticket_for(call: Call) -> StreamTicket:
     policy = call.policy_wording.policy if call.policy_wording is not None else None
     may_keep = policy is not None and call.policy_refused_at is None
     target = target_of(call)
+    plan = replace(plan_for(call), tells=target.news if target is not None else ())
     return StreamTicket(
-        plan=replace(plan_for(call), tells=target.news if target is not None else ()),
-        endpoint=endpoint_for(call),
+        plan=plan,
+        endpoint=endpoint_of(call, plan),
         stream_number=call.stream_count,
         keep_audio=may_keep and policy is not None and policy.record_replay_audio,
         target=target,

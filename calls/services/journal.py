@@ -15,6 +15,7 @@ from calls.bridge.effects import (
     NextStep,
     PolicyLinePlayed,
     RecordHandoff,
+    RecordMcpTool,
     RecordTool,
     RecordTurn,
 )
@@ -23,6 +24,7 @@ from calls.services.handoffs import handoffs_store
 from calls.services.reports import call_handed_enqueue
 from calls.services.server_messages.in_call import news_enqueue
 from calls.services.server_messages.targets import Target
+from tools.models import Tool
 
 TURN_FIELDS = (
     "role",
@@ -94,7 +96,7 @@ def batch_store(
         if tools:
             owner = Call.objects.filter(pk=call_id).values_list("organisation", flat=True).first()
             ToolInvocation.objects.bulk_create(
-                [_tool_row(call_id, owner, tool) for tool in tools],
+                _tool_rows(call_id, owner, tools),
                 update_conflicts=True,
                 unique_fields=["call", "tool_call_id"],
                 update_fields=TOOL_FIELDS,
@@ -157,10 +159,26 @@ def _turn_row(call_id: str, turn: RecordTurn) -> Turn:
     )
 
 
-def _tool_row(call_id: str, owner: uuid.UUID | None, tool: RecordTool) -> ToolInvocation:
+def _tool_rows(
+    call_id: str, owner: uuid.UUID | None, tools: Sequence[RecordTool]
+) -> list[ToolInvocation]:
+    """Return rows; of a call that the model's own server made nobody else notes the tool."""
+    handles = {tool.handle for tool in tools if isinstance(tool, RecordMcpTool) and tool.handle}
+    # A plan may outlive the row it was made of.
+    found = Tool.objects.filter(pk__in=handles).values_list("pk", flat=True) if handles else ()
+    known = {str(pk): pk for pk in found}
+    return [
+        _tool_row(call_id, owner, tool, known.get(getattr(tool, "handle", ""))) for tool in tools
+    ]
+
+
+def _tool_row(
+    call_id: str, owner: uuid.UUID | None, tool: RecordTool, tool_id: uuid.UUID | None
+) -> ToolInvocation:
     return ToolInvocation(
         call_id=call_id,
         organisation_id=owner,
+        tool_id=tool_id,
         tool_call_id=tool.tool_call_id[:64],
         name=_storable(tool.name)[:200],
         arguments_json=_storable(tool.arguments_json),

@@ -37,6 +37,7 @@ from calls.services.call_plan import offered_tools
 from calls.services.call_variables import own_variables
 from calls.services.clips import greeting_line, greeting_problem, is_rendered
 from calls.services.handoffs import destination_names
+from calls.services.mcp_servers import mcp_servers
 from calls.services.sessions import (
     answering_model,
     assistant_parts,
@@ -206,11 +207,11 @@ def preview_document(
         else plan.model or settings.OPENAI_REALTIME_MODEL
     )
     offered = list(tools)
-    specs = tool_specs(
-        offered,
-        lambda text: render(text, scope, now),
-        names=destination_names(organisation.pk, offered),
-    )
+
+    def fill(text: str) -> str:
+        return render(text, scope, now)
+
+    specs = tool_specs(offered, fill, names=destination_names(organisation.pk, offered))
     config = session_config(
         plan,
         model=model,
@@ -218,6 +219,7 @@ def preview_document(
         if connection
         else ProviderConnection._meta.get_field("transcription_model").default,
         tools=specs,
+        mcp_servers=mcp_servers(offered, fill),
     )
     default: Any = connection.dialect if connection else "openai_ga"
     events = opening_events(

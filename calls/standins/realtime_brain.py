@@ -27,7 +27,18 @@ class CallTool:
     arguments_json: str
 
 
-Part = Speak | CallTool
+@dataclass(frozen=True, slots=True)
+class CallMcp:
+    """The model calls a tool of an MCP server, which answers ``output`` or fails with ``error``."""
+
+    server_label: str
+    name: str
+    arguments_json: str = "{}"
+    output: str = ""
+    error: str = ""
+
+
+Part = Speak | CallTool | CallMcp
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Step:
     """One reaction: speech, then tool calls, then what follows when all outputs are in."""
 
     say: str | None = None
-    tools: tuple[CallTool, ...] = ()
+    tools: tuple[CallTool | CallMcp, ...] = ()
     then: Step | None = None
 
 

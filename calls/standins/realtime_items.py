@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["message", "function_call", "function_call_output"]
+Kind = Literal["message", "function_call", "function_call_output", "mcp_list_tools", "mcp_call"]
 Role = Literal["user", "assistant", "system"]
 
 
@@ -26,10 +26,29 @@ class Item:
     audio_ms: int = 0
     tool_call_id: str = ""
     name: str = ""
+    server_label: str = ""
+    output: str | None = None
+    error: dict[str, Any] | None = None
 
     def render(self) -> dict[str, Any]:
         """Return the item as GA shows it, without audio bytes."""
-        head = {"id": self.item_id, "object": "realtime.item", "type": self.kind}
+        head: dict[str, Any] = {
+            "id": self.item_id,
+            "object": "realtime.item",
+            "type": self.kind,
+        }
+        if self.kind == "mcp_list_tools":
+            return {**head, "server_label": self.server_label, "tools": []}
+        if self.kind == "mcp_call":
+            return {
+                **head,
+                "server_label": self.server_label,
+                "name": self.name,
+                "arguments": self.text,
+                "approval_request_id": None,
+                "output": self.output,
+                "error": self.error,
+            }
         if self.kind == "function_call_output":
             return {**head, "call_id": self.tool_call_id, "output": self.text}
         head["status"] = self.status

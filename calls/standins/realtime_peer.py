@@ -237,6 +237,7 @@ class RealtimePeer(RespondingCore):
 
     def _send_updated(self) -> None:
         self.emit("session.updated", session=self.session)
+        self._list_mcp_tools()
         self.send_junk()
 
     # -- caller audio -------------------------------------------------------------------------

@@ -76,6 +76,11 @@ class RealtimeProfile:
     updated_delay_ms: int = 0
     obfuscation: bool = True
     call_undeclared_tools: bool = False  # a model that invents tool names
+    mcp_lists: Literal["given", "failed", "never"] = "given"  # what MCP servers do when asked
+    mcp_list_ms: int = 120
+    mcp_call_ms: int = 600
+    mcp_inside: bool = False  # the call runs within its response, not behind it (4.5)
+    mcp_follows_up: bool = False  # the server then makes the next response by itself
 
     upgrade_delay_ms: int = 0  # over sockets: before the upgrade is answered
     upgrade_status: int | None = None  # 401, 403, 404, 429 or 500 instead of 101

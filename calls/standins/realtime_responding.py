@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from calls.standins.realtime_brain import CallTool, Speak, ToolOutput, Turn
-from calls.standins.realtime_core import RealtimeCore
+from calls.standins.realtime_brain import CallMcp, CallTool, Part, Speak, ToolOutput, Turn
 from calls.standins.realtime_items import NO_USAGE, Item, Weight
+from calls.standins.realtime_mcp import McpCore
 from calls.standins.realtime_response import Response
 from calls.standins.realtime_session import ClientError, check_response
 
 
-class RespondingCore(RealtimeCore):
+class RespondingCore(McpCore):
     """Adds responses to the trunk."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -108,14 +108,23 @@ class RespondingCore(RealtimeCore):
         )
         return Turn(heard, instructions, outputs, names, history=history)
 
-    def _allowed(self, turn: Turn, settings: dict[str, Any]) -> list[Speak | CallTool]:
+    def _mcp_answered(self, name: str, output: str) -> None:
+        self._unanswered_outputs.append(ToolOutput(name, output))
+        if self.profile.mcp_follows_up and self._active is None:
+            self._start({}, None)
+
+    def _offers(self, part: CallTool | CallMcp, turn: Turn) -> bool:
+        if isinstance(part, CallMcp):
+            return part.server_label in self._mcp_ready
+        return self.profile.call_undeclared_tools or part.name in turn.tools
+
+    def _allowed(self, turn: Turn, settings: dict[str, Any]) -> list[Part]:
         parts = self.brain.reply(turn)
         may_call = settings["tool_choice"] != "none"
-        everything = self.profile.call_undeclared_tools
         allowed = [
             part
             for part in parts
-            if isinstance(part, Speak) or (may_call and (everything or part.name in turn.tools))
+            if isinstance(part, Speak) or (may_call and self._offers(part, turn))
         ]
         # A model that may not call the tool it wants says so; it does not fall silent.
         return allowed or ([Speak("I cannot do that.")] if parts else [])

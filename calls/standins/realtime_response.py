@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from calls.standins.realtime_brain import CallTool, Part, Speak
+from calls.standins.realtime_brain import CallMcp, CallTool, Part, Speak
 from calls.standins.realtime_items import Item, Weight, audio_tokens, text_tokens
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.tones import BYTES_PER_MS, encode, pcm24k
@@ -67,6 +67,15 @@ class Stage(Protocol):
     def send_junk(self) -> None:
         """Send what no client expects."""
 
+    def mcp_began(self, output_index: int, item: Item) -> None:
+        """Say that a call of an MCP tool runs."""
+
+    def mcp_ended(self, output_index: int, item: Item, part: CallMcp) -> None:
+        """Say what a call of an MCP tool has come to."""
+
+    def mcp_runs_on(self, output_index: int, item: Item, part: CallMcp) -> None:
+        """Run a call of an MCP tool behind the end of its response."""
+
 
 @dataclass(slots=True)
 class Response:
@@ -88,6 +97,7 @@ class Response:
     usage: dict[str, Any] | None = None
     _close_item: Callable[[], None] | None = None
     _stalled: bool = False  # it is active and nothing more comes (7.3)
+    _behind: list[tuple[int, Item, CallMcp]] = field(default_factory=list)
 
     @property
     def active(self) -> bool:
@@ -140,6 +150,8 @@ class Response:
         for output_index, part in enumerate(self.parts):
             if isinstance(part, CallTool):
                 yield from self._call(output_index, part)
+            elif isinstance(part, CallMcp):
+                yield from self._call_mcp(output_index, part)
             elif self.settings["output_modalities"] == ["text"] or (
                 self.faulty and profile.text_only
             ):
@@ -165,6 +177,8 @@ class Response:
         self.usage = self.charge(self.spent)
         self.stage.emit("response.done", response=self.render())
         self.stage.finished(self)
+        for call in self._behind:
+            self.stage.mcp_runs_on(*call)
 
     def _open(self, output_index: int, item: Item) -> dict[str, Any]:
         item.status = "in_progress"
@@ -334,6 +348,38 @@ class Response:
             self._delta("response.function_call_arguments.delta", where, delta)
             yield 10
         close()
+
+    def _call_mcp(self, output_index: int, part: CallMcp) -> Iterator[int]:
+        profile = self.stage.profile
+        item = Item(
+            self.stage.new_id("mcp"),
+            "mcp_call",
+            role="assistant",
+            content_type="",
+            name=part.name,
+            server_label=part.server_label,
+        )
+        where = self._open(output_index, item)
+        self._close_item = lambda: self._close(where, item)
+        yield 10
+        item.text = part.arguments_json
+        self.spent += Weight(text=text_tokens(item.text))
+        self._delta("response.mcp_call_arguments.delta", where, item.text)
+        self.stage.emit("response.mcp_call_arguments.done", **where, arguments=item.text)
+        if profile.mcp_inside:
+            self.stage.mcp_began(output_index, item)
+            yield profile.mcp_call_ms
+            self.stage.mcp_ended(output_index, item, part)
+            self._close(where, item)
+            return
+        self._close_item = None
+        self.stage.emit(
+            "response.output_item.done",
+            response_id=self.response_id,
+            output_index=output_index,
+            item=item.render(),
+        )
+        self._behind.append((output_index, item, part))
 
 
 def _mutate(chunks: list[bytes], mutant: str | None) -> list[bytes]:

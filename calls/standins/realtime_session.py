@@ -280,12 +280,13 @@ def _tools(path: str, value: Any) -> None:
     _list_of(_tool)(path, value)
     seen: set[str] = set()
     for index, tool in enumerate(value):
-        name = tool.get("name")
-        if name is not None and name in seen:
+        key = "server_label" if tool["type"] == "mcp" else "name"
+        name = tool.get(key)
+        if name is not None and f"{key}:{name}" in seen:
             raise ClientError(
-                "invalid_value", f"Duplicate tool name: '{name}'.", f"{path}[{index}].name"
+                "invalid_value", f"Duplicate tool {key}: '{name}'.", f"{path}[{index}].{key}"
             )
-        seen.add(name)
+        seen.add(f"{key}:{name}")
 
 
 def _tool(path: str, value: Any) -> None:
@@ -293,6 +294,9 @@ def _tool(path: str, value: Any) -> None:
     if "type" not in value:
         raise _missing(f"{path}.type")
     if value["type"] == "mcp":
+        _shape(_MCP_RULES, "server_label")(path, value)
+        if not value.keys() & {"server_url", "connector_id", "tunnel_id"}:
+            raise _missing(f"{path}.server_url")
         return
     _shape(
         {
@@ -313,6 +317,12 @@ def _tool_name(path: str, value: Any) -> None:
             f"Invalid '{path}': string does not match pattern '^[a-zA-Z0-9_-]+$'.",
             path,
         )
+
+
+def _headers(path: str, value: Any) -> None:
+    _object(path, value)
+    for name, text in value.items():
+        _text(f"{path}.{name}", text)
 
 
 def _parameters(path: str, value: Any) -> None:
@@ -353,6 +363,19 @@ def _metadata(path: str, value: Any) -> None:
             raise ClientError("string_above_max_length", "Metadata is too long.", f"{path}.{key}")
 
 
+_MCP_RULES: dict[str, Rule] = {
+    "type": _one_of("mcp"),
+    "server_label": _tool_name,
+    "server_url": _text,
+    "connector_id": _text,
+    "tunnel_id": _text,
+    "server_description": _text,
+    "authorization": _text,
+    "headers": _nullable(_headers),
+    "allowed_tools": _nullable(_anything),
+    "require_approval": _nullable(_anything),
+    "defer_loading": _boolean,
+}
 _REASONING = _shape({"effort": _one_of(*_EFFORTS)})
 _NOISE = _shape({"type": _one_of("near_field", "far_field"), "strength": _number(0, 1)}, "type")
 _TRANSCRIPTION = _shape(

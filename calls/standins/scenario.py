@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from calls.standins.caller import Action, CallerStep, Wait
-from calls.standins.realtime_brain import CallTool, Rule, RuleBrain, Step
+from calls.standins.realtime_brain import CallMcp, CallTool, Rule, RuleBrain, Step
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario_options import OptionError, option_value
 from calls.standins.twilio_media import MediaProfile
@@ -26,6 +26,7 @@ _STEP = frozenset({*_ACTIONS, "after", "barge_in", "timeout_ms"})
 _AFTER_WAITS: dict[str, Wait] = {"ms": "ms", "silence_ms": "silence_ms"}
 _BRAIN = frozenset({"rules", "default_say", "greeting"})
 _RULE = frozenset({"when", "once", "say", "tool", "after_tool", "then"})
+_TOOL = frozenset({"name", "arguments", "mcp", "answers", "fails"})
 _PROFILES = frozenset({"media", "streams", "realtime", "sessions"})
 _EXPECT = frozenset({"agent_says", "tools", "ended_by", "codes"})
 
@@ -264,14 +265,20 @@ class _Reader:
             raise self.fail(path, "then and after_tool follow a tool; add tool or drop them")
         return Step(None if say is None else self.text(say, f"{path}.say"), calls, then)
 
-    def tool(self, value: Any, path: str) -> CallTool:
-        tool = self.mapping(value, path, frozenset({"name", "arguments"}))
+    def tool(self, value: Any, path: str) -> CallTool | CallMcp:
+        tool = self.mapping(value, path, _TOOL)
         if "name" not in tool:
             raise self.fail(path, "needs name: <function name>")
         arguments = tool.get("arguments", {})
         # A text goes out as it stands, so that a scenario can hold broken arguments.
         raw = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        return CallTool(self.text(tool["name"], f"{path}.name"), raw)
+        name = self.text(tool["name"], f"{path}.name")
+        if "mcp" not in tool:
+            return CallTool(name, raw)
+        label, answers, fails = (
+            self.text(tool.get(key, ""), f"{path}.{key}") for key in ("mcp", "answers", "fails")
+        )
+        return CallMcp(label, name, raw, answers, fails)
 
     def options(self, kind: type[Any], value: Any, path: str) -> Any:
         known = {each.name: each for each in dataclasses.fields(kind)}

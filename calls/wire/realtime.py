@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -25,6 +25,10 @@ _BETA_TO_GA = {
     "response.audio_transcript.done": "response.output_audio_transcript.done",
     "conversation.item.created": "conversation.item.added",
 }
+
+# Azure and old gateways are not known to ask MCP servers; one unknown tool voids an update (O4).
+MCP_DIALECTS: frozenset[Dialect] = frozenset({"openai_ga"})
+_UPDATE_HEAD = '{"type":"session.update"'
 
 # Every client event carries an event_id, so that an error can name it (1.5); one for all audio.
 APPEND_HEAD = '{"type":"input_audio_buffer.append","event_id":"audio","audio":"'
@@ -42,6 +46,7 @@ _BETA_VOICES = {"marin": "coral", "cedar": "ash"}
 
 # Ids that a client may create (1.4, trap O17).
 _LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]{1,32}").fullmatch
+_ILLEGAL_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]+").sub
 
 # Only these can bring a lone surrogate or a NUL into a decoded text.
 _UNSAFE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)|[\ud800-\udfff]").search
@@ -82,11 +87,41 @@ class FunctionTool:
 
 
 @dataclass(frozen=True, slots=True)
+class McpServer:
+    """A tool server that the model's own server asks (4.5); it holds no secret.
+
+    ``label`` names it in events; ``handle`` names our row. What proves who asks, and an address
+    that is secret itself, are put in by ``with_access`` when the configuration leaves.
+    """
+
+    label: str
+    url: str
+    description: str = ""
+    allowed_tools: tuple[str, ...] = ()
+    handle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class McpAccess:
+    """What of an MCP server only the model may be told; ``headers`` are sent with each request.
+
+    ``secrets`` are the texts in it that may come back to us in nothing that is kept.
+    """
+
+    label: str
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    authorization: str = field(default="", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionConfig:
     """What a session is configured with, independent of the dialect.
 
     0, 1.0, None and '' leave the model's own setting and are not sent. ``keywords`` and
     ``languages`` help the transcriber; ``temperature`` exists in the beta dialect only (2.1).
+    ``mcp_servers`` are known to OpenAI's own dialect only.
     """
 
     instructions: str = ""
@@ -103,6 +138,7 @@ class SessionConfig:
     max_output_tokens: int = 0
     reasoning_effort: str = ""
     temperature: float | None = None
+    mcp_servers: tuple[McpServer, ...] = ()
 
 
 def held(config: SessionConfig) -> SessionConfig:
@@ -211,7 +247,7 @@ def _transcription(config: SessionConfig, dialect: Dialect) -> dict[str, Any]:
 def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> str:
     """Render the whole configuration; a rejected key would void all of it (trap O4)."""
     transcription = _transcription(config, dialect)
-    tools = [
+    tools: list[dict[str, Any]] = [
         {
             "type": "function",
             "name": tool.name,
@@ -220,6 +256,8 @@ def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> st
         }
         for tool in config.tools
     ]
+    if dialect in MCP_DIALECTS:
+        tools += map(_mcp_tool, config.mcp_servers)
     detection = _turn_detection(config.turn_detection)
     noise = {"type": config.noise_reduction} if config.noise_reduction else None
     session: dict[str, Any]
@@ -268,6 +306,39 @@ def session_update(config: SessionConfig, dialect: Dialect, event_id: str) -> st
         if config.reasoning_effort:
             session["reasoning"] = {"effort": config.reasoning_effort}
     return _dump({"type": "session.update", "event_id": event_id, "session": session})
+
+
+def _mcp_tool(server: McpServer) -> dict[str, Any]:
+    """Return a server as a session announces it; nobody could be asked to approve in a call."""
+    tool: dict[str, Any] = {
+        "type": "mcp",
+        "server_label": server.label,
+        "server_url": server.url,
+        "require_approval": "never",
+    }
+    if server.description:
+        tool["server_description"] = server.description
+    if server.allowed_tools:
+        tool["allowed_tools"] = list(server.allowed_tools)
+    return tool
+
+
+def with_access(text: str, access: Sequence[McpAccess]) -> str:
+    """Return a ``session.update`` of ours with what proves who asks; other texts as they are."""
+    if not access or not text.startswith(_UPDATE_HEAD):
+        return text
+    known = {each.label: each for each in access}
+    event = json.loads(text)
+    for tool in event["session"].get("tools", ()):
+        found = known.get(tool.get("server_label")) if tool["type"] == "mcp" else None
+        if found is None:
+            continue
+        tool["server_url"] = found.url
+        if found.headers:
+            tool["headers"] = dict(found.headers)
+        if found.authorization:
+            tool["authorization"] = found.authorization
+    return _dump(event)
 
 
 def turn_detection_update(value: TurnDetection, dialect: Dialect, event_id: str) -> str:
@@ -404,6 +475,11 @@ def legal_id(tool_call_id: str) -> str:
     if _LEGAL_ID(tool_call_id):
         return tool_call_id
     return "call_" + blake2b(tool_call_id.encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+
+def legal_name(name: str) -> str:
+    """Return a name that a function call of a client may have (trap O8)."""
+    return _ILLEGAL_IN_NAME("_", name)[:64] or "tool"
 
 
 def function_output(event_id: str, tool_call_id: str, output: str) -> str:

@@ -422,6 +422,36 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(
         response_id=responses,
+        item_id=st.sampled_from(["mcp_1", "mcp_2"]),
+        told=st.sampled_from(["added", "done"]),
+        output=st.sampled_from([None, None, "", "found", "\ud800"]),
+        error=st.sampled_from([None, None, {}, {"type": "http_error", "message": "500"}]),
+    )
+    def mcp_item(
+        self, response_id: str, item_id: str, told: str, output: str | None, error: Any
+    ) -> None:
+        item = {"id": item_id, "type": "mcp_call", "name": "find", "server_label": "crm"}
+        item |= {"arguments": "{}", "output": output, "error": error}
+        where = self.current(response_id)
+        self.realtime(f"response.output_item.{told}", response_id=where, item=item)
+        self.realtime(f"conversation.item.{told}", item=item)
+
+    @rule(
+        item_id=st.sampled_from(["mcp_1", "mcp_2", "item_1"]),
+        kind=st.sampled_from(
+            [
+                *("response.mcp_call.in_progress", "response.mcp_call.in_progress"),
+                *("response.mcp_call.completed", "response.mcp_call.failed"),
+                *("response.mcp_call_arguments.done", "mcp_list_tools.failed"),
+                "mcp_list_tools.completed",
+            ]
+        ),
+    )
+    def mcp_event(self, item_id: str, kind: str) -> None:
+        self.realtime(kind, item_id=item_id, arguments='{"id":7}', output_index=0)
+
+    @rule(
+        response_id=responses,
         status=st.sampled_from(["completed", "completed", "cancelled", "failed", "incomplete"]),
         item_ids=st.lists(items, max_size=2, unique=True),
         calls=st.lists(tool_calls, max_size=2, unique=True),
