@@ -269,6 +269,9 @@ class BridgePart:
     def _carry_out(self, effect: Effect, now_ms: int) -> None:
         if isinstance(effect, DispatchTools):
             for call in effect.calls:
+                if call.judge:
+                    self._at(now_ms, self._answer(call.tool_call_id, Result("")))
+                    continue
                 self.dispatched.append((call.name, call.arguments_json))
                 result = self.tools.get(call.name)
                 if result is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tools.argument_paths import masked_arguments
 from tools.messages import ToolMessage
 
 # Vapi's tool types whose calls are posted to a server; the others act elsewhere (vapi.md 3.5).
@@ -32,6 +33,7 @@ class ToolSpec:
     that may be dialled. ``idempotent``: to run it again with the same arguments does no harm.
     ``messages`` are what is said meanwhile; ``rejection`` is Vapi's ``rejectionPlan`` as written.
     ``asks_where``: a ``transferCall`` without a destination, whose server is asked for one.
+    ``hidden`` are the paths of arguments that only the tool's server may read.
     """
 
     name: str
@@ -48,6 +50,11 @@ class ToolSpec:
     messages: tuple[ToolMessage, ...] = ()
     rejection: Mapping[str, Any] = field(default_factory=dict)
     asks_where: bool = False
+    hidden: tuple[str, ...] = ()
+
+    def shown(self, arguments_json: str) -> str:
+        """Return a model's arguments as people may see them."""
+        return masked_arguments(arguments_json, self.hidden)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ToolSpec:
@@ -57,7 +64,8 @@ class ToolSpec:
             KeyError, TypeError: the value was made of something else.
         """
         messages = tuple(ToolMessage.from_json(each) for each in value.get("messages", ()))
-        return cls(**{**value, "messages": messages})
+        hidden = tuple(value.get("hidden", ()))
+        return cls(**{**value, "messages": messages, "hidden": hidden})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,9 @@ class ToolResult:
     ``messages`` are what the tool server wants said (vapi.md 4.6), ``warning`` is what was bent to
     read its answer, ``exchange`` what was sent and what came back, for the records. ``sent`` is
     False where the model has to write its call again: nothing is said of that. ``successor`` is the
-    assistant that takes over after a handoff, as ``calls.bridge.successor`` writes it.
-    ``transfer_to`` is where a server sends the caller, ``transfer_message`` what is said before.
+    ``messages`` are what is said meanwhile; ``rejection`` is Vapi's ``rejectionPlan`` as written.
+    ``asks_where``: a ``transferCall`` without a destination, whose server is asked for one.
+    ``hidden`` are the paths of arguments that only the tool's server may read.
     """
 
     output: str
@@ -99,3 +108,4 @@ class ToolResult:
     transfer_to: str = ""
     transfer_message: str = ""
     exchange: Exchange | None = field(default=None, compare=False)
+    retold: Mapping[str, tuple[ToolMessage, ...]] = field(default_factory=dict)

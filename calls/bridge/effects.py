@@ -37,14 +37,16 @@ NewsKind = Literal[
 class DispatchTool:
     """One function call of the model, as it is handed to who answers it.
 
-    ``said`` is the conversation so far, where the tool's rejection plan has conditions in Liquid:
-    who runs the call judges them first.
+    ``judge``: it is not to be run yet; the tool's rejection plan has conditions in Liquid, and
+    ``said``, the conversation so far, is what they are about. The answer is leave (``ok``) or the
+    words of the refusal.
     """
 
     tool_call_id: str
     name: str
     arguments_json: str
     said: tuple[Said, ...] = ()
+    judge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,13 @@ class CallNews:
     role: Role = "assistant"
     turn: int = 0
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMcpTool(RecordTool):
+    """Store a call that the model's own server made; ``handle`` names the tool's row."""
+
+    handle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +202,7 @@ Effect = (
     | RecordTurn
     | RecordTool
     | CallNews
+    | RecordMcpTool
     | PolicyLinePlayed
     | PolicyRefused
     | EmergencyHeard

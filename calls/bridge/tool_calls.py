@@ -53,8 +53,11 @@ class ToolCalls(OwnTools):
         # What is to be said about the answers of a response, by tool_call_id.
         self._answers: dict[str, dict[str, ToolMessage | None]] = {}
         self._notes: list[str] = []
-        # Calls of our own kinds that the dispatcher judges first.
+        # Calls that the dispatcher judges, and those that it has given leave to.
         self._judged: set[str] = set()
+        self._allowed: set[str] = set()
+        # Calls of our own kinds of which a server says what is to be done.
+        self._asked: set[str] = set()
 
     # ---- a call comes in ----------------------------------------------------------------------
 
@@ -124,11 +127,16 @@ class ToolCalls(OwnTools):
         """Let the calls leave whose response is over, however it has ended."""
         current = self.responses.current
         for response_id, group in self._groups.items():
-            waits = group.until_ms is not None  # it was over before
+            waits = group.until_ms is not None or group.asked  # it was over before
             if not waits and current is not None and current.response_id == response_id:
                 continue  # it may call more tools
-            if self._waits_for_text(group, now_ms):
+            if not group.asked and self._waits_for_text(group, now_ms):
                 continue
+            group.asked = True
+            if self._ask_for_leave(group):
+                return True
+            if any(call.tool_call_id in self._judged for call in group.calls if call.pending):
+                continue  # nothing is said before it is known what may be done
             del self._groups[response_id]
             self._begin(response_id, group, now_ms)
             return True
@@ -151,6 +159,29 @@ class ToolCalls(OwnTools):
             group.until_ms = now_ms + TEXT_WAIT_MS
         return now_ms < group.until_ms
 
+    def _ask_for_leave(self, group: Group) -> bool:
+        """Have the conditions judged that need the variables of the call."""
+        asked = [call for call in group.calls if call.pending and self._needs_leave(call)]
+        if not asked:
+            return False
+        said = self._said()
+        self._judged.update(call.tool_call_id for call in asked)
+        self.effects.append(
+            DispatchTools(
+                tuple(
+                    DispatchTool(c.tool_call_id, c.name, c.arguments_json, said, judge=True)
+                    for c in asked
+                )
+            )
+        )
+        return True
+
+    def _needs_leave(self, call: Invocation) -> bool:
+        if call.tool_call_id in self._judged or call.tool_call_id in self._allowed:
+            return False
+        spec = self.toolbox.spec(call.name)
+        return spec is not None and needs_liquid(spec.rejection)
+
     def _begin(self, response_id: str, group: Group, now_ms: int) -> None:
         """Judge the calls of a response, say what is to be said first, and send them."""
         calls = [call for call in group.calls if call.pending]
@@ -159,14 +190,11 @@ class ToolCalls(OwnTools):
         for call in calls:
             spec = self.toolbox.spec(call.name)
             assert spec is not None, "only tools of the plan are gathered"
-            if needs_liquid(spec.rejection):
-                if spec.kind in OWN_KINDS:
-                    self._judged.add(call.tool_call_id)
-                sent.append((spec, call))
-            elif rejects(spec.rejection, said):
+            is_allowed = call.tool_call_id in self._allowed
+            if not is_allowed and rejects(spec.rejection, said):
                 self._tool_result(call.tool_call_id, "refused", REJECTED, now_ms)
             elif spec.asks_where:
-                self._judged.add(call.tool_call_id)
+                self._asked.add(call.tool_call_id)
                 sent.append((spec, call))
             elif spec.kind in OWN_KINDS:
                 self._do(spec, call, now_ms, spoke=group.spoke)
@@ -248,7 +276,11 @@ class ToolCalls(OwnTools):
         calls = [call for call in calls if call.pending]
         if not calls:
             return
-        self.effects.append(DispatchTools(tuple(map(self._as_sent, calls))))
+        self.effects.append(
+            DispatchTools(
+                tuple(DispatchTool(c.tool_call_id, c.name, c.arguments_json) for c in calls)
+            )
+        )
         for call in calls:
             call.started_ms = now_ms  # words that had to be heard first are not its own time
             spec = self.toolbox.spec(call.name)
@@ -257,12 +289,6 @@ class ToolCalls(OwnTools):
             arguments = arguments_of(call.arguments_json)
             stages = delays(spec.messages, arguments, call.tool_call_id)
             self._late.begin(call.tool_call_id, stages, now_ms)
-
-    def _as_sent(self, call: Invocation) -> DispatchTool:
-        spec = self.toolbox.spec(call.name)
-        judged = spec is not None and needs_liquid(spec.rejection)
-        said = self._said() if judged else ()
-        return DispatchTool(call.tool_call_id, call.name, call.arguments_json, said)
 
     def _not_sent(self) -> frozenset[str]:
         """Return the ids of calls that have not left."""
@@ -279,9 +305,14 @@ class ToolCalls(OwnTools):
     # ---- answers ------------------------------------------------------------------------------
 
     def _tool_answered(self, tool_call_id: str, result: ToolResult, now_ms: int) -> None:
-        """Take what the dispatcher says of a call: an answer, or leave for one of our own kinds."""
+        """Take what the dispatcher says of a call: an answer, or leave to make it."""
         if tool_call_id in self._judged:
             self._judged.remove(tool_call_id)
+            if result.outcome == "ok":
+                self._allowed.add(tool_call_id)
+                return
+        elif tool_call_id in self._asked:
+            self._asked.remove(tool_call_id)
             call = next(each for each in self.toolbox.calls() if each.tool_call_id == tool_call_id)
             spec = self.toolbox.spec(call.name)
             if result.outcome == "ok" and spec is not None and call.pending:
@@ -306,6 +337,7 @@ class ToolCalls(OwnTools):
     ) -> None:
         output = realtime.plain(output)
         result = answer or ToolResult(output, outcome)
+        self.toolbox.retell(result.retold)
         message = self._message_about(tool_call_id, result)
         if message is not None and message.role == "system" and result.messages:
             # A server may add to what its tool has found; it never instructs the model.
@@ -423,7 +455,7 @@ class ToolCalls(OwnTools):
         return not self.toolbox.pending
 
     def _call_deadlines(self) -> list[int]:
-        due = [group.until_ms for group in self._groups.values()]
+        due = [group.until_ms for group in self._groups.values() if not group.asked]
         due += [leaving.until_ms for leaving in self._leaving]
         due.append(self._late.deadline_ms())
         return [each for each in due if each is not None]

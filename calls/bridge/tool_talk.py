@@ -27,12 +27,14 @@ from tools.spec import ToolResult, ToolSpec
 class Group:
     """Calls of one response that have not left; ``spoke``: it said something before them.
 
-    ``until_ms`` ends the wait for the text of what the caller has said last.
+    ``until_ms`` ends the wait for the text of what the caller has said last; ``asked``: it is over,
+    and whether they may be made is judged.
     """
 
     calls: list[Invocation] = field(default_factory=list)
     spoke: bool = False
     until_ms: int | None = None
+    asked: bool = False
 
 
 @dataclass(slots=True)

@@ -6,10 +6,12 @@ item counts, and only when its status is ``completed`` (openai_realtime.md 4.4).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from calls.bridge.effects import Effect, RecordTool, ToolState
+from calls.bridge.effects import Effect, RecordMcpTool, RecordTool, ToolState
+from tools.messages import ToolMessage
 from tools.spec import Outcome, ToolSpec
 
 # What a tool answers whose call was cut off by the end of a stream: the request may have arrived.
@@ -26,7 +28,10 @@ UNSENT_RESULT = (
 
 @dataclass(slots=True)
 class Invocation:
-    """One function call on its way. ``place`` is the number of turns that had begun before it."""
+    """One function call on its way. ``place`` is the number of turns that had begun before it.
+
+    ``elsewhere``: the model's own server makes it (4.5), for the tool named by ``handle``.
+    """
 
     tool_call_id: str
     name: str
@@ -37,6 +42,10 @@ class Invocation:
     pending: bool = True
     place: int = 0
     output: str = ""
+    elsewhere: bool = False
+    handle: str = ""
+    state: ToolState = "running"
+    duration_ms: int | None = None
 
 
 class Toolbox:
@@ -77,6 +86,13 @@ class Toolbox:
         """Return the tool of that name."""
         return self._specs.get(name)
 
+    def retell(self, messages: Mapping[str, tuple[ToolMessage, ...]]) -> None:
+        """Say other words around the calls of tools from now on."""
+        for name, said in messages.items():
+            spec = self._specs.get(name)
+            if spec is not None:
+                self._specs[name] = replace(spec, messages=tuple(said))
+
     def begin(
         self,
         tool_call_id: str,
@@ -85,18 +101,28 @@ class Toolbox:
         response_id: str,
         now_ms: int,
         record_started_ms: int,
+        *,
+        elsewhere: bool = False,
+        handle: str = "",
     ) -> Invocation | None:
         """Note a call; None if it has been seen before."""
         if tool_call_id in self._invocations:
             return None
         invocation = self._invocations[tool_call_id] = Invocation(
-            tool_call_id, name, arguments_json, response_id, now_ms, record_started_ms
+            tool_call_id,
+            name,
+            arguments_json,
+            response_id,
+            now_ms,
+            record_started_ms,
+            elsewhere=elsewhere,
+            handle=handle,
         )
         return invocation
 
     def running(self, invocation: Invocation) -> None:
         """Hand out that a call has begun."""
-        self._record(invocation, "running", "", None)
+        self._record(invocation)
 
     def finish(
         self, tool_call_id: str, outcome: Outcome, output: str, now_ms: int
@@ -106,29 +132,35 @@ class Toolbox:
         if invocation is None or not invocation.pending:
             return None
         invocation.pending = False
-        invocation.output = output
-        self._record(invocation, outcome, output, now_ms - invocation.started_ms)
+        invocation.state, invocation.output = outcome, output
+        invocation.duration_ms = now_ms - invocation.started_ms
+        self._record(invocation)
         return invocation
+
+    def amend(self, invocation: Invocation, output: str) -> None:
+        """Hand a closed call out again with what has become known of its answer since."""
+        invocation.output = output
+        self._record(invocation)
 
     def waits_for(self, response_id: str) -> bool:
         """Tell whether a call of this response still lacks its output."""
         return any(each.response_id == response_id for each in self.pending)
 
-    def _record(
-        self,
-        invocation: Invocation,
-        state: ToolState,
-        output: str,
-        duration_ms: int | None,
-    ) -> None:
-        self._emit(
-            RecordTool(
-                tool_call_id=invocation.tool_call_id,
-                name=invocation.name,
-                arguments_json=invocation.arguments_json,
-                state=state,
-                output=output,
-                started_ms=invocation.record_started_ms,
-                duration_ms=duration_ms,
-            )
-        )
+    def _record(self, invocation: Invocation) -> None:
+        spec = self._specs.get(invocation.name)
+        arguments_json = invocation.arguments_json
+        if spec is not None and not invocation.elsewhere:
+            arguments_json = spec.shown(arguments_json)
+        fields: dict[str, Any] = {
+            "tool_call_id": invocation.tool_call_id,
+            "name": invocation.name,
+            "arguments_json": arguments_json,
+            "state": invocation.state,
+            "output": invocation.output,
+            "started_ms": invocation.record_started_ms,
+            "duration_ms": invocation.duration_ms,
+        }
+        if invocation.elsewhere:
+            self._emit(RecordMcpTool(**fields, handle=invocation.handle))
+        else:
+            self._emit(RecordTool(**fields))

@@ -19,6 +19,7 @@ from calls.bridge.toolbox import LOST_RESULT
 from calls.bridge.transcript import heard_part
 from calls.models import Call, ToolInvocation, Turn
 from calls.services.handoffs import context_of_row
+from tools.rejection import needs_liquid
 from tools.spec import SERVED_KINDS, ToolSpec
 
 HISTORY_TURNS = 40
@@ -113,6 +114,14 @@ def _tool(row: ToolInvocation, specs: dict[str, ToolSpec]) -> list[HistoryItem]:
     if spec is not None and spec.kind not in SERVED_KINDS:
         return []  # ending and transferring are the bridge's own and do not outlive a stream
     lost = row.state == ToolInvocation.State.RUNNING or row.output == LOST_RESULT
-    again = lost and spec is not None and spec.idempotent
+    again = lost and spec is not None and spec.idempotent and _can_be_run_again(spec)
     text = "" if again else LOST_RESULT if lost else row.output
     return [HistoryItem("tool", text, row.tool_call_id, row.name, row.arguments_json, again)]
+
+
+def _can_be_run_again(spec: ToolSpec) -> bool:
+    """Tell whether a row has all that a call needs, and nobody would have to judge it first.
+
+    Of arguments that only a server may read the row has none.
+    """
+    return not spec.hidden and not needs_liquid(spec.rejection)

@@ -17,12 +17,11 @@ from django.utils import timezone
 
 from assistants.prompt import render
 from calls.bridge.effects import DispatchTool
-from calls.bridge.own_tools import OWN_KINDS
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database
 from calls.models import Call
 from calls.services.call_variables import variables_for
-from tools.rejection import REJECTED, Said, needs_liquid, rejects
+from tools.rejection import REJECTED, Said, rejects
 from tools.spec import ToolResult, ToolSpec
 
 UNJUDGED = "The tool was not called: whether it may be cannot be told at the moment."
@@ -37,17 +36,17 @@ async def judged(
     finished: Callable[[str, ToolResult], None],
     load: Callable[[], Call],
 ) -> list[DispatchTool]:
-    """Return the calls that are to be run, and tell what became of the others.
+    """Return the calls that are to be run, and tell of those that are only judged what they got.
 
-    A call that the bridge carries out itself is answered with leave to do so (``ok``).
+    Leave is an answer without words (``ok``); the call itself comes when it is to be run.
 
     Args:
         load: reads the call with what its variables are made of; run off the loop.
     """
-    specs = {spec.name: spec for spec in plan.tools if needs_liquid(spec.rejection)}
-    asked = [(specs[each.name], each) for each in calls if each.name in specs]
+    specs = {spec.name: spec for spec in plan.tools}
+    asked = [(specs[each.name], each) for each in calls if each.judge and each.name in specs]
     if not asked:
-        return list(calls)
+        return [each for each in calls if not each.judge]
     answers: dict[str, ToolResult] = {}
     try:
         refused = await in_database(_refused, load, asked)
@@ -55,14 +54,14 @@ async def judged(
         log.error("tools_not_judged", call_id=plan.call_id, error=type(error).__name__)
         answers = {each.tool_call_id: ToolResult(UNJUDGED, "refused") for _, each in asked}
     else:
-        for spec, each in asked:
-            if each.tool_call_id in refused:
-                answers[each.tool_call_id] = ToolResult(REJECTED, "refused")
-            elif spec.kind in OWN_KINDS and not spec.asks_where:
-                answers[each.tool_call_id] = ToolResult("")
+        for _, each in asked:
+            is_refused = each.tool_call_id in refused
+            answers[each.tool_call_id] = (
+                ToolResult(REJECTED, "refused") if is_refused else ToolResult("")
+            )
     for tool_call_id, result in answers.items():
         finished(tool_call_id, result)
-    return [each for each in calls if each.tool_call_id not in answers]
+    return [each for each in calls if not each.judge]
 
 
 def _refused(

@@ -29,11 +29,19 @@ UNLESS_TUESDAY = (
 
 
 async def judged(rig: ToolRig, call: Call, *names: str) -> dict[str, ToolResult]:
-    """Run a call of each tool as the media consumer does; return what became of them."""
+    """Ask about a call of each tool as the media consumer does, and run those that may be made."""
     plan = await in_database(plan_for, call)
-    calls = [DispatchTool(f"a{at}", name, "{}", SAID) for at, name in enumerate(names)]
-    results: dict[str, ToolResult] = {}
-    await tool_run(plan=plan, calls=calls, finished=results.__setitem__)
+    calls = [DispatchTool(f"a{at}", name, "{}", SAID, judge=True) for at, name in enumerate(names)]
+    leave: dict[str, ToolResult] = {}
+    await tool_run(plan=plan, calls=calls, finished=leave.__setitem__)
+    assert rig.requests == [], "a judgement sends nothing"
+    allowed = [
+        DispatchTool(each.tool_call_id, each.name, each.arguments_json)
+        for each in calls
+        if leave[each.tool_call_id] == ToolResult("") and each.name != "endCall"
+    ]
+    results = dict(leave)
+    await tool_run(plan=plan, calls=allowed, finished=results.__setitem__)
     return results
 
 

@@ -242,14 +242,52 @@ def test_what_was_said_in_an_earlier_stream_counts() -> None:
     assert sent(line) == [["c1"]]
 
 
-def test_conditions_in_liquid_are_judged_by_who_runs_the_call() -> None:
-    line = line_with("look", "book", book={"rejection": LIQUID})
+SAID_AT_START = (ToolMessage("start", "I book it."),)
+
+
+def asked_to_book(**book: Any) -> Line:
+    """The model calls two tools, of which one has a condition in Liquid."""
+    line = line_with("look", "book", book={"rejection": LIQUID, **book})
     caller_says(line, "Book it.").created().calls("look", "c1").calls("book", "c2").done()
+    return line
+
+
+def test_conditions_in_liquid_are_judged_by_who_runs_the_call() -> None:
+    line = asked_to_book()
     (effect,) = line.effects(DispatchTools)
     assert isinstance(effect, DispatchTools)
-    first, second = effect.calls
-    assert first == DispatchTool("c1", "look", "{}")
-    assert [(each.role, each.text) for each in second.said] == [("user", "Book it.")]
+    (asked,) = effect.calls
+    assert (asked.tool_call_id, asked.judge) == ("c2", True)
+    assert [(each.role, each.text) for each in asked.said] == [("user", "Book it.")]
+    (effect,) = line.tool("c2", "").effects(DispatchTools)
+    assert isinstance(effect, DispatchTools)
+    assert effect.calls == (DispatchTool("c1", "look", "{}"), DispatchTool("c2", "book", "{}"))
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_nothing_is_said_before_it_is_known_whether_a_call_may_be_made(leave: bool) -> None:
+    line = asked_to_book(messages=SAID_AT_START)
+    assert line.look()[1] == []
+    line.tool("c2", "" if leave else REJECTED, "ok" if leave else "refused")
+    _, to_model, effects = line.look()
+    assert ("create tool_start" in to_model) is leave
+    (effect,) = [each for each in effects if isinstance(each, DispatchTools)]
+    assert [each.tool_call_id for each in effect.calls] == (["c1", "c2"] if leave else ["c1"])
+
+
+def test_a_call_that_comes_late_is_judged_as_well() -> None:
+    line = asked_to_book().calls("book", "c3")
+    assert sent(line) == [["c2"], ["c3"]]
+    assert sent(line.tool("c2", "")) == []
+    assert sent(line.tool("c3", REJECTED, "refused")) == [["c1", "c2"]]
+
+
+def test_a_judgement_that_never_comes_wakes_nobody_all_the_time() -> None:
+    line = caller_says(line_with("book", book={"rejection": LIQUID}), None)
+    line.created().calls("book").done().tick(1_500)
+    assert sent(line) == [["c1"]]
+    due_ms = line.bridge.next_deadline_ms()
+    assert due_ms is not None and due_ms > line.now_ms
 
 
 @pytest.mark.parametrize("leave", [True, False])
