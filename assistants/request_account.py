@@ -16,13 +16,13 @@ from assistants.findings import (
     LOSSY,
     MAPPED,
     SECRET_MISSING,
-    UNSUPPORTED,
     Notes,
     has_placeholder,
     several,
     short,
 )
 from assistants.wire.files import step
+from tools.argument_paths import encrypted_paths
 from tools.normalise import normalise
 from tools.wire.api_request import METHODS, WITHOUT_BODY, read_api_request
 from tools.wire.vapi_tool import body_schema
@@ -60,11 +60,36 @@ def account_request(tool: Mapping[str, Any], notes: Notes, path: str) -> None:
     if tool.get("backoffPlan"):
         words = "A failed request is repeated as this says, with the same bytes."
         notes.add(step(path, "backoffPlan"), MAPPED, words)
-    if tool.get("encryptedPaths"):
-        words = "These arguments are sent as they are: nothing is encrypted beyond https."
-        notes.add(step(path, "encryptedPaths"), UNSUPPORTED, words)
+    account_encryption(tool, tool, notes, path)
     if tool.get("async") is True:
         notes.add(step(path, "async"), MAPPED, "Its answer is always waited for, as by Vapi.")
+
+
+def account_encryption(
+    tool: Mapping[str, Any], holder: Mapping[str, Any], notes: Notes, path: str
+) -> None:
+    """Say what becomes of ``encryptedPaths`` in ``holder``, a server or an apiRequest.
+
+    Args:
+        path: the JSON path of ``holder``.
+    """
+    if not holder.get("encryptedPaths"):
+        return
+    at = step(path, "encryptedPaths")
+    named = several([short(each) for each in encrypted_paths(tool)])
+    if not named:
+        notes.add(at, INVALID, "No path of an argument, so nothing is encrypted. Fix: write one.")
+    elif not isinstance(holder.get("credentialId"), str):
+        words = "No credential, so no key: as by Vapi these arguments are sent as they are"
+        notes.add(at, LOSSY, f"{words}, and masked in our records: {named}. Fix: name one.")
+    else:
+        notes.add(
+            at,
+            SECRET_MISSING,
+            f"Encrypted before they are sent, masked in our records: {named}. The key is not in an "
+            "export, and nothing is sent without it. Fix: enter the public key under Server "
+            "credentials with the credential's id.",
+        )
 
 
 def _account_address(url: str, notes: Notes, at: str) -> None:

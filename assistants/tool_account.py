@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from assistants.address_account import account_url
+from assistants.extraction import names_of
 from assistants.findings import (
     INVALID,
     LOSSY,
@@ -19,13 +20,15 @@ from assistants.findings import (
     UNSUPPORTED,
     Notes,
     has_placeholder,
+    several,
     short,
     variables,
 )
 from assistants.handoff_account import account_handoff
 from assistants.legacy import tool_name
+from assistants.mcp_account import account_mcp
 from assistants.query_account import account_query
-from assistants.request_account import account_request
+from assistants.request_account import account_encryption, account_request
 from assistants.text_account import account_text
 from assistants.tool_talk_account import account_talk
 from assistants.wire.files import step
@@ -39,7 +42,6 @@ _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _EMERGENCY: Final = frozenset({"911", "112", "999", "000", "110", "119", "118", "15", "17", "18"})
 _INSTEAD: Final[Mapping[str, str]] = {
     "code": "run the code behind an address of yours and make it a function tool",
-    "mcp": "offer the functions of the MCP server as function tools",
     "voicemail": "leave it out: who calls in is no answering machine",
     "sipRequest": "no SIP leg exists on a Twilio stream; do it from a function tool",
 }
@@ -86,6 +88,8 @@ def account_tool(
         account_handoff(tool, notes, path)
     elif kind == "transferCall":
         _account_transfer(tool, notes, path)
+    elif kind == "mcp":
+        account_mcp(tool, notes, path)
     else:
         others = (step(path, key) for key in tool if key not in _ABOUT)
         notes.mark(*others, state=UNSUPPORTED)
@@ -113,6 +117,7 @@ def _account_function(
         notes.add(at, MAPPED, "The model can call it; each call goes to its own server.")
         account_url(url, notes, step(step(path, "server"), "url"))
         account_secret(server if isinstance(server, dict) else {}, notes, step(path, "server"))
+        account_encryption(tool, server or {}, notes, step(path, "server"))
     elif assistant_has_server is False:
         notes.add(
             at,
@@ -285,21 +290,43 @@ def _account_other(kind: str, notes: Notes, path: str) -> None:
     )
 
 
+def _account_extraction(tool: Mapping[str, Any], notes: Notes, at: str, kind: str) -> None:
+    """Say which variables a result sets, and who sees them."""
+    plan = tool["variableExtractionPlan"]
+    names = names_of(plan)
+    if kind not in POSTED_KINDS | {"apiRequest"}:
+        words = "Nothing is taken from what this tool comes to into variables."
+        notes.add(at, UNSUPPORTED, words)
+    elif not names:
+        words = "It names no variable (letters, digits and _; not customer, call or the like)."
+        notes.add(at, INVALID, f"{words} Fix: name one.")
+    elif kind in POSTED_KINDS and tool.get("async") is True:
+        notes.add(at, UNSUPPORTED, "Nothing is taken: an answer of this tool is not waited for.")
+    else:
+        notes.add(
+            at,
+            LOSSY,
+            f"Set by a result that is JSON: {several([short(name) for name in names])}. What is "
+            "sent and said afterwards sees it, a later value wins; the prompt was given to the "
+            "model when the call began and stays as it was.",
+        )
+
+
 def _account_parts(tool: Mapping[str, Any], notes: Notes, path: str, kind: str) -> None:
     """Speak of what stands beside the function: spoken messages, static parameters, plans."""
-    account_talk(tool, notes, path, kind)
+    if kind != "mcp":
+        account_talk(tool, notes, path, kind)
     if isinstance(tool.get("parameters"), list) and tool["parameters"]:
         at = step(path, "parameters")
         filled = has_template(tool["parameters"])
         words = "Added to every call, over what the model gives."
         notes.add(at, MAPPED, f"{words} Templates in them are filled in." if filled else words)
     if tool.get("variableExtractionPlan"):
-        words = "Nothing is taken from the result into variables."
-        notes.add(step(path, "variableExtractionPlan"), UNSUPPORTED, words)
+        _account_extraction(tool, notes, step(path, "variableExtractionPlan"), kind)
     if kind not in ("transferCall", "handoff") and isinstance(tool.get("destinations"), list):
         if tool["destinations"]:
             notes.add(step(path, "destinations"), UNSUPPORTED, "Stored; nothing leads there yet.")
     server = tool.get("server")
-    if isinstance(server, dict) and server.get("backoffPlan"):
+    if isinstance(server, dict) and server.get("backoffPlan") and kind != "mcp":
         at = step(step(path, "server"), "backoffPlan")
         notes.add(at, MAPPED, "A failed request is repeated as this says, with the same bytes.")

@@ -6,6 +6,7 @@ it can be without asking anybody. ``tools.admin`` imports it.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 
 from django import forms
@@ -21,6 +22,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from tools.encryption import PLAN, KeyUnusable, encrypter, encryption_plan, read_encryption
 from tools.models import DefaultServer, ServerCredential
 from tools.services import url_host
 from tools.wire.vapi_credential import read_credential
@@ -158,6 +160,16 @@ class CredentialForm(ScopedForm):
     certificate_pem = _lines("Client certificate (PEM)", "With those between it and its authority.")
     key_pem = _lines("Its key (PEM)", "Without a passphrase.")
     proxy_url = _secret("Proxy", "E.g. http://user:password@proxy.example.com:3128")
+    encryption_pem = forms.CharField(
+        label="Public key (PEM)",
+        required=False,
+        max_length=10_000,
+        help_text=(
+            "RSA. What a tool names under encryptedPaths is encrypted with it (RSA-OAEP-256) "
+            "before it is sent, and masked in the records."
+        ),
+        widget=UnfoldAdminTextareaWidget({"rows": 4, "spellcheck": "false"}),
+    )
 
     class Meta:
         model = ServerCredential
@@ -182,6 +194,9 @@ class CredentialForm(ScopedForm):
                     if name == "token_url" and isinstance(value, str):
                         value = redact_url(value)
                     self.initial.setdefault(name, usual if value is None else value)
+        if "encryption_pem" in self.fields:
+            with contextlib.suppress(KeyUnusable):
+                self.initial.setdefault("encryption_pem", read_encryption(plan))
 
     def _stored_plan(self) -> dict[str, Any]:
         plan = self.instance.plan
@@ -220,8 +235,16 @@ class CredentialForm(ScopedForm):
                 self.add_error(
                     "certificate_pem", "This is no certificate with its key. Enter both again."
                 )
+        pem = str(cleaned.get("encryption_pem") or "").strip()
+        if pem:
+            try:
+                encrypter(pem)
+            except KeyUnusable as error:
+                self.add_error("encryption_pem", str(error))
         if not self.errors:
-            self.instance.plan = self._plan(kind, cleaned)
+            plan = self._plan(kind, cleaned) or {}
+            plan |= {PLAN: encryption_plan(pem)} if pem else {}
+            self.instance.plan = plan or None
         return cleaned
 
     def _check_address(self, name: str, url: str) -> None:
@@ -274,6 +297,7 @@ class ServerCredentialAdmin(ScopedAdmin):
             ("OAuth2", {"fields": tuple(_PLANS[Kind.OAUTH2])}),
             ("Signature", {"fields": tuple(_PLANS[Kind.HMAC])}),
             ("Way to the server", {"fields": ("certificate_pem", "key_pem", "proxy_url")}),
+            ("Encrypted arguments", {"fields": ("encryption_pem",)}),
         ]
 
 

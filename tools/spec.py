@@ -92,9 +92,10 @@ class ToolResult:
     ``messages`` are what the tool server wants said (vapi.md 4.6), ``warning`` is what was bent to
     read its answer, ``exchange`` what was sent and what came back, for the records. ``sent`` is
     False where the model has to write its call again: nothing is said of that. ``successor`` is the
-    ``messages`` are what is said meanwhile; ``rejection`` is Vapi's ``rejectionPlan`` as written.
-    ``asks_where``: a ``transferCall`` without a destination, whose server is asked for one.
-    ``hidden`` are the paths of arguments that only the tool's server may read.
+    assistant that takes over after a handoff, as ``calls.bridge.successor`` writes it.
+    ``transfer_to`` is where a server sends the caller, ``transfer_message`` what is said before.
+    ``retold`` is what is said from now on around the calls of tools: a variable in it has got a
+    value.
     """
 
     output: str

@@ -20,7 +20,7 @@ from calls.bridge.keys import Keys
 from calls.bridge.memory import remembered
 from calls.bridge.model import configuration
 from calls.bridge.opening import Opening
-from calls.bridge.plan import HistoryItem
+from calls.bridge.plan import CallPlan, HistoryItem
 from calls.bridge.quiet import QuietClock
 from calls.bridge.reasons import EndCause
 from calls.bridge.sessions import Standby
@@ -74,6 +74,12 @@ class Handovers(Continuity):
 
     _handoff: Handoff | None = None
     _handoffs = 0
+
+    @property
+    def awaited_plan(self) -> CallPlan:
+        """Return the plan of the session that is dialled now: perhaps of who takes over."""
+        handoff = self._handoff
+        return self.plan if handoff is None else handoff.successor.plan
 
     def _tool_answered(self, tool_call_id: str, result: ToolResult, now_ms: int) -> None:
         """Take an answer; that of a handoff is given when the call has been handed over."""

@@ -30,6 +30,7 @@ from calls.media.pool import Prepared, pool
 from calls.media.realtime_client import dial
 from calls.services.call_finish import stream_finish
 from calls.services.call_plan import StreamTicket
+from calls.services.mcp_servers import mcp_told
 from calls.services.media_open import MediaRefused, MediaUnsigned, media_open, stream_began
 from calls.services.tool_run import tool_run, twilio_access_for
 from calls.telephony.addresses import stream_url
@@ -147,7 +148,9 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
 
         async def connect(model: str = "") -> Prepared:
             if model:
-                return Prepared(await dial(dataclasses.replace(ticket.endpoint, model=model)))
+                told = await mcp_told(driver.awaited_plan)
+                endpoint = dataclasses.replace(ticket.endpoint, model=model, mcp=told)
+                return Prepared(await dial(endpoint))
             prepared = await pool.claim(plan.call_id, ticket.endpoint, configuration(plan))
             return prepared or Prepared(await dial(ticket.endpoint))
 

@@ -122,6 +122,11 @@ class CallDriver:
         return self._bridge.plan
 
     @property
+    def awaited_plan(self) -> CallPlan:
+        """Return the plan of the session that is dialled now."""
+        return self._bridge.awaited_plan
+
+    @property
     def spend_microusd(self) -> int:
         """What the model has cost in this stream so far."""
         return self._bridge.spend_microusd

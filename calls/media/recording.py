@@ -22,6 +22,7 @@ from calls.bridge.machine import CallBridge
 from calls.bridge.plan import CallPlan
 from calls.bridge.reasons import EndCause
 from calls.wire.vapi_control import Control
+from tools.messages import ToolMessage
 from tools.spec import ToolResult
 
 CHUNK_CHARS = 200_000
@@ -142,6 +143,8 @@ def tool_text(tool_call_id: str, result: ToolResult) -> str:
     if result.transfer_to:
         value["transfer_to"] = result.transfer_to
         value["transfer_message"] = result.transfer_message
+    if result.retold:
+        value["retold"] = {name: list(map(asdict, said)) for name, said in result.retold.items()}
     return json.dumps(value)
 
 
@@ -197,6 +200,10 @@ def apply(bridge: CallBridge, kind: str, now_ms: int, text: str) -> None:
         value: dict[str, Any] = json.loads(text)
         tool_call_id = value.pop("tool_call_id")
         value["messages"] = tuple(value.get("messages", ()))
+        value["retold"] = {
+            name: tuple(map(ToolMessage.from_json, said))
+            for name, said in value.get("retold", {}).items()
+        }
         bridge.tool_finished(tool_call_id, ToolResult(**value), now_ms)
     elif kind == END:
         bridge.end(EndCause[text], now_ms)

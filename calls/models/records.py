@@ -11,7 +11,7 @@ from assistants.models import AssistantRevision
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.numbers import PhoneNumber
 from tools.models import Tool
-from voiceplatform.base.fields import EncryptedBinaryField
+from voiceplatform.base.fields import EncryptedBinaryField, EncryptedJSONField
 from voiceplatform.base.models import Organisation, OrganisationOwned
 
 STATUSES = ("queued", "ringing", "in-progress", "forwarding", "ended")
@@ -96,6 +96,9 @@ class Call(OrganisationOwned):
     turn_latency_p95_ms = models.PositiveIntegerField(null=True, blank=True)
     cost_usd = models.DecimalField(max_digits=10, decimal_places=6, default=0)
     metrics = models.JSONField(default=dict, blank=True)
+    variable_values = EncryptedJSONField(
+        null=True, blank=True, help_text="What tools' results have set during the call"
+    )
     report_due_at = models.DateTimeField(
         null=True, blank=True, help_text="Send the report then, even without the last word"
     )

@@ -7,20 +7,27 @@ already and asks for no others; rendering is ``assistants.prompt``.
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
 from typing import Any
 
 from django.utils import timezone
 
-from assistants.prompt import clock_variables
+from assistants.prompt import clock_variables, render
 from calls.models import Call
-from calls.services.vapi_objects import call_type, customer_object, transport_object
+from calls.services.vapi_objects import (
+    call_type,
+    customer_object,
+    set_variables,
+    transport_object,
+)
+from tools.defaults import Render
 from voiceplatform.base.rest import iso
 
 
 def variables_for(call: Call, now: dt.datetime | None = None) -> dict[str, Any]:
     """Return the variables of ``call``; values that the assistant brings win over the defaults.
 
-    What was handed over with the call wins over both (vapi.md 2.10, 8.2).
+    What results of tools have set, and what was handed over with the call, wins over both.
 
     Args:
         now: the moment of ``now``, ``date`` and ``time``, which are UTC; the present when absent.
@@ -44,9 +51,8 @@ def variables_for(call: Call, now: dt.datetime | None = None) -> dict[str, Any]:
         },
         "transport": transport_object(call),
     }
-    handed = call.activation.variables if call.activation is not None else None
     own = own_variables(revision.document if revision else None)
-    return {**defaults, **own, **(handed or {})}
+    return {**defaults, **own, **set_variables(call)}
 
 
 def own_variables(document: Any) -> dict[str, Any]:
@@ -59,3 +65,14 @@ def own_variables(document: Any) -> dict[str, Any]:
         if isinstance(values, dict):
             found |= values
     return found
+
+
+def renderer_for(call: Call) -> Render:
+    """Return what fills in Liquid with the variables of a call, read when the first one is met."""
+    now = timezone.now()
+    variables = cache(lambda: variables_for(call, now))
+
+    def filled(text: str) -> str:
+        return render(text, variables(), now)
+
+    return filled

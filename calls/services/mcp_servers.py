@@ -9,14 +9,18 @@ same for every request. Secrets are in ``McpAccess`` alone, which no plan and no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import Error as AnyDatabaseError
 
 from calls.bridge.plan import CallPlan
+from calls.media.database import in_database
 from calls.models import Call
+from calls.services.call_variables import renderer_for
 from calls.services.tool_servers import own_server
 from calls.wire.realtime import McpAccess, McpServer
 from tools.defaults import Render, has_template
@@ -27,6 +31,7 @@ from tools.servers import Bearer, ToolServer
 from tools.services import tool_document
 from tools.wire.mcp import allowed_tools
 from tools.wire.vapi_tool import ToolReading
+from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.redaction import redact_url
 
 MOST_SERVERS: Final = 10
@@ -75,6 +80,34 @@ def mcp_access(call: Call, plan: CallPlan, fill: Render) -> tuple[McpAccess, ...
         if server is not None and redact_url(server.url) == each.url:
             found.append(_access(each.label, server, fill, str(call.pk)))
     return tuple(found)
+
+
+async def mcp_told(plan: CallPlan, load: Callable[[], Call] | None = None) -> tuple[McpAccess, ...]:
+    """Return what a session of ``plan`` that is dialled during a call is told; never raises.
+
+    Args:
+        load: makes the call as it is now where it is not stored; run off the loop.
+    """
+    if not plan.session.mcp_servers:
+        return ()
+
+    def told() -> tuple[McpAccess, ...]:
+        call = load() if load is not None else _stored(plan.call_id)
+        return mcp_access(call, plan, renderer_for(call))
+
+    try:
+        return await in_database(told)
+    except (AnyDatabaseError, ObjectDoesNotExist, DecryptionError) as error:
+        # Its lists of tools fail then, which is noted with the call.
+        log.error("mcp_servers_not_told", call_id=plan.call_id, error=type(error).__name__)
+        return ()
+
+
+def _stored(call_id: str) -> Call:
+    call: Call = Call.objects.select_related(
+        "organisation", "number", "revision", "twilio_account", "activation"
+    ).get(pk=call_id)
+    return call
 
 
 def _usable(tools: Iterable[Tool | ToolReading]) -> Iterator[tuple[str, Tool | ToolReading, str]]:

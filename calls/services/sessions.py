@@ -13,7 +13,14 @@ from assistants.speech_models import is_speech_model
 from assistants.translate import SessionPlan, interrupt_voice_ms
 from calls.bridge.plan import Filler, Greeting, HistoryItem, Idle, Interruption, Keypad
 from calls.models import ProviderConnection
-from calls.wire.realtime import FunctionTool, SessionConfig, TurnDetection, takes_reasoning
+from calls.wire.realtime import (
+    FunctionTool,
+    McpServer,
+    SessionConfig,
+    TurnDetection,
+    takes_reasoning,
+)
+from tools.argument_paths import encrypted_paths
 from tools.handoffs import destinations_of, hands_over, offered_function
 from tools.loose_json import as_list, as_object
 from tools.messages import ToolMessage, read_messages, with_fillers
@@ -85,6 +92,7 @@ def tool_specs(
             idempotent=isinstance(tool, Tool) and _is_idempotent(tool),
             messages=_messages(tool, fill, language),
             rejection=reading.rejection,
+            hidden=encrypted_paths(tool_document(tool)) if isinstance(tool, Tool) else (),
             **_transfer(tool, fill),
         )
     return tuple(specs.values())
@@ -179,7 +187,12 @@ def _transfer(tool: Tool | ToolReading, fill: Fill) -> dict[str, Any]:
 
 
 def session_config(
-    plan: SessionPlan, *, model: str, transcription_model: str, tools: Iterable[ToolSpec]
+    plan: SessionPlan,
+    *,
+    model: str,
+    transcription_model: str,
+    tools: Iterable[ToolSpec],
+    mcp_servers: tuple[McpServer, ...] = (),
 ) -> SessionConfig:
     """Return how a session of ``model`` is configured for an assistant's plan.
 
@@ -206,6 +219,7 @@ def session_config(
         max_output_tokens=plan.max_output_tokens,
         reasoning_effort=plan.reasoning_effort if takes_reasoning(model) else "",
         temperature=plan.temperature,
+        mcp_servers=mcp_servers,
     )
 
 

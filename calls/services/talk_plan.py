@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -18,14 +18,17 @@ import structlog
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import Error as AnyDatabaseError
 
+from assistants.extraction import gathered
 from assistants.models import Assistant
 from calls.bridge.effects import DispatchTool, RecordTurn
 from calls.bridge.plan import CallPlan
+from calls.bridge.successor import Successor
 from calls.media.database import in_database
 from calls.media.realtime_client import Endpoint
 from calls.models import Call, PhoneNumber, ProviderConnection, Talk, Turn, TwilioAccount
-from calls.services.call_plan import endpoint_for, plan_for
+from calls.services.call_plan import endpoint_of, plan_for
 from calls.services.contract import marks_of, talk_problem
+from calls.services.extraction import Retold, messages_now, variables_in
 from calls.services.seed import STANDIN_API_KEY
 from calls.services.tool_kinds.handoff import handoff_result
 from calls.services.tool_kinds.query import query_answer
@@ -80,10 +83,13 @@ def is_standin(connection: ProviderConnection) -> bool:
     return connection.api_key == STANDIN_API_KEY
 
 
-def call_like(talk: Talk) -> Call:
+def call_like(talk: Talk, variables: Mapping[str, Any] | None = None) -> Call:
     """Return a talk in the shape of a call. Never save it.
 
     Its number has ceilings, and the marks of those that the assistant answers (design.md 11).
+
+    Args:
+        variables: what tools' results have set in the talk so far.
     """
     organisation = talk.organisation
     marks = marks_of(talk.revision.assistant)
@@ -112,13 +118,21 @@ def call_like(talk: Talk) -> Call:
         created_at=talk.created_at,
         started_at=talk.token_used_at,
         stream_count=1,
+        variable_values=dict(variables or {}),
     )
 
 
 def talk_ticket(*, talk: Talk) -> TalkTicket:
     """Load the plan and the endpoint of a talk."""
     call = call_like(talk)
-    endpoint = endpoint_for(call)
+    caller = call.caller
+    # The caller is nobody's number: a prompt that speaks of one says nothing.
+    call.caller = ""
+    plan = plan_for(call)
+    if not talk.calls_tools:
+        plan = _without_mcp(plan)
+    call.caller = caller
+    endpoint = endpoint_of(call, plan)
     assert talk.connection is not None, "a talk without a connection is not opened"
     is_free = is_standin(talk.connection)
     if is_free:
@@ -126,9 +140,21 @@ def talk_ticket(*, talk: Talk) -> TalkTicket:
         parts = urlsplit(endpoint.url)
         query = "&".join(filter(None, (parts.query, urlencode({"ear": "air"}))))
         endpoint = dataclasses.replace(endpoint, url=urlunsplit(parts._replace(query=query)))
-    # The caller is nobody's number: a prompt that speaks of one says nothing.
-    call.caller = ""
-    return TalkTicket(plan_for(call), endpoint, f"MZ{talk.pk.hex}", is_free)
+    return TalkTicket(plan, endpoint, f"MZ{talk.pk.hex}", is_free)
+
+
+def _without_mcp(plan: CallPlan) -> CallPlan:
+    """Return the plan of a rehearsal: the model's own server would ask MCP servers for good."""
+    return dataclasses.replace(plan, session=dataclasses.replace(plan.session, mcp_servers=()))
+
+
+def _rehearsed(result: ToolResult) -> ToolResult:
+    """Return the answer of a handoff with an assistant that asks nobody for good either."""
+    if result.successor is None:
+        return result
+    successor = Successor.from_json(result.successor)
+    successor = dataclasses.replace(successor, plan=_without_mcp(successor.plan))
+    return dataclasses.replace(result, successor=successor.to_json())
 
 
 async def talk_tool_run(
@@ -138,6 +164,7 @@ async def talk_tool_run(
     effect: DispatchTool,
     turns: Sequence[RecordTurn],
     load: Callable[[], Call] | None = None,
+    variables: dict[str, Any] | None = None,
 ) -> tuple[ToolResult, ToolRequest | None]:
     """Answer a function call of a talk and say what was, or would have been, sent; never raises.
 
@@ -145,15 +172,18 @@ async def talk_tool_run(
 
     Args:
         load: makes the talk in the shape of a call as it is now, after a handoff too.
+        variables: what results have set in the talk so far; a result may add to it.
     """
-    as_now = load or (lambda: call_like(talk))
+    bag = {} if variables is None else variables
+    as_now = load or (lambda: call_like(talk, bag))
     spec = next((tool for tool in plan.tools if tool.name == effect.name), None)
     if spec is None:
         return ToolResult(f"There is no tool {effect.name!r}.", outcome="error"), None
     if spec.kind not in SERVED_KINDS:
         return ToolResult("This tool is not available on this line.", outcome="error"), None
     if spec.kind == "handoff":
-        return await handoff_result(plan.call_id, spec, effect, as_now), None
+        result = await handoff_result(plan.call_id, spec, effect, as_now)
+        return (result if talk.calls_tools else _rehearsed(result)), None
     if spec.kind == "sms":
         # Nobody is on the phone, so there is nobody to write to: always a rehearsal.
         return ToolResult(DRY_ANSWER), None
@@ -181,9 +211,27 @@ async def talk_tool_run(
     if not talk.calls_tools:
         return ToolResult(DRY_ANSWER), request
     results = await dispatch(
-        {effect.tool_call_id: spec}, post.server, post.body, call_id=plan.call_id, read=post.read
+        {effect.tool_call_id: spec},
+        post.server,
+        post.body,
+        call_id=plan.call_id,
+        read=post.read,
+        secrets=post.secrets,
     )
-    return results[effect.tool_call_id], request
+    result = results[effect.tool_call_id]
+    if effect.tool_call_id in post.extraction and result.outcome == "ok":
+        taken = (post.extraction[effect.tool_call_id], result.output)
+        retold = await in_database(_taken, as_now, plan, taken, bag)
+        result = dataclasses.replace(result, retold=retold)
+    return result, request
+
+
+def _taken(
+    load: Callable[[], Call], plan: CallPlan, taken: tuple[Any, str], bag: dict[str, Any]
+) -> Retold:
+    """Put what a result sets into ``bag`` and return what tools say from now on."""
+    bag |= gathered(bag, variables_in(load(), [taken]))
+    return messages_now(load(), plan)
 
 
 def _looked_up(load: Callable[[], Call], spec: ToolSpec, effect: DispatchTool) -> ToolResult:
@@ -214,7 +262,7 @@ def _post_for(
     # No carrier is part of a web call (vapi.md 6.3).
     for name in ("phoneCallProvider", "phoneCallTransport", "phoneCallProviderId", "transport"):
         body["message"]["call"].pop(name, None)
-    return ToolPost(post.server, json.dumps(body, separators=(",", ":")).encode("ascii"))
+    return dataclasses.replace(post, body=json.dumps(body, separators=(",", ":")).encode("ascii"))
 
 
 def _turn(turn: RecordTurn) -> Turn:

@@ -9,25 +9,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
+from typing import Any, Final
 
 import structlog
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.utils import timezone
 
+from assistants.extraction import has_plan
 from assistants.models import AssistantRevision
-from assistants.prompt import render
 from calls.bridge.effects import DispatchTool
 from calls.models import Call, ToolInvocation
-from calls.services.call_variables import variables_for
+from calls.services.call_variables import renderer_for, variables_for
+from calls.services.tool_encryption import sealed_arguments
 from calls.services.tool_kinds.api_request import api_post
 from calls.services.tool_servers import server_for
 from calls.services.vapi_objects import PendingCall, envelope_for, preceded_by_text, tool_object
 from tools.api_answers import api_answers
-from tools.defaults import Render
 from tools.dispatch import NO_SERVER, ArgumentsRefused, ReadAnswers, checked_arguments
 from tools.models import Tool
 from tools.offered import judging_schema
+from tools.own_secrets import static_secrets
 from tools.servers import ToolServer
 from tools.services import tool_document
 from tools.spec import ToolResult, ToolSpec
@@ -35,6 +37,7 @@ from tools.switches import Switches, read_switches
 from tools.wire import vapi_server, vapi_tool
 from voiceplatform.base.fields import DecryptionError
 
+_PLAN: Final = "variableExtractionPlan"
 UNAVAILABLE = "This tool cannot be reached at the moment."
 
 log = structlog.get_logger(__name__)
@@ -42,12 +45,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ToolPost:
-    """One request, made from rows in one go; ``calls`` by tool_call_id. No server: none is sent."""
+    """One request, made from rows in one go; ``calls`` by tool_call_id. No server: none is sent.
+
+    ``secrets`` are values in the body that nobody may be shown; ``extraction`` says by tool_call_id
+    what is taken out of a result.
+    """
 
     server: ToolServer | None
     body: bytes
     calls: Mapping[str, ToolSpec] = field(default_factory=dict)
     read: ReadAnswers = vapi_server.tool_results
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    extraction: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class _Prepared:
     switches: Switches
     posted: vapi_server.PostedCall
     pending: PendingCall
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    extraction: Any = None
 
     def shares_request(self, other: _Prepared) -> bool:
         """Tell whether both go into one request: same address, same proof, same form.
@@ -146,7 +157,15 @@ def _own_post(call: Call, spec: ToolSpec, effect: DispatchTool) -> ToolPost | No
     now = timezone.now()
     found = api_post(tool, effect.arguments_json, lambda: variables_for(call, now), now)
     server, body = found or (None, b"")
-    return ToolPost(server, body, {effect.tool_call_id: spec}, api_answers)
+    document = tool_document(tool)
+    return ToolPost(
+        server,
+        body,
+        {effect.tool_call_id: spec},
+        api_answers,
+        static_secrets(document),
+        _extraction({effect.tool_call_id: document.get(_PLAN)}),
+    )
 
 
 def _prepared(call: Call, spec: ToolSpec, effect: DispatchTool) -> _Prepared | None:
@@ -165,6 +184,8 @@ def _prepared(call: Call, spec: ToolSpec, effect: DispatchTool) -> _Prepared | N
     server = server_for(tool, call.revision, number=call.number, render=rendered)
     if server is None:
         return None
+    arguments = sealed_arguments(tool, document, arguments)
+    shown = spec.shown(effect.arguments_json)
     name = spec.posted_name or tool.name
     return _Prepared(
         spec=spec,
@@ -182,7 +203,9 @@ def _prepared(call: Call, spec: ToolSpec, effect: DispatchTool) -> _Prepared | N
             ),
             preceded_by_text=preceded_by_text(call),
         ),
-        pending=PendingCall(effect.tool_call_id, name, effect.arguments_json),
+        pending=PendingCall(effect.tool_call_id, name, shown),
+        secrets=static_secrets(document),
+        extraction=document.get(_PLAN),
     )
 
 
@@ -217,7 +240,13 @@ def _request(call: Call, group: Sequence[_Prepared], pending: Sequence[PendingCa
         vapi_server.encode(message),
         {each.posted.tool_call_id: each.spec for each in group},
         reader_of(switches),
+        secrets=frozenset().union(*(each.secrets for each in group)),
+        extraction=_extraction({each.posted.tool_call_id: each.extraction for each in group}),
     )
+
+
+def _extraction(plans: Mapping[str, Any]) -> dict[str, Any]:
+    return {tool_call_id: plan for tool_call_id, plan in plans.items() if has_plan(plan)}
 
 
 def reader_of(switches: Switches) -> ReadAnswers:
@@ -243,20 +272,9 @@ def note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:
             "organisation_id": call.organisation_id,
             "name": effect.name[:200],
             "tool_id": tool_id,
-            "arguments_json": effect.arguments_json.replace("\x00", ""),
+            "arguments_json": spec.shown(effect.arguments_json).replace("\x00", ""),
             "started_ms": max(0, round((timezone.now() - begun).total_seconds() * 1000)),
         },
     )
     if tool_id is not None and not is_new and row.tool_id is None:
         ToolInvocation.objects.filter(pk=row.pk).update(tool_id=tool_id)
-
-
-def renderer_for(call: Call) -> Render:
-    """Return what fills in Liquid with the variables of a call, read when the first one is met."""
-    now = timezone.now()
-    variables = cache(lambda: variables_for(call, now))
-
-    def filled(text: str) -> str:
-        return render(text, variables(), now)
-
-    return filled

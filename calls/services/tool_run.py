@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import structlog
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import Error as AnyDatabaseError
 
 from calls.bridge.effects import DispatchTool
 from calls.bridge.plan import CallPlan
 from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
+from calls.services.extraction import variables_take
 from calls.services.silent_hosts import silent_hosts_store
 from calls.services.tool_kinds.handoff import handoff_run
 from calls.services.tool_kinds.query import query_run
@@ -34,6 +36,7 @@ from tools.dispatch import dispatch
 from tools.hosts import open_hosts
 from tools.spec import SERVED_KINDS, Exchange, ToolResult, ToolSpec
 from tools.wire.vapi_server import ASYNC_RESULT
+from voiceplatform.base.fields import DecryptionError
 
 __all__ = [
     "UNAVAILABLE",
@@ -108,7 +111,7 @@ async def _posted(
         known = {effect.tool_call_id: result for _, effect in wanted}
     for tool_call_id, result in known.items():
         finished(tool_call_id, result)
-    await asyncio.gather(*(_answer(plan.call_id, post, finished) for post in posts))
+    await asyncio.gather(*(_answer(plan, post, finished) for post in posts))
 
 
 def _loaded(call_id: str) -> Call:
@@ -118,8 +121,9 @@ def _loaded(call_id: str) -> Call:
     return call
 
 
-async def _answer(call_id: str, post: ToolPost, finished: Finished) -> None:
+async def _answer(plan: CallPlan, post: ToolPost, finished: Finished) -> None:
     """Send one request and tell what each of its calls came to."""
+    call_id = plan.call_id
     stored: list[asyncio.Task[None]] = []
     waiting = dict(post.calls)
     if not all(spec.is_async for spec in post.calls.values()):
@@ -136,10 +140,17 @@ async def _answer(call_id: str, post: ToolPost, finished: Finished) -> None:
         task.add_done_callback(_storing.discard)
 
     results = await dispatch(
-        post.calls, post.server, post.body, call_id=call_id, exchanged=exchanged, read=post.read
+        post.calls,
+        post.server,
+        post.body,
+        call_id=call_id,
+        exchanged=exchanged,
+        read=post.read,
+        secrets=post.secrets,
     )
-    for tool_call_id in waiting:
-        finished(tool_call_id, results[tool_call_id])
+    answers = {tool_call_id: results[tool_call_id] for tool_call_id in waiting}
+    for tool_call_id, result in (await _extracted(plan, post, answers)).items():
+        finished(tool_call_id, result)
     _note_hosts()
     if stored:
         await asyncio.wait(stored)  # not gathered: who ends this task does not undo the record
@@ -160,6 +171,25 @@ def _note_hosts() -> None:
 async def _store_hosts(met: tuple[tuple[str, str, int], ...]) -> None:
     async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         await in_database_at_last(silent_hosts_store, met)
+
+
+async def _extracted(
+    plan: CallPlan, post: ToolPost, answers: dict[str, ToolResult]
+) -> dict[str, ToolResult]:
+    """Take variables out of answers before anybody is told them: what follows may need these."""
+    taken = [
+        (post.extraction[tool_call_id], result.output)
+        for tool_call_id, result in answers.items()
+        if tool_call_id in post.extraction and result.outcome == "ok"
+    ]
+    if not taken:
+        return answers
+    try:
+        retold = await in_database(variables_take, plan, taken)
+    except (AnyDatabaseError, ObjectDoesNotExist, ValidationError, DecryptionError) as error:
+        log.error("variables_not_set", call_id=plan.call_id, error=type(error).__name__)
+        return answers
+    return {each: replace(result, retold=retold) for each, result in answers.items()}
 
 
 async def _store(call_id: str, exchange: Exchange, tool_call_ids: list[str]) -> None:

@@ -17,6 +17,7 @@ from assistants.selectors import NUMBER_KIND, resource_list
 from assistants.services import revision_document
 from calls.models import PhoneNumber
 from tools.defaults import Render, render_values
+from tools.encryption import read_encryption
 from tools.models import DefaultServer, ServerCredential, Tool
 from tools.servers import Credential, Passage, ToolServer
 from tools.services import tool_document
@@ -152,12 +153,33 @@ def credential_of(
     row: ServerCredential | None = own.filter(credential_id__in=ids).first()
     if row is not None:
         return _of_row(row)
-    stored: StoredResource | None = (
-        StoredResource.objects.for_organisation(organisation_id)
-        .filter(kind=StoredResource.Kind.CREDENTIAL, deleted_at__isnull=True, pk__in=ids)
-        .first()
-    )
+    stored = _stored_credential(organisation_id, ids)
     return (read_credential(resource_document(stored)) if stored else None), None
+
+
+def encryption_key(organisation_id: uuid.UUID, credential_id: str) -> str | None:
+    """Return the public key (PEM) of a credential, '' if it has none, None if it is not known here.
+
+    Raises:
+        KeyUnusable: its plan asks for something that we cannot do.
+    """
+    ids = uuids_in([credential_id])
+    own = ServerCredential.objects.for_organisation(organisation_id)
+    row: ServerCredential | None = own.filter(credential_id__in=ids).first()
+    if row is not None:
+        return read_encryption(row.plan)
+    stored = _stored_credential(organisation_id, ids)
+    return None if stored is None else read_encryption(resource_document(stored))
+
+
+def _stored_credential(organisation_id: uuid.UUID, ids: list[uuid.UUID]) -> StoredResource | None:
+    """Return the credential that a script stored at ``/credential``."""
+    rows = StoredResource.objects.for_organisation(organisation_id)
+    kind = StoredResource.Kind.CREDENTIAL
+    found: StoredResource | None = rows.filter(
+        kind=kind, deleted_at__isnull=True, pk__in=ids
+    ).first()
+    return found
 
 
 def _of_row(row: ServerCredential) -> tuple[Credential | None, Passage | None]:

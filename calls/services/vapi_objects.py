@@ -220,6 +220,17 @@ def tool_object(tool: Tool, *, url: str, timeout_seconds: float, call_id: str) -
     return {"type": tool.type, "async": tool.is_async, **document}
 
 
+def set_variables(call: Call) -> dict[str, Any]:
+    """Return what results of tools have set in this call, and what was handed over with it.
+
+    These win over all others (vapi.md 2.10, 8.2). A result that sets what was handed over has
+    changed it there (``calls.services.extraction``).
+    """
+    values = call.variable_values if isinstance(call.variable_values, dict) else {}
+    handed = call.activation.variables if call.activation is not None else None
+    return {**values, **(handed or {})}
+
+
 def artifact_object(
     call: Call, pending: Sequence[PendingCall] = (), *, told_ms: int | None = None
 ) -> dict[str, Any]:
@@ -268,6 +279,9 @@ def artifact_object(
     labels = transcript_labels(call.revision)
     if labels is not None:
         artifact["transcript"] = forms.plain_transcript(entries, labels)
+    values = set_variables(call)
+    if values:
+        artifact["variableValues"] = values
     return artifact
 
 

@@ -39,6 +39,7 @@ from calls.media.pool import Prepared
 from calls.media.realtime_client import dial
 from calls.models import Call, Talk
 from calls.services.handoffs import with_record
+from calls.services.mcp_servers import mcp_told
 from calls.services.talk import TalkRefused, talk_answered, talk_finish, talk_open
 from calls.services.talk_plan import (
     ACCOUNT_SID,
@@ -129,15 +130,17 @@ class TalkConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
 
     async def _carry(self, talk: Talk, ticket: TalkTicket, frames: WebFrames) -> None:
         plan, journal = ticket.plan, PageJournal(frames)
+        variables: dict[str, Any] = {}
 
         async def connect(model: str = "") -> Prepared:
             endpoint = ticket.endpoint
-            return Prepared(
-                await dial(dataclasses.replace(endpoint, model=model) if model else endpoint)
-            )
+            if model:
+                told = await mcp_told(driver.awaited_plan, as_now)
+                endpoint = dataclasses.replace(endpoint, model=model, mcp=told)
+            return Prepared(await dial(endpoint))
 
         def as_now() -> Call:
-            call = call_like(talk)
+            call = call_like(talk, variables)
             return with_record(call, journal.handed) if journal.handed else call
 
         async def run_tools(calls: Sequence[DispatchTool], finished: Finished) -> None:
@@ -149,6 +152,7 @@ class TalkConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no ty
                     effect=effect,
                     turns=list(journal.turns.values()),
                     load=as_now,
+                    variables=variables,
                 )
                 if request is not None:
                     shown = dataclasses.asdict(request)

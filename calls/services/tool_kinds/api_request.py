@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from assistants.prompt import render
+from calls.services.tool_encryption import sealed_arguments
 from calls.services.tool_servers import own_server
 from tools.addresses import AddressRefused, filled_address, template_address
 from tools.defaults import Render, render_values
@@ -40,6 +41,7 @@ def api_post(
 
     Raises:
         ArgumentsRefused: the model's arguments cannot be sent.
+        ValidationError: they cannot be encrypted as the tool wants it.
     """
     document = tool_document(tool)
     request = read_api_request(document)
@@ -64,13 +66,18 @@ def api_post(
         ) from None
     static = {key: render_values(each, given) for key, each in static_parameters(document).items()}
     has_body = request.method not in WITHOUT_BODY
-    body = encode({**arguments, **static}) if has_body else b""
+    body = b""
+    if has_body:
+        body = encode(sealed_arguments(tool, document, {**arguments, **static}))
     return replace(
         server,
         url=url,
         url_shown=template_address(request.url, own),
         method=request.method,
         headers={**server.headers, **filled_headers(request.headers, given)},
+        # Vapi sends an API nothing of its own (vapi.md 3.5, 4.2); our key only guards against
+        # doing a thing twice.
+        is_ours_told=False,
     ), body
 
 

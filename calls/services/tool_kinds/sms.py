@@ -21,7 +21,8 @@ from django.db import Error as AnyDatabaseError
 from calls.bridge.effects import DispatchTool
 from calls.media.database import in_database, in_database_at_last
 from calls.models import Call
-from calls.services.tool_posts import UNAVAILABLE, note_running, renderer_for
+from calls.services.call_variables import renderer_for
+from calls.services.tool_posts import UNAVAILABLE, note_running
 from calls.services.tool_records import exchange_begin, exchange_settle
 from calls.services.vapi_objects import customer_object
 from calls.telephony.twilio_client import TextSent, TwilioAccess, send_text
