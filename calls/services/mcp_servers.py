@@ -71,7 +71,7 @@ def mcp_access(call: Call, plan: CallPlan, fill: Render) -> tuple[McpAccess, ...
     gone meanwhile, or leads elsewhere, is told nothing.
     """
     servers = plan.session.mcp_servers
-    rows = Tool.objects.for_organisation(call.organisation_id)
+    rows = Tool.objects.for_organisation(call.organisation)
     known = {str(row.pk): row for row in rows.filter(pk__in=[s.handle for s in servers])}
     found = []
     for each in servers:

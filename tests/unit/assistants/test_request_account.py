@@ -43,7 +43,14 @@ BODY = {"type": "object", "properties": {"orderId": {"type": "string"}}}
         ({"headers": {"type": "object"}}, "$.headers", "invalid", "none is sent"),
         ({"credentialId": "c"}, "$.credentialId", "secret-missing", "Server credentials"),
         ({"backoffPlan": {"maxRetries": 2}}, "$.backoffPlan", "mapped", "same bytes"),
-        ({"encryptedPaths": ["a"]}, "$.encryptedPaths", "unsupported", "nothing is encrypted"),
+        ({"encryptedPaths": ["a"]}, "$.encryptedPaths", "mapped-lossy", "sent as they are"),
+        ({"encryptedPaths": [1]}, "$.encryptedPaths", "invalid", "nothing is encrypted"),
+        (
+            {"encryptedPaths": ["a"], "credentialId": "c"},
+            "$.encryptedPaths",
+            "secret-missing",
+            "nothing is sent without it",
+        ),
         ({"async": True}, "$.async", "mapped", "waited for"),
         (
             {"messages": [{"type": "request-failed", "content": "Oh."}], "async": True},
@@ -51,7 +58,13 @@ BODY = {"type": "object", "properties": {"orderId": {"type": "string"}}}
             "mapped",
             "when it has failed",
         ),
-        ({"variableExtractionPlan": {"a": 1}}, "$.variableExtractionPlan", "unsupported", ""),
+        ({"variableExtractionPlan": {"a": 1}}, "$.variableExtractionPlan", "invalid", "no varia"),
+        (
+            {"variableExtractionPlan": {"aliases": [{"key": "userId", "value": "{{ $.id }}"}]}},
+            "$.variableExtractionPlan",
+            "mapped-lossy",
+            "userId",
+        ),
     ],
 )  # fmt: skip
 def test_a_place_of_the_request_is_spoken_of(
