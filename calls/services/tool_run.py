@@ -58,6 +58,9 @@ _RUNNERS: Final[Mapping[str, Runner]] = {
     "transferCall": transfer_run,
 }
 
+# A database that is only busy is asked again; the model waits for the answer meanwhile.
+_PAUSES_SECONDS: Final = (0.05, 0.2, 0.5)
+
 log = structlog.get_logger(__name__)
 
 _storing: set[asyncio.Task[None]] = set()
@@ -184,12 +187,20 @@ async def _extracted(
     ]
     if not taken:
         return answers
-    try:
-        retold = await in_database(variables_take, plan, taken)
-    except (AnyDatabaseError, ObjectDoesNotExist, ValidationError, DecryptionError) as error:
-        log.error("variables_not_set", call_id=plan.call_id, error=type(error).__name__)
-        return answers
-    return {each: replace(result, retold=retold) for each, result in answers.items()}
+    for pause_seconds in (*_PAUSES_SECONDS, None):
+        try:
+            retold = await in_database(variables_take, plan, taken)
+        except AnyDatabaseError as error:
+            if pause_seconds is not None:
+                await asyncio.sleep(pause_seconds)
+                continue
+            log.error("variables_not_set", call_id=plan.call_id, error=type(error).__name__)
+        except (ObjectDoesNotExist, ValidationError, DecryptionError) as error:
+            log.error("variables_not_set", call_id=plan.call_id, error=type(error).__name__)
+        else:
+            return {each: replace(result, retold=retold) for each, result in answers.items()}
+        break
+    return answers
 
 
 async def _store(call_id: str, exchange: Exchange, tool_call_ids: list[str]) -> None:

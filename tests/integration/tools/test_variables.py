@@ -11,12 +11,15 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.db import OperationalError
 
 from calls.bridge.effects import DispatchTool
 from calls.media.database import in_database
 from calls.models import Call, ToolInvocation
+from calls.services import tool_run
 from calls.services.call_plan import plan_for
 from calls.services.call_variables import variables_for
+from calls.services.extraction import variables_take
 from calls.services.talk_plan import talk_ticket, talk_tool_run
 from calls.services.vapi_objects import artifact_object
 from tests import factories
@@ -110,6 +113,29 @@ async def test_what_is_sent_and_said_afterwards_sees_it(rig: ToolRig, server: Pl
     assert artifact == {"tier": "gold", "userId": "17", "userName": "Ada"}
     assert {**known, **artifact} == known and "pin" not in known
     assert texts == ["One moment, Ada."]
+
+
+async def test_a_database_that_is_busy_is_asked_again(
+    rig: ToolRig, server: PlainServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = await rig.call_with(lambda: assistant(*documents(server.url)))
+    tries: list[int] = []
+
+    def busy(*arguments: Any) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError("locked")
+        return variables_take(*arguments)
+
+    monkeypatch.setattr(tool_run, "variables_take", busy)
+    assert "who" in (await rig.run(call, "who", "{}", "a1")).retold
+    monkeypatch.setattr(tool_run, "variables_take", lambda *_: busy_for_ever())
+    found = await rig.run(call, "who", "{}", "a2")
+    assert (found.outcome, found.retold) == ("ok", {})
+
+
+def busy_for_ever() -> None:
+    raise OperationalError("locked")
 
 
 async def test_a_failure_and_words_set_nothing(rig: ToolRig, server: PlainServer) -> None:
