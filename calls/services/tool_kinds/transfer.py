@@ -19,9 +19,10 @@ from calls.bridge.effects import DispatchTool
 from calls.media.database import in_database
 from calls.models import Call
 from calls.numbers.destinations import destination_of
+from calls.services.call_variables import renderer_for
 from calls.services.server_messages.asking import Question, ask
 from calls.services.server_messages.targets import target_of
-from calls.services.tool_posts import UNAVAILABLE, note_running, renderer_for
+from calls.services.tool_posts import UNAVAILABLE, note_running
 from calls.services.tool_servers import server_for
 from calls.services.vapi_objects import PendingCall, envelope_for
 from tools.models import Tool

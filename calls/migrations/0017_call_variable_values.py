@@ -6,7 +6,7 @@ import voiceplatform.base.fields
 
 
 class Migration(migrations.Migration):
-    dependencies = [("calls", "0012_call_log_urls_are_destinations")]
+    dependencies = [("calls", "0016_silent_hosts")]
 
     operations = [
         migrations.AddField(
