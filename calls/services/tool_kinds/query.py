@@ -19,7 +19,8 @@ from assistants.knowledge.index import Found, search, searchable
 from calls.bridge.effects import DispatchTool
 from calls.media.database import in_database
 from calls.models import Call
-from calls.services.tool_posts import UNAVAILABLE, note_running, renderer_for
+from calls.services.call_variables import renderer_for
+from calls.services.tool_posts import UNAVAILABLE, note_running
 from tools.dispatch import ArgumentsRefused, checked_arguments
 from tools.knowledge import knowledge_file_ids, query_argument
 from tools.models import Tool
