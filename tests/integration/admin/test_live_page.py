@@ -57,7 +57,9 @@ def test_each_permission_opens_its_own_part(client: Client) -> None:
     assert client.get(reverse(PAGE)).status_code == 403
     assert client.get(reverse(ROWS)).status_code == 403
     sign_in(client, organisation, WATCHES)
-    text = client.get(reverse(PAGE)).content.decode()
+    answer = client.get(reverse(PAGE))
+    text = answer.content.decode()
+    assert [call.turns for call in answer.context["calls"]] == [[]]  # not even to the template
     assert "•••• 77" in text
     assert CALLER not in text and "words" not in text and 'name="command"' not in text
     assert READS in text and CONTROLS in text
