@@ -21,6 +21,18 @@ KINDS: Mapping[str, str] = {
     "call.ended": "call log: who called, why it ended, tool calls, cost",
     "end-of-call-report": "Vapi's report with transcript and cost",
     "status-update": "Vapi's status: in progress, forwarding, ended",
+    # What is told of a call that is on is made for its server; a receiver gets the same.
+    **{
+        kind: f"{words}; when the server that the call has is told of it too"
+        for kind, words in {
+            "transcript": "what was said, as it is said",
+            "conversation-update": "the conversation so far",
+            "speech-update": "who begins and stops speaking",
+            "user-interrupted": "the caller has interrupted",
+            "hang": "an answer takes long",
+            "assistant.started": "an assistant has taken the call",
+        }.items()
+    },
 }
 SEALED = ("url", "headers", "secret", "earlier_secret", "plain_secret")
 
@@ -43,7 +55,9 @@ def receivers_for(call: Call, kind: str) -> list[EventDestination]:
         .order_by("pk")
         .distinct()
     )
-    return [row for row in rows if kind in row.kinds]
+    # Vapi's name of the final transcripts has a condition behind it.
+    plain = kind.partition("[")[0]
+    return [row for row in rows if plain in row.kinds]
 
 
 def endpoint_of_row(row_id: Any) -> str:

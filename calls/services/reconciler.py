@@ -10,14 +10,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from assistants.models import AssistantRevision
 from calls.events.receivers import SEALED
 from calls.models import (
     Call,
@@ -29,7 +28,8 @@ from calls.models import (
     TwilioAccount,
 )
 from calls.services.call_finish import LONGEST_CALL, carrier_says_over
-from calls.services.reports import REPORT, reports_enqueue, server_wants
+from calls.services.reports import REPORT, reports_enqueue
+from calls.services.server_messages.targets import target_of
 from calls.telephony.twilio_client import CarrierCall, CarrierSilent, TwilioAccess, calls_since
 from calls.wire.call_events import CALL_ENDED
 from calls.wire.twilio_voice import TERMINAL_STATUSES
@@ -204,7 +204,7 @@ def _tell(call_id: uuid.UUID) -> bool:
 
 _CALL = (
     *("pk", "created_at", "ended_at", "organisation_id"),
-    *("number_id", "revision_id", "revision__assistant_id"),
+    *("number_id", "revision_id", "revision__assistant_id", "stack"),
 )
 
 
@@ -218,6 +218,7 @@ class _Ended(NamedTuple):
     number_id: uuid.UUID | None
     revision_id: int | None
     assistant_id: uuid.UUID | None
+    stack: str
 
 
 class _Wishes:
@@ -233,7 +234,7 @@ class _Wishes:
         self._log_urls = set(
             Organisation.objects.exclude(call_log_url="").values_list("pk", flat=True)
         )
-        self._servers: dict[int, bool] = {}
+        self._servers: dict[tuple[Any, ...], bool] = {}
 
     def untold(self, calls: list[_Ended]) -> list[uuid.UUID]:
         """Return those of ``calls`` of which somebody has not been told."""
@@ -248,7 +249,7 @@ class _Wishes:
         keys = set()
         if call.organisation_id in self._log_urls:
             keys.add(f"{CALL_ENDED}:{call.pk}")
-        if self._server_wants(call.revision_id):
+        if self._server_wants(call):
             keys.add(f"{REPORT}:{call.pk}")
         for row, numbers, assistants in self._rows:
             fits = (
@@ -263,10 +264,11 @@ class _Wishes:
                     keys.add(f"{kind}:{call.pk}:{row.pk}")
         return keys
 
-    def _server_wants(self, revision_id: int | None) -> bool:
-        if revision_id is None:
-            return False
-        if revision_id not in self._servers:
-            revision = AssistantRevision.objects.get(pk=revision_id)
-            self._servers[revision_id] = server_wants(revision, REPORT)
-        return self._servers[revision_id]
+    def _server_wants(self, call: _Ended) -> bool:
+        # Who is told hangs on these, and calls of one number have them in common.
+        key = (call.organisation_id, call.number_id, call.revision_id, call.stack)
+        if key not in self._servers:
+            row = Call.objects.select_related("revision", "number__organisation").get(pk=call.pk)
+            target = target_of(row)
+            self._servers[key] = target is not None and REPORT in target.messages
+        return self._servers[key]

@@ -16,14 +16,11 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from assistants.models import AssistantRevision
-from assistants.services import revision_document
 from calls.events.composed import to_compose
 from calls.events.outbox import Destination, event_enqueue
 from calls.models import Call
 from calls.numbers.destinations import is_sip
 from calls.selectors.handoffs import activations_of
-from calls.services.server_messages.selection import wanted_messages
 from calls.services.server_messages.targets import target_of
 from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
 from calls.wire import call_events
@@ -33,11 +30,6 @@ from voiceplatform.base.rest import iso
 REPORT = "end-of-call-report"
 # The media process reports within seconds of the end; if it died, this is how long we wait.
 REPORT_GRACE = timedelta(seconds=20)
-
-
-def server_wants(revision: AssistantRevision, kind: str) -> bool:
-    """Tell whether the assistant has a server of its own that wants messages of this kind."""
-    return bool(revision.server_url) and kind in wanted_messages(revision_document(revision))
 
 
 def _tell_server(call: Call, kind: str, key: str, render: Any) -> None:

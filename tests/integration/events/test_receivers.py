@@ -22,6 +22,7 @@ from calls.events.outbox import Attempt, Destination, claim, due_ids, event_enqu
 from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
 from calls.services import event_destinations as service
 from calls.services.call_finish import call_close
+from calls.services.server_messages.selection import FINAL_TRANSCRIPT
 from tests import factories
 from tests.integration.events.receiver import Receiver
 from tools.models import ServerCredential
@@ -81,6 +82,13 @@ def test_each_receiver_gets_the_kinds_it_wants_of_the_calls_it_wants() -> None:
         "of the number",
     ]
     assert OutboxEvent.objects.values("endpoint").distinct().count() == 3
+
+
+def test_final_transcripts_are_transcripts() -> None:
+    call = factories.make_call()
+    factories.make_destination(kinds=["transcript"])
+    _tell(call, FINAL_TRANSCRIPT)
+    assert len(_told()) == 1
 
 
 def test_the_same_cause_tells_each_receiver_once_beside_vapis_server() -> None:
