@@ -35,11 +35,16 @@ from assistants.tool_account import (
 from assistants.voice_account import account_voice
 from assistants.wire import vapi_config
 from assistants.wire.files import step
+from assistants.wire.vapi_compliance import PLAN_SWITCHES
 
 _CUT: Final = (
     "@{"  # how PowerShell prints an object it was told not to follow (corpus, surprise 10)
 )
 
+COMPLIANT: Final = (
+    "Nothing that is said is kept: no transcript, no recording, no bodies of tools. Reports are "
+    "sent without them."
+)
 # Fields without effect yet: state, and what happens instead. A field that is off or empty is kept.
 _NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
     "voicemailDetection": (UNSUPPORTED, "Answering machines are not recognised."),
@@ -54,19 +59,12 @@ _NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
         "Transcripts are always kept; recording follows the number's call policy, not this plan.",
     ),
     "recordingEnabled": (LOSSY, "Recording follows the number's call policy, not this switch."),
-    "compliancePlan": (
-        UNSUPPORTED,
-        "Nothing is held back from storage by this. Fix: set the number's call policy.",
-    ),
-    "hipaaEnabled": (
-        UNSUPPORTED,
-        "Nothing is held back from storage by this. Fix: set the number's call policy.",
-    ),
     "monitorPlan": (
         LOSSY,
         "Whether calls can be listened to and controlled follows this plan, and whether that needs "
         "a key; the monitors it names do not run.",
     ),
+    "hipaaEnabled": (MAPPED, COMPLIANT),
     "transportConfigurations": (UNSUPPORTED, "Calls are placed with the platform's own settings."),
     "observabilityPlan": (UNSUPPORTED, "Nothing is sent to that service."),
     "credentials": (UNSUPPORTED, "Stored sealed; connections are set up in the admin."),
@@ -105,6 +103,7 @@ def account_assistant(
     _account_tools(document, bool(reading.server_url), notes)
     _account_noise(document, notes)
     _account_table(document, "$", _NOT_YET, notes)
+    _account_compliance(document, notes)
     model = document.get("model")
     if isinstance(model, Mapping):
         _account_table(model, "$.model", _MODEL_NOT_YET, notes)
@@ -342,6 +341,22 @@ def _account_noise(document: Mapping[str, Any], notes: Notes) -> None:
         )
     else:
         notes.add("$.backgroundSound", AUDIBLE, "No sound plays behind the assistant.")
+
+
+def _account_compliance(document: Mapping[str, Any], notes: Notes) -> None:
+    plan = document.get("compliancePlan")
+    if not isinstance(plan, Mapping):
+        return
+    for key, value in plan.items():
+        place = step("$.compliancePlan", key)
+        if key in PLAN_SWITCHES and value is True:
+            notes.add(place, MAPPED, COMPLIANT)
+        elif value and key not in PLAN_SWITCHES:
+            notes.add(
+                place,
+                UNSUPPORTED,
+                "Has no effect. Fix: set the number's call policy, and a redaction rule.",
+            )
 
 
 def _account_table(

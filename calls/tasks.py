@@ -7,11 +7,19 @@ import asyncio
 from celery import shared_task
 
 from calls.events.delivery import drain
-from calls.services import reconciler, redelivery, silent_calls, tool_check, voice_sample
+from calls.services import (
+    erasure_jobs,
+    reconciler,
+    redelivery,
+    silent_calls,
+    tool_check,
+    voice_sample,
+)
 from calls.services.call_finish import stale_calls_close
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
 from calls.services.reports import overdue_reports_enqueue
+from calls.services.retention import retention_run
 from calls.services.tool_records import invocations_adopt
 from calls.services.wording import wordings_render_missing
 
@@ -103,3 +111,25 @@ def run_redelivery(job_id: str) -> None:
 def take_redeliveries() -> int:
     """Tell a worker of redeliveries that lost theirs."""
     return redelivery.redeliveries_poke()
+
+
+@shared_task(name="calls.tasks.run_retention")
+def run_retention() -> int:
+    """Take away what has been kept long enough."""
+    return retention_run()
+
+
+@shared_task(
+    name=erasure_jobs.TASK,
+    soft_time_limit=erasure_jobs.SOFT_LIMIT_SECONDS,
+    time_limit=erasure_jobs.SOFT_LIMIT_SECONDS + 60,
+)
+def run_erasure(job_id: str) -> None:
+    """Erase a caller, or nothing when another worker does."""
+    erasure_jobs.erasure_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_erasures")
+def take_erasures() -> int:
+    """Tell a worker of erasures that lost theirs."""
+    return erasure_jobs.erasures_poke()

@@ -44,6 +44,7 @@ from calls.models import (
     PhoneNumber,
     PolicyWording,
     ProviderConnection,
+    RedactionRule,
     RefusedRequest,
     RenderedClip,
     SilentHost,
@@ -572,6 +573,14 @@ def make_destination(organisation: Organisation | None = None, **columns: Any) -
         "secret": new_secret(),
     }
     return EventDestination.objects.create(
+        organisation=organisation or default_organisation(), **{**defaults, **columns}
+    )
+
+
+def make_redaction_rule(organisation: Organisation | None = None, **columns: Any) -> RedactionRule:
+    """Make a rule that masks every kind for every assistant of ``organisation``, in force."""
+    defaults: dict[str, Any] = {"effective_from": dt.date(2026, 1, 1)}
+    return RedactionRule.objects.create(
         organisation=organisation or default_organisation(), **{**defaults, **columns}
     )
 

@@ -167,6 +167,12 @@ UNFOLD: dict[str, Any] = {
                 _item("Call policies", "gavel", "calls", "callpolicy"),
                 _item("Wordings", "record_voice_over", "calls", "policywording"),
             ),
+            _group(
+                "Privacy",
+                _item("Redaction", "visibility_off", "calls", "redactionrule"),
+                _item("Retention", "auto_delete", "calls", "retentionrule"),
+                _item("Erasures", "person_remove", "calls", "erasure"),
+            ),
         ],
     },
 }

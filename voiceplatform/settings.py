@@ -149,7 +149,9 @@ def _sqlite(path: Path) -> dict[str, object]:
             "transaction_mode": "IMMEDIATE",
             "init_command": (
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
-                "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
+                "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000; "
+                # What is deleted is overwritten: an erasure must reach the bytes of the file.
+                "PRAGMA secure_delete=ON;"
             ),
         },
     }

@@ -144,6 +144,7 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             transfers,
             spent=lambda: (driver.spend_microusd, driver.now_ms),
             target=ticket.target,
+            keeping=ticket.keeping,
         )
 
         async def connect(model: str = "") -> Prepared:

@@ -30,6 +30,7 @@ from calls.bridge.effects import (
 from calls.media import database, live
 from calls.media.database import in_database
 from calls.media.news import WaitingNews
+from calls.privacy.keeping import EVERYTHING, Keeping
 from calls.services import journal as store
 from calls.services.server_messages.targets import Target
 
@@ -44,8 +45,9 @@ class CallJournal:
     """The journal of one stream; ``run`` is its task, ``close`` its last word.
 
     ``transfers`` says of each tool that hands the caller to another number which one that is,
-    ``spent`` what the stream has cost so far (micro-USD), and how long it has lasted (ms);
-    ``target`` is who is told the news of the call.
+    ``spent`` what the stream has cost so far (micro-USD), and how long it has lasted (ms),
+    ``keeping`` what of the call may be kept: all else is gone before it is stored; ``target`` is
+    who is told the news of the call.
     """
 
     def __init__(
@@ -55,12 +57,14 @@ class CallJournal:
         transfers: Mapping[str, str] | None = None,
         spent: Callable[[], tuple[int, int]] = lambda: (0, 0),
         target: Target | None = None,
+        keeping: Keeping = EVERYTHING,
     ) -> None:
         self._call_id = call_id
         self._stream_number = stream_number
         self._transfers = transfers or {}
         self._spent = spent
         self._target = target
+        self._keeping: Keeping | None = keeping
         self._dial_to = ""
         self._told = WaitingNews()
         self._turns: dict[int, RecordTurn] = {}
@@ -92,6 +96,7 @@ class CallJournal:
                 self._dial_to = self._transfers[effect.name]
         elif isinstance(effect, RecordHandoff):
             self._handoffs.append(effect)
+            self._keeping = None  # the rules of whoever has the call now
             self._transfers = effect.transfers
             self._urgent.set()
         elif isinstance(effect, CallNews):
@@ -106,7 +111,7 @@ class CallJournal:
 
     def write_inputs(self, text: str) -> None:
         """Take a piece of the replay record; none once the caller has refused."""
-        if self._refused:
+        if self._refused or (self._keeping is not None and not self._keeping.inputs):
             return
         if len(self._pieces) >= MAX_WAITING_PIECES:
             self.dropped_pieces += 1
@@ -190,6 +195,7 @@ class CallJournal:
                     stream_ms=stream_ms,
                     news=news,
                     target=self._target,
+                    keeping=self._keeping,
                 )
             except DatabaseError as error:
                 self._turns = turns | self._turns

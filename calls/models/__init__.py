@@ -8,6 +8,7 @@ from calls.models.live import CallControl
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
+from calls.models.privacy import Erasure, RedactionRule, RetentionRule
 from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
 from calls.models.refusals import RefusedRequest
@@ -24,14 +25,17 @@ __all__ = [
     "DeliveryAttempt",
     "EventDestination",
     "MissedCall",
+    "Erasure",
     "OperatorDesk",
     "OutboxEvent",
     "PhoneNumber",
     "PolicyWording",
     "ProviderConnection",
+    "RedactionRule",
     "RefusedRequest",
     "RenderedClip",
     "SilentHost",
+    "RetentionRule",
     "Talk",
     "ToolCheck",
     "ToolExchange",

@@ -15,8 +15,11 @@ import json
 import re
 import secrets
 import string
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
+
+from django.db import transaction
 
 from calls.media.recording import (
     CONTROL,
@@ -102,6 +105,16 @@ def call_fixture(call: Call, folder: Path) -> tuple[Path, Path]:
     data.write_text(json.dumps(body, ensure_ascii=True, indent=1) + "\n", encoding="utf-8")
     module.write_text(_TEST.format(call_id=call.pk, data=data.name), encoding="utf-8")
     return module, data
+
+
+def fixture_noted(call: Call, paths: Iterable[Path]) -> None:
+    """Note with ``call`` which files were made of it: its erasure deletes them."""
+    with transaction.atomic():
+        row = Call.objects.select_for_update().only("metrics").get(pk=call.pk)
+        known = row.metrics.get("fixtures", [])
+        made = [str(path.resolve()) for path in paths]
+        row.metrics = {**row.metrics, "fixtures": list(dict.fromkeys([*known, *made]))}
+        row.save(update_fields=["metrics"])
 
 
 def redacted_record(recorded: str) -> str:

@@ -18,7 +18,9 @@ from calls.bridge.successor import passed_on
 from calls.bridge.toolbox import LOST_RESULT
 from calls.bridge.transcript import heard_part
 from calls.models import Call, ToolInvocation, Turn
+from calls.privacy.patterns import has_masks
 from calls.services.handoffs import context_of_row
+from calls.services.privacy import keeping_for
 from tools.rejection import needs_liquid
 from tools.spec import SERVED_KINDS, ToolSpec
 
@@ -60,11 +62,12 @@ def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem
     specs = {tool.name: tool for tool in tools}
     since_ms = shown[0].started_ms if len(shown) < len(turns) else 0
     rows = [row for row in call.tool_invocations.all() if row.started_ms >= since_ms]
+    keeps_words = keeping_for(call).words
     spoke = [turn for turn in shown if turn.role == Turn.Role.CALLER]
     lost = spoke[-1] if spoke and not spoke[-1].text else None
     for turn in shown:
         while rows and rows[0].started_ms < turn.started_ms:
-            parts.add(rows[0].started_ms, _tool(rows.pop(0), specs))
+            parts.add(rows[0].started_ms, _tool(rows.pop(0), specs, keeps_words))
         if turn is lost:
             parts.add_turn(turn, HistoryItem("user", LOST_WORDS))
         elif (
@@ -75,7 +78,7 @@ def history_of(call: Call, tools: Iterable[ToolSpec]) -> tuple[tuple[HistoryItem
         ):
             parts.add_turn(turn, HistoryItem(turn.role, turn.text))  # type: ignore[arg-type]  # choices
     for row in rows:
-        parts.add(row.started_ms, _tool(row, specs))
+        parts.add(row.started_ms, _tool(row, specs, keeps_words))
     elapsed_ms = max((turn.ended_ms or turn.started_ms for turn in turns), default=0)
     # Silence and the gap between two streams count too, for the ceiling and in the times told.
     elapsed_ms = max(elapsed_ms, _gone_ms(call))
@@ -109,12 +112,14 @@ class _Parts:
         return (*known, *self._items[-1])
 
 
-def _tool(row: ToolInvocation, specs: dict[str, ToolSpec]) -> list[HistoryItem]:
+def _tool(row: ToolInvocation, specs: dict[str, ToolSpec], keeps_words: bool) -> list[HistoryItem]:
     spec = specs.get(row.name)
     if spec is not None and spec.kind not in SERVED_KINDS:
         return []  # ending and transferring are the bridge's own and do not outlive a stream
     lost = row.state == ToolInvocation.State.RUNNING or row.output == LOST_RESULT
-    again = lost and spec is not None and spec.idempotent and _can_be_run_again(spec)
+    # What the model wrote is not there any more where it was masked or never kept.
+    is_whole = keeps_words and not has_masks(row.arguments_json)
+    again = lost and is_whole and spec is not None and spec.idempotent and _can_be_run_again(spec)
     text = "" if again else LOST_RESULT if lost else row.output
     return [HistoryItem("tool", text, row.tool_call_id, row.name, row.arguments_json, again)]
 

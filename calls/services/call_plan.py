@@ -22,6 +22,7 @@ from calls.bridge.plan import CallPlan, Clip, Limits
 from calls.media.realtime_client import Endpoint
 from calls.models import Call, CallPolicy, PhoneNumber, PolicyWording, ProviderConnection
 from calls.money.rates import price_for
+from calls.privacy.keeping import EVERYTHING, Keeping
 from calls.services.call_history import history_of
 from calls.services.call_variables import renderer_for, variables_for
 from calls.services.clips import apology_line, filler_line, greeting_line, recorded
@@ -29,6 +30,7 @@ from calls.services.contract import ContractForbids, contract_problem
 from calls.services.handoffs import destination_names, handoffs_left, longest_call_seconds
 from calls.services.mcp_servers import mcp_access, mcp_servers
 from calls.services.operators import person_plan
+from calls.services.privacy import keeping_for
 from calls.services.server_messages.targets import Target, target_of
 from calls.services.sessions import (
     answering_model,
@@ -53,6 +55,7 @@ class StreamTicket:
     stream_number: int
     keep_audio: bool
     target: Target | None = None
+    keeping: Keeping = EVERYTHING
 
 
 def connection_for(number: PhoneNumber) -> ProviderConnection | None:
@@ -247,4 +250,5 @@ def ticket_for(call: Call) -> StreamTicket:
         stream_number=call.stream_count,
         keep_audio=may_keep and policy is not None and policy.record_replay_audio,
         target=target,
+        keeping=keeping_for(call),
     )

@@ -20,7 +20,9 @@ from calls.bridge.effects import (
     RecordTurn,
 )
 from calls.models import Call, CallInputChunk, ToolExchange, ToolInvocation, Turn
+from calls.privacy.keeping import EVERYTHING, Keeping
 from calls.services.handoffs import handoffs_store
+from calls.services.privacy import keeping_of
 from calls.services.reports import call_handed_enqueue
 from calls.services.server_messages.in_call import news_enqueue
 from calls.services.server_messages.targets import Target
@@ -61,6 +63,7 @@ def batch_store(
     handoffs: Sequence[RecordHandoff] = (),
     news: Sequence[CallNews] = (),
     target: Target | None = None,
+    keeping: Keeping | None = EVERYTHING,
 ) -> None:
     """Store one batch in one transaction; the same batch twice changes nothing.
 
@@ -74,7 +77,16 @@ def batch_store(
             They count if it never reports itself.
         handoffs: assistants that have taken the call over, in order.
         news: what ``target`` is to be told of.
+        keeping: what of it may be kept; applied before anything is written. None: another
+            assistant has taken the call over, whose rules are looked up.
     """
+    if keeping is None:
+        keeping = keeping_of(call_id, handoffs[-1].record["revision_id"] if handoffs else None)
+    handoffs = [keeping.handoff(each) for each in handoffs]
+    turns = [keeping.turn(turn) for turn in turns]
+    tools = [keeping.tool(tool) for tool in tools]
+    pieces = pieces if keeping.inputs else ()
+    news = [told for each in news if (told := keeping.news(each)) is not None]
     packed = [
         CallInputChunk(
             call_id=call_id,

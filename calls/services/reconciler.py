@@ -27,6 +27,7 @@ from calls.models import (
     PhoneNumber,
     TwilioAccount,
 )
+from calls.selectors.erasures import erased_sids
 from calls.services.call_finish import LONGEST_CALL, carrier_says_over
 from calls.services.reports import REPORT, reports_enqueue
 from calls.services.server_messages.targets import target_of
@@ -147,6 +148,7 @@ def _note_missed(account: TwilioAccount, calls: Iterable[CarrierCall], now: date
             "call_sid", flat=True
         )
     )
+    known |= erased_sids(row.call_sid for row in rows)
     fresh = [row for row in rows if row.call_sid not in known]
     MissedCall.objects.bulk_create(fresh, ignore_conflicts=True)
     return len(fresh)

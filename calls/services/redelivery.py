@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 from calls.events import outbox
 from calls.models import OutboxEvent
 from calls.selectors.delivery import Selection
+from calls.services.retention import EMPTIED
 from voiceplatform.base.jobs import JobLost, RunningJob, job_claim, job_create, jobs_to_take
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.services import audit_write
@@ -40,7 +41,8 @@ log = structlog.get_logger(__name__)
 def event_redeliver(*, event: OutboxEvent) -> bool:
     """Make ``event`` due now, delivered or not, with a whole series of attempts before it.
 
-    Returns False while a worker holds it. The receiver recognises it by the same event id.
+    Returns False while a worker holds it, and when its words are gone (``services.retention``).
+    The receiver recognises it by the same event id.
     """
     return bool(_make_due([event.pk]))
 
@@ -49,13 +51,17 @@ def _make_due(ids: Iterable[uuid.UUID]) -> int:
     now = timezone.now()
     free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
     with transaction.atomic():
-        changed = OutboxEvent.objects.filter(free, pk__in=ids).update(
-            state=OutboxEvent.State.PENDING,
-            next_attempt_at=now,
-            lease_until=None,
-            settled_at=None,
-            failing_since=None,
-            earlier_attempts=F("attempt_count"),
+        changed = (
+            OutboxEvent.objects.filter(free, pk__in=ids)
+            .exclude(schema_version=EMPTIED)
+            .update(
+                state=OutboxEvent.State.PENDING,
+                next_attempt_at=now,
+                lease_until=None,
+                settled_at=None,
+                failing_since=None,
+                earlier_attempts=F("attempt_count"),
+            )
         )
         if changed:
             transaction.on_commit(outbox.poke)

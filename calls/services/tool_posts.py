@@ -21,6 +21,7 @@ from assistants.models import AssistantRevision
 from calls.bridge.effects import DispatchTool
 from calls.models import Call, ToolInvocation
 from calls.services.call_variables import renderer_for, variables_for
+from calls.services.privacy import keeping_for
 from calls.services.tool_encryption import sealed_arguments
 from calls.services.tool_kinds.api_request import api_post
 from calls.services.tool_servers import server_for
@@ -272,7 +273,9 @@ def note_running(call: Call, spec: ToolSpec, effect: DispatchTool) -> None:
             "organisation_id": call.organisation_id,
             "name": effect.name[:200],
             "tool_id": tool_id,
-            "arguments_json": spec.shown(effect.arguments_json).replace("\x00", ""),
+            "arguments_json": keeping_for(call).body(
+                spec.shown(effect.arguments_json).replace("\x00", "")
+            ),
             "started_ms": max(0, round((timezone.now() - begun).total_seconds() * 1000)),
         },
     )

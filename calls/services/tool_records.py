@@ -1,8 +1,8 @@
 """What is kept of the traffic with tool servers: bodies without secrets, sealed, a row a request.
 
 Owns the redaction of both bodies and which function calls a request carried. A body repeats what
-was said, so it is stored only while the caller has not refused the policy line, and who may read it
-is decided by the pages. Sends nothing.
+was said, so it is stored only while the caller has not refused the policy line, without what the
+call's rules mask, and who may read it is decided by the pages. Sends nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 
 from assistants.models import AssistantRevision
 from calls.models import Call, PhoneNumber, ToolExchange, ToolInvocation
+from calls.services.privacy import keeping_for, keeping_of
 from calls.services.tool_servers import server_for
 from tools.masking import masked
 from tools.models import Tool
@@ -59,22 +60,22 @@ def store_exchange(call_id: str, exchange: Exchange, tool_call_ids: Sequence[str
         # The assistant that sent it may have handed the call over meanwhile.
         for row in call.activations.select_related("revision__assistant").defer("variables"):
             secrets |= secrets_of(tools, row.revision, call.number)
+    keeping = keeping_for(call)
     stored = ToolExchange(
         call_id=call.pk,
         host=exchange.host[:255],
-        url_shown=masked(redact_url(exchange.url), secrets)[:500],
+        url_shown=keeping.line(masked(redact_url(exchange.url), secrets))[:500],
         status=min(max(exchange.status, 0), 999),
         attempts=min(max(exchange.attempts, 0), 999),
         duration_ms=max(exchange.duration_ms, 0),
-        error=masked(exchange.error, secrets)[:200],
+        error=keeping.line(masked(exchange.error, secrets))[:200],
         request_bytes=len(exchange.request_body),
         response_bytes=len(exchange.response_text.encode("utf-8", "replace")),
     )
-    if call.policy_refused_at is None:
-        stored.content = _packed(
-            redacted_body(exchange.request_body.decode("utf-8", "replace"), secrets),
-            redacted_body(exchange.response_text, secrets),
-        )
+    if call.policy_refused_at is None and keeping.words:
+        request = redacted_body(exchange.request_body.decode("utf-8", "replace"), secrets)
+        response = redacted_body(exchange.response_text, secrets)
+        stored.content = _packed(keeping.body(request), keeping.body(response))
     with transaction.atomic():
         stored.save()
         rows.filter(exchange__isnull=True).update(exchange=stored)
@@ -85,16 +86,17 @@ def exchange_begin(call_id: str, tool_call_id: str, exchange: Exchange) -> int |
 
     For requests that may be sent once only. Their answer is entered by ``exchange_settle``.
     """
-    keeps_words = Call.objects.filter(pk=call_id, policy_refused_at__isnull=True).exists()
-    request = exchange.request_body.decode("utf-8", "replace")
+    keeping = keeping_of(call_id)
+    was_refused = Call.objects.filter(pk=call_id, policy_refused_at__isnull=False).exists()
+    request = keeping.body(exchange.request_body.decode("utf-8", "replace"))
     with transaction.atomic():
         stored = ToolExchange.objects.create(
             call_id=call_id,
             host=exchange.host[:255],
-            url_shown=redact_url(exchange.url)[:500],
+            url_shown=keeping.line(redact_url(exchange.url))[:500],
             error="no answer yet",
             request_bytes=len(exchange.request_body),
-            content=_packed(request, "") if keeps_words else None,
+            content=_packed(request, "") if keeping.words and not was_refused else None,
         )
         free = _invocations(call_id, [tool_call_id]).filter(exchange__isnull=True)
         if not free.update(exchange=stored):
@@ -109,11 +111,13 @@ def exchange_settle(pk: int, exchange: Exchange) -> None:
     if stored is None:
         return
     stored.status = min(max(exchange.status, 0), 999)
-    stored.error = exchange.error[:200]
+    keeping = keeping_of(str(stored.call_id))
+    stored.error = keeping.line(exchange.error)[:200]
     stored.duration_ms = max(exchange.duration_ms, 0)
     stored.response_bytes = len(exchange.response_text.encode("utf-8", "replace"))
     if stored.content is not None:
-        stored.content = _packed(exchange_bodies(stored).request, exchange.response_text)
+        response = keeping.body(exchange.response_text)
+        stored.content = _packed(exchange_bodies(stored).request, response)
     stored.save()
 
 

@@ -21,6 +21,7 @@ from calls.models import Call, PhoneNumber, Turn
 from calls.selectors.handoffs import activations_of, speaker_names
 from calls.selectors.records import Spoken, conversation, speech_of, tool_use_of
 from calls.services.live_monitor import monitor_object
+from calls.services.privacy import is_compliant
 from tools.loose_json import as_object, as_text
 from tools.models import Tool
 from tools.serializers import tool_json
@@ -239,7 +240,11 @@ def artifact_object(
     Args:
         pending: calls that are put at the end, together, unless their answers are stored already.
         told_ms: how much of the call to tell, in ms from its first stream; all of it unless given.
+
+    Of an assistant in compliance mode nothing is told.
     """
+    if is_compliant(call.revision):
+        return {"messages": [], "messagesOpenAIFormatted": [], "transcript": ""}
     began_ms = round((call.started_at or call.created_at).timestamp() * 1000)
     prompt = call.revision.instructions if call.revision is not None else ""
     asked = {each.tool_call_id for each in pending}

@@ -42,6 +42,7 @@ class AccountRest:
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
         self.requests: list[tuple[str, str, Form]] = []
+        self.recordings: dict[str, str] = {}  # their SID to the call's
         self.messages = Messages(carrier.account_sid, self._owns, RestError)
 
     def handle(self, method: str, path: str, form: Form) -> tuple[int, dict[str, Any]]:
@@ -56,6 +57,8 @@ class AccountRest:
         if names == ["Messages"] and method == "POST":
             fields = (one(form, name) for name in ("To", "From", "Body"))
             return 201, self.messages.create(*fields)
+        if names[0] == "Recordings" and len(names) == 2:
+            return self._recording(method, names[1])
         if names[0] == "IncomingPhoneNumbers":
             return self._numbers(method, names[1:], form)
         raise RestError(404, 20404, f"The requested resource {path} was not found")
@@ -75,6 +78,17 @@ class AccountRest:
                 calls = [call for call in calls if not value or call[key] == value]
             return 200, self._page("calls", "Calls", calls, form)
         call = self.carrier.calls.get(names[0])
+        if call is not None and names[1:] == ["Recordings"] and method == "GET":
+            return 200, self._page(
+                "recordings",
+                f"Calls/{names[0]}/Recordings",
+                [
+                    {"sid": sid, "call_sid": names[0], "account_sid": self.carrier.account_sid}
+                    for sid, call_sid in self.recordings.items()
+                    if call_sid == names[0]
+                ],
+                form,
+            )
         if call is None or len(names) > 1:
             raise RestError(404, 20404, "The requested resource was not found")
         if method == "POST":
@@ -168,6 +182,16 @@ class AccountRest:
             "uri": f"/2010-04-01/Accounts/{sid}/Calls/{call.call_sid}.json",
             "subresource_uris": {},
         }
+
+    def _recording(self, method: str, sid: str) -> tuple[int, dict[str, Any]]:
+        if sid not in self.recordings:
+            raise RestError(404, 20404, "The requested resource was not found")
+        if method == "DELETE":
+            del self.recordings[sid]
+            return 204, {}
+        if method != "GET":
+            raise RestError(405, 20004, "Method not allowed")
+        return 200, {"sid": sid, "call_sid": self.recordings[sid]}
 
     # -- numbers (5) --------------------------------------------------------------------------
 

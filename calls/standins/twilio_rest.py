@@ -19,6 +19,7 @@ from calls.standins.asgi import (
     Send,
     headers_of,
     read_body,
+    respond,
     respond_json,
     start,
 )
@@ -64,7 +65,10 @@ class TwilioApp:
         except RestError as error:
             status = error.status
             value = _error_body(error.status, error.code, error.message)
-        await respond_json(send, status, value)
+        if status == 204:
+            await respond(send, status, b"", "application/json")
+        else:
+            await respond_json(send, status, value)
 
     # -- Twilio's own surface -----------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from calls.models import Call
-from calls.services.call_fixture import FixtureRefused, call_fixture
+from calls.services.call_fixture import FixtureRefused, call_fixture, fixture_noted
 from voiceplatform.base.commands import ExampleCommand
 
 EXAMPLES = """examples:
@@ -39,6 +39,7 @@ class Command(ExampleCommand):
             raise CommandError(f"there is no call {options['call_id']}", returncode=1)
         try:
             written = call_fixture(call, options["out"])
+            fixture_noted(call, written)
         except FixtureRefused as error:
             raise CommandError(str(error), returncode=1) from error
         for path in written:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from assistants.models import Finding, ImportedObject, ImportRun, StoredResource
-from calls.models import AssistantActivation, CallInputChunk
+from calls.models import AssistantActivation, CallInputChunk, Erasure, RetentionRule
 from tests import factories
 from tools.models import DefaultServer, ServerCredential
 from voiceplatform.base.models import (
@@ -145,6 +145,11 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.carriercheck": factories.make_carrier_check(number.twilio_account),
         "calls.missedcall": factories.make_missed_call(number),
         "calls.renderedclip": factories.make_clip(assistant.current_revision),
+        "calls.redactionrule": factories.make_redaction_rule(organisation),
+        "calls.retentionrule": RetentionRule.objects.create(organisation=organisation),
+        "calls.erasure": Erasure.objects.create(
+            organisation=organisation, actor="system", counts={"calls.call": 2}
+        ),
         "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }

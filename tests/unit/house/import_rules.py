@@ -50,6 +50,7 @@ PURE = (
     "calls.money.carrier",
     "calls.events.retry",
     "calls.events.signature",
+    "calls.privacy",
     "calls.parity.measures",
 )
 # A socket or thread of the standard library is no purer than Django. Other people's packages are

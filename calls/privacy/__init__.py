@@ -1,0 +1,1 @@
+"""What may be kept of a call, as pure functions and values."""

@@ -1,0 +1,87 @@
+"""What may be kept of a call, by its organisation's rules and its assistant's compliance plan.
+
+Owns which rule holds for a call and the reading of compliance mode. Whoever stores or shows what
+was said asks here before it does. Who may hear a live call is ``live_listen.may_listen``'s to say.
+Writes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from django.utils import timezone
+
+from assistants.models import AssistantRevision
+from assistants.wire.vapi_compliance import keeps_no_words
+from calls.models import Call, RedactionRule
+from calls.privacy.custom import CustomPatternError
+from calls.privacy.keeping import EVERYTHING, NOTHING, Keeping
+from calls.privacy.patterns import BIRTH, CARD, EMAIL, PHONE, SSN, Redactor
+
+_KIND_OF = {
+    "phone_numbers": PHONE,
+    "email_addresses": EMAIL,
+    "payment_cards": CARD,
+    "social_security_numbers": SSN,
+    "birth_dates": BIRTH,
+}
+
+log = structlog.get_logger(__name__)
+
+
+def keeping_for(call: Call) -> Keeping:
+    """Return what is kept of ``call``: by its assistant's own rule, else its organisation's."""
+    if is_compliant(call.revision):
+        return NOTHING
+    today = timezone.now().date()
+    rule = rule_for(call, today)
+    if rule is None:
+        return EVERYTHING
+    kinds = tuple(kind for column, kind in _KIND_OF.items() if getattr(rule, column))
+    return _keeping(kinds, tuple(map(str, rule.custom_patterns)), today.year)
+
+
+def keeping_of(call_id: str, revision_id: Any = None) -> Keeping:
+    """Return what is kept of a call that is known by its id; everything of none.
+
+    Args:
+        revision_id: the assistant that has just taken it over, where that is not stored yet.
+    """
+    call = Call.objects.select_related("revision").filter(pk=call_id).first()
+    if call is None:
+        return EVERYTHING
+    if revision_id is not None and revision_id != call.revision_id:
+        call.revision = AssistantRevision.objects.filter(pk=revision_id).first()
+    return keeping_for(call)
+
+
+def rule_for(call: Call, day: dt.date) -> RedactionRule | None:
+    """Return the rule that holds on ``day`` for calls like ``call``, None without one."""
+    assistant_id = call.revision.assistant_id if call.revision is not None else None
+    begun = RedactionRule.objects.filter(organisation=call.organisation_id, effective_from__lte=day)
+    own: RedactionRule | None = None
+    if assistant_id is not None:
+        own = begun.filter(assistant_id=assistant_id).order_by("-effective_from").first()
+    return own or begun.filter(assistant__isnull=True).order_by("-effective_from").first()
+
+
+@lru_cache(maxsize=64)
+def _keeping(kinds: tuple[str, ...], custom: tuple[str, ...], year: int) -> Keeping:
+    if not kinds and not custom:
+        return EVERYTHING
+    try:
+        return Keeping(Redactor(kinds, custom, year=year))
+    except CustomPatternError as error:
+        # The form refuses such a pattern. What it was to hide is not known, so nothing is kept.
+        log.error("redaction_pattern_unusable", error=str(error))
+        return NOTHING
+
+
+def is_compliant(revision: AssistantRevision | None) -> bool:
+    """Tell whether an assistant's plan forbids to keep anything that is said (vapi.md 2)."""
+    # One that was never a document of Vapi's has no such plan.
+    document = revision.document if revision is not None else None
+    return document is not None and keeps_no_words(document)

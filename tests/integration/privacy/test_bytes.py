@@ -1,0 +1,68 @@
+"""What is erased is gone from the bytes of SQLite's files, not only from its tables."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
+from twilio.http.http_client import TwilioHttpClient
+from twilio.http.response import Response
+
+from calls.services.erasure import caller_erase
+from tests import factories
+from tests.migrated import migrated_sqlite
+from voiceplatform.settings import _sqlite
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+NUMBER = "+14155550133"
+WORDS = "parrot-words-of-jane-roe"
+
+
+@pytest.fixture
+def database_file(tmp_path: Path) -> Iterator[Path]:
+    """Move the default database to a file of its own, as an instance on SQLite has one."""
+    path = tmp_path / "db.sqlite3"
+    shutil.copyfile(migrated_sqlite(), path)
+    old: Any = connections["default"]
+    given = {**connections.settings["default"], **_sqlite(path)}
+    connections["default"] = DatabaseWrapper(given, "default")
+    try:
+        yield path
+    finally:
+        connections["default"].close()
+        connections["default"] = old
+
+
+def _files_hold(path: Path, planted: str) -> bool:
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return any(planted.encode() in each.read_bytes() for each in files if each.exists())
+
+
+def test_no_byte_of_an_erased_caller_is_left_in_the_files_of_the_database(
+    database_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def request(self: TwilioHttpClient, *args: Any, **kwargs: Any) -> Response:
+        return Response(200, '{"recordings": [], "page_size": 50, "next_page_uri": null}')
+
+    monkeypatch.setattr(TwilioHttpClient, "request", request)
+    assert connection.vendor == "sqlite" and not connection.in_atomic_block
+    number = factories.make_number()
+    for at in range(12):
+        # Long and short words, so that rows fill pages, and pages are split and given back.
+        said = f"{WORDS} " * (1 + 60 * (at % 3))
+        turns = [{"text": said}, {"text": said, "text_unheard": WORDS}]
+        call = factories.make_call(number=number, caller=NUMBER, status="ended", turns=turns)
+        call.turns.update(text=f"{said} again")
+        factories.make_call(number=number, status="ended", turns=[{"text": "stays"}])
+    assert _files_hold(database_file, NUMBER) and _files_hold(database_file, WORDS)
+    tombstone = caller_erase(organisation=call.organisation, number=NUMBER, actor="system")
+    assert tombstone.problems == [] and tombstone.counts["calls.call"] == 12
+    for planted in (NUMBER, WORDS):
+        assert not _files_hold(database_file, planted)
+    assert _files_hold(database_file, "stays")
