@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -24,7 +24,13 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from calls.events.composed import whole_payload
-from calls.events.receivers import endpoint_of_row, endpoint_of_url, receivers_for
+from calls.events.receivers import (
+    endpoint_of_row,
+    endpoint_of_url,
+    receivers_for,
+    receivers_of,
+    wants,
+)
 from calls.events.retry import delay_seconds, is_permanent
 from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
 from voiceplatform.base.services import audit_write
@@ -144,6 +150,64 @@ def event_enqueue(
     if created:
         transaction.on_commit(poke)
     return created
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One of several events that are written together."""
+
+    kind: str
+    dedupe_key: str
+    payload: Mapping[str, Any]
+
+
+def events_enqueue(*, call: Call, told: Sequence[Told], destination: Destination) -> int:
+    """Write events of a call in order, as ``event_enqueue`` would, in a handful of statements.
+
+    Return how many are new.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("an event is written in the transaction of its cause")
+    own = {
+        "destination": destination.to_json(),
+        "destination_host": urlsplit(destination.url).hostname or "",
+    }
+    wanted = [(each.dedupe_key, endpoint_of_url(destination.url), each, own) for each in told]
+    for row in receivers_of(call) if told else ():
+        columns = {"destination": {}, "destination_host": row.url_host, "receiver_id": row.pk}
+        wanted += [
+            (f"{each.dedupe_key}:{row.pk}", endpoint_of_row(row.pk), each, columns)
+            for each in told
+            if wants(row, each.kind)
+        ]
+    keys = [key for key, *_ in wanted]
+    known = set(
+        OutboxEvent.objects.filter(dedupe_key__in=keys).values_list("dedupe_key", flat=True)
+    )
+    new = [each for each in wanted if each[0] not in known]
+    next_of = {endpoint: _next_sequence(call, endpoint) for endpoint in {each[1] for each in new}}
+    rows = []
+    for key, endpoint, each, columns in new:
+        rows.append(
+            OutboxEvent(
+                id=event_id(key),
+                organisation_id=call.organisation_id,
+                call=call,
+                kind=each.kind,
+                dedupe_key=key,
+                schema_version=SCHEMA_VERSION,
+                endpoint=endpoint,
+                sequence=next_of[endpoint],
+                payload=dict(each.payload),
+                next_attempt_at=timezone.now(),
+                **columns,
+            )
+        )
+        next_of[endpoint] += 1
+    OutboxEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    if rows:
+        transaction.on_commit(poke)
+    return len(rows)
 
 
 def _write(

@@ -42,6 +42,17 @@ def receivers_for(call: Call, kind: str) -> list[EventDestination]:
 
     A receiver that was entered, or changed, after the call ended is not told of it.
     """
+    return [row for row in receivers_of(call) if wants(row, kind)]
+
+
+def wants(row: EventDestination, kind: str) -> bool:
+    """Tell whether a receiver takes events of this kind."""
+    # Vapi's name of the final transcripts has a condition behind it.
+    return kind.partition("[")[0] in row.kinds
+
+
+def receivers_of(call: Call) -> list[EventDestination]:
+    """Return the receivers that want any event of ``call``."""
     assistant_id = call.revision.assistant_id if call.revision is not None else None
     rows = (
         EventDestination.objects.filter(
@@ -55,9 +66,7 @@ def receivers_for(call: Call, kind: str) -> list[EventDestination]:
         .order_by("pk")
         .distinct()
     )
-    # Vapi's name of the final transcripts has a condition behind it.
-    plain = kind.partition("[")[0]
-    return [row for row in rows if plain in row.kinds]
+    return list(rows)
 
 
 def endpoint_of_row(row_id: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from calls.bridge.effects import CallNews, NewsKind
 
-MOST_WAITING: Final = 400
+MOST_WAITING: Final = 150  # rows of one transaction
 # Nobody misses one of these once the next one, or the whole turn, has been told.
 PIECES: Final[frozenset[NewsKind]] = frozenset({"words", "output"})
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from calls.bridge.effects import CallNews
 from calls.events.composed import to_compose
-from calls.events.outbox import event_enqueue
+from calls.events.outbox import Told, events_enqueue
 from calls.models import Call, OutboxEvent
 from calls.numbers.destinations import is_sip
 from calls.services.server_messages.selection import THINNED, messages_of
@@ -28,31 +28,30 @@ _FAILING_ATTEMPTS: Final = 2
 def news_enqueue(
     *, call_id: str, stream_number: int, news: Sequence[CallNews], target: Target
 ) -> int:
-    """Write what ``target`` wants of the news, in the caller's transaction; return how many.
+    """Write what ``target`` wants of the news, in the caller's transaction; return how many
 
     The same news twice are one event. While the receiver fails, frequent ones are left out.
     """
     call = Call.objects.get(pk=call_id)
     if call.activation_id is not None:
         # Another assistant may have taken over: it has a server of its own (vapi.md 2.5).
-        now = target_of(call)
-        if now is None:
+        current = target_of(call)
+        if current is None:
             return 0
-        target = now
+        target = current
     found = [(name, each) for each in news for name in messages_of(each.kind, target.messages)]
     if any(name in THINNED for name, _ in found) and _receiver_fails(call):
         found = [(name, each) for name, each in found if name not in THINNED]
-    for name, each in found:
-        event_enqueue(
-            call=call,
-            kind=name,
-            dedupe_key=f"{name}:{call.pk}:{stream_number}:{each.number}",
-            destination=target.destination,
-            payload=to_compose(
-                kind=name, own=own_members(each), now_ms=time.time_ns() // 1_000_000
-            ),
+    now_ms = time.time_ns() // 1_000_000
+    told = [
+        Told(
+            name,
+            f"{name}:{call.pk}:{stream_number}:{each.number}",
+            to_compose(kind=name, own=own_members(each), now_ms=now_ms),
         )
-    return len(found)
+        for name, each in found
+    ]
+    return events_enqueue(call=call, told=told, destination=target.destination) if told else 0
 
 
 def _receiver_fails(call: Call) -> bool:

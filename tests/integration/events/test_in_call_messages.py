@@ -94,7 +94,7 @@ def store(call: Call, news: list[CallNews], target: Target | None = None, **more
 def sent(call: Call) -> list[dict[str, Any]]:
     """Return what a worker posts of a call's events, oldest first."""
     found = []
-    for pk in OutboxEvent.objects.filter(call=call).order_by("created_at").values_list("pk"):
+    for pk in OutboxEvent.objects.filter(call=call).order_by("sequence").values_list("pk"):
         event = claim(pk[0])
         assert event is not None
         found.append(json.loads(body_of(event))["message"])
