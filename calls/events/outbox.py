@@ -168,13 +168,17 @@ def events_enqueue(*, call: Call, told: Sequence[Told], destination: Destination
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an event is written in the transaction of its cause")
-    own = {
+    own: dict[str, Any] = {
         "destination": destination.to_json(),
         "destination_host": urlsplit(destination.url).hostname or "",
     }
     wanted = [(each.dedupe_key, endpoint_of_url(destination.url), each, own) for each in told]
     for row in receivers_of(call) if told else ():
-        columns = {"destination": {}, "destination_host": row.url_host, "receiver_id": row.pk}
+        columns: dict[str, Any] = {
+            "destination": {},
+            "destination_host": row.url_host,
+            "receiver_id": row.pk,
+        }
         wanted += [
             (f"{each.dedupe_key}:{row.pk}", endpoint_of_row(row.pk), each, columns)
             for each in told

@@ -161,6 +161,34 @@ def test_the_same_news_stored_twice_are_told_once() -> None:
     assert OutboxEvent.objects.filter(call=call).count() == first
 
 
+def test_a_team_s_receiver_is_told_too_in_an_order_of_its_own() -> None:
+    call = call_of()
+    row = factories.make_destination(
+        call.organisation, kinds=["speech-update"], active_since=call.started_at
+    )
+    store(call, NEWS[:6])
+    store(call, NEWS[6:])
+    events = OutboxEvent.objects.filter(call=call)
+    theirs = events.filter(receiver=row).order_by("sequence")
+    assert [(each.kind, each.sequence) for each in theirs] == [
+        *(("speech-update", 1), ("speech-update", 2)),
+    ]
+    server = events.filter(receiver=None).order_by("sequence")
+    assert [each.sequence for each in server] == [1, 2, 3, 4, 5]
+    assert [each.kind for each in server] == [
+        *("speech-update", "speech-update", "user-interrupted", "conversation-update", "hang"),
+    ]
+
+
+def test_a_batch_of_news_costs_a_handful_of_statements(
+    django_assert_max_num_queries: Any,
+) -> None:
+    call = call_of(serverMessages=EVERYTHING)
+    target = target_of(call)
+    with django_assert_max_num_queries(14):
+        store(call, NEWS, target)
+
+
 def test_a_row_holds_what_happened_and_no_copy_of_the_assistant() -> None:
     call = call_of(serverMessages=["conversation-update"])
     store(call, NEWS)
