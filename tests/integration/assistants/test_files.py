@@ -60,6 +60,8 @@ def test_an_upload_is_read_in_the_background_and_found_then() -> None:
     assert found(file, "hours") == ["Open on Sundays from ten."]  # its heading is searched too
     assert found(file, "lasagne") == []
     assert file_work.files_work() == 0
+    FileReading.objects.update(state=FileReading.State.PROCESSING)  # not all of it is there yet
+    assert found(file, "soup") == []
 
 
 def test_a_pdf_is_opened_in_a_process_of_its_own_and_keeps_its_pages() -> None:
@@ -162,7 +164,8 @@ def test_passages_go_in_and_out_in_small_steps(monkeypatch: pytest.MonkeyPatch) 
 
 def test_one_file_is_read_at_a_time_and_a_dead_workers_file_again() -> None:
     upload()
-    upload(b"second", "b.txt")
+    second = upload(b"second", "b.txt")
+    FilePassage.objects.create(file_id=second.pk, ordinal=0, text="half", words="half")
     first = file_queue.reading_claim()
     assert first is not None and file_queue.reading_claim() is None
     FileReading.objects.filter(pk=first.pk).update(lease_until=timezone.now() - dt.timedelta(1))
@@ -174,6 +177,7 @@ def test_one_file_is_read_at_a_time_and_a_dead_workers_file_again() -> None:
     assert file_work.files_work() == 1
     states = dict(FileReading.objects.values_list("pk", "state"))
     assert states.pop(first.pk) == "failed" and set(states.values()) == {"done"}
+    assert [each.text for each in FilePassage.objects.all()] == ["second"]  # nothing by halves
 
 
 def test_an_upload_may_have_the_id_by_which_vapi_knew_it() -> None:
@@ -182,8 +186,9 @@ def test_an_upload_may_have_the_id_by_which_vapi_knew_it() -> None:
     assert rest.upload("a.txt", b"two", id=wanted).status_code == 400
     assert Rest().upload("a.txt", b"two", id=wanted).status_code == 400
     assert rest.upload("a.txt", b"two", id="7").json()["message"] == ["id must be a UUID"]
-    squad = factories.make_resource(rest.organisation, "eval")
-    assert rest.upload("a.txt", b"two", id=str(squad.pk)).status_code == 400
+    other = factories.make_resource(rest.organisation, "eval")
+    resource_delete(resource=other, actor=None)
+    assert rest.upload("a.txt", b"two", id=str(other.pk)).status_code == 400
     rest("DELETE", f"/file/{wanted}")
     file_work.files_work()
     assert rest.upload("a.txt", b"two", id=wanted).status_code == 201

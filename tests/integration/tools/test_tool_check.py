@@ -310,6 +310,7 @@ def api_tool(url: str) -> Tool:
         "name": "order",
         "url": url,
         "headers": {"type": "object", "properties": {"X-Key": {"value": SECRET}}},
+        "server": {"secret": SECRET, "headers": {"X-Own": SECRET}},
     }
     owner = factories.default_organisation()
     return tool_store(organisation=owner, document=document, actor=None)

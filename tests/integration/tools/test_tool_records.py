@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from calls.bridge.effects import DispatchTool, RecordTool
 from calls.media.database import in_database
 from calls.models import ToolExchange, ToolInvocation
 from calls.selectors.tools import percentile, tool_figures
 from calls.services.journal import batch_store
-from calls.services.tool_records import exchange_bodies, store_exchange
+from calls.services.tool_posts import note_running
+from calls.services.tool_records import exchange_bodies, invocations_adopt, store_exchange
 from calls.standins.tool_server import ToolReply
 from tests import factories
 from tests.integration.tools.conftest import ToolRig
 from tools.masking import masked
 from tools.models import ServerCredential
-from tools.spec import Exchange
+from tools.spec import Exchange, ToolSpec
 
 pytestmark = [pytest.mark.integration]
 
@@ -227,3 +231,23 @@ async def test_what_a_run_sent_and_got_is_stored_with_its_calls(rig: ToolRig) ->
     assert "Booked for mon" in bodies.response
     row = await in_database(ToolInvocation.objects.get, call=call)
     assert row.exchange_id == stored.pk
+
+
+@pytest.mark.django_db
+def test_each_tool_call_knows_its_organisation_whoever_wrote_it() -> None:
+    call = factories.make_call(factories.make_organisation())
+    record = RecordTool("j1", "book", "{}", "ok", "Booked", started_ms=5, duration_ms=7)
+    no_more: dict[str, Any] = {"turns": [], "policy": None, "pieces": []}
+    batch_store(call_id=str(call.pk), stream_number=1, tools=[record], **no_more)
+    row = ToolInvocation.objects.get(tool_call_id="j1")
+    assert row.organisation_id == call.organisation_id
+    noted = DispatchTool("n1", "book", "{}")
+    note_running(call, ToolSpec(name="book"), noted)
+    rows = ToolInvocation.objects.filter(organisation=call.organisation_id)
+    assert rows.count() == 2
+    fill = import_module("calls.migrations.0015_tool_call_owner_fill").fill
+    for complete in (invocations_adopt, lambda: fill(apps, None)):
+        ToolInvocation.objects.update(organisation=None)  # as an older version writes them
+        complete()
+        assert rows.count() == 2
+    assert invocations_adopt() == 0
