@@ -122,7 +122,7 @@ async def test_what_is_not_there_is_said(
 
 
 async def test_a_result_is_bounded(transactional_db: None) -> None:
-    many = "\n\n".join(f"# H{n}\n\n" + f"soup number {n} " * 60 for n in range(12)).encode()
+    many = "\n\n".join(f"# H{n}\n\n" + f"soup no {n:02} " * 72 for n in range(12)).encode()
     call = await in_database(call_with, lambda owner: [file_of(owner, many)])
     result = await asked(call, '{"query": "soup"}')
     assert 3_000 < len(result.output) <= 4_000 and result.output.count("\n") <= 5
