@@ -225,7 +225,7 @@ async def test_v19_a_server_that_takes_too_long_is_not_waited_for(
     assert assistant_request.LIMIT_SECONDS == 7.5
     monkeypatch.setattr(assistant_request, "LIMIT_SECONDS", 1.05)
     settings.EGRESS_ALLOW = ["127.0.0.0/8"]
-    async with who_answers({"assistant": DOCUMENT}, after_seconds=3) as (url, asked):
+    async with who_answers({"assistant": DOCUMENT}, after_seconds=1.6) as (url, asked):
         await in_database(_bare, rig.number, url)
         answer = await rig.voice()
         await until(lambda: asked, what="the question")
