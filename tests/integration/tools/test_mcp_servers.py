@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.effects import RecordMcpTool
+from calls.bridge.effects import DispatchTool, RecordMcpTool
+from calls.bridge.plan import CallPlan
+from calls.media.database import in_database
 from calls.models import Call, ProviderConnection, ToolInvocation
 from calls.services.call_plan import plan_for, ticket_for
 from calls.services.journal import batch_store
-from calls.services.talk_plan import talk_ticket
+from calls.services.mcp_servers import mcp_told
+from calls.services.talk_plan import talk_ticket, talk_tool_run
 from tests import factories
 from tools.models import ServerCredential, Tool
 from tools.services import tool_store
@@ -163,3 +166,48 @@ def test_its_calls_are_tied_to_the_tool_as_long_as_there_is_one() -> None:
     rows = ToolInvocation.objects.filter(call=call).order_by("tool_call_id")
     assert [str(row.tool_id) for row in rows] == [server.handle, "None", "None"]
     assert rows[0].output == "sent"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_session_that_is_dialled_during_a_call_is_told_of_its_own_servers() -> None:
+    """After a handoff it is another assistant's, which no row of the call may name yet."""
+
+    def made() -> tuple[Call, CallPlan]:
+        call = a_call(document())
+        another = a_call(document(headers={"X-Key": "planted-of-another"}))
+        return call, dataclasses.replace(plan_for(another), call_id=str(call.pk))
+
+    call, plan = await in_database(made)
+    (access,) = await mcp_told(plan)
+    headers = dict(access.headers)
+    assert (headers["X-Key"], headers["X-Call-Id"]) == ("planted-of-another", str(call.pk))
+    (access,) = await mcp_told(plan, lambda: call)  # a talk, which is no row
+    assert dict(access.headers)["X-Key"] == "planted-of-another"
+    gone = dataclasses.replace(plan, call_id=str(uuid.uuid4()))
+    assert await mcp_told(gone) == ()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("calls_tools", [True, False])
+async def test_who_takes_over_in_a_rehearsal_has_none_either(calls_tools: bool) -> None:
+    def made() -> Any:
+        a_call(document())
+        target = Tool.objects.get(type="mcp").revisions.get().assistant
+        handoff = tool_store(
+            organisation=target.organisation,
+            document={
+                "type": "handoff",
+                "function": {"name": "pass_on"},
+                "destinations": [{"type": "assistant", "assistantId": str(target.pk)}],
+            },
+            actor="test",
+        )
+        talk = factories.make_talk(factories.make_assistant(tools=[handoff]).current_revision)
+        talk.calls_tools = calls_tools
+        return talk, talk_ticket(talk=talk)
+
+    talk, ticket = await in_database(made)
+    effect = DispatchTool("h1", "pass_on", "{}")
+    result, _ = await talk_tool_run(talk=talk, plan=ticket.plan, effect=effect, turns=[])
+    assert result.successor is not None, result
+    assert bool(result.successor["plan"]["session"]["mcp_servers"]) is calls_tools

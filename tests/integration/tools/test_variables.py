@@ -15,13 +15,13 @@ from django.db import OperationalError
 
 from calls.bridge.effects import DispatchTool
 from calls.media.database import in_database
-from calls.models import Call, ToolInvocation
+from calls.models import AssistantActivation, Call, ToolInvocation
 from calls.services import tool_run
 from calls.services.call_plan import plan_for
 from calls.services.call_variables import variables_for
 from calls.services.extraction import variables_take
 from calls.services.talk_plan import talk_ticket, talk_tool_run
-from calls.services.vapi_objects import artifact_object
+from calls.services.vapi_objects import artifact_object, set_variables
 from tests import factories
 from tests.integration.tools.conftest import ToolRig
 from tests.integration.tools.plain_server import PlainServer, plain_server
@@ -147,6 +147,32 @@ async def test_a_failure_and_words_set_nothing(rig: ToolRig, server: PlainServer
     server.handler = lambda body, headers: (500, {"error": json.dumps(USER)})
     assert (await rig.run(call, "who", "{}", "a2")).outcome == "error"
     assert await in_database(lambda: Call.objects.get(pk=call.pk).variable_values) is None
+
+
+async def test_the_later_of_what_was_handed_over_and_what_a_result_sets_wins(
+    rig: ToolRig, server: PlainServer
+) -> None:
+    call = await rig.call_with(lambda: assistant(*documents(server.url)))
+
+    def handed_over() -> None:
+        row = Call.objects.get(pk=call.pk)
+        row.variable_values = {"userName": "before", "tier": "silver"}
+        row.activation = AssistantActivation.objects.create(
+            call=row,
+            ordinal=0,
+            revision=row.revision,
+            started_ms=0,
+            first_ordinal=0,
+            variables={"userName": "handed over", "desk": "7"},
+        )
+        row.save()
+
+    await in_database(handed_over)
+    known = await in_database(lambda: set_variables(Call.objects.get(pk=call.pk)))
+    assert known == {"userName": "handed over", "desk": "7", "tier": "silver"}
+    await rig.run(call, "who", "{}", "a1")
+    known = await in_database(lambda: set_variables(Call.objects.get(pk=call.pk)))
+    assert known == {"userName": "Ada", "desk": "7", "tier": "gold", "userId": "17"}
 
 
 async def test_a_talk_gathers_them_in_memory(rig: ToolRig, server: PlainServer) -> None:
