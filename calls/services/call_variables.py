@@ -7,8 +7,11 @@ already and asks for no others; rendering is ``assistants.prompt``.
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from django.utils import timezone
 
@@ -52,7 +55,28 @@ def variables_for(call: Call, now: dt.datetime | None = None) -> dict[str, Any]:
         "transport": transport_object(call),
     }
     own = own_variables(revision.document if revision else None)
-    return {**defaults, **own, **set_variables(call)}
+    return {**defaults, **own, **set_variables(call), **unmasked_variables(call)}
+
+
+# Of calls of which not all may be stored: their variables while this process carries them.
+_MOST_UNMASKED: Final = 1_000
+_unmasked: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+_unmasked_lock = threading.Lock()
+
+
+def unmasked_variables(call: Call) -> Mapping[str, Any]:
+    """Return what results have set in a call as they gave it, where the row holds masks instead."""
+    with _unmasked_lock:
+        return _unmasked.get(str(call.pk), {})
+
+
+def keep_unmasked(call: Call, values: Mapping[str, Any]) -> None:
+    """Remember variables in memory only; those of the calls that were quiet longest go first."""
+    with _unmasked_lock:
+        _unmasked[str(call.pk)] = dict(values)
+        _unmasked.move_to_end(str(call.pk))
+        while len(_unmasked) > _MOST_UNMASKED:
+            _unmasked.popitem(last=False)
 
 
 def own_variables(document: Any) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from assistants.extraction import extracted, gathered
 from assistants.prompt import render
 from calls.bridge.plan import CallPlan
 from calls.models import AssistantActivation, Call
+from calls.privacy.keeping import EVERYTHING, Keeping
 from calls.services.call_plan import offered_tools
-from calls.services.call_variables import variables_for
+from calls.services.call_variables import keep_unmasked, unmasked_variables, variables_for
+from calls.services.privacy import keeping_for
 from calls.services.sessions import tool_specs
 from tools.defaults import has_template
 from tools.messages import ToolMessage
@@ -44,15 +46,29 @@ def variables_take(plan: CallPlan, results: Sequence[tuple[Any, str]]) -> Retold
     new = variables_in(call, results)
     if not new:
         return {}
+    keeping = keeping_for(call)
     with transaction.atomic():
         # Another result of the same call may be stored meanwhile.
         row = Call.objects.select_for_update().only("variable_values").get(pk=call.pk)
-        row.variable_values = call.variable_values = gathered(row.variable_values or {}, new)
+        known = {**(row.variable_values or {}), **unmasked_variables(call)}
+        values = gathered(known, new)
+        if keeping != EVERYTHING:
+            # What is masked is never written (ADR 0029); this process knows it while it carries
+            # the call, a stream that resumes it elsewhere has what was kept.
+            keep_unmasked(call, values)
+        row.variable_values = call.variable_values = _kept(keeping, values)
         row.save(update_fields=["variable_values"])
         _change_handed(call.activation, call.variable_values, new)
-    dropped = [name for name in new if name not in call.variable_values]
+    dropped = [name for name in new if name not in values]
     log.info("variables_set", call_id=plan.call_id, count=len(new), dropped=len(dropped))
     return messages_now(call, plan)
+
+
+def _kept(keeping: Keeping, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return variables as they may be stored."""
+    if not keeping.words:
+        return {}
+    return dict(values) if keeping.redactor is None else dict(keeping.redactor.value(dict(values)))
 
 
 def _change_handed(

@@ -171,6 +171,8 @@ def _tool_bodies(
     yield from _batches(written, lambda rows: rows.update(arguments_json="", output=""))
     bodies = ToolExchange.objects.filter(call__in=calls, content__isnull=False)
     yield from _batches(bodies, lambda rows: rows.update(content=None, url_shown="", error=""))
+    set_by_results = Call.objects.filter(pk__in=calls, variable_values__isnull=False)
+    yield from _batches(set_by_results, lambda rows: rows.update(variable_values=None))
 
 
 def _call_inputs(

@@ -143,6 +143,12 @@ def talk_ticket(*, talk: Talk) -> TalkTicket:
     return TalkTicket(plan, endpoint, f"MZ{talk.pk.hex}", is_free)
 
 
+def _nobodys(call: Call) -> Call:
+    """Return a talk whose caller is nobody's number: a prompt that speaks of one says nothing."""
+    call.caller = ""
+    return call
+
+
 def _without_mcp(plan: CallPlan) -> CallPlan:
     """Return the plan of a rehearsal: the model's own server would ask MCP servers for good."""
     return dataclasses.replace(plan, session=dataclasses.replace(plan.session, mcp_servers=()))
@@ -182,7 +188,7 @@ async def talk_tool_run(
     if spec.kind not in SERVED_KINDS:
         return ToolResult("This tool is not available on this line.", outcome="error"), None
     if spec.kind == "handoff":
-        result = await handoff_result(plan.call_id, spec, effect, as_now)
+        result = await handoff_result(plan.call_id, spec, effect, lambda: _nobodys(as_now()))
         return (result if talk.calls_tools else _rehearsed(result)), None
     if spec.kind == "sms":
         # Nobody is on the phone, so there is nobody to write to: always a rehearsal.

@@ -210,4 +210,5 @@ async def test_who_takes_over_in_a_rehearsal_has_none_either(calls_tools: bool) 
     effect = DispatchTool("h1", "pass_on", "{}")
     result, _ = await talk_tool_run(talk=talk, plan=ticket.plan, effect=effect, turns=[])
     assert result.successor is not None, result
-    assert bool(result.successor["plan"]["session"]["mcp_servers"]) is calls_tools
+    servers = result.successor["plan"]["session"]["mcp_servers"]
+    assert [each["description"] for each in servers] == ["The CRM of ."] * calls_tools

@@ -81,8 +81,8 @@ def documents(url: str) -> list[dict[str, Any]]:
     ]
 
 
-def assistant(*tools: dict[str, Any]) -> Any:
-    made = factories.make_assistant()
+def assistant(*tools: dict[str, Any], **columns: Any) -> Any:
+    made = factories.make_assistant(**columns)
     for each in tools:
         tool = tool_store(organisation=made.organisation, document=each, actor="test")
         made.current_revision.tools.add(tool)
@@ -173,6 +173,38 @@ async def test_the_later_of_what_was_handed_over_and_what_a_result_sets_wins(
     await rig.run(call, "who", "{}", "a1")
     known = await in_database(lambda: set_variables(Call.objects.get(pk=call.pk)))
     assert known == {"userName": "Ada", "desk": "7", "tier": "gold", "userId": "17"}
+
+
+@pytest.mark.parametrize("words", [True, False])
+async def test_what_is_masked_is_never_written_and_known_while_the_call_lasts(
+    rig: ToolRig, server: PlainServer, words: bool
+) -> None:
+    phone = "+15550100077"
+    server.handler = lambda body, headers: (
+        200,
+        {"results": [{"toolCallId": "a1", "result": {**USER, "data": {"id": phone}}}]},
+    )
+
+    def made() -> Any:
+        if not words:
+            document = {"compliancePlan": {"hipaaEnabled": True}}
+            return assistant(*documents(server.url), document=document)
+        assistant_ = assistant(*documents(server.url))
+        factories.make_redaction_rule(assistant_.organisation)
+        return assistant_
+
+    call = await rig.call_with(made)
+    await rig.run(call, "who", "{}", "a1")
+
+    def kept() -> tuple[Any, Any]:
+        row = Call.objects.get(pk=call.pk)
+        return row.variable_values, variables_for(row)["userId"]
+
+    stored, known = await in_database(kept)
+    assert phone not in json.dumps(stored) and known == phone
+    assert bool(stored) is words
+    await rig.run(call, "order", "{}", "a2")
+    assert server.requests[-1][1]["x-user"] == phone
 
 
 async def test_a_talk_gathers_them_in_memory(rig: ToolRig, server: PlainServer) -> None:
