@@ -8,7 +8,7 @@ business: a tool server gets the arguments as the model wrote them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from calls.bridge.effects import CallNews, RecordHandoff, RecordTool, RecordTurn
 from calls.privacy.patterns import Redactor
@@ -57,9 +57,14 @@ class Keeping:
         """Return a handoff whose variables, which the model may have filled in, may be stored."""
         if self.words and self.redactor is None:
             return handoff
-        given = handoff.record.get("variables") if self.words else None
-        variables = self.redactor.value(given) if self.redactor is not None and given else {}
+        variables = self.variables(handoff.record.get("variables"))
         return replace(handoff, record={**handoff.record, "variables": variables})
+
+    def variables(self, values: Any) -> Any:
+        """Return the variables of a call as they may stay."""
+        if not values or not self.words:
+            return {}
+        return values if self.redactor is None else self.redactor.value(values)
 
     def news(self, news: CallNews) -> CallNews | None:
         """Return what may be told of a call while it is on, None where that is nothing.

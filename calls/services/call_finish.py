@@ -20,6 +20,7 @@ from django.utils import timezone
 from calls.bridge.reasons import EndCause
 from calls.models import Call, TwilioAccount
 from calls.money.carrier import carrier_microusd
+from calls.services.privacy import variables_settle
 from calls.services.reports import call_ended_enqueue
 from calls.wire.twilio_voice import TERMINAL_STATUSES, StatusReport, StreamReport
 
@@ -110,6 +111,7 @@ def _close(call: Call, reason: str, at: datetime) -> None:
     call.ended_reason = reason
     call.next_step = {"kind": "hangup"}
     call_price(call)
+    variables_settle(call)
 
 
 def call_close(*, call_id: str, reason: str) -> bool:

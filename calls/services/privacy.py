@@ -2,7 +2,8 @@
 
 Owns which rule holds for a call and the reading of compliance mode. Whoever stores or shows what
 was said asks here before it does. Who may hear a live call is ``live_listen.may_listen``'s to say.
-Writes nothing.
+Writes
+nothing but the masks over a call's variables, once it is over.
 """
 
 from __future__ import annotations
@@ -85,3 +86,21 @@ def is_compliant(revision: AssistantRevision | None) -> bool:
     # One that was never a document of Vapi's has no such plan.
     document = revision.document if revision is not None else None
     return document is not None and keeps_no_words(document)
+
+
+def variables_settle(call: Call) -> None:
+    """Mask the variables of a call that is over, whose row the caller saves.
+
+    Results of tools set them, and later tools and prompts are filled in with them: while the call
+    is on they are sealed in its row as they are.
+    """
+    keeping = keeping_for(call)
+    if keeping is EVERYTHING:
+        return
+    if call.variable_values:
+        call.variable_values = keeping.variables(call.variable_values)
+    for row in call.activations.filter(variables__isnull=False):
+        row.variables = keeping.variables(row.variables)
+        row.save(update_fields=["variables"])
+    if call.activation is not None:
+        call.activation.refresh_from_db(fields=["variables"])

@@ -20,6 +20,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from calls.models import (
+    AssistantActivation,
     Call,
     CallInputChunk,
     DeliveryAttempt,
@@ -162,6 +163,10 @@ def _transcripts(
 ) -> Iterator[tuple[type[models.Model], list[Any], Change]]:
     said = Turn.objects.filter(call__in=calls).exclude(text="", text_unheard="")
     yield from _batches(said, lambda rows: rows.update(text="", text_unheard=""))
+    setting = Call.objects.filter(pk__in=calls, variable_values__isnull=False)
+    yield from _batches(setting, lambda rows: rows.update(variable_values=None))
+    handed = AssistantActivation.objects.filter(call__in=calls, variables__isnull=False)
+    yield from _batches(handed, lambda rows: rows.update(variables=None))
 
 
 def _tool_bodies(

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from calls.bridge.effects import DispatchTool, RecordHandoff, RecordTool, RecordTurn
 from calls.media.journal import CallJournal
-from calls.models import Call, CallInputChunk, OutboxEvent, ToolExchange, Turn
+from calls.models import AssistantActivation, Call, CallInputChunk, OutboxEvent, ToolExchange, Turn
 from calls.privacy.keeping import EVERYTHING, NOTHING
+from calls.services.call_finish import call_close
 from calls.services.call_history import history_of
 from calls.services.call_plan import ticket_for
 from calls.services.journal import batch_store
@@ -225,3 +226,27 @@ def test_whoever_takes_a_call_over_brings_the_rules_that_hold_from_then_on() -> 
     factories.make_redaction_rule(call.organisation)
     assert masked is EVERYTHING and EVERYTHING.handoff(handoff) is handoff
     assert keeping_for(call).handoff(handoff).record["variables"]["a"].startswith("I am at [phone]")
+
+
+@pytest.mark.parametrize("document", [None, {"hipaaEnabled": True}])
+def test_variables_that_tools_set_are_masked_when_the_call_is_over(document: Any) -> None:
+    call = a_call(document=document, variable_values={"said": SAID})
+    factories.make_redaction_rule(call.organisation)
+    AssistantActivation.objects.create(
+        call=call, ordinal=0, revision=call.revision, started_ms=0, first_ordinal=0,
+        variables={"handed": SAID},
+    )  # fmt: skip
+    assert call_close(call_id=str(call.pk), reason="customer-ended-call")
+    assert all(where(planted) == [] for planted in PLANTED)
+    call.refresh_from_db()
+    if document is None:
+        assert call.variable_values["said"].startswith("I am at [phone]")
+    else:
+        assert call.variable_values == {}
+
+
+def test_variables_stay_where_nothing_is_masked() -> None:
+    call = a_call(variable_values={"said": SAID})
+    call_close(call_id=str(call.pk), reason="customer-ended-call")
+    call.refresh_from_db()
+    assert call.variable_values == {"said": SAID}
