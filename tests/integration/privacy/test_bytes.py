@@ -44,6 +44,12 @@ def _files_hold(path: Path, planted: str) -> bool:
     return any(planted.encode() in each.read_bytes() for each in files if each.exists())
 
 
+def test_every_connection_asks_for_deleted_rows_to_be_overwritten(tmp_path: Path) -> None:
+    """Some builds of SQLite do it unasked, so the files alone would not show that we ask."""
+    options: Any = _sqlite(tmp_path / "x.sqlite3")["OPTIONS"]
+    assert "PRAGMA secure_delete=ON;" in options["init_command"]
+
+
 def test_no_byte_of_an_erased_caller_is_left_in_the_files_of_the_database(
     database_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

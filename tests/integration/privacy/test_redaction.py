@@ -54,6 +54,9 @@ def everything_happens(call: Call) -> bytes:
     spec = ToolSpec(name="book", handle=str(call.revision.tools.get().pk), posted_name="book")
     posts, _ = tool_posts(str(call.pk), [(spec, DispatchTool("t1", "book", arguments))])
     assert len(posts) == 1
+    # The row that is noted before the request leaves is masked already, if anything is to be.
+    noted = call.tool_invocations.get().arguments_json
+    assert noted == keeping.body(arguments)
     batch_store(
         call_id=str(call.pk),
         stream_number=1,
