@@ -91,8 +91,8 @@ def is_compliant(revision: AssistantRevision | None) -> bool:
 def variables_settle(call: Call) -> None:
     """Mask the variables of a call that is over, whose row the caller saves.
 
-    Results of tools set them, and later tools and prompts are filled in with them: while the call
-    is on they are sealed in its row as they are.
+    What results of tools set is masked when it is stored; what a handoff changed since, or a rule
+    that came during the call would hide, is masked here.
     """
     keeping = keeping_for(call)
     if keeping is EVERYTHING:

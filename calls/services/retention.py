@@ -163,10 +163,6 @@ def _transcripts(
 ) -> Iterator[tuple[type[models.Model], list[Any], Change]]:
     said = Turn.objects.filter(call__in=calls).exclude(text="", text_unheard="")
     yield from _batches(said, lambda rows: rows.update(text="", text_unheard=""))
-    setting = Call.objects.filter(pk__in=calls, variable_values__isnull=False)
-    yield from _batches(setting, lambda rows: rows.update(variable_values=None))
-    handed = AssistantActivation.objects.filter(call__in=calls, variables__isnull=False)
-    yield from _batches(handed, lambda rows: rows.update(variables=None))
 
 
 def _tool_bodies(
@@ -178,6 +174,8 @@ def _tool_bodies(
     yield from _batches(bodies, lambda rows: rows.update(content=None, url_shown="", error=""))
     set_by_results = Call.objects.filter(pk__in=calls, variable_values__isnull=False)
     yield from _batches(set_by_results, lambda rows: rows.update(variable_values=None))
+    handed = AssistantActivation.objects.filter(call__in=calls, variables__isnull=False)
+    yield from _batches(handed, lambda rows: rows.update(variables=None))
 
 
 def _call_inputs(
