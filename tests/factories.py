@@ -260,6 +260,7 @@ def make_revision(
         "source": "seed",
         "instructions": "You are a helpful receptionist.",
         "first_message": "Hello, how can I help?",
+        "document_redacted": columns.get("document") or {},
     }
     revision = AssistantRevision.objects.create(assistant=assistant, **{**defaults, **columns})
     for position, tool in enumerate(tools):

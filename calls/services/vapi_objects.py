@@ -15,13 +15,13 @@ from typing import Any
 from assistants.models import AssistantRevision
 from assistants.selectors import revision_tools
 from assistants.serializers import assistant_json
+from assistants.wire.vapi_compliance import keeps_no_words
 from calls.conversation import ToolUse, forms, heard_until
 from calls.conversation import conversation as in_order
 from calls.models import Call, PhoneNumber, Turn
 from calls.selectors.handoffs import activations_of, speaker_names
 from calls.selectors.records import Spoken, conversation, speech_of, tool_use_of
 from calls.services.live_monitor import monitor_object
-from calls.services.privacy import is_compliant
 from tools.loose_json import as_object, as_text
 from tools.models import Tool
 from tools.serializers import tool_json
@@ -243,7 +243,8 @@ def artifact_object(
 
     Of an assistant in compliance mode nothing is told.
     """
-    if is_compliant(call.revision):
+    # The redacted copy says it too, and a list of calls opens no sealed document for it.
+    if call.revision is not None and keeps_no_words(call.revision.document_redacted):
         return {"messages": [], "messagesOpenAIFormatted": [], "transcript": ""}
     began_ms = round((call.started_at or call.created_at).timestamp() * 1000)
     prompt = call.revision.instructions if call.revision is not None else ""
