@@ -183,8 +183,8 @@ def test_planted_markup_is_inert_and_the_policy_is_kept(
     assert "Calls today" in page.inner_text("main, body")
     picture(page, "overview")
 
-    page.click("a:has-text('Calls') >> nth=0")
-    page.wait_for_url("**/admin/calls/call/**")
+    page.click("a[href='/admin/calls/call/'] >> nth=0")
+    page.wait_for_url("**/admin/calls/call/")
     assert page.locator("#result_list tbody tr, table tbody tr").count() >= 5
     picture(page, "calls")
 
