@@ -154,13 +154,13 @@ async def test_a_tool_of_five_seconds_delays_no_audio_in_either_direction(
     begun, ended = traffic.tool
     assert ended - begun >= TOOL_SECONDS
 
-    # Caller to model: frame by frame, what was spoken during the run came during the run.
-    sent, got = traffic.during_tool(traffic.caller_sent), traffic.during_tool(traffic.model_got)
-    assert len(sent) > 100  # of 250 that five seconds hold
-    assert len(got) >= len(sent) - 10  # those on their way when the run ended
-    before = [at for at in traffic.caller_sent if at < begun]
-    arrived = [at for at in traffic.model_got if at < begun]
-    assert len(before) - len(arrived) <= 10  # none was held back to be sent in a burst
+    # Caller to model: what had been spoken a fifth of the run before was there when it began and
+    # when it ended. A busy machine may stop for a moment, waiting for the tool takes all of it.
+    assert len(traffic.during_tool(traffic.caller_sent)) > 100  # of 250 that five seconds hold
+    for moment in traffic.tool:
+        spoken_by_then = [at for at in traffic.caller_sent if at < moment - TOOL_SECONDS / 5]
+        arrived = [at for at in traffic.model_got if at < moment]
+        assert len(arrived) >= len(spoken_by_then)
     # Model to caller: the answer given meanwhile was sent, carried and heard meanwhile.
     spoken, heard = traffic.during_tool(traffic.model_sent), traffic.during_tool(traffic.caller_got)
     assert len(spoken) > 0
