@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 
@@ -52,6 +54,8 @@ def _database_in_a_file(
     ContentType.objects.clear_cache()  # other ids in each database
     yield
     connections["default"].close()
+    # The one thread in which views run would go on reading this file, whatever comes next.
+    asyncio.run(sync_to_async(connections.close_all)())
     settings_dict["NAME"] = name
     connections["default"] = in_memory
     ContentType.objects.clear_cache()
