@@ -52,6 +52,7 @@ _KEPT: Final = frozenset(
         *("chunk", "track", "tracks", "encoding", "outcome", "on_refusal", "on_emergency"),
         *("code", "reason", "resume_reason", "protocol", "version", "param", "required"),
         *("conversation_id", "output_modalities", "modalities", "tool_choice", "delimiters"),
+        "tells",
     }
 )
 _AUDIO: Final = frozenset({"payload", "delta", "audio"})

@@ -36,8 +36,17 @@ from calls.standins.twilio_call import CallReport
 from calls.standins.twilio_carrier import Carrier
 from calls.telephony.refusals import refusals
 from tests import factories
+from tests.integration.events.sdk_messages import SDK_TYPES, check_own, told_messages
 from voiceplatform.serving import server_config
 
+# Every call of every test is told as much as it can be, and each message is checked at the end.
+MESSAGES = [
+    *("status-update", "assistant.started", "speech-update", "transcript", "conversation-update"),
+    *("model-output", "voice-input", "assistant.speechStarted", "end-of-call-report", "hang"),
+    *("tool-calls", "user-interrupted", "transfer-update", "phone-call-control"),
+    "language-change-detected",
+]
+GREETING = "Hello, this is the front desk."
 PUBLIC = "https://voice.example.com"
 TOKEN = "the-account-token"
 SECONDARY_TOKEN = "the-next-account-token"
@@ -235,8 +244,22 @@ def _make_line(origin: str, account_sid: str) -> PhoneNumber:
     return factories.make_number(
         twilio_account=account,
         connection=connection,
-        assistant=factories.make_assistant(first_message="Hello, this is the front desk."),
+        assistant=factories.make_assistant(
+            first_message=GREETING,
+            server_url=f"{origin}/told",
+            document={
+                "firstMessage": GREETING,
+                "server": {"url": f"{origin}/told"},
+                "serverMessages": MESSAGES,
+            },
+        ),
     )
+
+
+def _check_what_was_told() -> None:
+    for message in told_messages():
+        if message["type"] in SDK_TYPES:
+            check_own(message)
 
 
 async def _started(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -284,6 +307,7 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
             live.end_all_now()
             live._process._ending = False
             await live.wait_until_idle()
+            await in_database(_check_what_was_told)
             for call_id in list(pool._tasks):
                 pool.discard(call_id)
             await asyncio.gather(*pool._closing)

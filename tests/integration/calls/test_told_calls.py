@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
 from assistants.services import assistant_publish
-from calls.events.delivery import body_of
-from calls.events.outbox import claim
 from calls.media.database import in_database
-from calls.models import OutboxEvent
 from calls.standins.scenario import parse_scenario
 from tests.integration.calls.rig import Rig
-from tests.integration.events.sdk_messages import check_own
+from tests.integration.events.sdk_messages import check_own, told_messages
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -24,18 +18,6 @@ WANTED = [
     *("status-update", "assistant.started", "speech-update", "transcript", "conversation-update"),
     *("model-output", "voice-input", "assistant.speechStarted", "end-of-call-report"),
 ]
-
-
-def _told() -> list[dict[str, Any]]:
-    """Return the messages as a worker posts them, in the order in which they were written."""
-    found = []
-    for event in OutboxEvent.objects.order_by("sequence"):
-        OutboxEvent.objects.exclude(pk=event.pk).update(state="delivered")
-        OutboxEvent.objects.filter(pk=event.pk).update(state="pending")
-        claimed = claim(event.pk)
-        assert claimed is not None
-        found.append(json.loads(body_of(claimed))["message"])
-    return found
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:vapi")
@@ -61,7 +43,7 @@ async def test_a_call_is_told_while_it_is_on(rig: Rig) -> None:
         }
     )
     assert (await rig.call(scenario)).ok
-    messages = await in_database(_told)
+    messages = await in_database(told_messages)
     for message in messages:
         if message["type"] not in ("assistant.started", "end-of-call-report", "status-update"):
             check_own(message)
