@@ -119,6 +119,7 @@ class RedactionRuleAdmin(ScopedAdmin):
         "effective_from": "From",
         "email_addresses": "E-mail addresses",
         "birth_dates": "Dates of birth",
+        "listening_allowed": "Listening is allowed",
     }
     list_hint = (
         "What is replaced by a mask such as [phone] before anything that was said is stored or "
@@ -142,6 +143,16 @@ class RedactionRuleAdmin(ScopedAdmin):
                 "Numbers are also found where English words spell them. A tool itself gets what "
                 "the assistant wrote. Under a rule that masks anything the inputs of calls are not "
                 "recorded, so such a call cannot be replayed.",
+            },
+        ),
+        (
+            "While a call is on",
+            {
+                "fields": ("listening_allowed",),
+                "description": "What is read of a call that is on is masked too. Sound cannot be: "
+                "where a rule masks anything, and in compliance mode, listeners are sent away "
+                "unless this is ticked. Whether the caller agrees is another question, which the "
+                "number's policy decides.",
             },
         ),
         ("Technical", {"fields": ("created_at", "updated_at"), "classes": ("collapse",)}),

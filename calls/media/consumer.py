@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -28,16 +29,19 @@ from calls.media.journal import CallJournal
 from calls.media.listening import Room, rooms
 from calls.media.pool import Prepared, pool
 from calls.media.realtime_client import dial
+from calls.privacy.keeping import Shown
 from calls.services.call_finish import stream_finish
 from calls.services.call_plan import StreamTicket
 from calls.services.mcp_servers import mcp_told
 from calls.services.media_open import MediaRefused, MediaUnsigned, media_open, stream_began
+from calls.services.privacy import shown_of
 from calls.services.tool_run import tool_run, twilio_access_for
 from calls.telephony.addresses import stream_url
 from calls.telephony.refusals import refusals, stream_knock
 from calls.telephony.twilio_client import hang_up
 
 NEXT_STEP_SECONDS = 5.0  # Twilio asks for it at once
+RULES_AGAIN_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -170,7 +174,13 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             keep_audio=ticket.keep_audio,
         )
         entry = live.enter(end_now=driver.shut_down, name=plan.call_id)
-        room = Room(plan.call_id, lambda tap: setattr(driver, "tap", tap))
+        room = Room(
+            plan.call_id,
+            lambda tap: setattr(driver, "tap", tap),
+            whose=lambda: driver.plan.revision_id,
+            ask=partial(_shown, plan.call_id),
+            begun_with=Shown(ticket.keeping),
+        )
         rooms.open(room)
         commands = desk()
         commands.open(plan.call_id, driver.control)
@@ -236,6 +246,16 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
                 )
             },
         )
+
+
+async def _shown(call_id: str, revision_id: str) -> Shown | None:
+    """Return what listeners may get; None: the database does not answer, ask again."""
+    try:
+        return await in_database(shown_of, call_id, revision_id)
+    except DatabaseError as error:
+        log.warning("listen_rules_not_read", call_id=call_id, error=type(error).__name__)
+        await asyncio.sleep(RULES_AGAIN_SECONDS)
+        return None
 
 
 async def _refuse(send: Any) -> None:

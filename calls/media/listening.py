@@ -2,8 +2,9 @@
 
 The driver appends what passes to a bounded queue, if anybody listens at all; everything else
 happens in a task of the room: mixing ten times a second, once for all listeners. A listener has a
-bounded queue of its own, which drops the oldest; one that stays behind is sent away. Without
-Django; who may listen is not decided here.
+bounded queue of its own, which drops the oldest; one that stays behind is sent away. Nothing is
+passed on before the rules of whoever has the call are known. Without Django; who may listen, and
+what may be shown, is not decided here.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import base64
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from calls.bridge.effects import Effect, PolicyRefused, RecordTurn, StreamEnded
 from calls.media.listening_audio import OUT_HZ, BothSides, Renderer
+from calls.privacy.keeping import Shown
 from calls.wire import twilio_media
 
 PIECE_SECONDS: Final = 0.1
@@ -34,6 +37,8 @@ OVER = 1000
 REFUSED = 4403
 
 Send = Callable[[bytes | str], Awaitable[None]]
+# Given who has the call; None: not to be had now, to be asked again.
+AskRules = Callable[[str], Awaitable[Shown | None]]
 
 
 class Tap:
@@ -99,11 +104,29 @@ class Listener:
 
 
 class Room:
-    """The listeners of one stream of a call. ``attach`` gives the driver its tap, or takes it."""
+    """The listeners of one stream of a call. ``attach`` gives the driver its tap, or takes it.
 
-    def __init__(self, call_id: str, attach: Callable[[Tap | None], None]) -> None:
+    ``whose`` names the assistant that has the call now, ``ask`` what its listeners may get; it is
+    asked when somebody begins to listen, and after each handoff; without it there are no rules.
+    ``begun_with`` are those that the stream began with: words that come late may be under them.
+    """
+
+    def __init__(
+        self,
+        call_id: str,
+        attach: Callable[[Tap | None], None],
+        *,
+        whose: Callable[[], str] = lambda: "",
+        ask: AskRules | None = None,
+        begun_with: Shown = Shown(),  # noqa: B008 - frozen
+    ) -> None:
         self.call_id = call_id
         self._attach = attach
+        self._whose = whose
+        self._ask = ask
+        self._known: str | None = None
+        self._forbidden = ""
+        self._shown = [begun_with]
         self._listeners: set[Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._tap: Tap | None = None
@@ -131,8 +154,11 @@ class Room:
         self._listeners.add(listener)
         if self._ended is not None:
             self._dismiss(listener, self._ended)
+        elif self._task is not None and self._forbidden:
+            listener.close(REFUSED, self._forbidden)
         elif self._task is None:
             self._tap, self._sides = Tap(), BothSides()
+            self._known, self._forbidden = None, ""
             self._attach(self._tap)
             self._task = asyncio.create_task(self._run(self._tap), name="listening")
 
@@ -147,7 +173,7 @@ class Room:
     def end(self, ended: StreamEnded) -> None:
         """Tell everybody that the stream is over, and why."""
         self._ended = ended
-        if self._tap is not None:
+        if self._tap is not None and self._is_known():
             self._pass_on(self._tap)
         for listener in tuple(self._listeners):
             self._dismiss(listener, ended)
@@ -163,7 +189,29 @@ class Room:
     async def _run(self, tap: Tap) -> None:
         while True:
             await asyncio.sleep(PIECE_SECONDS)
-            self._pass_on(tap)
+            # What passes meanwhile waits in the tap, which is bounded.
+            if self._ask is not None and not self._is_known():
+                await self._learn(self._ask, self._whose())
+            if self._is_known():
+                self._pass_on(tap)
+
+    def _is_known(self) -> bool:
+        """Tell whether it is known that something may be passed on."""
+        known = self._ask is None or self._known == self._whose()
+        return known and not self._forbidden
+
+    async def _learn(self, ask: AskRules, whose: str) -> None:
+        """Find out what may be shown now that ``whose`` has the call."""
+        shown = await ask(whose)
+        if shown is None:
+            return
+        self._known, self._forbidden = whose, shown.forbidden
+        # A text can be late: what was said to one assistant comes while the next one has the call.
+        if shown not in self._shown:
+            self._shown.append(shown)
+        if shown.forbidden:
+            for listener in tuple(self._listeners):
+                listener.close(REFUSED, shown.forbidden)
 
     def _pass_on(self, tap: Tap) -> None:
         """Give everybody what passed since the last time."""
@@ -183,7 +231,11 @@ class Room:
         if isinstance(effect, PolicyRefused):
             for listener in tuple(self._listeners):
                 listener.close(REFUSED, "the caller does not agree to be listened to")
-        elif isinstance(effect, RecordTurn) and effect.text:
+        elif isinstance(effect, RecordTurn):
+            for shown in self._shown:
+                effect = replace(effect, text=shown.text(effect))
+            if not effect.text:
+                return
             text = _told(
                 "transcript",
                 role=effect.role,

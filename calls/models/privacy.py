@@ -48,6 +48,11 @@ class RedactionRule(OrganisationOwned):
     social_security_numbers = models.BooleanField(default=True)
     birth_dates = models.BooleanField(default=True)
     custom_patterns = models.JSONField(default=list, blank=True)
+    listening_allowed = models.BooleanField(
+        default=False,
+        help_text="Off: nobody can listen to these calls as they go on, since sound cannot be "
+        "masked. On: whoever may listen hears every word",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -101,3 +101,15 @@ class Keeping:
 
 EVERYTHING: Final = Keeping()
 NOTHING: Final = Keeping(words=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What those who listen to a call may get; ``forbidden`` says why they hear nothing at all."""
+
+    keeping: Keeping = EVERYTHING
+    forbidden: str = ""
+
+    def text(self, turn: RecordTurn) -> str:
+        """Return what may be shown of a turn, '' where nothing may be: what would be stored."""
+        return self.keeping.turn(turn).text

@@ -1,7 +1,7 @@
 """Who may listen to a live call, and that somebody did.
 
 Owns the consent of the one who is listened to (design.md 11) and the proof of the one who listens;
-the sound is ``calls.media.listening``.
+what may be shown of a call is ``privacy.shown_for``, the sound ``calls.media.listening``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from calls.models import Call, CallPolicy
 from calls.services.live_monitor import is_enabled, needs_key, token_fits
+from calls.services.privacy import shown_for
 from voiceplatform.base.models import ApiKey
 from voiceplatform.base.services import api_key_check, audit_write
 
@@ -64,7 +65,7 @@ def listen_open(*, call_id: str, token: str, authorization: str) -> None:
         raise ListenRefused(4404, "the call is over")
     if not is_enabled(call, "listen"):
         raise ListenRefused(4403, "the assistant allows no listening (monitorPlan.listenEnabled)")
-    forbidden = may_listen(call)
+    forbidden = may_listen(call) or shown_for(call).forbidden
     if forbidden:
         raise ListenRefused(4403, forbidden)
     audit_write(

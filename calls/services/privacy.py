@@ -1,9 +1,9 @@
 """What may be kept of a call, by its organisation's rules and its assistant's compliance plan.
 
 Owns which rule holds for a call and the reading of compliance mode. Whoever stores or shows what
-was said asks here before it does. Who may hear a live call is ``live_listen.may_listen``'s to say.
-Writes
-nothing but the masks over a call's variables, once it is over.
+was said asks here before it does. Whether the caller agrees to be heard is
+``live_listen.may_listen``'s to say. Writes nothing but the masks over a call's variables, once it
+is over.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from assistants.models import AssistantRevision
 from assistants.wire.vapi_compliance import keeps_no_words
 from calls.models import Call, RedactionRule
 from calls.privacy.custom import CustomPatternError
-from calls.privacy.keeping import EVERYTHING, NOTHING, Keeping
+from calls.privacy.keeping import EVERYTHING, NOTHING, Keeping, Shown
 from calls.privacy.patterns import BIRTH, CARD, EMAIL, PHONE, SSN, Redactor
+from voiceplatform.base.fields import DecryptionError
 
 _KIND_OF = {
     "phone_numbers": PHONE,
@@ -38,7 +39,10 @@ def keeping_for(call: Call) -> Keeping:
     if is_compliant(call.revision):
         return NOTHING
     today = timezone.now().date()
-    rule = rule_for(call, today)
+    return _keeping_by(rule_for(call, today), today)
+
+
+def _keeping_by(rule: RedactionRule | None, today: dt.date) -> Keeping:
     if rule is None:
         return EVERYTHING
     kinds = tuple(kind for column, kind in _KIND_OF.items() if getattr(rule, column))
@@ -51,12 +55,42 @@ def keeping_of(call_id: str, revision_id: Any = None) -> Keeping:
     Args:
         revision_id: the assistant that has just taken it over, where that is not stored yet.
     """
-    call = Call.objects.select_related("revision").filter(pk=call_id).first()
-    if call is None:
-        return EVERYTHING
-    if revision_id is not None and revision_id != call.revision_id:
+    call = _call_with(call_id, revision_id)
+    return keeping_for(call) if call is not None else EVERYTHING
+
+
+def _call_with(call_id: str, revision_id: Any) -> Call | None:
+    call: Call | None = Call.objects.select_related("revision").filter(pk=call_id).first()
+    if call is not None and revision_id and str(revision_id) != str(call.revision_id):
         call.revision = AssistantRevision.objects.filter(pk=revision_id).first()
-    return keeping_for(call)
+    return call
+
+
+def shown_for(call: Call) -> Shown:
+    """Return what those who listen to ``call`` may get, by what is kept of it.
+
+    Sound cannot be masked: where anything is, nobody hears it unless the rule says so.
+    """
+    today = timezone.now().date()
+    rule = rule_for(call, today)
+    try:
+        keeping = NOTHING if is_compliant(call.revision) else _keeping_by(rule, today)
+    except DecryptionError:
+        return Shown(NOTHING, "no key opens what the assistant says about privacy")
+    if keeping is EVERYTHING or (rule is not None and rule.listening_allowed):
+        return Shown(keeping)
+    if rule is not None and keeping.words:
+        return Shown(keeping, "a redaction rule holds for this call, and sound cannot be masked")
+    return Shown(keeping, "the assistant is in compliance mode: nobody may listen")
+
+
+def shown_of(call_id: str, revision_id: Any) -> Shown:
+    """Return what those who listen to a call may get while ``revision_id`` has it.
+
+    Of a call that is gone: nothing.
+    """
+    call = _call_with(call_id, revision_id)
+    return shown_for(call) if call is not None else Shown(NOTHING, "the call has been erased")
 
 
 def rule_for(call: Call, day: dt.date) -> RedactionRule | None:

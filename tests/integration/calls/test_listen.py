@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from calls.bridge.effects import RecordTurn
 from calls.media import listen_consumer, listening, listening_relay
 from calls.media.database import in_database
 from calls.models import Call
@@ -175,6 +176,52 @@ async def test_nobody_listens_before_consent_or_after_a_refusal(transactional_db
         accepted, code, reason = await _refused(call, token(call))
         assert accepted and said in reason, (columns, reason)
         assert code == (4404 if "carries" in said else 4403)
+
+
+async def test_nobody_hears_a_call_whose_words_are_masked_unless_the_rule_says_so(
+    transactional_db: None,
+) -> None:
+    def make(allowed: bool | None, **document: Any) -> Call:
+        organisation = factories.make_organisation()
+        if allowed is not None:
+            factories.make_redaction_rule(organisation, listening_allowed=allowed)
+        assistant = factories.make_assistant(organisation, document=document)
+        number = factories.make_number(organisation, assistant=assistant)
+        return factories.make_call(number=number)
+
+    plan = {"compliancePlan": {"hipaaEnabled": True}}
+    for allowed, document, said in (
+        (False, {}, "a redaction rule holds for this call, and sound cannot be masked"),
+        (None, plan, "compliance mode"),
+        (False, plan, "compliance mode"),
+        (True, {}, "carries the call now"),
+        (True, plan, "carries the call now"),
+        (None, {}, "carries the call now"),
+    ):
+        call = await in_database(make, allowed, **document)
+        accepted, code, reason = await _refused(call, token(call))
+        assert accepted and said in reason, (allowed, document, reason)
+        assert code == (4404 if "carries" in said else 4403)
+
+
+async def test_who_may_listen_under_a_rule_reads_masks(transactional_db: None) -> None:
+    """Through the consumer: the rules are those of the call's own organisation and assistant."""
+    async with model_server(lambda: False) as model, direct_call(model) as socket:
+        organisation = socket.call.organisation
+        await in_database(factories.make_redaction_rule, organisation, listening_allowed=True)
+        ear = Ear(socket.call, token(socket.call))
+        await ear.listening()
+        room = listening.rooms.find(str(socket.call.pk))
+        assert room is not None and room._tap is not None
+        said = RecordTurn(0, "user", "I am at 415-555-0133.", "", "i0", 0, 900, False, None)
+        room._tap.noted(said)
+
+        def words() -> list[str]:
+            return [each["transcript"] for each in ear.told if each["type"] == "transcript"]
+
+        await until(words, what="the words")
+        assert words() == ["I am at [phone]."]
+        await ear.leave()
 
 
 async def test_the_plan_of_the_assistant_and_the_end_of_the_call_close_the_address(
