@@ -7,35 +7,26 @@ dies on a file loses it to the next one. Reading itself is ``assistants.file_wor
 from __future__ import annotations
 
 import datetime as dt
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-import structlog
-from celery import current_app
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from assistants.models import FileReading, StoredResource
+from voiceplatform.base.job_bell import Doorbell, task_tell
 
 TASK: Final = "assistants.tasks.read_files"
 # Longer than a worker may take for one file.
 LEASE: Final = dt.timedelta(minutes=6)
 MOST_ATTEMPTS: Final = 3
 
-_POKE_EXPIRES_SECONDS: Final = 30
 _DIED: Final = (
     "Reading it was given up after three attempts that never ended. Fix: save it again with less "
     "in it, or as text, and upload that."
 )
 
-# One thread, and at most one poke waiting in it.
-_doorbell = ThreadPoolExecutor(max_workers=1, thread_name_prefix="file-poke")
-_poke_waits = threading.Event()
-
-log = structlog.get_logger(__name__)
+_doorbell = Doorbell("file-poke")
 
 
 def reading_want(file: StoredResource) -> None:
@@ -62,18 +53,7 @@ def poke() -> None:
 
     Whoever uploads does not wait for a broker that is away, and pokes of many files fold into one.
     """
-    if not _poke_waits.is_set():
-        _poke_waits.set()
-        _doorbell.submit(_ring)
-
-
-def _ring() -> None:
-    _poke_waits.clear()  # what is committed from now on needs a ring of its own
-    try:
-        # By name: a service must not import a task, which is a door.
-        current_app.send_task(TASK, expires=_POKE_EXPIRES_SECONDS, retry=False)
-    except (OperationalError, OSError) as error:
-        log.info("file_poke_lost", error=type(error).__name__)
+    _doorbell.press(lambda: task_tell(TASK))
 
 
 def reading_claim() -> FileReading | None:

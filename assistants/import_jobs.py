@@ -11,11 +11,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
-import structlog
-from celery import current_app
-from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
 from assistants.import_api import import_from_api
 from assistants.import_results import ImportFile, ImportReport
@@ -24,7 +20,8 @@ from assistants.import_services import import_files, previews_sweep
 from assistants.models import Finding, ImportRun
 from assistants.vapi_api import VapiApi
 from assistants.vapi_recorder import VapiRecorder
-from voiceplatform.base.jobs import JobLost, RunningJob, job_claim, job_create, jobs_to_take
+from voiceplatform.base.job_bell import JobBell
+from voiceplatform.base.jobs import RunningJob, job_create
 from voiceplatform.base.models import Job, Organisation
 
 PREVIEW_KIND: Final = "import-preview"
@@ -37,7 +34,6 @@ DIRECT_OBJECTS: Final = 40
 TASK: Final = "assistants.tasks.run_import_job"
 SOFT_LIMIT_SECONDS: Final = 55 * 60
 
-_POKE_EXPIRES_SECONDS: Final = 30
 _UPLOAD: Final = "upload"
 _API: Final = "api"
 _STAYS_BEHIND: Final = "stays-behind"
@@ -47,7 +43,7 @@ _TOO_LONG: Final = (
     "what is stored already costs no time."
 )
 
-log = structlog.get_logger(__name__)
+BELL: Final = JobBell(TASK, KINDS, too_long=_TOO_LONG)
 
 
 def is_long(files: Sequence[ImportFile]) -> bool:
@@ -135,42 +131,13 @@ def open_job_of(run: ImportRun) -> Job | None:
 
 
 def _queued(job: Job) -> Job:
-    transaction.on_commit(lambda: poke(job.pk))
+    transaction.on_commit(lambda: BELL.poke(job.pk))
     return job
-
-
-def poke(job_id: uuid.UUID) -> None:
-    """Tell a worker of a job; a lost poke costs seconds, since the beat looks too."""
-    try:
-        # By name: a service must not import a task, which is a door.
-        current_app.send_task(TASK, args=[str(job_id)], expires=_POKE_EXPIRES_SECONDS, retry=False)
-    except (OperationalError, OSError) as error:
-        log.info("import_poke_lost", error=type(error).__name__)
-
-
-def jobs_poke() -> int:
-    """Tell a worker of the oldest job that nobody works on; return how many wait."""
-    waiting = jobs_to_take(KINDS)
-    if waiting:
-        poke(waiting[0])
-    return len(waiting)
 
 
 def job_run(job_id: uuid.UUID | str) -> None:
     """Do one job to its end; harmless when another worker has it or it has ended."""
-    running = job_claim(job_id, alone_among=KINDS)
-    if running is None:
-        return
-    log.info("import_job_begun", job_id=str(running.job.pk), kind=running.job.kind)
-    try:
-        with running:
-            try:
-                _do(running)
-            except SoftTimeLimitExceeded:
-                running.end(Job.State.FAILED, _TOO_LONG)
-    except JobLost:
-        log.warning("import_job_lost", job_id=str(running.job.pk))
-    jobs_poke()
+    BELL.run(job_id, _do)
 
 
 def _do(running: RunningJob) -> None:

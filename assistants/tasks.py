@@ -23,7 +23,7 @@ def run_import_job(job_id: str) -> None:
 @shared_task(name="assistants.tasks.take_import_jobs")
 def take_import_jobs() -> int:
     """Tell a worker of imports that lost theirs."""
-    return import_jobs.jobs_poke()
+    return import_jobs.BELL.poke_waiting()
 
 
 @shared_task(

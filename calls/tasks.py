@@ -76,7 +76,7 @@ def render_voice_samples(job_id: str) -> None:
 @shared_task(name="calls.tasks.take_voice_samples")
 def take_voice_samples() -> int:
     """Tell a worker of samples that lost theirs."""
-    return voice_sample.samples_poke()
+    return voice_sample.BELL.poke_waiting()
 
 
 @shared_task(name="calls.tasks.look_at_models")
@@ -98,7 +98,7 @@ def run_tool_check(job_id: str) -> None:
 @shared_task(name="calls.tasks.take_tool_checks")
 def take_tool_checks() -> int:
     """Tell a worker of checks that lost theirs."""
-    return tool_check.checks_poke()
+    return tool_check.BELL.poke_waiting()
 
 
 @shared_task(name=redelivery.TASK)
@@ -110,7 +110,7 @@ def run_redelivery(job_id: str) -> None:
 @shared_task(name="calls.tasks.take_redeliveries")
 def take_redeliveries() -> int:
     """Tell a worker of redeliveries that lost theirs."""
-    return redelivery.redeliveries_poke()
+    return redelivery.BELL.poke_waiting()
 
 
 @shared_task(name="calls.tasks.run_retention")
@@ -132,4 +132,4 @@ def run_erasure(job_id: str) -> None:
 @shared_task(name="calls.tasks.take_erasures")
 def take_erasures() -> int:
     """Tell a worker of erasures that lost theirs."""
-    return erasure_jobs.erasures_poke()
+    return erasure_jobs.BELL.poke_waiting()

@@ -8,10 +8,8 @@ of them has failed for a minute; then the later ones pass it.
 from __future__ import annotations
 
 import random
-import threading
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +31,7 @@ from calls.events.receivers import (
 )
 from calls.events.retry import delay_seconds, is_permanent
 from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
+from voiceplatform.base.job_bell import Doorbell
 from voiceplatform.base.services import audit_write
 
 LEASE_SECONDS = 60
@@ -43,10 +42,7 @@ SCHEMA_VERSION = 1
 TEST_KIND = "test"
 
 log = structlog.get_logger(__name__)
-# One thread, and at most one poke waiting: pokes of many calls fold into one, and nobody waits for
-# the broker.
-_doorbell = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox-poke")
-_poke_waits = threading.Event()
+_doorbell = Doorbell("outbox-poke")
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,15 +271,12 @@ def trial_write(row: EventDestination, payload: Render) -> OutboxEvent:
 
 def poke() -> None:
     """Ask a worker to look now, from a thread; a lost poke costs seconds, never an event."""
-    if not _poke_waits.is_set():
-        _poke_waits.set()
-        _doorbell.submit(_ring)
+    _doorbell.press(_ring)
 
 
 def _ring() -> None:
     from calls.tasks import drain_outbox
 
-    _poke_waits.clear()  # what is committed from now on needs a ring of its own
     try:
         drain_outbox.apply_async(retry=False)
     except (OperationalError, OSError) as error:

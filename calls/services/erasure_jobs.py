@@ -9,24 +9,20 @@ from __future__ import annotations
 import uuid
 from typing import Any, Final
 
-import structlog
-from celery import current_app
-from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
 from calls.services.erasure import CallerIsOnCall, NotANumber, caller_erase, caller_number
-from voiceplatform.base.jobs import JobLost, RunningJob, job_claim, job_create, jobs_to_take
+from voiceplatform.base.job_bell import JobBell
+from voiceplatform.base.jobs import RunningJob, job_create
 from voiceplatform.base.models import Job, Organisation
 
 KIND: Final = "erase-caller"
 TASK: Final = "calls.tasks.run_erasure"
 SOFT_LIMIT_SECONDS: Final = 25 * 60
 
-_POKE_EXPIRES_SECONDS: Final = 30
 _TOO_LONG: Final = "It took longer than 25 minutes and was stopped. Fix: start it again."
 
-log = structlog.get_logger(__name__)
+BELL: Final = JobBell(TASK, (KIND,), is_alone=False, too_long=_TOO_LONG)
 
 
 def erasure_start(*, organisation: Organisation, number: str, actor: Any) -> Job:
@@ -40,43 +36,21 @@ def erasure_start(*, organisation: Organisation, number: str, actor: Any) -> Job
         job = job_create(
             organisation=organisation, kind=KIND, actor=actor, parameters={}, secret=number
         )
-        transaction.on_commit(lambda: poke(job.pk))
+        transaction.on_commit(lambda: BELL.poke(job.pk))
     return job
-
-
-def poke(job_id: uuid.UUID) -> None:
-    """Tell a worker of a job; a lost poke costs seconds, since the beat looks too."""
-    try:
-        # By name: a service must not import a task, which is a door.
-        current_app.send_task(TASK, args=[str(job_id)], expires=_POKE_EXPIRES_SECONDS, retry=False)
-    except (OperationalError, OSError) as error:
-        log.info("erasure_poke_lost", error=type(error).__name__)
-
-
-def erasures_poke() -> int:
-    """Tell a worker of erasures that nobody works on; return how many wait."""
-    waiting = jobs_to_take((KIND,))
-    for job_id in waiting:
-        poke(job_id)
-    return len(waiting)
 
 
 def erasure_run(job_id: uuid.UUID | str) -> None:
     """Do one erasure to its end; harmless when another worker has it or it has ended."""
-    running = job_claim(job_id)
-    if running is None:
-        return
+    BELL.run(job_id, _erase_or_refuse)
+
+
+def _erase_or_refuse(running: RunningJob) -> None:
     try:
-        with running:
-            try:
-                _erase(running)
-            except (CallerIsOnCall, NotANumber) as refusal:
-                words = str(refusal)
-                running.end(Job.State.FAILED, f"{words[:1].upper()}{words[1:]}")
-            except SoftTimeLimitExceeded:
-                running.end(Job.State.FAILED, _TOO_LONG)
-    except JobLost:
-        log.warning("erasure_lost", job_id=str(running.job.pk))
+        _erase(running)
+    except (CallerIsOnCall, NotANumber) as refusal:
+        words = str(refusal)
+        running.end(Job.State.FAILED, f"{words[:1].upper()}{words[1:]}")
 
 
 def _erase(running: RunningJob) -> None:

@@ -11,19 +11,16 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-import structlog
-from celery import current_app
-from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from calls.events import outbox
 from calls.models import OutboxEvent
 from calls.selectors.delivery import Selection
 from calls.services.retention import EMPTIED
-from voiceplatform.base.jobs import JobLost, RunningJob, job_claim, job_create, jobs_to_take
+from voiceplatform.base.job_bell import JobBell
+from voiceplatform.base.jobs import RunningJob, job_create
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.services import audit_write
 
@@ -33,9 +30,7 @@ SLICE: Final = 100  # rows of one transaction (design.md 9)
 MOST_AT_ONCE: Final = 200  # more than that is a job
 MOST_IDS: Final = 1000
 
-_POKE_EXPIRES_SECONDS: Final = 30
-
-log = structlog.get_logger(__name__)
+BELL: Final = JobBell(TASK, (KIND,))
 
 
 def event_redeliver(*, event: OutboxEvent) -> bool:
@@ -90,7 +85,7 @@ def events_redeliver(*, selection: Selection, organisation: Organisation, actor:
                 parameters={**_plain(selection), "before": timezone.now().isoformat()},
                 total=total,
             )
-            transaction.on_commit(lambda: poke(job.pk))
+            transaction.on_commit(lambda: BELL.poke(job.pk))
             return job
     done = 0
     ids = list(selection.rows().values_list("pk", flat=True)[:MOST_AT_ONCE])
@@ -129,37 +124,9 @@ def _moment(text: Any) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def poke(job_id: uuid.UUID) -> None:
-    """Tell a worker of a job; a lost poke costs seconds, since the beat looks too."""
-    try:
-        # By name: a service must not import a task, which is a door.
-        current_app.send_task(TASK, args=[str(job_id)], expires=_POKE_EXPIRES_SECONDS, retry=False)
-    except (OperationalError, OSError) as error:
-        log.info("redelivery_poke_lost", error=type(error).__name__)
-
-
-def redeliveries_poke() -> int:
-    """Tell a worker of the oldest job that nobody works on; return how many wait."""
-    waiting = jobs_to_take((KIND,))
-    if waiting:
-        poke(waiting[0])
-    return len(waiting)
-
-
 def redelivery_run(job_id: uuid.UUID | str) -> None:
     """Do one job to its end; harmless when another worker has it or it has ended."""
-    running = job_claim(job_id, alone_among=(KIND,))
-    if running is None:
-        return
-    try:
-        with running:
-            try:
-                _redeliver(running)
-            except SoftTimeLimitExceeded:
-                running.release()
-    except JobLost:
-        log.warning("redelivery_lost", job_id=str(running.job.pk))
-    redeliveries_poke()
+    BELL.run(job_id, _redeliver)
 
 
 def _redeliver(running: RunningJob) -> None:

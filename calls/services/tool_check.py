@@ -10,20 +10,17 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
-import structlog
-from celery import current_app
-from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from assistants.models import ImportRun
 from calls.models import ToolCheck
 from calls.services.tool_probe import as_json, tool_questions, verdict_of
 from tools.models import Tool
 from tools.spec import ASKING_KINDS, POSTED_KINDS
-from voiceplatform.base.jobs import JobLost, RunningJob, job_claim, job_create, jobs_to_take
+from voiceplatform.base.job_bell import JobBell
+from voiceplatform.base.jobs import RunningJob, job_create
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.selectors import uuids_in
 from voiceplatform.base.services import audit_write
@@ -32,10 +29,9 @@ KIND: Final = "tool-check"
 TASK: Final = "calls.tasks.run_tool_check"
 SOFT_LIMIT_SECONDS: Final = 55 * 60
 
-_POKE_EXPIRES_SECONDS: Final = 30
 _TOO_LONG: Final = "It took longer than 55 minutes and was stopped. What was found is kept."
 
-log = structlog.get_logger(__name__)
+BELL: Final = JobBell(TASK, (KIND,), too_long=_TOO_LONG)
 
 
 def tools_to_check(organisation: Organisation, run: ImportRun | None = None) -> list[uuid.UUID]:
@@ -86,7 +82,7 @@ def check_start(
             target=job,
             details={"tools": len(found), "dry": not may_post},
         )
-        transaction.on_commit(lambda: poke(job.pk))
+        transaction.on_commit(lambda: BELL.poke(job.pk))
     return job
 
 
@@ -116,37 +112,9 @@ def marked_calls_allow(*, tool: Tool, actor: Any, allowed: bool) -> ToolCheck:
     return row
 
 
-def poke(job_id: uuid.UUID) -> None:
-    """Tell a worker of a job; a lost poke costs seconds, since the beat looks too."""
-    try:
-        # By name: a service must not import a task, which is a door.
-        current_app.send_task(TASK, args=[str(job_id)], expires=_POKE_EXPIRES_SECONDS, retry=False)
-    except (OperationalError, OSError) as error:
-        log.info("tool_check_poke_lost", error=type(error).__name__)
-
-
-def checks_poke() -> int:
-    """Tell a worker of the oldest check that nobody works on; return how many wait."""
-    waiting = jobs_to_take((KIND,))
-    if waiting:
-        poke(waiting[0])
-    return len(waiting)
-
-
 def check_run(job_id: uuid.UUID | str) -> None:
     """Do one check to its end; harmless when another worker has it or it has ended."""
-    running = job_claim(job_id, alone_among=(KIND,))
-    if running is None:
-        return
-    try:
-        with running:
-            try:
-                _check(running)
-            except SoftTimeLimitExceeded:
-                running.end(Job.State.FAILED, _TOO_LONG)
-    except JobLost:
-        log.warning("tool_check_lost", job_id=str(running.job.pk))
-    checks_poke()
+    BELL.run(job_id, _check)
 
 
 def _check(running: RunningJob) -> None:

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from celery import current_app
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.db import transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from assistants import prompt
 from assistants.models import VoiceChoice
@@ -32,7 +30,8 @@ from assistants.voice_table import FirstLine, first_lines
 from assistants.voices import REALTIME_VOICES
 from calls.models import ProviderConnection
 from calls.services.wording import RenderError, speech_render
-from voiceplatform.base.jobs import JobLost, RunningJob, job_claim, job_create, jobs_to_take
+from voiceplatform.base.job_bell import JobBell
+from voiceplatform.base.jobs import RunningJob, job_create
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.services import audit_write
 
@@ -41,7 +40,6 @@ TASK: Final = "calls.tasks.render_voice_samples"
 MOST_CHARACTERS: Final = 300  # half a minute of speech; what is rendered is paid for
 MOST_FILES: Final = 300
 
-_POKE_EXPIRES_SECONDS: Final = 60
 _WORKER_TAKES: Final = dt.timedelta(seconds=30)
 _OPEN: Final = (Job.State.QUEUED, Job.State.RUNNING)
 _GREETINGS: Final[Mapping[str, str]] = {
@@ -68,6 +66,12 @@ _FIXES: Final[Mapping[int, str]] = {
     429: "The provider's limit or credit is used up. Fix: wait, or raise it there.",
 }
 _ONLY_THIS_VOICE: Final = frozenset({200, 400})
+_TOO_LONG: Final = (
+    "It took longer than a minute and was stopped; voices that were ready can be heard. Fix: press "
+    "the button again for the others."
+)
+
+BELL: Final = JobBell(TASK, (KIND,), is_alone=False, too_long=_TOO_LONG)
 
 log = structlog.get_logger(__name__)
 
@@ -190,28 +194,13 @@ def samples_start(
             target=choice,
             details={"voices": missing},
         )
-        transaction.on_commit(lambda: _poke(job.pk))
+        transaction.on_commit(lambda: BELL.poke(job.pk))
     return job
-
-
-def samples_poke() -> int:
-    """Tell a worker of samples that nobody renders; return how many jobs wait."""
-    waiting = jobs_to_take((KIND,))
-    if waiting:
-        _poke(waiting[0])
-    return len(waiting)
 
 
 def samples_render(job_id: uuid.UUID | str) -> None:
     """Render the samples of one job; harmless when another worker has it or it has ended."""
-    running = job_claim(job_id)
-    if running is None:
-        return
-    try:
-        with running:
-            _render(running)
-    except JobLost:
-        log.warning("voice_samples_lost", job_id=str(job_id))
+    BELL.run(job_id, _render)
 
 
 def _render(running: RunningJob) -> None:
@@ -281,15 +270,6 @@ def _problem(job: Job) -> str:
 def fix_of(status: int) -> str:
     """Return what a person does about a speech endpoint that answered ``status``, 0 for nothing."""
     return _FIXES.get(status, "Fix: try again; if it stays, ask the provider.")
-
-
-def _poke(job_id: uuid.UUID) -> None:
-    """Tell a worker; a lost poke costs seconds, since the beat looks too."""
-    try:
-        # By name: a service must not import a task, which is a door.
-        current_app.send_task(TASK, args=[str(job_id)], expires=_POKE_EXPIRES_SECONDS, retry=False)
-    except (OperationalError, OSError) as error:
-        log.info("voice_samples_poke_lost", error=type(error).__name__)
 
 
 def _newest_job(choice: VoiceChoice, line: Spoken) -> Job | None:

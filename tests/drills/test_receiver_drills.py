@@ -26,6 +26,7 @@ from calls.services.call_finish import call_close
 from tests import factories
 from tests.drills.conftest import Tell
 from tests.integration.events.receiver import running_receiver
+from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.models import Job
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
@@ -59,7 +60,7 @@ def test_a_receiver_that_is_down_for_three_days(
     settings.EGRESS_ALLOW = ["127.0.0.0/8"]
     monkeypatch.setattr("calls.events.outbox.poke", lambda: None)
     poked: list[Any] = []
-    monkeypatch.setattr(redelivery, "poke", poked.append)
+    monkeypatch.setattr(JobBell, "poke", lambda _, job_id: poked.append(job_id))
     number = factories.make_number()
     calls = count(150, 2)
     with running_receiver() as receiver:

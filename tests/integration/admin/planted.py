@@ -252,7 +252,7 @@ def all_that_happens(
         assert tried.context["trial"]["output"] == "Done.", tried.context["problem"]
         tool_check.marked_calls_allow(tool=tool, actor=None, allowed=True)
         job = tool_check.check_start(organisation=tool.organisation, actor=None, may_post=True)
-        tool_check.poke(job.pk)
+        tool_check.BELL.poke(job.pk)
         tool_check.check_run(job.pk)
         # The secrets did go to where they belong.
         assert all(secret in json.dumps(headers) for _, headers, _ in server.requests)

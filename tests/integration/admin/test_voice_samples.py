@@ -20,7 +20,6 @@ from calls.services.voice_sample import (
     line_of,
     sample_audio,
     samples_of,
-    samples_poke,
     samples_render,
     samples_start,
     spoken_lines,
@@ -235,7 +234,7 @@ def test_a_job_that_no_worker_takes_says_so_and_is_taken_up_later(
     monkeypatch.setattr(
         current_app, "send_task", lambda *args, **_: told.append(args), raising=False
     )
-    assert samples_poke() == 1
+    assert voice_sample.BELL.poke_waiting() == 1
     assert told == [(voice_sample.TASK,)]
 
 

@@ -23,6 +23,7 @@ from tests.vapi_account import KEY, VapiAccount
 from tests.vapi_account_server import AccountServer, served
 from tools.models import Tool
 from voiceplatform.base import jobs
+from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.models import Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -46,7 +47,7 @@ def files(count: int) -> list[ImportFile]:
 def pokes(monkeypatch: pytest.MonkeyPatch) -> list[uuid.UUID]:
     """Collect pokes: there is no broker here."""
     poked: list[uuid.UUID] = []
-    monkeypatch.setattr(import_jobs, "poke", poked.append)
+    monkeypatch.setattr(JobBell, "poke", lambda _, job_id: poked.append(job_id))
     return poked
 
 
@@ -228,11 +229,11 @@ def test_an_import_whose_worker_died_is_finished_by_another() -> None:
     assert jobs.job_claim(job.pk) is not None  # a worker that is never heard of again
     import_jobs.job_run(job.pk)
     assert Job.objects.get(pk=job.pk).state == "running"
-    assert import_jobs.jobs_poke() == 0
+    assert import_jobs.BELL.poke_waiting() == 0
     row = Job.objects.get(pk=job.pk)
     row.parameters["lease"]["until"] = time.time() - 1
     row.save()
-    assert import_jobs.jobs_poke() == 1
+    assert import_jobs.BELL.poke_waiting() == 1
     assert done(job).state == "done"
     assert Assistant.objects.count() == 3
 

@@ -6,11 +6,15 @@ import time
 from typing import Any
 
 import pytest
+from celery import current_app
+from celery.exceptions import SoftTimeLimitExceeded
 from django.test import Client
 from django.urls import reverse
+from kombu.exceptions import OperationalError
 
 from tests import factories
 from voiceplatform.base import jobs
+from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.models import AuditEntry, Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -170,3 +174,69 @@ def test_who_may_only_look_may_not_cancel_another_s_job(client: Client) -> None:
     assert client.post(reverse("admin:base_job_cancel", args=[job.pk])).status_code == 403
     page = client.get(reverse("admin:base_job_change", args=[job.pk])).content.decode()
     assert "Cancel</button>" not in page
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the ids that workers are told of."""
+    ids: list[str] = []
+    monkeypatch.setattr(
+        current_app, "send_task", lambda _, args, **__: ids.extend(args), raising=False
+    )
+    return ids
+
+
+def test_the_bell_tells_of_the_oldest_where_one_runs_at_a_time(told: list[str]) -> None:
+    first, second = make_job(), make_job(kind="import-preview")
+    assert JobBell("a.task", KINDS).poke_waiting() == 2
+    assert told == [str(first.pk)]
+    assert JobBell("a.task", KINDS, is_alone=False).poke_waiting() == 2
+    assert told[1:] == [str(first.pk), str(second.pk)]
+
+
+def test_whoever_ends_a_job_tells_of_the_next(told: list[str]) -> None:
+    first, second = make_job(), make_job()
+    done: list[Any] = []
+
+    def do(running: jobs.RunningJob) -> None:
+        JobBell("a.task", KINDS).run(second.pk, done.append)  # must wait for the first
+        running.end(Job.State.DONE)
+
+    JobBell("a.task", KINDS).run(first.pk, do)
+    assert done == []
+    assert told == [str(second.pk)]
+
+
+@pytest.mark.parametrize(("too_long", "state"), [("", "queued"), ("Too long.", "failed")])
+def test_a_job_out_of_time_is_given_back_or_ends_in_words(
+    told: list[str], too_long: str, state: str
+) -> None:
+    def slow(_: jobs.RunningJob) -> None:
+        raise SoftTimeLimitExceeded
+
+    job = make_job()
+    JobBell("a.task", KINDS, is_alone=False, too_long=too_long).run(job.pk, slow)
+    job.refresh_from_db()
+    assert (job.state, job.message) == (state, too_long)
+    assert told == []
+
+
+def test_a_job_that_another_worker_took_meanwhile_is_left_alone(told: list[str]) -> None:
+    job = make_job()
+
+    def overtaken(running: jobs.RunningJob) -> None:
+        expire(job)
+        claimed(job)
+        running.end(Job.State.DONE)
+
+    JobBell("a.task", KINDS, is_alone=False).run(job.pk, overtaken)
+    assert Job.objects.get().state == "running"
+
+
+def test_a_broker_that_is_away_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(current_app, "send_task", away, raising=False)
+    make_job()
+    assert JobBell("a.task", KINDS).poke_waiting() == 1

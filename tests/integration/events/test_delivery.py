@@ -389,7 +389,7 @@ def test_pokes_of_many_calls_fold_while_the_broker_is_slow(
     _wait(lambda: rung)
     for _ in range(1000):
         outbox.poke()
-    assert outbox._doorbell._work_queue.qsize() <= 1
+    assert outbox._doorbell._thread._work_queue.qsize() <= 1
     gate.set()
     # One more for what was committed while the first was under way.
     _wait(lambda: len(rung) == 2)

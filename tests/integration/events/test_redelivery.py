@@ -23,6 +23,7 @@ from calls.services.redelivery import events_redeliver, redelivery_run
 from calls.tasks import run_redelivery, take_redeliveries
 from tests import factories
 from tests.integration.api.client import Rest
+from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.models import AuditEntry, Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 def pokes(monkeypatch: pytest.MonkeyPatch) -> list[uuid.UUID]:
     """Collect pokes of jobs: there is no broker here."""
     poked: list[uuid.UUID] = []
-    monkeypatch.setattr(redelivery, "poke", poked.append)
+    monkeypatch.setattr(JobBell, "poke", lambda _, job_id: poked.append(job_id))
     return poked
 
 

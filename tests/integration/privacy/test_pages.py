@@ -11,8 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from calls.models import Call, RedactionRule, RetentionRule
-from calls.services import erasure_jobs
 from tests import factories
+from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.models import Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -24,7 +24,7 @@ ERASE = "calls.erase_caller"
 @pytest.fixture(autouse=True)
 def poked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     rung: list[Any] = []
-    monkeypatch.setattr(erasure_jobs, "poke", rung.append)
+    monkeypatch.setattr(JobBell, "poke", lambda _, job_id: rung.append(job_id))
     return rung
 
 

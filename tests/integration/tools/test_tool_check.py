@@ -30,6 +30,7 @@ from tests.integration.tools.test_egress_connections import certificate
 from tools.models import Tool
 from tools.services import tool_store
 from voiceplatform.base import jobs
+from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.jobs import job_cancel
 from voiceplatform.base.models import AuditEntry, Job
 
@@ -44,7 +45,7 @@ SECRET = "planted-secret-0xC0FFEE"
 def pokes(monkeypatch: pytest.MonkeyPatch) -> list[uuid.UUID]:
     """Collect pokes: there is no broker here."""
     poked: list[uuid.UUID] = []
-    monkeypatch.setattr(tool_check, "poke", poked.append)
+    monkeypatch.setattr(JobBell, "poke", lambda _, job_id: poked.append(job_id))
     return poked
 
 
