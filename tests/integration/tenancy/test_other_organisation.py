@@ -21,6 +21,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from assistants.models import StoredResource
 from tests import factories
 from tests.integration.admin.rows import SPOKEN, make_world
+from voiceplatform.base.models import Membership
 from voiceplatform.base.services import SCOPES
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -230,7 +231,7 @@ def test_staff_cannot_lift_themselves_up(
     assert client.get(reverse("admin:auth_user_change", args=[superuser.pk])).status_code == 404
     # A person who also belongs elsewhere can be seen and not changed: the password opens both.
     shared = factories.make_staff(mine["base.organisation"])
-    factories.Membership.objects.create(user=shared, organisation=theirs["base.organisation"])
+    Membership.objects.create(user=shared, organisation=theirs["base.organisation"])
     change = reverse("admin:auth_user_change", args=[shared.pk])
     assert client.get(change).status_code == 200
     assert client.post(change, {"username": "stolen"}).status_code == 403

@@ -1,0 +1,95 @@
+"""Rows for tests, made by plain functions with working defaults.
+
+Every function saves at least one row and returns it; a keyword overrides any column. Rows that
+belong to an organisation go to the default one unless told. Nothing here imports a test framework.
+"""
+
+from __future__ import annotations
+
+from tests.factories.assistants import (
+    make_assistant,
+    make_file,
+    make_resource,
+    make_revision,
+    make_squad,
+    make_tool,
+    make_voice_choice,
+)
+from tests.factories.base import (
+    default_organisation,
+    make_api_key,
+    make_audit_entry,
+    make_job,
+    make_organisation,
+    make_staff,
+    make_superuser,
+    make_user,
+    phone_e164,
+    sid,
+)
+from tests.factories.calls import (
+    make_call,
+    make_control,
+    make_redaction_rule,
+    make_silent_host,
+    make_talk,
+    make_tool_check,
+    make_tool_exchange,
+    make_tool_invocation,
+    make_turn,
+)
+from tests.factories.events import make_attempt, make_destination, make_event
+from tests.factories.telephony import (
+    make_account,
+    make_carrier_check,
+    make_clip,
+    make_connection,
+    make_desk,
+    make_missed_call,
+    make_number,
+    make_policy,
+    make_refusal,
+    make_wording,
+)
+
+__all__ = [
+    "default_organisation",
+    "make_account",
+    "make_api_key",
+    "make_assistant",
+    "make_attempt",
+    "make_audit_entry",
+    "make_call",
+    "make_carrier_check",
+    "make_clip",
+    "make_connection",
+    "make_control",
+    "make_desk",
+    "make_destination",
+    "make_event",
+    "make_file",
+    "make_job",
+    "make_missed_call",
+    "make_number",
+    "make_organisation",
+    "make_policy",
+    "make_redaction_rule",
+    "make_refusal",
+    "make_resource",
+    "make_revision",
+    "make_silent_host",
+    "make_squad",
+    "make_staff",
+    "make_superuser",
+    "make_talk",
+    "make_tool",
+    "make_tool_check",
+    "make_tool_exchange",
+    "make_tool_invocation",
+    "make_turn",
+    "make_user",
+    "make_voice_choice",
+    "make_wording",
+    "phone_e164",
+    "sid",
+]
