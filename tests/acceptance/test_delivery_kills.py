@@ -21,7 +21,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -274,12 +274,14 @@ class DeliveryRig:
     ledger: Ledger
     environment: dict[str, str]
     placed: int = 0
-    operator: Operator | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def end_a_call(self) -> None:
         """Ring and hang up, as Twilio says it; what is lost with a process is said again."""
-        self.placed += 1
-        form = {"CallSid": f"CA{self.placed:032x}", "From": "+15550107777", "To": NUMBER}
+        with self.lock:
+            self.placed += 1
+            number = self.placed
+        form = {"CallSid": f"CA{number:032x}", "From": "+15550107777", "To": NUMBER}
         self._post("/twilio/voice", form)
         over = {"CallStatus": "completed", "CallDuration": "3", "SequenceNumber": "2"}
         self._post("/twilio/status", form | over)
@@ -296,28 +298,26 @@ class DeliveryRig:
             assert time.monotonic() < deadline, (path, status)
             time.sleep(0.1)
 
-    def kill(self, part: str, after_seconds: float, calls: int = 3) -> None:
-        """End some calls and kill ``part`` with all it started, so long after the first began.
+    def kill(self, part: str, other_than: int | None) -> int:
+        """Kill a part with all that it started; return the process id it had.
 
-        Before the web process dies an operator has been asking it to deliver events again.
+        Args:
+            other_than: the process that was killed last time, which has to have a successor first.
         """
-        pid = self.platform.pid_of(part)
-        if part == "web" and self.operator is None:
-            self.operator = Operator(self.platform)
+        while True:
+            pid = self.platform.pid_of(part, other_than=other_than)
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has died by itself, of another part's death
+                other_than = pid
+            else:
+                return pid
 
-        def strike() -> None:
-            time.sleep(after_seconds)
-            os.killpg(pid, signal.SIGKILL)
-
-        killer = threading.Thread(target=strike)
-        killer.start()
-        for _ in range(calls):
-            self.end_a_call()
-            if part == "web":
-                assert self.operator is not None
-                self.operator.deliver_again(self.ledger.settled_ids(5))
-        killer.join()
-        assert self.platform.pid_of(part, other_than=pid) != pid
+    def ask_again_until(self, over: threading.Event) -> None:
+        """Have an operator deliver again what is settled, over and over."""
+        operator = Operator(self.platform)
+        while not over.wait(0.3):
+            operator.deliver_again(self.ledger.settled_ids(3))
 
     def deliver_all_again(self) -> None:
         """Order what waits for the schedule, as an operator does whose receiver is back."""

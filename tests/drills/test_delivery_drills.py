@@ -8,12 +8,16 @@ import random
 import shutil
 import signal
 import tempfile
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_delivery_kills import delivery_rig
+from tests.acceptance.test_delivery_kills import DeliveryRig, delivery_rig
 from tests.acceptance.test_demo import FIRST_CALL_ENDED, DemoRun, assert_told
 from tests.drills.conftest import Tell
 from tests.integration.events.receiver import running_receiver
@@ -24,7 +28,10 @@ Count = Callable[[int, int], int]
 
 # "media" is the process that commits what calls cause: Twilio's webhooks are served by it. "web"
 # commits what an operator causes: a redelivery (design.md 2.11).
-PARTS = ("worker", "web", "valkey", "media")
+PARTS = ("worker", "valkey", "receiver", "media", "web")
+CALLS_PER_KILL, CALLERS = 5, 3
+# The supervisor makes a part wait that died within five seconds of its start.
+REST_SECONDS = 5.5
 LEASE_SECONDS = 60
 
 
@@ -34,7 +41,7 @@ def test_kills_while_events_are_on_their_way(
     count: Count,
     tell: Tell,
 ) -> None:
-    kills = count(200, 4)
+    kills = count(200, len(PARTS))
     _kills(start_platform, "", kills, tell, "SQLite")
     if kills > len(PARTS):  # the suite has no time for a second instance
         url = request.getfixturevalue("postgres_url")
@@ -45,18 +52,10 @@ def _kills(
     start_platform: Callable[..., Platform], url: str, kills: int, tell: Tell, database: str
 ) -> None:
     chance = random.Random(17)
-    calls = 5 if kills > len(PARTS) else 3
+    began = time.monotonic()
     with running_receiver() as receiver:
         rig = delivery_rig(start_platform, receiver, url)
-        deaths = 0
-        for number in range(kills):
-            # A receiver that takes its time makes the moment of the POST long enough to be met.
-            receiver.delay_seconds = chance.choice([0.0, 0.05, 0.5])
-            if number % len(PARTS) == 0:
-                receiver.die(chance.uniform(0.2, 1.0))
-                deaths += 1
-            rig.kill(PARTS[number % len(PARTS)], chance.uniform(0.0, 1.5), calls=calls)
-        receiver.delay_seconds = 0.0
+        struck = _storm(rig, kills, chance)
         if kills > len(PARTS):
             # What failed twice waits five minutes by the schedule.
             rig.deliver_all_again()
@@ -64,18 +63,67 @@ def _kills(
         rig.settled(LEASE_SECONDS + 60)
         rig.ledger.assert_whole()
         causes = receiver.ids_by_cause()
+        assert rig.placed == CALLS_PER_KILL * kills
         assert len(causes) == 3 * rig.placed
         sent, repeats = len(receiver.got), receiver.repeats()
-    each = ", ".join(
-        f"{sum(PARTS[n % len(PARTS)] == part for n in range(kills))} of {part}" for part in PARTS
-    )
+    each = ", ".join(f"{struck[part]} of {part}" for part in PARTS)
     tell(
         "kill -9 between commit, claim, POST and settling" + (f", {database}" if url else ""),
-        f"{kills} kills ({each}) and {deaths} deaths of the receiver while {rig.placed} calls "
-        f"ended, on {database}: {len(causes)} causes, all "
-        f"{len(causes)} in the receiver's ledger, each under one id; {sent} requests, {repeats} "
-        "of them repeats of an event already delivered, equal to the letter; nothing pending",
+        f"{kills} kills ({each}) while {rig.placed} calls ended, on {database}: "
+        f"{len(causes)} causes, all {len(causes)} in the receiver's ledger, each under one id; "
+        f"{sent} requests, {repeats} of them repeats of an event already delivered (many asked "
+        "for by the operator whose web process was killed), equal to the letter; nothing pending; "
+        f"{(time.monotonic() - began) / 60:.1f} minutes",
     )
+
+
+def _storm(rig: DeliveryRig, kills: int, chance: random.Random) -> Counter[str]:
+    """Kill parts at moments drawn from a seed while calls end side by side and events are sent."""
+    receiver = rig.ledger.receiver
+    over, tickets = threading.Event(), threading.Semaphore(0)
+    struck: Counter[str] = Counter()
+    killed: dict[str, tuple[int, float]] = {}
+
+    def end_calls(share: int) -> None:
+        for _ in range(share):
+            tickets.acquire()
+            rig.end_a_call()
+
+    def strike(part: str) -> None:
+        pid, at = killed.get(part, (0, 0.0))
+        time.sleep(max(0.0, at + REST_SECONDS - time.monotonic()))
+        if part == "receiver":
+            receiver.die(chance.uniform(0.2, 1.0))
+        else:
+            pid = rig.kill(part, other_than=pid)
+        killed[part] = (pid, time.monotonic())
+        struck[part] += 1
+
+    calls = CALLS_PER_KILL * kills
+    shares = [calls // CALLERS + (caller < calls % CALLERS) for caller in range(CALLERS)]
+    with ThreadPoolExecutor(CALLERS + 1) as people:
+        working = [people.submit(rig.ask_again_until, over)]
+        working += [people.submit(end_calls, share) for share in shares]
+        try:
+            for number in range(kills):
+                if number % len(PARTS) == 0:
+                    order = chance.sample(PARTS, len(PARTS))
+                # A receiver that takes its time makes the moment of the POST long enough to meet.
+                receiver.delay_seconds = chance.choice([0.0, 0.05, 0.5])
+                tickets.release(CALLS_PER_KILL)
+                time.sleep(chance.uniform(0.0, 1.2))
+                strike(order[number % len(PARTS)])
+        finally:
+            receiver.delay_seconds = 0.0
+            tickets.release(calls)
+            for work in working[1:]:
+                work.exception()
+            over.set()
+        for work in working:
+            work.result()
+    for part, (pid, _) in killed.items():
+        assert part == "receiver" or rig.platform.pid_of(part, other_than=pid) != pid
+    return struck
 
 
 # The first one is all that the suite tries: in the middle of a call.
