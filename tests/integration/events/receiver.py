@@ -120,7 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.dead:
             self.close_connection = True
             return
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        length = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # its sender was killed: this is no request
+            self.close_connection = True
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         receiver = self.server
         with receiver.lock:
