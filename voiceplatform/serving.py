@@ -20,7 +20,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -167,6 +167,7 @@ class DrainingServer(OwnSignals):
         drain_seconds: float,
         ready_fd: int | None = None,
         run_dir: Path | None = None,
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         super().__init__(config, ready_fd=ready_fd)
         self._drain_seconds = drain_seconds
@@ -176,6 +177,14 @@ class DrainingServer(OwnSignals):
         self._told_to_leave = False
         self._ending: asyncio.Task[None] | None = None
         self._relay: asyncio.Task[None] | None = None
+        self._beside = beside
+        self._working: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and begin the work beside."""
+        await super().startup(sockets)
+        if self._beside is not None:
+            self._working = asyncio.create_task(self._beside(), name="beside")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -265,6 +274,13 @@ def server_config(application: Any, *, date_header: bool = True) -> uvicorn.Conf
     )
 
 
+async def _empty_spools() -> None:
+    """Store what earlier processes had to leave on disk; Django is set up by now."""
+    from calls.media.spooling import empty_spools
+
+    await empty_spools()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to end; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m voiceplatform.serving")
@@ -288,6 +304,7 @@ def main(arguments: list[str] | None = None) -> int:
             drain_seconds=settings.DRAIN_SECONDS,
             ready_fd=options.ready_fd,
             run_dir=settings.RUN_DIR,
+            beside=_empty_spools,
         )
     else:
         server = OwnSignals(config, ready_fd=options.ready_fd)

@@ -203,25 +203,15 @@ class MediaConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no t
             writer.cancel()
             try:
                 await asyncio.gather(writer, began, return_exceptions=True)
-                await self._store_end(ticket, ended, journal)
+                await self._store_end(ended, journal)
             finally:
                 if not ended.call_over:
                     live.expect(plan.call_id, NEXT_STEP_SECONDS)
                 # Whatever the database did: a call that is over must not count as live.
                 live.leave(entry)
 
-    async def _store_end(
-        self, ticket: StreamTicket, ended: StreamEnded, journal: CallJournal
-    ) -> None:
-        stored = await journal.close()
-        await in_database_at_last(
-            stream_finish,
-            call_id=ticket.plan.call_id,
-            stream_number=ticket.stream_number,
-            ended_reason=ended.ended_reason,
-            call_over=ended.call_over,
-            metrics=ended.metrics,
-        )
+    async def _store_end(self, ended: StreamEnded, journal: CallJournal) -> None:
+        stored = await journal.close(ended, stream_finish)
         metrics = ended.metrics
         log.info(
             "stream_ended",

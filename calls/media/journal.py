@@ -2,9 +2,10 @@
 
 Writes never block the bridge: turns and tool calls are kept by key, the newest state wins, and a
 task stores them all at most every half second, what is complete at once: the process may be killed
-and the next stream begins with what is stored. Pieces of the replay record are bounded; when the
-database is away too long the newest ones are dropped and counted, turns never are. So are news for
-a server (``news``), which are stored with the turns that they tell of.
+and the next stream begins with what is stored. What the database does not take is put on disk by a
+thread of its own (``services.spool``) and waits there and here. Pieces of the replay record are
+bounded; when the database is away too long the newest ones are dropped and counted, turns never
+are. So are news for a server (``news``), which are stored with the turns that they tell of.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import structlog
 from django.db import DatabaseError
@@ -26,16 +29,22 @@ from calls.bridge.effects import (
     RecordHandoff,
     RecordTool,
     RecordTurn,
+    StreamEnded,
 )
 from calls.media import database, live
 from calls.media.database import in_database
 from calls.media.news import WaitingNews
+from calls.media.spooling import on_disk
 from calls.privacy.keeping import EVERYTHING, Keeping
 from calls.services import journal as store
+from calls.services.call_finish import stream_finish
 from calls.services.server_messages.targets import Target
+from calls.services.spool import Spool, Waiting, spool_replay
 
 BATCH_SECONDS = 0.5
 RETRY_SECONDS = 2.0
+# A database that takes longer may be gone; the process may be killed before it says so.
+PATIENCE_SECONDS = 2.0
 MAX_WAITING_PIECES = 60
 
 log = structlog.get_logger(__name__)
@@ -67,13 +76,14 @@ class CallJournal:
         self._keeping: Keeping | None = keeping
         self._dial_to = ""
         self._told = WaitingNews()
+        self._handoffs: list[RecordHandoff] = []
         self._turns: dict[int, RecordTurn] = {}
         self._tools: dict[str, RecordTool] = {}
-        self._handoffs: list[RecordHandoff] = []
         self._policy: PolicyLinePlayed | None = None
         self._refused = False
         self._emergency = False
         self._pieces: list[tuple[int, str]] = []
+        self._spool = Spool(call_id, stream_number)
         self._next_piece = 0
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -151,62 +161,154 @@ class CallJournal:
             if not await asyncio.shield(self._batch):
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def close(self) -> bool:
-        """Store what is left, waiting for the database as long as the end of a stream does.
+    async def close(
+        self, ended: StreamEnded | None = None, finish: Callable[..., None] = stream_finish
+    ) -> bool:
+        """Store what is left, and with ``ended`` that the stream is over, by ``finish``.
 
-        Returns False if it did not come back.
+        Waits for the database as long as the end of a stream does. Returns False if it did not come
+        back: what is on disk is stored when it does, by whoever carries it then.
         """
-        for pause_seconds in database.RETRY_PAUSES_SECONDS:
-            if await self._store():
+        values = None if ended is None else _values(ended)
+        left: Path | None = None
+        for pause_seconds in (*database.RETRY_PAUSES_SECONDS, None):
+            if left is not None:
+                if await self._replayed(left):
+                    return True
+            elif await self._store() and await self._finished(values, finish):
                 return True
-            await asyncio.sleep(pause_seconds)
-        return await self._store()
+            else:
+                # The next stream of the call begins with what is on disk, and may come any moment.
+                left = await self._left_on_disk(values)
+            if pause_seconds is not None:
+                await asyncio.sleep(pause_seconds)
+        return False
+
+    async def _finished(
+        self, values: Mapping[str, Any] | None, finish: Callable[..., None]
+    ) -> bool:
+        if values is None:
+            return True
+        try:
+            await in_database(
+                finish, call_id=self._call_id, stream_number=self._stream_number, **values
+            )
+        except DatabaseError as error:
+            log.error("end_not_stored", call_id=self._call_id, error=type(error).__name__)
+            return False
+        return True
+
+    async def _left_on_disk(self, values: Mapping[str, Any] | None) -> Path | None:
+        """Put all that is left on disk and let go of it; None: the disk does not take it."""
+        async with self._storing:
+            waiting = self._take()
+            is_kept = not waiting or await self._keep(waiting)
+            if is_kept and values is not None:
+                is_kept = await on_disk(self._spool.keep_end, values)
+            if is_kept:
+                await on_disk(self._spool.release)
+                return self._spool.path
+            self._put_back(waiting)
+            return None
+
+    async def _replayed(self, path: Path) -> bool:
+        try:
+            return await in_database(spool_replay, path)
+        except DatabaseError:
+            return False
+
+    async def _keep(self, waiting: Waiting) -> bool:
+        spend_microusd, stream_ms = self._spent()
+        return await on_disk(
+            self._spool.keep,
+            waiting,
+            self._keeping,
+            spend_microusd=spend_microusd,
+            stream_ms=stream_ms,
+        )
+
+    def _take(self) -> Waiting:
+        self._news.clear()
+        self._urgent.clear()
+        waiting = Waiting(
+            turns=self._turns,
+            tools=self._tools,
+            handoffs=self._handoffs,
+            policy=self._policy,
+            pieces=self._pieces,
+            news=self._told.take(),
+            refused=self._refused,
+            emergency=self._emergency,
+            dial_to=self._dial_to,
+        )
+        self._turns, self._tools, self._handoffs, self._pieces = {}, {}, [], []
+        self._policy, self._dial_to = None, ""
+        return waiting
+
+    def _put_back(self, waiting: Waiting) -> None:
+        self._turns = waiting.turns | self._turns
+        self._tools = waiting.tools | self._tools
+        self._handoffs = waiting.handoffs + self._handoffs
+        self._policy = self._policy or waiting.policy
+        self._pieces = waiting.pieces + self._pieces
+        self._dial_to = self._dial_to or waiting.dial_to
+        self._told.put_back(waiting.news)
+        self._news.set()
 
     async def _store(self) -> bool:
         async with self._storing:
-            self._news.clear()
-            self._urgent.clear()
-            turns, self._turns = self._turns, {}
-            tools, self._tools = self._tools, {}
-            handoffs, self._handoffs = self._handoffs, []
-            policy, self._policy = self._policy, None
-            pieces, self._pieces = self._pieces, []
-            refused, emergency = self._refused, self._emergency
-            dial_to, self._dial_to = self._dial_to, ""
-            news = self._told.take()
-            changed = turns or tools or handoffs or policy or pieces or news
-            if not (changed or refused or emergency):
+            waiting = self._take()
+            if not waiting:
                 return True
-            spend_microusd, stream_ms = self._spent()
-            try:
-                await in_database(
-                    store.batch_store,
-                    call_id=self._call_id,
-                    stream_number=self._stream_number,
-                    turns=list(turns.values()),
-                    tools=list(tools.values()),
-                    handoffs=handoffs,
-                    policy=policy,
-                    pieces=pieces,
-                    refused=refused,
-                    emergency=emergency,
-                    dial_to=dial_to,
-                    spend_microusd=spend_microusd,
-                    stream_ms=stream_ms,
-                    news=news,
-                    target=self._target,
-                    keeping=self._keeping,
-                )
-            except DatabaseError as error:
-                self._turns = turns | self._turns
-                self._tools = tools | self._tools
-                self._handoffs = handoffs + self._handoffs
-                self._policy = self._policy or policy
-                self._pieces = pieces + self._pieces
-                self._dial_to = self._dial_to or dial_to
-                self._told.put_back(news)
-                self._news.set()
-                # The name alone: PostgreSQL quotes the row, and the row is what was said.
-                log.error("journal_not_stored", call_id=self._call_id, error=type(error).__name__)
+            if self._spool.is_open:
+                # What is on disk is never older than what the database may have.
+                await self._keep(waiting)
+            work = asyncio.create_task(self._stored(waiting))
+            done, _ = await asyncio.wait({work}, timeout=PATIENCE_SECONDS)
+            if not done:
+                await self._keep(waiting)
+            if not await work:
+                await self._keep(waiting)
+                self._put_back(waiting)
                 return False
+            if self._spool.is_open:
+                await on_disk(self._spool.discard)
             return True
+
+    async def _stored(self, waiting: Waiting) -> bool:
+        spend_microusd, stream_ms = self._spent()
+        keeping = self._keeping
+        try:
+            kept = await in_database(
+                store.batch_store,
+                call_id=self._call_id,
+                stream_number=self._stream_number,
+                turns=list(waiting.turns.values()),
+                tools=list(waiting.tools.values()),
+                handoffs=waiting.handoffs,
+                policy=waiting.policy,
+                pieces=waiting.pieces,
+                refused=waiting.refused,
+                emergency=waiting.emergency,
+                dial_to=waiting.dial_to,
+                spend_microusd=spend_microusd,
+                stream_ms=stream_ms,
+                news=waiting.news,
+                target=self._target,
+                keeping=keeping,
+            )
+        except DatabaseError as error:
+            # The name alone: PostgreSQL quotes the row, and the row is what was said.
+            log.error("journal_not_stored", call_id=self._call_id, error=type(error).__name__)
+            return False
+        if keeping is None and not self._handoffs:
+            self._keeping = kept
+        return True
+
+
+def _values(ended: StreamEnded) -> dict[str, Any]:
+    return {
+        "ended_reason": ended.ended_reason,
+        "call_over": ended.call_over,
+        "metrics": ended.metrics,
+    }

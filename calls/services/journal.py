@@ -64,8 +64,10 @@ def batch_store(
     news: Sequence[CallNews] = (),
     target: Target | None = None,
     keeping: Keeping | None = EVERYTHING,
-) -> None:
+) -> Keeping:
     """Store one batch in one transaction; the same batch twice changes nothing.
+
+    Returns what may be kept of the call, as it was looked up or given.
 
     Args:
         refused: the caller has refused the policy line: evidence is kept, the replay record of
@@ -130,6 +132,7 @@ def batch_store(
             next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
         if news and target is not None:
             news_enqueue(call_id=call_id, stream_number=stream_number, news=news, target=target)
+    return keeping
 
 
 def _note_spend(call_id: str, stream_number: int, spend_microusd: int, stream_ms: int) -> None:

@@ -13,6 +13,7 @@ from calls.services.call_plan import StreamTicket, ticket_for
 from calls.services.call_start import media_token
 from calls.services.contract import ContractForbids
 from calls.services.reports import call_began_enqueue
+from calls.services.spool import spools_replay
 from calls.telephony.security import stream_signature_valid
 
 
@@ -75,6 +76,9 @@ def media_open(
     )
     if not taken:
         raise MediaRefused("the token has been used, or has expired, or the call is over")
+    if spools_replay(str(call.pk)):
+        # The stream goes on from what the last one could not store.
+        call.refresh_from_db()
     try:
         return ticket_for(call)
     except ContractForbids as error:
