@@ -11,6 +11,7 @@ urlpatterns = [
     path("twilio/status", views.status, name="twilio-status"),
     path("twilio/after-stream/<uuid:call_id>", views.after_stream, name="twilio-after-stream"),
     path("twilio/after-dial/<uuid:call_id>", views.after_dial, name="twilio-after-dial"),
+    path("twilio/consent/<uuid:call_id>", views.consent, name="twilio-consent"),
     path("twilio/key/<uuid:call_id>", views.key, name="twilio-key"),
     path("twilio/stream-status", views.stream_status, name="twilio-stream-status"),
 ]

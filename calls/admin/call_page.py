@@ -20,9 +20,10 @@ from calls.admin.words import (
     reason_in_words,
     seconds_in_words,
 )
-from calls.models import Call, OutboxEvent, ToolExchange, ToolInvocation, Turn
+from calls.models import Call, OutboxEvent, PolicyWording, ToolExchange, ToolInvocation, Turn
 from calls.selectors.handoffs import speaker_names
 from calls.selectors.records import conversation
+from calls.services.consent_question import question_text
 
 PERMISSION = "calls.view_transcript"
 _SPEAKERS = {"user": "Caller", "assistant": "Assistant", "system": "Note"}
@@ -190,6 +191,23 @@ def _policy(call: Call) -> list[Fact]:
             ("admin:calls_callpolicy_change", wording.policy_id),
         ),
         Fact("Line", wording.text, f"{wording.language}, version {wording.version}"),
+        *_consent(call, wording),
+    ]
+
+
+def _consent(call: Call, wording: PolicyWording) -> list[Fact]:
+    """Return the evidence of a caller who was asked: question, answer, how and when."""
+    if not call.consent:
+        return []
+    given = call.consent
+    how = {"key": "by key", "spoken": "said", "none": "no answer that was understood"}
+    words = f"{how.get(given.get('kind', ''), '')} {given.get('answer', '')}".strip()
+    at = str(given.get("at", ""))[:19].replace("T", " ")
+    state = Call.Consent(call.consent_state)
+    kept = "; nothing that was said is kept" if state == Call.Consent.REFUSED else ""
+    return [
+        Fact("Question", question_text(wording)),
+        Fact("Answer", f"{state.label}{kept}", f"{words}, {at} UTC" if at else ""),
     ]
 
 

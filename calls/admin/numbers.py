@@ -16,7 +16,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from assistants.models import Assistant
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
-from calls.services.call_plan import connection_for
+from calls.services.call_plan import connection_for, wording_for
+from calls.services.consent_question import question_text
 from calls.services.contract import contract_problem
 from calls.services.handoffs import assistant_of_squad
 from calls.services.operators import desk_of, preview
@@ -82,11 +83,12 @@ class PhoneNumberForm(ScopedForm):
                 self.add_error("policy", "Choose a call policy before calls come to us.")
             elif policy.reviewed_at is None:
                 self.add_error("policy", "This policy is not marked as reviewed by counsel yet.")
-            elif policy.recording_consent == CallPolicy.Consent.ASK:
+            elif self._refuses_to_nobody(policy, cleaned):
                 self.add_error(
                     "policy",
-                    "This policy asks callers for consent, which this version cannot do yet. "
-                    "Choose one that gives notice.",
+                    "This policy asks callers for consent and hands those who do not agree to a "
+                    "person, but the number has no operator destination. Fix: choose one below, "
+                    "or another effect in the policy.",
                 )
             self._check_contract(cleaned)
         if cleaned.get("route") == PhoneNumber.Route.CANARY:
@@ -105,6 +107,15 @@ class PhoneNumberForm(ScopedForm):
         if spend is not None and spend <= 0:
             self.add_error("max_spend_usd", "More than 0: no call without a ceiling.")
         return cleaned
+
+    def _refuses_to_nobody(self, policy: CallPolicy, cleaned: dict[str, Any]) -> bool:
+        """Tell whether a caller who does not agree is promised a person whom nobody named."""
+        asks = policy.recording_consent == CallPolicy.Consent.ASK
+        if not asks or policy.on_refusal != CallPolicy.Refusal.HUMAN:
+            return False
+        organisation = cleaned.get("organisation") or getattr(self.instance, "organisation", None)
+        desk = cleaned.get("operator_desk")
+        return desk_of(PhoneNumber(organisation=organisation, operator_desk=desk)) is None
 
     def _check_contract(self, cleaned: dict[str, Any]) -> None:
         """Refuse a connection that the number's data may not go to (design.md 11)."""
@@ -147,13 +158,18 @@ class PhoneNumberAdmin(ScopedAdmin):
         "max_spend_usd": "Most money spent (USD)",
         "twilio_sid": "Twilio's id of the number",
     }
-    readonly_fields = ("id", "previous_voice_url", "right_now", "created_at", "updated_at")
+    readonly_fields = (
+        *("id", "previous_voice_url", "right_now", "said_first", "created_at", "updated_at"),
+    )
     fieldsets = (
         (None, {"fields": ("organisation", "number_e164", "name")}),
         (
             "Who answers",
             {
-                "fields": ("route", "canary_percent", "assistant", "squad", "connection", "policy"),
+                "fields": (
+                    *("route", "canary_percent", "assistant", "squad", "connection", "policy"),
+                    "said_first",
+                ),
                 "description": "vapi: the old stack answers. canary: a share of callers comes to "
                 "us, always the same ones. direct: we answer every call. paused: callers hear "
                 "that the line is closed.",
@@ -213,6 +229,18 @@ class PhoneNumberAdmin(ScopedAdmin):
             return "Save the number, then this says whom a caller would reach at that moment."
         return preview(desk_of(obj))
 
+    @admin.display(description="What callers are told first")
+    def said_first(self, obj: PhoneNumber | None) -> str:
+        """Return the policy's line in the assistant's language, and the question it asks."""
+        if obj is None or obj.policy is None:
+            return "Choose a call policy and save, then this shows its line."
+        language = revision_language(obj)
+        wording = wording_for(obj.policy, language)
+        if wording is None:
+            return "The policy has no line yet."
+        asks = obj.policy.recording_consent == CallPolicy.Consent.ASK
+        return f"{wording.text} – {question_text(wording)}" if asks else wording.text
+
     @badge(description="Route", ordering="route", label=ROUTE_COLOURS)
     def route_badge(self, obj: PhoneNumber) -> Any:
         """Return the route as a badge; a canary with its share."""
@@ -245,6 +273,12 @@ class PhoneNumberAdmin(ScopedAdmin):
     def calls_today(self, obj: Any) -> int:
         """Count the calls since midnight UTC."""
         return int(obj.today_total)
+
+
+def revision_language(number: PhoneNumber) -> str:
+    """Return the language of a number's published assistant; English without one."""
+    revision = number.assistant.current_revision if number.assistant is not None else None
+    return revision.language if revision is not None else "en"
 
 
 def midnight() -> dt.datetime:

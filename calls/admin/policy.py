@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from calls.models import Call, CallPolicy, PolicyWording
 from calls.models.operators import KEYS
+from calls.numbers.consent import YES_KEY
 from calls.services.operators import desk_of
 from calls.services.policy_review import PolicyHasNoLine, policy_review, policy_unreview
 from voiceplatform.base.scoped_admin import (
@@ -32,7 +33,7 @@ _CAUTION = (
     "uses them, then mark the policy as reviewed."
 )
 
-_SPOKEN = {"text", "language"}
+_SPOKEN = {"text", "language", "question"}
 
 
 class CallPolicyForm(ScopedForm):
@@ -82,6 +83,11 @@ class CallPolicyForm(ScopedForm):
                 "record_replay_audio",
                 "Not possible together with asking for consent: no audio is kept before the "
                 "caller has answered.",
+            )
+        if cleaned.get("recording_consent") == "ask" and cleaned.get("refusal_key") == YES_KEY:
+            self.add_error(
+                "refusal_key",
+                "Under “Ask” key 1 means yes. Fix: another key, or leave it empty: 2 means no.",
             )
         self._refusal_reaches_somebody(cleaned)
         return cleaned
@@ -134,7 +140,7 @@ class WordingInline(OrganisationScoped, StackedInline):  # type: ignore[misc]  #
     form = WordingForm
     organisation_path = "policy__organisation"
     extra = 0
-    fields = ("language", "version", "text", "rendered_at", "render_error")
+    fields = ("language", "version", "text", "question", "rendered_at", "render_error")
     readonly_fields = ("rendered_at", "render_error")
     show_change_link = True
 
@@ -184,7 +190,11 @@ class CallPolicyAdmin(ScopedAdmin):
                 ),
                 "description": "A caller refuses by the key, at the beginning of a call, or in "
                 "words such as “do not record”, at any time. From then on nothing of the call is "
-                "recorded and what was recorded is deleted; the transcript stays.",
+                "recorded and what was recorded is deleted; the transcript stays. "
+                "Ask: Twilio's voice says the line and then the question; the caller answers by "
+                "key 1 or 2, or says yes or no. Before that the assistant hears nothing. Without "
+                "an answer the question is asked once more, then it counts as a refusal. Go on "
+                "unrecorded then means: no transcript either.",
             },
         ),
         (
@@ -277,7 +287,10 @@ class PolicyWordingAdmin(ScopedAdmin):
     list_select_related = ("policy",)
     search_fields = ("text", "policy__name")
     autocomplete_fields = ("policy",)
-    fields = ("policy", "language", "version", "text", "audio_state", "rendered_at", "render_error")
+    fields = (
+        *("policy", "language", "version", "text", "question"),
+        *("audio_state", "rendered_at", "render_error"),
+    )
     readonly_fields = ("audio_state", "rendered_at", "render_error")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -29,7 +29,7 @@ from assistants.speech_models import is_speech_model, why_no_speech_model
 from calls.doctor.connection_test import connection_test
 from calls.doctor.refused import fault_of_refusal
 from calls.media.realtime_client import Endpoint
-from calls.models import PhoneNumber, ProviderConnection, RefusedRequest, TwilioAccount
+from calls.models import CallPolicy, PhoneNumber, ProviderConnection, RefusedRequest, TwilioAccount
 from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
 from calls.services.model_watch import model_warnings
@@ -310,8 +310,10 @@ def _numbers() -> Iterator[Result]:
                 f"calls are declined: {forbidden}",
                 "Choose a connection whose contract allows it, or enter the contract there.",
             )
-    unrendered = live.filter(policy__wordings__audio_mulaw__isnull=True).distinct()[:20]
-    for number in unrendered:
+    unrendered = live.filter(policy__wordings__audio_mulaw__isnull=True)
+    # Where callers are asked, Twilio's voice says the line anyway.
+    unrendered = unrendered.exclude(policy__recording_consent=CallPolicy.Consent.ASK)
+    for number in unrendered.distinct()[:20]:
         yield Result(
             f"number {number.number_e164}",
             "warning",

@@ -106,6 +106,13 @@ class PolicyWording(models.Model):
     language = models.CharField(max_length=10, default="en")
     version = models.PositiveIntegerField(default=1)
     text = models.TextField(help_text="AI disclosure and recording notice, as it is to be spoken")
+    question = models.CharField(
+        max_length=500,
+        blank=True,
+        help_text="Asked after the line where the policy asks for consent; it must name the keys "
+        "1 for yes and 2 for no. Empty: the question that comes with this version, put in here "
+        "when the policy is marked as reviewed",
+    )
     audio_mulaw = models.BinaryField(
         null=True, blank=True, editable=False, help_text="G.711 mu-law, 8 kHz, no header"
     )

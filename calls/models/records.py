@@ -24,6 +24,13 @@ class Call(OrganisationOwned):
         DIRECT = "direct"
         VAPI = "vapi"
 
+    class Consent(models.TextChoices):
+        """What became of the question of a policy that asks; empty: none was asked."""
+
+        PENDING = "pending", "No answer yet"
+        GRANTED = "granted", "Agreed"
+        REFUSED = "refused", "Did not agree"
+
     class Status(models.TextChoices):
         """Vapi's words (design.md 6)."""
 
@@ -84,6 +91,12 @@ class Call(OrganisationOwned):
     policy_refused_at = models.DateTimeField(
         null=True, blank=True, help_text="The caller refused what the policy line says"
     )
+    consent = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Of a caller who was asked: state, when (at), by key or spoken (kind), and which "
+        "key or known phrase (answer); never the caller's own words",
+    )
     emergency_at = models.DateTimeField(
         null=True, blank=True, help_text="An emergency word was heard; acted on once"
     )
@@ -135,6 +148,11 @@ class Call(OrganisationOwned):
 
     def __str__(self) -> str:
         return f"{self.callee} {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def consent_state(self) -> str:
+        """Return what became of the question of consent; '' where none was asked."""
+        return str(self.consent["state"]) if self.consent else ""
 
 
 class Turn(models.Model):

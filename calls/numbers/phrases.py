@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-Words = Literal["emergency", "refusal"]
+Words = Literal["emergency", "refusal", "agree", "disagree"]
 Sentence = Literal[
     "announcement",
     "no_answer",
@@ -22,6 +22,7 @@ Sentence = Literal[
     "unreachable",
     "filler",
     "apology",
+    "consent",
 ]
 
 _FALLBACK: Final = "en"
@@ -39,6 +40,7 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "unreachable": "We are sorry. We have lost the connection. Please call again. Goodbye.",
         "filler": "One moment, please.",
         "apology": "I am sorry, something is not working on our side.",
+        "consent": "Do you agree? Press 1 or say yes. If not, press 2 or say no.",
     },
     "es": {
         "announcement": "Un momento, por favor. Le comunicamos con una persona.",
@@ -51,6 +53,7 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "unreachable": "Lo sentimos. Se ha perdido la conexión. Vuelva a llamar. Adiós.",
         "filler": "Un momento, por favor.",
         "apology": "Lo siento, tenemos un problema técnico.",
+        "consent": "¿Está de acuerdo? Pulse 1 o diga sí. Si no, pulse 2 o diga no.",
     },
     "fr": {
         "announcement": "Un instant, s'il vous plaît. Nous vous mettons en relation avec une "
@@ -66,6 +69,7 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "Au revoir.",
         "filler": "Un instant, s'il vous plaît.",
         "apology": "Nous sommes désolés, nous avons un problème technique.",
+        "consent": "Êtes-vous d'accord ? Tapez 1 ou dites oui. Sinon, tapez 2 ou dites non.",
     },
     "de": {
         "announcement": "Einen Moment bitte. Sie werden mit einem Menschen verbunden.",
@@ -80,6 +84,8 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "einmal an. Auf Wiederhören.",
         "filler": "Einen Moment, bitte.",
         "apology": "Es tut mir leid, bei uns gibt es eine technische Störung.",
+        "consent": "Sind Sie einverstanden? Drücken Sie 1 oder sagen Sie Ja. Wenn nicht, drücken "
+        "Sie 2 oder sagen Sie Nein.",
     },
 }
 

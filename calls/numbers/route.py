@@ -20,7 +20,6 @@ class NumberFacts:
     has_revision: bool
     has_connection: bool
     policy_reviewed: bool
-    policy_asks: bool
     model_lost: bool = False
     contract_problem: str = ""
     asks: bool = False
@@ -46,10 +45,6 @@ def decide(facts: NumberFacts | None, *, live_calls: int, max_calls: int) -> Dec
         (facts.has_revision or facts.asks, "the number has no assistant with a published revision"),
         (facts.has_connection, "no provider connection: none on the number and no default"),
         (facts.policy_reviewed, "the number's call policy has not been reviewed"),
-        (
-            not facts.policy_asks,
-            "the number's policy asks for consent, which needs a later version",
-        ),
     ):
         if not holds:
             return Decision("decline", reason)

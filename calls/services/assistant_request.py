@@ -25,8 +25,9 @@ from calls.media.database import in_database
 from calls.models import Call
 from calls.numbers.destinations import destination_of
 from calls.services.call_finish import call_close
-from calls.services.call_plan import ticket_for, wording_for
+from calls.services.call_plan import wording_for
 from calls.services.call_start import CallStart, answer_again, started, token_expiry
+from calls.services.consent_question import asked_by
 from calls.services.handoffs import Target, first_member, squad_begins
 from calls.services.reports import call_forwarding_enqueue
 from calls.services.server_messages.asking import Question, ask, question_of
@@ -204,7 +205,8 @@ def _begun(call: Call, revision: AssistantRevision, member: Target | None = None
     number = call.number
     assert number is not None and number.policy is not None, "as the route has seen"
     wording = wording_for(number.policy, revision.language)
-    spoken_by_twilio = wording is not None and not wording.audio_mulaw
+    consent = asked_by(number.policy)
+    spoken_by_twilio = wording is not None and not wording.audio_mulaw and not consent
     with transaction.atomic():
         changed = (
             Call.objects.filter(pk=call.pk, next_step__kind=ASKING)
@@ -212,6 +214,7 @@ def _begun(call: Call, revision: AssistantRevision, member: Target | None = None
             .update(
                 revision=revision,
                 policy_wording=wording,
+                consent=consent,
                 policy_played_at=timezone.now() if spoken_by_twilio else None,
                 next_step={"kind": "resume"},
                 media_token_expires_at=token_expiry(
@@ -222,7 +225,7 @@ def _begun(call: Call, revision: AssistantRevision, member: Target | None = None
         if changed and member is not None:
             squad_begins(call, member)
     call = _call(str(call.pk))
-    return started(call, ticket_for(call)) if changed else answer_again(call)
+    return started(call) if changed else answer_again(call)
 
 
 def _revision_of(call: Call, answer: AssistantAnswer) -> AssistantRevision:

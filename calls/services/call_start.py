@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from calls.models import Call, CallPolicy, PhoneNumber, TwilioAccount
+from calls.models import Call, PhoneNumber, TwilioAccount
 from calls.numbers.route import Answer, Decision, NumberFacts, decide
 from calls.services.call_plan import (
     StreamTicket,
@@ -27,6 +27,7 @@ from calls.services.call_plan import (
     ticket_for,
     wording_for,
 )
+from calls.services.consent_question import asked_by
 from calls.services.contract import contract_problem
 from calls.services.handoffs import first_member, squad_begins
 from calls.services.operators import (
@@ -104,7 +105,6 @@ def _facts(
         has_revision=revision is not None,
         has_connection=connection is not None,
         policy_reviewed=policy is not None and policy.reviewed_at is not None,
-        policy_asks=policy is not None and policy.recording_consent == CallPolicy.Consent.ASK,
         # Without anybody else the model is asked all the same.
         model_lost=lost and _someone_else(number, request) is not None,
         contract_problem=contract_problem(number, connection) if connection is not None else "",
@@ -169,7 +169,7 @@ def call_start(
         return _answer_again(known, account)
     if decision.answer == "ask":
         return CallStart("ask", call)
-    return started(call, ticket_for(call))
+    return started(call)
 
 
 def _known(call_sid: str) -> Call | None:
@@ -197,13 +197,21 @@ def answer_again(call: Call) -> CallStart:
         return CallStart("dial", call)
     if call.next_step.get("kind") == "ask":
         return CallStart("await", call)
-    return started(call, None)
+    return started(call, again=True)
 
 
-def started(call: Call, ticket: StreamTicket | None) -> CallStart:
-    """Bridge; let Twilio speak the policy line when it has not been rendered yet."""
+def started(call: Call, *, again: bool = False) -> CallStart:
+    """Bridge; let Twilio speak the policy line when it has not been rendered yet.
+
+    Nothing is prepared for a caller who is still to be asked, nor for a webhook that comes
+    ``again``.
+    """
+    if call.consent_state == Call.Consent.PENDING:
+        return CallStart("direct", call)
+    ticket = None if again else ticket_for(call)
     wording = call.policy_wording
-    if wording is None or call.policy_played_at is None or call.stream_count > 1:
+    heard = call.policy_played_at is None or bool(call.consent)  # by the stream, or when asked
+    if wording is None or heard or call.stream_count > 1:
         return CallStart("direct", call, ticket)
     keys = line_hears_keys(call)
     return CallStart("direct", call, ticket, wording.text, wording.language, keys)
@@ -264,7 +272,8 @@ def _insert(
     revision = member.revision if member is not None else own
     # In which language the line is spoken depends on who answers.
     wording = None if asks else wording_for(policy, revision.language if revision else "en")
-    spoken_by_twilio = wording is not None and not wording.audio_mulaw
+    consent = None if asks else asked_by(policy)
+    spoken_by_twilio = wording is not None and not wording.audio_mulaw and not consent
     with transaction.atomic():
         call: Call = Call.objects.create(
             organisation_id=number.organisation_id,
@@ -282,6 +291,7 @@ def _insert(
             ),
             next_step={"kind": "ask" if asks else "resume"},
             policy_wording=wording,
+            consent=consent,
             # Once Twilio has been told to speak the line, no stream plays it again.
             policy_played_at=timezone.now() if spoken_by_twilio else None,
         )

@@ -31,12 +31,15 @@ class ListenRefused(Exception):
 def may_listen(call: Call) -> str:
     """Return '' if the caller's consent allows a listener, else why it does not.
 
-    A policy line counts once it has been heard to its end; a refusal ends it for good.
+    A policy line counts once it has been heard to its end, a question once the caller has agreed;
+    a refusal ends it for good.
     """
     if call.policy_refused_at is not None:
         return "the caller does not agree to be listened to"
+    if call.consent_state == Call.Consent.PENDING:
+        return "the caller has not answered yet: connect again"
     wording = call.policy_wording
-    if wording is None:
+    if wording is None or call.consent_state == Call.Consent.GRANTED:
         return ""
     if wording.policy.recording_consent == CallPolicy.Consent.ASK:
         return "the caller has not been asked"

@@ -59,6 +59,8 @@ def media_open(
         raise MediaRefused("wrong token")
     if draining and call.stream_count < 2:
         raise MediaRefused("this process is shutting down")
+    if call.consent_state == Call.Consent.PENDING:
+        raise MediaRefused("the caller has not been asked yet, or has not answered")
     now = timezone.now()
     changes: dict[str, Any] = {"media_token_used_at": now, "alive_at": now}
     if call.next_step.get("why"):

@@ -137,7 +137,7 @@ def spoken_line(call: Call) -> tuple[str, str] | None:
     It may have been rendered since: what counts is that Twilio was told to speak it.
     """
     wording = call.policy_wording
-    if wording is None or call.policy_played_at is None or call.stream_count != 1:
+    if wording is None or call.policy_played_at is None or call.stream_count != 1 or call.consent:
         return None
     return wording.text, wording.language
 
@@ -164,6 +164,8 @@ def back_words(call: Call) -> tuple[str, str]:
     """
     language = call.revision.language if call.revision is not None else "en"
     wording = call.policy_wording
+    if call.consent_state == Call.Consent.PENDING:
+        return "", language  # the question comes first, and the line with it
     if wording is not None and call.policy_played_at is None and not wording.audio_mulaw:
         return wording.text, wording.language
     if call.emergency_at is None:

@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from calls.models import CallPolicy
+from calls.numbers.phrases import sentence
 
 
 class PolicyHasNoLine(Exception):
@@ -24,6 +25,11 @@ def policy_review(*, policy: CallPolicy, reviewer: Any) -> None:
             f"“{policy}” has no wording: callers would be told nothing. Fix: add the line that "
             "is played before the assistant speaks, have it reviewed, then mark the policy."
         )
+    if policy.recording_consent == CallPolicy.Consent.ASK:
+        # What was reviewed is what is asked, whatever a later version brings along.
+        for wording in policy.wordings.filter(question=""):
+            wording.question = sentence("consent", wording.language)[0]
+            wording.save(update_fields=["question"])
     policy.reviewed_at = timezone.now()
     policy.reviewed_by = reviewer
     policy.save(update_fields=["reviewed_at", "reviewed_by", "updated_at"])

@@ -35,8 +35,14 @@ log = structlog.get_logger(__name__)
 
 
 def keeping_for(call: Call) -> Keeping:
-    """Return what is kept of ``call``: by its assistant's own rule, else its organisation's."""
-    if is_compliant(call.revision):
+    """Return what is kept of ``call``: by its assistant's own rule, else its organisation's.
+
+    Nothing of a caller who was asked and has not agreed, or not yet (design.md 11).
+    """
+    if is_compliant(call.revision) or call.consent_state in {
+        Call.Consent.PENDING,
+        Call.Consent.REFUSED,
+    }:
         return NOTHING
     today = timezone.now().date()
     return _keeping_by(rule_for(call, today), today)

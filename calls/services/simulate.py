@@ -11,7 +11,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,12 @@ def scenario_document(source: str) -> Any:
 
 
 def call_simulate(
-    *, to: str, caller: str, base_url: str, scenario: str
+    *, to: str, caller: str, base_url: str, scenario: str, answers: Sequence[str] = ()
 ) -> Iterator[Mapping[str, Any]]:
     """Place the call and yield its events; the last one has kind ``report``.
+
+    Args:
+        answers: what the caller gives when Twilio asks, in order: a key, words, or '' for nothing.
 
     Raises:
         SimulationError: unknown number, bad scenario or no server.
@@ -64,6 +67,7 @@ def call_simulate(
         "account_sid": account.account_sid,
         "auth_token": account.auth_token,
         "scenario": document,
+        "answers": list(answers),
     }
     if account.api_base_url:
         yield from _by_standin(account.api_base_url, order)
@@ -102,9 +106,11 @@ def _in_process(
         carrier = Carrier(base_url, order["auth_token"], order["account_sid"])
         voice = VoiceConfig(voice_url=order["voice_url"], status_callback=order["status_callback"])
         try:
-            report = await carrier.place_call(
+            call, task = carrier.start_call(
                 order["to"], order["from"], voice, scenario, listener=events.put
             )
+            call.gather_keys.extend(order["answers"])
+            report = await task
         finally:
             await carrier.close()
         events.put({"kind": "report", **asdict(report)})
@@ -144,6 +150,7 @@ def call_summary(call: Call) -> dict[str, Any]:
         "call_sid": call.call_sid,
         "status": call.status,
         "ended_reason": call.ended_reason,
+        "consent": call.consent_state,
         "turns": [
             {
                 "role": turn.role,

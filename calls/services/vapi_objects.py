@@ -241,8 +241,10 @@ def artifact_object(
         pending: calls that are put at the end, together, unless their answers are stored already.
         told_ms: how much of the call to tell, in ms from its first stream; all of it unless given.
 
-    Of an assistant in compliance mode nothing is told.
+    Nothing is told of an assistant in compliance mode, nor of a caller who was asked and refused.
     """
+    if call.consent_state in {Call.Consent.PENDING, Call.Consent.REFUSED}:
+        return {"messages": [], "messagesOpenAIFormatted": [], "transcript": ""}
     # The redacted copy says it too, and a list of calls opens no sealed document for it.
     if call.revision is not None and keeps_no_words(call.revision.document_redacted):
         return {"messages": [], "messagesOpenAIFormatted": [], "transcript": ""}

@@ -31,6 +31,14 @@ MAX_DOCUMENTS = 50  # a redirect loop ends here
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
+def _gathered(answer: str, attributes: dict[str, str]) -> dict[str, str]:
+    """Return what a <Gather> tells of an answer: a key, or words where it listens for speech."""
+    if len(answer) == 1 and answer in "0123456789*#":
+        return {"Digits": answer}
+    listens = "speech" in attributes.get("input", "dtmf").split()
+    return {"SpeechResult": answer, "Confidence": "0.9"} if answer and listens else {}
+
+
 def _leaves_it_ringing(verb: Verb) -> bool:
     """Tell whether a verb does not answer the call by itself."""
     return verb.name == "Dial" and verb.attributes.get("answerOnBridge") == "true"
@@ -88,7 +96,8 @@ class LiveCall:
     first_twiml: str | None = None
     pause_cap_seconds: float = 0.2  # <Pause> and <Say> need not last in a rehearsal
     extra_fields: dict[str, str] = field(default_factory=dict)
-    gather_keys: list[str] = field(default_factory=list)  # one for each <Gather>; '': none
+    # One for each <Gather>: a key, words that are said, or '': nothing.
+    gather_keys: list[str] = field(default_factory=list)
 
     status: str = "queued"
     ended_by: str | None = None
@@ -390,10 +399,12 @@ class LiveCall:
         elif verb.name == "Gather":
             for child in verb.children:
                 await self._verb(child)
-            digits = self.gather_keys.pop(0) if self.gather_keys else ""
-            self.note("gather", digits=digits, **verb.attributes)
-            if digits and not self._interrupted.is_set():
-                return True, await self._action(action or "", method, {"Digits": digits})
+            answer = self.gather_keys.pop(0) if self.gather_keys else ""
+            given = _gathered(answer, verb.attributes)
+            self.note("gather", digits=given.get("Digits", ""), **verb.attributes)
+            tells_nothing = verb.attributes.get("actionOnEmptyResult") == "true"
+            if (given or tells_nothing) and not self._interrupted.is_set():
+                return True, await self._action(action or "", method, given)
         else:
             children = [child.name for child in verb.children]
             self.note(verb.name.lower(), text=verb.text, children=children, **verb.attributes)

@@ -123,6 +123,7 @@ class TwilioApp:
         call, task = carrier.start_call(
             request["to"], request["from"], voice, scenario, listener=queue.put_nowait
         )
+        call.gather_keys.extend(str(each) for each in request.get("answers") or ())
         await start(send, 200, {"content-type": "application/x-ndjson"})
         await _line(send, {"kind": "call", "call_sid": call.call_sid})
         while not (task.done() and queue.empty()):

@@ -14,6 +14,7 @@ _VERBS: dict[str, frozenset[str]] = {
     "Pause": frozenset({"length"}),
     "Gather": frozenset(
         {"input", "action", "method", "timeout", "numDigits", "finishOnKey", "actionOnEmptyResult"}
+        | {"language", "speechTimeout", "hints", "bargeIn"}
     ),
     "Connect": frozenset({"action", "method"}),
     "Start": frozenset({"action", "method"}),

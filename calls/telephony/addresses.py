@@ -30,6 +30,11 @@ def after_stream_path(call_id: object) -> str:
     return f"/twilio/after-stream/{call_id}"
 
 
+def consent_path(call_id: object) -> str:
+    """Return the path that takes the answer of a caller who was asked for consent."""
+    return f"/twilio/consent/{call_id}"
+
+
 def key_path(call_id: object) -> str:
     """Return the path that is told of a key pressed while Twilio speaks."""
     return f"/twilio/key/{call_id}"

@@ -38,9 +38,12 @@ from calls.services.call_next import (
     caller_id_of,
 )
 from calls.services.call_start import call_start, media_token, previous_url
+from calls.services.consent import consent_answered
+from calls.services.consent_question import question_of
 from calls.telephony.addresses import (
     after_dial_path,
     after_stream_path,
+    consent_path,
     key_path,
     media_path,
     public_url,
@@ -55,6 +58,7 @@ from voiceplatform.base.redaction import redact_url
 MAX_BODY_BYTES = 65_536
 STREAM_COMES_SECONDS = 10.0  # from our TwiML to the handshake, with one that is tried again
 STREAM_END_SECONDS = 2.0  # of silence for the caller at most
+SPEECH_CHARACTERS = 500  # of what Twilio understood; the answer is one word of it
 HAND_OVER_SECONDS = 0.4  # the server looks ten times a second whether it is to exit
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
 # No field of Twilio's: the header under which a repeated request is known (twilio.md 1.1).
@@ -185,6 +189,9 @@ def signed(view: SignedView[P]) -> View[P]:
 def _bridge_twiml(
     call: Call, say_first: str = "", language: str = "", *, hears_keys: bool = False
 ) -> HttpResponse:
+    if call.consent_state == Call.Consent.PENDING:
+        # The only door to a stream: until the caller has answered there is none (design.md 11).
+        return _question_twiml(call)
     live.expect(str(call.pk), STREAM_COMES_SECONDS)
     return _twiml(
         twilio_voice.connect_stream(
@@ -194,6 +201,19 @@ def _bridge_twiml(
             say_first=say_first,
             language=language,
             keys_url=public_url(key_path(call.pk)) if hears_keys else "",
+        )
+    )
+
+
+def _question_twiml(call: Call) -> HttpResponse:
+    asked = question_of(call)
+    return _twiml(
+        twilio_voice.ask_consent(
+            line=asked.line,
+            question=asked.question,
+            language=asked.language,
+            answer_url=public_url(consent_path(call.pk)),
+            speech_language=asked.speech_language,
         )
     )
 
@@ -307,6 +327,28 @@ async def key(form: Form, account: TwilioAccount, call_id: UUID) -> HttpResponse
     if outcome.step != "resume":
         pool.discard(str(call_id))  # prepared for a stream that will not come (trap T23)
     return _next_twiml(outcome)
+
+
+@signed
+async def consent(form: Form, account: TwilioAccount, call_id: UUID) -> HttpResponse:
+    """Answer what follows the answer of a caller who was asked, or none."""
+    request = twilio_voice.voice_request(form)
+    answered = await in_database(
+        consent_answered,
+        call_id=str(call_id),
+        call_sid=request.call_sid,
+        digits=form.get("Digits", "")[:1],
+        speech=form.get("SpeechResult", "")[:SPEECH_CHARACTERS],
+        call_status=request.call_status,
+        account=account,
+        request_key=form[REQUEST_KEY],
+    )
+    if answered is None:
+        return _refusal(404, "no such call")
+    if answered.ticket is not None:
+        plan = answered.ticket.plan
+        pool.open(plan.call_id, answered.ticket.endpoint, configuration(plan))
+    return _next_twiml(answered.next)
 
 
 def _dial_twiml(call: Call) -> HttpResponse:

@@ -13,6 +13,7 @@ from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
 DIAL_SECONDS = 30
 KEY_SECONDS = 1  # of silence for a key behind what is said; Twilio takes no less
+ANSWER_SECONDS = 6  # after a question
 TERMINAL_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 
@@ -154,6 +155,33 @@ def connect_stream(
     connect = Connect(action=action_url, method="POST")
     connect.stream(url=stream_url, status_callback=status_url, status_callback_method="POST")
     response.append(connect)
+    return str(response)
+
+
+def ask_consent(
+    *, line: str, question: str, language: str, answer_url: str, speech_language: str = ""
+) -> str:
+    """Return TwiML that says a line no key stops, then a question, and tells ``answer_url``.
+
+    The answer is a key, and with a ``speech_language`` (BCP 47) what Twilio understood too; no
+    answer is told as well (``actionOnEmptyResult``). Nothing follows: without it the call is over.
+    https://www.twilio.com/docs/voice/twiml/gather, read 2026-11-23.
+    """
+    response = VoiceResponse()
+    if line:
+        response.say(line, language=language or None)
+    asking = response.gather(
+        input="dtmf speech" if speech_language else "dtmf",
+        num_digits=1,
+        timeout=ANSWER_SECONDS,
+        finish_on_key="",
+        action_on_empty_result=True,
+        action=answer_url,
+        method="POST",
+        language=speech_language or None,
+        speech_timeout="auto" if speech_language else None,
+    )
+    asking.say(question, language=language or None)
     return str(response)
 
 

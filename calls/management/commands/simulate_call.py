@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   manage.py simulate_call --to +15550100001
   manage.py simulate_call --to +15550100001 --scenario barge_in
   manage.py simulate_call --to +15550100001 --scenario own.yaml --url https://voice.example.com
+  manage.py simulate_call --to +15550100001 --answer silence --answer yes    asked for consent
 
 shipped scenarios: hello, booking, barge_in, transfer
 exit codes: 0 the call went as planned, 1 it did not, 2 bad usage
@@ -38,6 +39,13 @@ class Command(ExampleCommand):
             "--url", default="", help="origin of the server; default: PUBLIC_BASE_URL"
         )
         parser.add_argument("--scenario", default="hello", help="a shipped scenario or a YAML file")
+        parser.add_argument(
+            "--answer",
+            action="append",
+            default=[],
+            help="what the caller answers when asked for consent: a key (1, 2), words (yes), or "
+            "silence; give it once for each question",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -49,6 +57,7 @@ class Command(ExampleCommand):
                 caller=options["caller"],
                 base_url=(options["url"] or settings.PUBLIC_BASE_URL).rstrip("/"),
                 scenario=options["scenario"],
+                answers=["" if each == "silence" else each for each in options["answer"]],
             ):
                 if event["kind"] == "report":
                     report = dict(event)
@@ -82,6 +91,8 @@ class Command(ExampleCommand):
 
     def _summarise(self, summary: dict[str, Any] | None, problems: list[str]) -> None:
         if summary is not None:
+            if summary["consent"]:
+                self.stdout.write(f"\nconsent: {summary['consent']}")
             self.stdout.write("\nstored transcript")
             for turn in summary["turns"]:
                 latency = f"  ({turn['latency_ms']} ms)" if turn["latency_ms"] is not None else ""

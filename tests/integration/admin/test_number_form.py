@@ -43,12 +43,25 @@ def test_a_canary_waits_for_the_hand_over(staff: Client) -> None:
     assert number.route != "canary"
 
 
-def test_a_policy_that_asks_cannot_be_served_yet(staff: Client) -> None:
-    policy = factories.make_policy(recording_consent=CallPolicy.Consent.ASK)
+def test_a_policy_that_asks_can_be_served_unless_it_promises_a_person_whom_nobody_named(
+    staff: Client,
+) -> None:
+    policy = factories.make_policy(recording_consent=CallPolicy.Consent.ASK, on_refusal="human")
     number = factories.make_number(route="vapi", policy=policy)
-    assert "asks callers for consent" in _save(staff, number, route="direct")
+    assert "has no operator destination" in _save(staff, number, route="direct")
     number.refresh_from_db()
     assert number.route == "vapi"
+    factories.make_desk(number.organisation, is_default=True)
+    _save(staff, number, route="direct")
+    number.refresh_from_db()
+    assert number.route == "direct"
+
+
+def test_the_form_shows_what_a_caller_hears_first(staff: Client) -> None:
+    policy = factories.make_policy(recording_consent="ask", wordings={"en": "You hear a machine."})
+    number = factories.make_number(policy=policy)
+    page = staff.get(f"/admin/calls/phonenumber/{number.pk}/change/").content.decode()
+    assert "You hear a machine. – Do you agree? Press 1" in page
 
 
 def test_a_squad_needs_no_assistant_beside_it(staff: Client) -> None:

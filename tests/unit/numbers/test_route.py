@@ -15,7 +15,6 @@ GOOD = NumberFacts(
     has_revision=True,
     has_connection=True,
     policy_reviewed=True,
-    policy_asks=False,
 )
 
 
@@ -34,7 +33,6 @@ def test_a_complete_number_is_answered() -> None:
         ({"has_revision": False}, "assistant"),
         ({"has_connection": False}, "connection"),
         ({"policy_reviewed": False}, "reviewed"),
-        ({"policy_asks": True}, "consent"),
     ],
 )
 def test_what_is_missing_declines_and_names_itself(change: dict[str, object], word: str) -> None:
@@ -64,6 +62,6 @@ def test_a_model_out_of_reach_is_left_to_somebody_else_also_when_all_lines_are_t
 
 
 def test_every_reason_fits_its_column() -> None:
-    for change in ({"route": "vapi"}, {"policy_asks": True}, {"has_connection": False}):
+    for change in ({"route": "vapi"}, {"policy_reviewed": False}, {"has_connection": False}):
         decision = decide(replace(GOOD, **change), live_calls=0, max_calls=1)  # type: ignore[arg-type]
         assert len(decision.reason) <= 200

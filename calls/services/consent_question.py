@@ -1,0 +1,57 @@
+"""The question that a caller is asked before anything is recorded or listened to (design.md 11).
+
+Owns which calls begin with it and what is said; the answer is ``calls.services.consent``'s.
+Changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from calls.models import Call, CallPolicy, PolicyWording
+from calls.numbers.consent import speech_language
+from calls.numbers.phrases import sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What Twilio says: the ``line`` unless it was heard, then the ``question``.
+
+    Without a ``speech_language`` the answer is a key.
+    """
+
+    line: str
+    question: str
+    language: str
+    speech_language: str
+
+
+def asked_by(policy: CallPolicy) -> dict[str, Any] | None:
+    """Return ``Call.consent`` as a call under ``policy`` begins; None where nothing is asked."""
+    asks = policy.recording_consent == CallPolicy.Consent.ASK
+    return {"state": Call.Consent.PENDING.value} if asks else None
+
+
+def question_of(call: Call) -> Question:
+    """Return what a caller is asked who has not answered; reads nothing but what is loaded.
+
+    Callers of numbers with health or European data answer by key: their words are not given to a
+    recogniser that no contract of the number names.
+    """
+    wording, number = call.policy_wording, call.number
+    if wording is None:
+        question, language = sentence("consent", "en")
+        return Question("", question, language, "")
+    guarded = number is None or number.health_data or number.eu_data
+    return Question(
+        line=wording.text if call.policy_played_at is None else "",
+        question=question_text(wording),
+        language=wording.language,
+        speech_language="" if guarded else speech_language(wording.language),
+    )
+
+
+def question_text(wording: PolicyWording) -> str:
+    """Return the question that goes with a line: its own, else the one of its language."""
+    return wording.question or sentence("consent", wording.language)[0]
