@@ -39,10 +39,7 @@ def keeping_for(call: Call) -> Keeping:
 
     Nothing of a caller who was asked and has not agreed, or not yet (design.md 11).
     """
-    if is_compliant(call.revision) or call.consent_state in {
-        Call.Consent.PENDING,
-        Call.Consent.REFUSED,
-    }:
+    if lacks_consent(call) or is_compliant(call.revision):
         return NOTHING
     today = timezone.now().date()
     return _keeping_by(rule_for(call, today), today)
@@ -77,6 +74,8 @@ def shown_for(call: Call) -> Shown:
 
     Sound cannot be masked: where anything is, nobody hears it unless the rule says so.
     """
+    if lacks_consent(call):
+        return Shown(NOTHING, "the caller has not agreed to be listened to")
     today = timezone.now().date()
     rule = rule_for(call, today)
     try:
@@ -119,6 +118,11 @@ def _keeping(kinds: tuple[str, ...], custom: tuple[str, ...], year: int) -> Keep
         # The form refuses such a pattern. What it was to hide is not known, so nothing is kept.
         log.error("redaction_pattern_unusable", error=str(error))
         return NOTHING
+
+
+def lacks_consent(call: Call) -> bool:
+    """Tell whether the caller was asked and did not agree, or has not answered yet."""
+    return call.consent_state in {Call.Consent.PENDING, Call.Consent.REFUSED}
 
 
 def is_compliant(revision: AssistantRevision | None) -> bool:

@@ -22,6 +22,7 @@ from calls.models import Call, PhoneNumber, Turn
 from calls.selectors.handoffs import activations_of, speaker_names
 from calls.selectors.records import Spoken, conversation, speech_of, tool_use_of
 from calls.services.live_monitor import monitor_object
+from calls.services.privacy import lacks_consent
 from tools.loose_json import as_object, as_text
 from tools.models import Tool
 from tools.serializers import tool_json
@@ -243,7 +244,7 @@ def artifact_object(
 
     Nothing is told of an assistant in compliance mode, nor of a caller who was asked and refused.
     """
-    if call.consent_state in {Call.Consent.PENDING, Call.Consent.REFUSED}:
+    if lacks_consent(call):
         return {"messages": [], "messagesOpenAIFormatted": [], "transcript": ""}
     # The redacted copy says it too, and a list of calls opens no sealed document for it.
     if call.revision is not None and keeps_no_words(call.revision.document_redacted):

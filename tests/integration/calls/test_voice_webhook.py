@@ -195,11 +195,11 @@ async def test_other_routes_decline(rig: Rig, route: str) -> None:
     assert await rig.rows() == []
 
 
-async def test_an_unreviewed_or_asking_policy_declines(rig: Rig) -> None:
+async def test_an_unreviewed_policy_declines_whether_it_asks_or_not(rig: Rig) -> None:
     policy = rig.number.policy
     await in_database(lambda: CallPolicy.objects.update(reviewed_at=None))
     assert _verbs(await rig.voice())[0] == ("Say", NOT_IN_SERVICE)
-    policy.recording_consent = CallPolicy.Consent.ASK
+    policy.recording_consent, policy.reviewed_at = CallPolicy.Consent.ASK, None
     await in_database(policy.save)
     assert _verbs(await rig.voice())[0] == ("Say", NOT_IN_SERVICE)
     assert rig.model_sessions == []
