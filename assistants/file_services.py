@@ -66,7 +66,7 @@ def file_upload(
         or old.kind != StoredResource.Kind.FILE
         or old.deleted_at is None
     ):
-        raise FileIdTaken(str(file_id))
+        raise FileIdTaken(f"The id {file_id} is taken.")
     try:
         return resource_store(
             organisation=organisation,
@@ -78,7 +78,7 @@ def file_upload(
             content=content,
         )
     except IntegrityError as error:
-        raise FileIdTaken(str(file_id)) from error
+        raise FileIdTaken(f"The id {file_id} is taken.") from error
 
 
 def tools_using(file: StoredResource) -> list[str]:

@@ -17,11 +17,18 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminTextInputWidget
 
-from assistants.file_services import MAX_FILE_BYTES, file_upload, said_type, tools_using
+from assistants.file_services import (
+    MAX_FILE_BYTES,
+    FileIdTaken,
+    file_upload,
+    said_type,
+    tools_using,
+)
 from assistants.knowledge.index import search
 from assistants.knowledge.reading import KINDS
 from assistants.models import FilePassage, FileReading, StoredResource
 from assistants.resource_services import resource_delete
+from voiceplatform.base.prepared import RowGone
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedAdmin, ScopedForm, badge
 
 _SHOWN: Final = 5
@@ -94,6 +101,7 @@ class FileReadingAdmin(ScopedAdmin):
     )
     warn_unsaved_form = False
     actions: Any = None
+    overtaken_by = (RowGone, FileIdTaken)
     readonly_fields = ("name", "state_badge", "what", "pages", "size", "used_by", "shown_id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

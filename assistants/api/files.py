@@ -90,7 +90,7 @@ class FileList(ApiView):
                 file_id=file_id,
             )
         except FileIdTaken as error:
-            raise exceptions.ValidationError(f"id {error} is taken; leave it out") from error
+            raise exceptions.ValidationError(f"id {file_id} is taken; leave it out") from error
         return Response(file_json(file), status=201)
 
     def _form(

@@ -10,17 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
 from voiceplatform.base.fields import EncryptedTextField
 from voiceplatform.base.models import OrganisationOwned
+from voiceplatform.base.prepared import RowGone
 from voiceplatform.base.secret_form import SecretFormField, SecretInput, SecretKeepingForm
 from voiceplatform.base.selectors import organisations_visible_to, rows_visible_to
 from voiceplatform.base.services import audit_write
@@ -139,6 +141,28 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
     warn_unsaved_form = True
     list_before_template = "admin/list_hint.html"
     list_hint = ""  # what stands in the list and where it comes from, also when it is empty
+    # What a service says, in words for people, when somebody else was faster than this form.
+    overtaken_by: tuple[type[Exception], ...] = (RowGone,)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Lead back to the list, with the reason, when somebody else was faster."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except self.overtaken_by as overtaken:
+            return self._overtaken(request, overtaken)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Lead back to the list, with the reason, when somebody else was faster."""
+        try:
+            return super().delete_view(request, *args, **kwargs)
+        except self.overtaken_by as overtaken:
+            return self._overtaken(request, overtaken)
+
+    def _overtaken(self, request: HttpRequest, overtaken: Exception) -> HttpResponseRedirect:
+        words = f"{overtaken} Somebody else was faster than you; nothing was changed."
+        self.message_user(request, words, messages.ERROR)
+        meta = self.model._meta
+        return HttpResponseRedirect(reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"))
 
     def _get_obj_does_not_exist_redirect(
         self, request: HttpRequest, opts: Any, object_id: str
