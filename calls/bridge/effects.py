@@ -169,6 +169,7 @@ class RecordHandoff:
 
     ``transfers`` says of its tools that hand the caller to a number which one that is; ``record``
     is what the service that loaded the assistant has asked for (``Successor.record``).
+    ``news_before``: so many news of the stream are from before.
     """
 
     tool_call_id: str
@@ -179,6 +180,7 @@ class RecordHandoff:
     context: Context = Context()
     transfers: Mapping[str, str] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
+    news_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)

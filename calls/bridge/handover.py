@@ -223,7 +223,7 @@ class Handovers(Continuity):
         for book in (self._owed, self._answers, self._starts):
             book.clear()
         self._notes.clear()
-        leaves = self.plan.assistant_name
+        leaves, news_before = self.plan.assistant_name, self.news.count
         self._become(handoff.successor, now_ms)
         self._take_turns_up(now_ms)
         self._use(standby, now_ms)
@@ -239,6 +239,7 @@ class Handovers(Continuity):
                     tool.name: tool.transfer_to for tool in self.plan.tools if tool.transfer_to
                 },
                 record=handoff.successor.record,
+                news_before=news_before,
             )
         )
         self._begin_conversation(now_ms)
@@ -261,6 +262,7 @@ class Handovers(Continuity):
         lines = [HistoryItem("assistant", line.text)] if line is not None else []
         history = passed_on([*lines, *self.plan.history], own, successor.context)
         self.plan = succeeding(self.plan, successor.plan, history)
+        self.news.ask(self.plan.tells)
         self._model = self.plan.model
         self._told_from = self.transcript.next_ordinal
         self._told_calls = frozenset(call.tool_call_id for call in self.toolbox.calls())

@@ -22,6 +22,15 @@ class News:
         self._emit = emit
         self._count = 0
 
+    @property
+    def count(self) -> int:
+        """Return how many have been handed out."""
+        return self._count
+
+    def ask(self, wanted: Iterable[str]) -> None:
+        """Hand out these kinds from now on, and no others."""
+        self._wanted = frozenset(wanted)
+
     def wants(self, kind: NewsKind) -> bool:
         """Tell whether anybody wants to hear of this."""
         return kind in self._wanted

@@ -18,6 +18,7 @@ from tools.handoffs import HANDED_OVER, Context
 _OF_ASSISTANT = (
     *("model", "session", "tools", "price", "apology", "end_call_message", "end_call_phrases"),
     *("examples", "idle", "interruption", "keypad", "filler", "assistant_name", "revision_id"),
+    "tells",
 )
 
 

@@ -26,8 +26,6 @@ from calls.events.receivers import (
     endpoint_of_row,
     endpoint_of_url,
     receivers_for,
-    receivers_of,
-    wants,
 )
 from calls.events.retry import delay_seconds, is_permanent
 from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
@@ -157,28 +155,37 @@ class Told:
     payload: Mapping[str, Any]
 
 
-def events_enqueue(*, call: Call, told: Sequence[Told], destination: Destination) -> int:
+def endpoint_of(who: Destination | EventDestination) -> str:
+    """Return the endpoint of a server, or of a team's receiver."""
+    if isinstance(who, Destination):
+        return endpoint_of_url(who.url)
+    return endpoint_of_row(who.pk)
+
+
+def events_enqueue(
+    *, call: Call, told: Sequence[tuple[Destination | EventDestination, Sequence[Told]]]
+) -> int:
     """Write events of a call in order, as ``event_enqueue`` would, in a handful of statements.
 
     Return how many are new.
+
+    Args:
+        told: what each is told.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an event is written in the transaction of its cause")
-    own: dict[str, Any] = {
-        "destination": destination.to_json(),
-        "destination_host": urlsplit(destination.url).hostname or "",
-    }
-    wanted = [(each.dedupe_key, endpoint_of_url(destination.url), each, own) for each in told]
-    for row in receivers_of(call) if told else ():
-        columns: dict[str, Any] = {
-            "destination": {},
-            "destination_host": row.url_host,
-            "receiver_id": row.pk,
-        }
+    wanted: list[tuple[str, str, Told, dict[str, Any]]] = []
+    for who, events in told:
+        columns: dict[str, Any] = {"destination": {}}
+        if isinstance(who, Destination):
+            columns["destination"] = who.to_json()
+            columns["destination_host"] = urlsplit(who.url).hostname or ""
+            suffix = ""
+        else:
+            columns |= {"destination_host": who.url_host, "receiver_id": who.pk}
+            suffix = f":{who.pk}"
         wanted += [
-            (f"{each.dedupe_key}:{row.pk}", endpoint_of_row(row.pk), each, columns)
-            for each in told
-            if wants(row, each.kind)
+            (f"{each.dedupe_key}{suffix}", endpoint_of(who), each, columns) for each in events
         ]
     keys = [key for key, *_ in wanted]
     known = set(

@@ -21,18 +21,13 @@ KINDS: Mapping[str, str] = {
     "call.ended": "call log: who called, why it ended, tool calls, cost",
     "end-of-call-report": "Vapi's report with transcript and cost",
     "status-update": "Vapi's status: in progress, forwarding, ended",
-    # What is told of a call that is on is made for its server; a receiver gets the same.
-    **{
-        kind: f"{words}; when the server that the call has is told of it too"
-        for kind, words in {
-            "transcript": "what was said, as it is said",
-            "conversation-update": "the conversation so far",
-            "speech-update": "who begins and stops speaking",
-            "user-interrupted": "the caller has interrupted",
-            "hang": "an answer takes long",
-            "assistant.started": "an assistant has taken the call",
-        }.items()
-    },
+    # What is told of a call that is on, whatever its own server asks for.
+    "transcript": "what was said, as it is said",
+    "conversation-update": "the conversation so far",
+    "speech-update": "who begins and stops speaking",
+    "user-interrupted": "the caller has interrupted",
+    "hang": "an answer takes long",
+    "assistant.started": "an assistant has taken the call",
 }
 SEALED = ("url", "headers", "secret", "earlier_secret", "plain_secret")
 
@@ -49,6 +44,14 @@ def wants(row: EventDestination, kind: str) -> bool:
     """Tell whether a receiver takes events of this kind."""
     # Vapi's name of the final transcripts has a condition behind it.
     return kind.partition("[")[0] in row.kinds
+
+
+def messages_wanted(row: EventDestination) -> frozenset[str]:
+    """Return the messages of a live call that a receiver takes.
+
+    Never that which leaves the end of a call to whoever gets it (vapi.md 5.2): it has one server.
+    """
+    return frozenset(map(str, row.kinds)) - {"phone-call-control"}
 
 
 def receivers_of(call: Call) -> list[EventDestination]:

@@ -154,8 +154,6 @@ class Room:
         self._listeners.add(listener)
         if self._ended is not None:
             self._dismiss(listener, self._ended)
-        elif self._task is not None and self._forbidden:
-            listener.close(REFUSED, self._forbidden)
         elif self._task is None:
             self._tap, self._sides = Tap(), BothSides()
             self._known, self._forbidden = None, ""

@@ -31,7 +31,7 @@ from calls.services.handoffs import destination_names, handoffs_left, longest_ca
 from calls.services.mcp_servers import mcp_access, mcp_servers
 from calls.services.operators import person_plan
 from calls.services.privacy import keeping_for
-from calls.services.server_messages.targets import Target, target_of
+from calls.services.server_messages.targets import Target, news_of, target_of
 from calls.services.sessions import (
     answering_model,
     assistant_parts,
@@ -48,7 +48,7 @@ LEAD_IN_MS = 200  # twilio.md T18b
 
 @dataclass(frozen=True, slots=True)
 class StreamTicket:
-    """Everything one stream needs, loaded once. ``target`` is told what the plan ``tells``."""
+    """Everything one stream needs, loaded once. ``target`` and receivers get what it ``tells``."""
 
     plan: CallPlan
     endpoint: Endpoint
@@ -243,7 +243,7 @@ def ticket_for(call: Call) -> StreamTicket:
     policy = call.policy_wording.policy if call.policy_wording is not None else None
     may_keep = policy is not None and call.policy_refused_at is None
     target = target_of(call)
-    plan = replace(plan_for(call), tells=target.news if target is not None else ())
+    plan = replace(plan_for(call), tells=news_of(call, target))
     return StreamTicket(
         plan=plan,
         endpoint=endpoint_of(call, plan),

@@ -78,7 +78,7 @@ def batch_store(
         spend_microusd: what the stream has cost so far; ``stream_ms`` is how long it has lasted.
             They count if it never reports itself.
         handoffs: assistants that have taken the call over, in order.
-        news: what ``target`` is to be told of.
+        news: what ``target`` and a team's receivers are to be told of, by number.
         keeping: what of it may be kept; applied before anything is written. None: another
             assistant has taken the call over, whose rules are looked up.
     """
@@ -125,14 +125,24 @@ def batch_store(
             _stamp(call_id, "emergency_at")
         if policy is not None:
             _stamp(call_id, "policy_played_at")
-        if handoffs:
-            handoffs_store(call_id, handoffs)
-            call_handed_enqueue(call_id, [each.tool_call_id for each in handoffs])
+        for each in handoffs:
+            # What happened before is told to the server of whoever had the call then.
+            before = [told for told in news if told.number <= each.news_before]
+            news = news[len(before) :]
+            _tell(call_id, stream_number, before, target)
+            handoffs_store(call_id, [each])
+            call_handed_enqueue(call_id, [each.tool_call_id])
         if dial_to:
             next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
-        if news and target is not None:
-            news_enqueue(call_id=call_id, stream_number=stream_number, news=news, target=target)
+        _tell(call_id, stream_number, news, target)
     return keeping
+
+
+def _tell(
+    call_id: str, stream_number: int, news: Sequence[CallNews], target: Target | None
+) -> None:
+    if news:
+        news_enqueue(call_id=call_id, stream_number=stream_number, news=news, target=target)
 
 
 def _note_spend(call_id: str, stream_number: int, spend_microusd: int, stream_ms: int) -> None:

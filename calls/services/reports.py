@@ -61,13 +61,14 @@ def _tell_shortly(
 ) -> None:
     """Enqueue a message about a call that is on; its envelope is made when it is sent."""
     target = target_of(call)
-    if target is None or kind not in target.messages:
+    wanted = target is not None and kind in target.messages
+    if not wanted and (call.revision is None or call.stack == Call.Stack.VAPI):
         return
     event_enqueue(
         call=call,
         kind=kind,
         dedupe_key=f"{key}:{call.pk}",
-        destination=target.destination,
+        destination=target.destination if target is not None and wanted else None,
         payload=to_compose(kind=kind, own=own or {}, now_ms=_now_ms(), assistants=assistants),
     )
 

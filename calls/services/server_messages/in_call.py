@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from calls.bridge.effects import CallNews
 from calls.events.composed import to_compose
-from calls.events.outbox import Told, events_enqueue
-from calls.models import Call, OutboxEvent
+from calls.events.outbox import Destination, Told, endpoint_of, events_enqueue
+from calls.events.receivers import messages_wanted, receivers_of
+from calls.models import Call, EventDestination, OutboxEvent
 from calls.numbers.destinations import is_sip
 from calls.services.server_messages.selection import THINNED, messages_of
 from calls.services.server_messages.targets import Target, target_of
@@ -26,37 +27,51 @@ _FAILING_ATTEMPTS: Final = 2
 
 
 def news_enqueue(
-    *, call_id: str, stream_number: int, news: Sequence[CallNews], target: Target
+    *, call_id: str, stream_number: int, news: Sequence[CallNews], target: Target | None
 ) -> int:
-    """Write what ``target`` wants of the news, in the caller's transaction; return how many
+    """Write what ``target`` and a team's receivers want of the news; return how many are new.
 
-    The same news twice are one event. While the receiver fails, frequent ones are left out.
+    In the caller's transaction. The same news twice are one event. Who fails is not told of what
+    is frequent; the others are.
     """
     call = Call.objects.get(pk=call_id)
     if call.activation_id is not None:
-        # Another assistant may have taken over: it has a server of its own (vapi.md 2.5).
-        current = target_of(call)
-        if current is None:
-            return 0
-        target = current
-    found = [(name, each) for each in news for name in messages_of(each.kind, target.messages)]
-    if any(name in THINNED for name, _ in found) and _receiver_fails(call):
-        found = [(name, each) for name, each in found if name not in THINNED]
+        # Another assistant may have taken over: it has a server and a filter of its own
+        # (vapi.md 2.5).
+        target = target_of(call)
+    audiences: list[tuple[Destination | EventDestination, frozenset[str]]] = []
+    if target is not None:
+        audiences.append((target.destination, target.messages))
+    audiences += [(row, messages_wanted(row)) for row in receivers_of(call)]
+    wanted = [
+        (who, [(name, each) for each in news for name in messages_of(each.kind, messages)])
+        for who, messages in audiences
+    ]
+    frequent = any(name in THINNED for _, found in wanted for name, _ in found)
+    failing = _failing_endpoints(call) if frequent else frozenset()
     now_ms = time.time_ns() // 1_000_000
     told = [
-        Told(
-            name,
-            f"{name}:{call.pk}:{stream_number}:{each.number}",
-            to_compose(kind=name, own=own_members(each), now_ms=now_ms),
+        (
+            who,
+            [
+                Told(
+                    name,
+                    f"{name}:{call.pk}:{stream_number}:{each.number}",
+                    to_compose(kind=name, own=own_members(each), now_ms=now_ms),
+                )
+                for name, each in found
+                if name not in THINNED or endpoint_of(who) not in failing
+            ],
         )
-        for name, each in found
+        for who, found in wanted
     ]
-    return events_enqueue(call=call, told=told, destination=target.destination) if told else 0
+    return events_enqueue(call=call, told=told) if any(found for _, found in told) else 0
 
 
-def _receiver_fails(call: Call) -> bool:
+def _failing_endpoints(call: Call) -> frozenset[str]:
     pending = OutboxEvent.objects.filter(call=call, state=OutboxEvent.State.PENDING)
-    return pending.filter(attempt_count__gte=_FAILING_ATTEMPTS).exists()
+    failing = pending.filter(attempt_count__gte=_FAILING_ATTEMPTS)
+    return frozenset(failing.values_list("endpoint", flat=True).distinct().order_by())
 
 
 def own_members(news: CallNews) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from assistants.selectors import NUMBER_KIND, resource_list
 from assistants.services import revision_document
 from calls.bridge.effects import NewsKind
 from calls.events.outbox import Destination
+from calls.events.receivers import messages_wanted, receivers_of
 from calls.models import Call, PhoneNumber
 from calls.services.call_variables import variables_for
 from calls.services.server_messages.selection import news_wanted, wanted_messages
@@ -38,6 +39,12 @@ class Target:
     def news(self) -> tuple[NewsKind, ...]:
         """Return what the bridge has to tell for it."""
         return news_wanted(self.messages)
+
+
+def news_of(call: Call, target: Target | None) -> tuple[NewsKind, ...]:
+    """Return what the bridge has to tell for ``target`` and for a team's receivers of ``call``."""
+    messages = frozenset(target.messages if target is not None else ())
+    return news_wanted(messages.union(*map(messages_wanted, receivers_of(call))))
 
 
 def target_of(call: Call) -> Target | None:

@@ -30,6 +30,8 @@ from calls.services.handoffs import (
 )
 from calls.services.server_messages.asking import Question, ask, question_of
 from calls.services.server_messages.targets import destination_of as server_destination
+from calls.services.server_messages.targets import news_of
+from calls.services.server_messages.targets import target_of as told_of
 from calls.services.tool_posts import UNAVAILABLE, note_running
 from calls.services.vapi_objects import PendingCall, envelope_for
 from tools.handoffs import Destination
@@ -121,7 +123,11 @@ def _result(
     if target is None:
         return not_here(destination)
     handed = taken_over_by(call, target, effect.arguments_json)
-    plan = replace(plan_for(handed, anew=True), assistant_name=target.name)
+    plan = replace(
+        plan_for(handed, anew=True),
+        assistant_name=target.name,
+        tells=news_of(handed, told_of(handed)) if is_stored else (),
+    )
     default = answer.result if answer is not None else ""
     default = default or as_text(tool_document(tool).get("defaultResult"))
     return successor_result(handed, plan, destination.context, default)

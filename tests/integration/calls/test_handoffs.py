@@ -106,7 +106,8 @@ def call_of(assistant: Assistant, **columns: Any) -> Call:
 def test_a_handoff_answers_with_the_plan_of_the_other_assistant() -> None:
     organisation = factories.make_organisation()
     voice = {"provider": "openai", "voiceId": "cedar"}
-    sales = publish(organisation, document("Sales", voice=voice))
+    server = {"server": {"url": "https://sales.example.com"}, "serverMessages": ["hang"]}
+    sales = publish(organisation, document("Sales", voice=voice, **server))
     place = {
         "type": "assistant",
         "assistantId": str(sales.pk),
@@ -122,6 +123,7 @@ def test_a_handoff_answers_with_the_plan_of_the_other_assistant() -> None:
     assert successor.plan.session.instructions == "You are Sales. buying"
     assert successor.plan.session.voice == "cedar"
     assert successor.plan.greeting.text == "Sales here."
+    assert successor.plan.tells == ("late",)
     now = handed(call, result)
     assert now.revision == sales.current_revision
     assert variables_for(now)["level"] == "gold"

@@ -19,6 +19,7 @@ from calls.events.outbox import claim
 from calls.models import Call, OutboxEvent
 from calls.services.call_plan import ticket_for
 from calls.services.journal import batch_store
+from calls.services.reports import call_began_enqueue
 from calls.services.server_messages.selection import FINAL_TRANSCRIPT
 from calls.services.server_messages.targets import Target, target_of
 from tests import factories
@@ -180,6 +181,50 @@ def test_a_team_s_receiver_is_told_too_in_an_order_of_its_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "document", [{"server": None}, {"serverMessages": ["hang"]}], ids=["no server", "wants little"]
+)
+def test_a_team_s_receiver_is_told_whatever_the_call_s_own_server_wants(
+    document: dict[str, Any],
+) -> None:
+    call = call_of(**document)
+    row = factories.make_destination(
+        call.organisation, active_since=call.started_at,
+        kinds=["transcript", "speech-update", "assistant.started", "phone-call-control"],
+    )  # fmt: skip
+    ticket = ticket_for(call)
+    assert {"words", "said", "speech-started", "speech-stopped"} <= set(ticket.plan.tells)
+    assert "control" not in ticket.plan.tells, "the end of a call would wait for a receiver"
+    call_began_enqueue(call)
+    store(call, NEWS, ticket.target)
+    events = OutboxEvent.objects.filter(call=call).order_by("sequence")
+    assert [each.kind for each in events.filter(receiver=row)] == [
+        *("assistant.started", "speech-update", "transcript", "transcript", "speech-update"),
+        "transcript",
+    ]
+    own = [each.kind for each in events.filter(receiver=None)]
+    assert own == (["hang"] if "serverMessages" in document else [])
+
+
+def test_a_receiver_that_fails_costs_the_server_nothing_nor_the_other_way_round() -> None:
+    call = call_of(serverMessages=["speech-update"])
+    row = factories.make_destination(
+        call.organisation, kinds=["speech-update"], active_since=call.started_at
+    )
+    failing, well = {"receiver": row}, {"receiver": None}
+    for first in (0, 4):
+        store(call, NEWS[first : first + 1])
+        events = OutboxEvent.objects.filter(call=call)
+        assert events.filter(**well).count() == 1 + bool(first)
+        assert events.filter(**failing).count() == 1
+        events.filter(**failing).update(attempt_count=2)
+    OutboxEvent.objects.filter(call=call).update(attempt_count=0)
+    OutboxEvent.objects.filter(call=call, **well).update(attempt_count=2)
+    store(call, [CallNews(20, "speech-started", 9_000, "user", 5)])
+    assert OutboxEvent.objects.filter(call=call, **well).count() == 2
+    assert OutboxEvent.objects.filter(call=call, **failing).count() == 2
+
+
 def test_a_batch_of_news_costs_a_handful_of_statements(
     django_assert_max_num_queries: Any,
 ) -> None:
@@ -258,6 +303,31 @@ def test_a_handoff_is_told_with_both_assistants_and_by_the_new_one_s_server() ->
     assert names == ["Desk", "Booking"]
     assert [each["assistantName"] for each in artifact["assistantActivations"]] == [
         *("Desk", "Booking"),
+    ]
+
+
+def test_each_assistant_s_filter_counts_while_it_has_the_call() -> None:
+    call = call_of(serverMessages=["hang"])
+    other = assistant_publish(
+        organisation=call.organisation, source="import", actor=None,
+        document={
+            "name": "Booking", "model": {"messages": []},
+            "server": {"url": "https://booking.example.com"}, "serverMessages": ["speech-update"],
+        },
+    )  # fmt: skip
+    assert other.current_revision is not None
+    record = {
+        "revision_id": other.current_revision.pk, "squad_id": "", "assistant_name": "Booking",
+        "variables": {},
+    }  # fmt: skip
+    handoff = RecordHandoff("c9", 2500, 2, "Desk", "Booking", record=record, news_before=2)
+    kinds: list[Any] = ["late", "speech-started", "late", "speech-started"]
+    news = [CallNews(n, kind, 1000 * n, "assistant", n) for n, kind in enumerate(kinds, 1)]
+    store(call, news, handoffs=[handoff])
+    told = OutboxEvent.objects.filter(call=call)
+    assert sorted((each.kind, each.destination["url"], each.dedupe_key[-4:]) for each in told) == [
+        ("hang", HOOK, ":1:1"),
+        ("speech-update", "https://booking.example.com", ":1:4"),
     ]
 
 

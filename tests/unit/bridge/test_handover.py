@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from calls.bridge.effects import CloseModel, DialModel, DispatchTools, RecordHandoff
+from calls.bridge.effects import CallNews, CloseModel, DialModel, DispatchTools, RecordHandoff
 from calls.bridge.handover import TOO_OFTEN, UNDER_WAY, UNREACHABLE
 from calls.bridge.person_plan import PersonPlan
 from calls.bridge.plan import CallPlan, Greeting, HistoryItem, Limits, Watchdog
@@ -410,6 +410,25 @@ def test_what_the_caller_says_meanwhile_is_heard_by_the_next_assistant() -> None
     assert appended >= 420  # all of the sentence, once more
     assert realtime.index("create greeting") < realtime.index(
         next(each for each in realtime if each.startswith("append"))
+    )
+
+
+def test_each_assistant_s_wishes_for_news_count_while_it_has_the_call() -> None:
+    call = VirtualCall(
+        with_handoff(plan_of(tells=("said",)), "to_sales"),
+        [ASKS, BUYS, LEAVES],
+        PatientBrain([hands_over()]),
+        {"to_sales": Result("", 40, successor=over(sales(tells=("speech-started",))))},
+    ).run()
+    news = [each for each in call.effects if isinstance(each, CallNews)]
+    (handed,) = [each for each in call.effects if isinstance(each, RecordHandoff)]
+    before = [each for each in news if each.number <= handed.news_before]
+    assert before and {each.kind for each in before} == {"said"}
+    after = news[len(before) :]
+    assert after and {each.kind for each in after} == {"speech-started"}
+    assert [each.number for each in news] == list(range(1, len(news) + 1))
+    assert (
+        call.effects.index(before[-1]) < call.effects.index(handed) < call.effects.index(after[0])
     )
 
 
