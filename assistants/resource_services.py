@@ -100,11 +100,12 @@ def resource_patch(
     """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10).
 
     Raises:
+        SecretMoved: a stored secret would go to another server.
         RowGone: it was deleted meanwhile.
     """
     return documents.store(
         resource,
-        lambda now: {**resource_document(now), **patch},
+        lambda now: documents.patched(resource_document(now), patch),
         computed=computed_fields(resource.kind),
         only_live=True,
         after=lambda stored: _audit(stored, "update", actor),

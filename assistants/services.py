@@ -22,6 +22,7 @@ from assistants.wire import vapi_config
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, lock_live, write_prepared
 from voiceplatform.base.redaction import keep_secrets
+from voiceplatform.base.redaction_moves import moves_refuse
 from voiceplatform.base.services import audit_write
 
 # Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
@@ -267,11 +268,13 @@ def assistant_patch(
     """Publish a revision in which each top-level field of ``patch`` replaces the old one.
 
     Raises:
+        SecretMoved: a stored secret would go to another server.
         RowGone: it was deleted meanwhile.
     """
 
     def change(now: Assistant) -> dict[str, Any]:
         stored = revision_document(now.current_revision) if now.current_revision else {}
+        moves_refuse(patch, stored)
         return {**stored, **patch}
 
     return _next_revision(assistant, change, source=source, actor=actor, only_live=True)

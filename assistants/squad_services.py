@@ -73,11 +73,12 @@ def squad_patch(*, squad: Squad, patch: Mapping[str, Any], actor: Any) -> Squad:
     """Replace each top-level field that ``patch`` names (vapi.md 0, rule 10).
 
     Raises:
+        SecretMoved: a stored secret would go to another server.
         RowGone: it was deleted meanwhile.
     """
     return documents.store(
         squad,
-        lambda now: {**squad_document(now), **patch},
+        lambda now: documents.patched(squad_document(now), patch),
         only_live=True,
         after=lambda stored: documents.audit(stored, "squad", "update", actor),
     )

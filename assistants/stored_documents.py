@@ -18,6 +18,7 @@ from assistants.models import Squad, StoredResource
 from voiceplatform.base.fields import seal_ahead
 from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, write_prepared
 from voiceplatform.base.redaction import keep_secrets, redact
+from voiceplatform.base.redaction_moves import moves_refuse
 from voiceplatform.base.services import audit_write
 
 # Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
@@ -36,6 +37,16 @@ Row = TypeVar("Row", Squad, StoredResource)
 def document_of(row: Squad | StoredResource) -> dict[str, Any]:
     """Return the whole document with its secrets."""
     return dict(row.document or {})
+
+
+def patched(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``stored`` with each top-level field that ``patch`` names (vapi.md 0, rule 10).
+
+    Raises:
+        SecretMoved: a stored secret would go to another server.
+    """
+    moves_refuse(patch, stored)
+    return {**stored, **patch}
 
 
 def document_to_store(

@@ -23,6 +23,7 @@ from voiceplatform.base.fields import seal_ahead
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.prepared import ChangedMeanwhile, RowGone, lock_live, write_prepared
 from voiceplatform.base.redaction import keep_secrets, redact
+from voiceplatform.base.redaction_moves import moves_refuse
 from voiceplatform.base.services import audit_write
 
 # Computed by the server; a client that sends an object back includes them (vapi.md 2.2).
@@ -197,11 +198,18 @@ def tool_patch(*, tool: Tool, patch: Mapping[str, Any], actor: Any) -> Tool:
 
     Raises:
         ToolTypeIsFixed: ``patch`` gives another type.
+        SecretMoved: a stored secret would go to another server.
         RowGone: it was deleted meanwhile.
     """
+
+    def change(now: Tool) -> dict[str, Any]:
+        stored = tool_document(now)
+        moves_refuse(patch, stored)
+        return {**stored, **patch}
+
     return _changed(
         tool,
-        lambda now: {**tool_document(now), **patch},
+        change,
         organisation=tool.organisation,
         actor=actor,
         only_live=True,

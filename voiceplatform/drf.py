@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from voiceplatform.base import rate_limit, services, unknown_routes
 from voiceplatform.base.models import ApiKey
 from voiceplatform.base.prepared import RowGone
+from voiceplatform.base.redaction_moves import SecretMoved
 
 _ADMIN_PREFIX = "/admin/"
 
@@ -100,6 +101,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         error = exceptions.NotFound(str(error) or "Not found.")
     elif isinstance(error, RowGone):
         error = exceptions.NotFound(str(error))
+    elif isinstance(error, SecretMoved):
+        error = exceptions.ValidationError(str(error))
     elif isinstance(error, RequestDataTooBig):
         return Response(error_body(413, "The body is too large."), 413)
     if not isinstance(error, exceptions.APIException):

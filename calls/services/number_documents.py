@@ -30,6 +30,7 @@ from calls.services.handoffs import assistant_of_squad
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.prepared import RowGone
+from voiceplatform.base.redaction_moves import moves_refuse
 from voiceplatform.base.rest import iso
 from voiceplatform.base.selectors import uuids_in
 from voiceplatform.base.services import audit_write
@@ -116,6 +117,7 @@ def number_patch(*, stored: StoredNumber, patch: Mapping[str, Any], actor: Any) 
     Raises:
         NumberRefused: a field is wrong, or changes what cannot change.
         NumberInUse: the number answers calls here and would lose what answers them.
+        SecretMoved: a stored secret would go to another server.
         RowGone: it was deleted meanwhile.
     """
     locked = _locked(stored)
@@ -123,6 +125,7 @@ def number_patch(*, stored: StoredNumber, patch: Mapping[str, Any], actor: Any) 
     provider = patch.get("provider", before.get("provider"))
     if provider != before.get("provider"):
         raise NumberRefused(f"provider is {before.get('provider')} and cannot be changed")
+    moves_refuse(patch, before)
     return _store(locked.organisation, {**before, **patch}, actor, locked)
 
 

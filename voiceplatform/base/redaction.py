@@ -17,7 +17,19 @@ from typing import Any, Final
 
 from voiceplatform.base.redaction_urls import MASK, keep_url_secrets, redact_url
 
-__all__ = ["MASK", "REDACTION_VERSION", "is_secret_name", "keep_secrets", "redact", "redact_url"]
+__all__ = [
+    "MASK",
+    "REDACTION_VERSION",
+    "ROOT",
+    "Place",
+    "hidden_keys",
+    "is_secret_name",
+    "keep_secrets",
+    "partners",
+    "place_below",
+    "redact",
+    "redact_url",
+]
 
 # Redacted copies are stored. Raise it whenever more is hidden, or less: an instance makes copies of
 # an older version again at its next start (``assistants.redacted_copies``).
@@ -65,7 +77,7 @@ _OF_A_SCHEMA: Final = _DESCRIBES | _SCHEMA_VALUES | _NAMES
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """What the way that led to an object says of it.
 
     ``in_headers``: more names are secret. ``names``: its keys name arguments; ``needs``: and their
@@ -82,7 +94,7 @@ class _Place:
         return is_secret_name(name) or (self.in_headers and bool(_SECRET_HEADER.search(name)))
 
 
-_ROOT: Final = _Place()
+ROOT: Final = Place()
 
 
 def is_secret_name(name: str) -> bool:
@@ -98,29 +110,29 @@ def _is_secret_ending(name: str) -> bool:
 
 def redact(document: Any) -> Any:
     """Return a deep copy of ``document`` without its secrets."""
-    return _redact(document, _ROOT)
+    return _redact(document, ROOT)
 
 
-def _redact(node: Any, place: _Place) -> Any:
+def _redact(node: Any, place: Place) -> Any:
     if isinstance(node, str):
         return redact_url(node)
     if isinstance(node, list):
         return [_redact(child, place) for child in node]
     if not isinstance(node, dict):
         return node
-    hidden = _hidden_keys(node, place)
+    hidden = hidden_keys(node, place)
     return {
-        name: _redact(value, _below(name, value, place))
+        name: _redact(value, place_below(name, value, place))
         for name, value in node.items()
         if name not in hidden
     }
 
 
-def _below(name: str, value: Any, place: _Place) -> _Place:
+def place_below(name: str, value: Any, place: Place) -> Place:
     """Return the place of what stands under ``name``."""
     if place.names:
         if place.needs and isinstance(value, list):
-            return _ROOT
+            return ROOT
         return _place_of(place.in_headers, secret=place.secret or place.hides(name))
     if isinstance(value, dict) and name in _NAMES:
         needs = name in _NAMED_NEEDS
@@ -135,11 +147,11 @@ def _below(name: str, value: Any, place: _Place) -> _Place:
 @lru_cache(maxsize=16)
 def _place_of(
     in_headers: bool, *, names: bool = False, needs: bool = False, secret: bool = False
-) -> _Place:
-    return _Place(in_headers, names, needs, secret)
+) -> Place:
+    return Place(in_headers, names, needs, secret)
 
 
-def _hidden_keys(node: dict[str, Any], place: _Place) -> frozenset[str]:
+def hidden_keys(node: dict[str, Any], place: Place) -> frozenset[str]:
     """Return the keys of ``node`` whose values are secret as a whole."""
     if place.names:
         hidden = {n for n, v in node.items() if _is_misplaced(n, v, place)}
@@ -154,21 +166,21 @@ def _hidden_keys(node: dict[str, Any], place: _Place) -> frozenset[str]:
     return frozenset(hidden)
 
 
-def _is_secret(name: str, value: Any, place: _Place) -> bool:
+def _is_secret(name: str, value: Any, place: Place) -> bool:
     if not place.hides(name):
         return False
     is_schema = isinstance(value, dict) and name not in _WHOLE and value.keys() <= _OF_A_SCHEMA
     return not is_schema and _says_something(value)
 
 
-def _is_misplaced(name: str, value: Any, place: _Place) -> bool:
+def _is_misplaced(name: str, value: Any, place: Place) -> bool:
     """Tell whether a value stands where a schema of a secret belongs."""
     if isinstance(value, dict) or (place.needs and isinstance(value, list)):
         return False
     return (place.secret or place.hides(name)) and _says_something(value)
 
 
-def _is_fixed(name: str, value: Any, place: _Place) -> bool:
+def _is_fixed(name: str, value: Any, place: Place) -> bool:
     """Tell whether a keyword in the schema of a secret gives a value of it."""
     if name in _DESCRIBES or (name in _NAMES and isinstance(value, dict)):
         return False
@@ -199,20 +211,20 @@ def keep_secrets(new: Any, stored: Any) -> Any:
     key, provider and type, else by position; one that was merely renamed keeps the secret of the
     same address. Neither argument is changed.
     """
-    return _keep(new, stored, _ROOT)
+    return _keep(new, stored, ROOT)
 
 
-def _keep(new: Any, stored: Any, place: _Place) -> Any:
+def _keep(new: Any, stored: Any, place: Place) -> Any:
     if isinstance(new, str) and isinstance(stored, str):
         if new == stored or MASK not in new:
             return new
         return stored if new == redact_url(stored) else keep_url_secrets(new, stored)
     if isinstance(new, list) and isinstance(stored, list):
-        partners = _partners(new, stored, place)
-        return [_keep(child, other, place) for child, other in zip(new, partners, strict=True)]
+        pairs = zip(new, partners(new, stored, place), strict=True)
+        return [_keep(child, other, place) for child, other in pairs]
     if not (isinstance(new, dict) and isinstance(stored, dict)):
         return new
-    hidden = _hidden_keys(stored, place)
+    hidden = hidden_keys(stored, place)
     kept = {
         name: _keep(value, stored.get(name), _below_kept(name, stored, hidden, place))
         for name, value in new.items()
@@ -226,18 +238,22 @@ def _keep(new: Any, stored: Any, place: _Place) -> Any:
             kept["headers"] = headers
     if isinstance(new.get("serverUrl"), str) and "server" in stored and "server" not in new:
         # The same for documents of the old form: only what was entered here made a `server`.
-        server = _keep({}, stored["server"], _ROOT)
+        server = _keep({}, stored["server"], ROOT)
         if server:
             kept["server"] = server
     return kept | {name: stored[name] for name in hidden if name not in new}
 
 
-def _below_kept(name: str, stored: dict[str, Any], hidden: frozenset[str], place: _Place) -> _Place:
+def _below_kept(name: str, stored: dict[str, Any], hidden: frozenset[str], place: Place) -> Place:
     # What was hidden as a whole is replaced, but for the secrets that it has by their own names.
-    return _place_of(place.in_headers) if name in hidden else _below(name, stored.get(name), place)
+    return (
+        _place_of(place.in_headers)
+        if name in hidden
+        else place_below(name, stored.get(name), place)
+    )
 
 
-def _partners(new: list[Any], stored: list[Any], place: _Place) -> list[Any]:
+def partners(new: list[Any], stored: list[Any], place: Place) -> list[Any]:
     """Return for each of ``new`` the stored element that it is a new version of, or None."""
     if not any(isinstance(node, dict) for node in new):
         return [stored[index] if index < len(stored) else None for index in range(len(new))]
@@ -262,9 +278,9 @@ def _partners(new: list[Any], stored: list[Any], place: _Place) -> list[Any]:
     return found
 
 
-def _identity(node: dict[str, Any], place: _Place) -> tuple[str, ...]:
+def _identity(node: dict[str, Any], place: Place) -> tuple[str, ...]:
     """Return what an element is known by, as far as it is shown."""
-    hidden = _hidden_keys(node, place)
+    hidden = hidden_keys(node, place)
     function = node.get("function")
     name = function.get("name") if isinstance(function, dict) else None
     values = [None if key in hidden else node.get(key) for key in _IDENTITIES]

@@ -91,7 +91,7 @@ def keep_url_secrets(new: str, stored: str) -> str:
     known: dict[str, list[str]] = {}
     for label, secret in _labelled(url_parts(stored)):
         known.setdefault(label, []).append(secret)
-    if not known or _origin(new) != _origin(stored):
+    if not known or url_origin(new) != url_origin(stored):
         return new
     parts = url_parts(new)
     kept = iter([_next(known, label, text) for label, text in _labelled(parts)])
@@ -111,7 +111,7 @@ def _next(known: dict[str, list[str]], label: str, text: str) -> str:
     return known[label].pop(0) if text == MASK and known.get(label) else text
 
 
-def _origin(url: str) -> tuple[str, ...]:
+def url_origin(url: str) -> tuple[str, ...]:
     """Return scheme and host in lower case."""
     match = _ORIGIN.match(url)
     return tuple(each.lower() for each in match.groups()) if match else ()

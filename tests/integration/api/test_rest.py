@@ -118,6 +118,54 @@ def test_secrets_are_write_only_kept_and_cleared(rest: Rest) -> None:
     assert revision().server_secret == ""
 
 
+SERVER = {"url": "https://h.example", "secret": "s-1"}
+TOOL = {"type": "function", "function": {"name": "f"}, "server": SERVER}
+ELSEWHERE = "https://other.example"
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "patch", "named"),
+    [
+        ("/tool", TOOL, {"server": {"url": ELSEWHERE}}, "server.secret"),
+        (
+            "/assistant",
+            {"name": "a", "serverUrl": "https://h.example", "serverUrlSecret": "s-1"},
+            {"serverUrl": ELSEWHERE},
+            "serverUrlSecret",
+        ),
+        (
+            "/squad",
+            {"members": [{"assistant": {"name": "A", "server": SERVER}}]},
+            {"members": [{"assistant": {"name": "A", "server": {"url": ELSEWHERE}}}]},
+            "members.0.assistant.server.secret",
+        ),
+        (
+            "/phone-number",
+            {"provider": "vapi", "name": "line", "server": SERVER},
+            {"server": {"url": ELSEWHERE}},
+            "server.secret",
+        ),
+        (
+            "/credential",
+            {"provider": "webhook", "authenticationPlan": {**SERVER, "type": "oauth2"}},
+            {"authenticationPlan": {"type": "oauth2", "url": ELSEWHERE}},
+            "authenticationPlan.secret",
+        ),
+    ],
+)
+def test_who_may_write_cannot_learn_a_secret_by_naming_another_server(
+    path: str, document: dict[str, Any], patch: dict[str, Any], named: str
+) -> None:
+    rest = Rest(scopes=("read", "write", "admin"))
+    made = rest("POST", path, document)
+    assert made.status_code == 201, made.content
+    path = f"{path}/{made.json()['id']}"
+    refused = rest("PATCH", path, patch)
+    assert refused.status_code == 400
+    assert refused.json()["message"][0].startswith(f"{named} was stored for another address. Fix:")
+    assert ELSEWHERE not in rest("GET", path).content.decode()
+
+
 def test_tool_secrets_are_write_only_kept_and_cleared(rest: Rest) -> None:
     document = {
         "type": "function",
@@ -128,10 +176,10 @@ def test_tool_secrets_are_write_only_kept_and_cleared(rest: Rest) -> None:
     made = rest("POST", "/tool", document).json()
     assert made["server"] == {"url": "https://h.example", "headers": {}}
     path = f"/tool/{made['id']}"
-    rest("PATCH", path, {"server": {"url": "https://other.example", "timeoutSeconds": 7}})
+    rest("PATCH", path, {"server": {"url": "https://h.example/b", "timeoutSeconds": 7}})
     tool = Tool.objects.get(pk=made["id"])
     assert (tool.server_secret, tool.timeout_seconds) == ("s-1", 7)
-    assert tool.server_url_host == "other.example"
+    assert tool.server_url == "https://h.example/b"
     rest("PATCH", path, {"server": {"url": "https://h.example", "secret": None}})
     tool.refresh_from_db()
     assert tool.server_secret == ""
