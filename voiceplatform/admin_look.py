@@ -33,10 +33,10 @@ def _item(title: str, icon: str, app_label: str, model: str) -> dict[str, Any]:
     }
 
 
-def _is_below(prefix: str, *, but: str) -> Callable[[HttpRequest], bool]:
+def _is_below(prefix: str, *but: str) -> Callable[[HttpRequest], bool]:
     def check(request: HttpRequest) -> bool:
         path = request.path
-        return path.startswith(prefix) and not path.startswith(prefix + but)
+        return path.startswith(prefix) and not path.removeprefix(prefix).startswith(but)
 
     return check
 
@@ -97,7 +97,15 @@ UNFOLD: dict[str, Any] = {
                         "permission": lambda request: request.user.has_perm("calls.watch_calls"),
                     },
                     _item("Calls", "call", "calls", "call")
-                    | {"active": _is_below("/admin/calls/call/", but="live/")},
+                    | {"active": _is_below("/admin/calls/call/", "live/", "said/")},
+                    {
+                        "title": "Search what was said",
+                        "icon": "manage_search",
+                        "link": reverse_lazy("admin:calls_call_said"),
+                        "permission": lambda request: request.user.has_perms(
+                            ("calls.view_call", "calls.view_transcript")
+                        ),
+                    },
                     _item("Commands", "settings_remote", "calls", "callcontrol"),
                     {
                         "title": "Doctor",
@@ -119,7 +127,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Revisions", "history", "assistants", "assistantrevision"),
                 _item("Voices", "record_voice_over", "assistants", "voicechoice"),
                 _item("Imports", "upload_file", "assistants", "importrun")
-                | {"active": _is_below("/admin/assistants/importrun/", but="missing-secrets/")},
+                | {"active": _is_below("/admin/assistants/importrun/", "missing-secrets/")},
                 {
                     "title": "Missing secrets",
                     "icon": "lock_open",

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from assistants.knowledge.passages import Passage
 from assistants.knowledge.words import question_terms, words_of
 from assistants.models import FilePassage, FileReading, StoredResource
+from tools.words import Term
 from voiceplatform.base.models import Organisation
 
 # A transaction of this many takes a few milliseconds, also where it holds up all other writers.
@@ -106,8 +107,12 @@ def _each_once(rows: Iterable[FilePassage]) -> list[FilePassage]:
     return list(best.values())
 
 
+def _term(text: str) -> Term:
+    return Term((text.removesuffix("*"),), begins=text.endswith("*"))
+
+
 def _in_sqlite(file_ids: Sequence[uuid.UUID], terms: Sequence[str], most: int) -> list[int]:
-    words = " OR ".join(f'"{term[:-1]}"*' if term.endswith("*") else f'"{term}"' for term in terms)
+    words = " OR ".join(_term(term).for_fts5() for term in terms)
     files = " OR ".join(f'"{each.hex}"' for each in file_ids)
     query = f"(file_id : ({files})) AND (words : ({words}))"
     with connection.cursor() as cursor:
@@ -121,7 +126,7 @@ def _in_sqlite(file_ids: Sequence[uuid.UUID], terms: Sequence[str], most: int) -
 
 def _in_postgresql(file_ids: Sequence[uuid.UUID], terms: Sequence[str], most: int) -> list[int]:
     """Ask as bm25 does where a word is in a passage or not: the sum of how rare the words are."""
-    queries = [f"'{term[:-1]}':*" if term.endswith("*") else f"'{term}'" for term in terms]
+    queries = [_term(term).for_tsquery() for term in terms]
     hits = ", ".join(f"(search @@ %s::tsquery)::int AS h{n}" for n in range(len(terms)))
     counts = ", ".join(f"greatest(sum(h{n}), 1)::float AS f{n}" for n in range(len(terms)))
     score = " + ".join(f"h{n} * ln(1 + total / f{n})" for n in range(len(terms)))

@@ -1,15 +1,16 @@
 """What counts as a word when uploaded files are searched: one answer for texts and for questions.
 
-Owns folding, splitting and the small tolerance for endings, so that every database finds the same.
+Owns splitting and the small tolerance for endings, so that every database finds the same.
 Pure; it must not know databases or files.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Final
+
+from tools.words import folded
 
 MOST_TERMS: Final = 12
 _MOST_LETTERS: Final = 40  # of a word; what is longer is no word that anybody says
@@ -45,9 +46,7 @@ def words_of(text: str) -> list[str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    folded = "".join(each for each in folded if not unicodedata.combining(each))
-    for found in _WORD.finditer(unicodedata.normalize("NFC", folded)):
+    for found in _WORD.finditer(folded(text)):
         word = found[0]
         rest = _UNSPACED.sub(" ", word).split()
         for run in _UNSPACED.findall(word):

@@ -1,13 +1,14 @@
 """Admin of calls and what was recorded of them; everything is read-only.
 
-What was said is shown on the page of a call and nowhere else (``call_page``), to people with
-``calls.view_transcript``, and every view is audited.
+What was said is shown on the page of a call (``call_page``) and where it is searched
+(``spoken_page``), to people with ``calls.view_transcript``, and every view is audited.
 """
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -18,6 +19,7 @@ from django.utils.html import format_html
 
 from calls.admin.call_page import PERMISSION, call_outcome, call_page
 from calls.admin.live_page import live_urls
+from calls.admin.spoken_page import may_search, said_urls, search_in_list
 from calls.admin.words import (
     STATUS_COLOURS,
     clock,
@@ -29,6 +31,7 @@ from calls.admin.words import (
 )
 from calls.doctor.explain import explain
 from calls.models import Call, CallInputChunk, Turn
+from calls.services.spoken_audit import MOST_IDS
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedRelatedFilter, badge
 
 _SEALED = (
@@ -81,7 +84,11 @@ class CallAdmin(ReadOnlyAdmin):
     search_fields = (
         *("caller__startswith", "callee__startswith", "call_sid__exact", "id__iexact"),
     )
-    search_help_text = "Beginning of a number with +, a whole Twilio call SID, or a whole call id"
+    search_help_text = (
+        "Beginning of a number with +, a whole Twilio call SID, a whole call id, or, for those who "
+        "may read transcripts, words that were said"
+    )
+    list_before_template = "admin/calls/call/list_before.html"
     hidden_lookups = ("turns", "tool_invocations", "input_chunks", "media_token_hash", "events")
     fields = ("call_sid",)
 
@@ -139,7 +146,25 @@ class CallAdmin(ReadOnlyAdmin):
         """Add the page that says why a call failed."""
         why = self.admin_site.admin_view(self.why_view)
         own = path("<uuid:object_id>/why/", why, name="calls_call_why")
-        return [*live_urls(self), own, *super().get_urls()]
+        return [*live_urls(self), *said_urls(self), own, *super().get_urls()]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find calls by what was said in them too."""
+        rows, may_repeat = super().get_search_results(request, queryset, search_term)
+        said = search_in_list(request, queryset, search_term) if search_term else None
+        return (rows if said is None else rows | said), may_repeat
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Lead to the words that were found."""
+        extra = {**(extra_context or {}), "most_said": MOST_IDS}
+        if may_search(request):
+            words = {"words": request.GET["q"]} if request.GET.get("q") else {}
+            extra["said_url"] = f"{reverse('admin:calls_call_said')}?{urlencode(words)}"
+        return super().changelist_view(request, extra)
 
     def why_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         """Say in plain words what went wrong in a call; nothing that was said."""

@@ -28,6 +28,8 @@ from assistants.selectors import CALL_KIND
 from calls.models import Call, Erasure, MissedCall
 from calls.selectors.erasures import REMEMBERED, sid_hash
 from calls.services.call_rows import BATCH, call_rows_count, call_rows_delete
+from calls.services.said_words import words_purge
+from calls.services.spoken_audit import searches_that_found
 from calls.telephony.recordings import RecordingsRemain, recordings_delete
 from calls.telephony.twilio_client import TwilioAccess
 from voiceplatform.base.models import AuditEntry, Job, Organisation
@@ -97,7 +99,8 @@ def erasure_preview(*, organisation: Organisation, number: str) -> Found:
     found.counts += call_rows_count(found.calls)
     found.counts["files"] += len(list(_files(found.calls)))
     entries = _entries(organisation, caller_number(number), found.calls)
-    found.counts["base.auditentry"] += entries.count()
+    searches = searches_that_found(organisation, found.calls)
+    found.counts["base.auditentry"] += entries.count() + sum(1 for _ in searches)
     found.counts["calls.missedcall"] += _missed(organisation, caller_number(number)).count()
     return found
 
@@ -242,7 +245,11 @@ def _entries(
 
 def _entries_clean(organisation: Organisation, number: str, calls: Sequence[uuid.UUID]) -> int:
     """Take the person out of the audit: who did what and when stays."""
-    count = 0
+    searches = [entry.pk for entry in searches_that_found(organisation, calls)]
+    count = len(searches)
+    for start in range(0, count, BATCH):
+        some = AuditEntry.objects.filter(pk__in=searches[start : start + BATCH])
+        some.update(target_label=ERASED, details={})
     for start in range(0, max(len(calls), 1), BATCH):
         rows = _entries(organisation, number, calls[start : start + BATCH])
         while pks := list(rows.values_list("pk", flat=True)[:BATCH]):
@@ -293,9 +300,13 @@ def _others_clean(organisation: Organisation, number: str, found: Found) -> None
 
 
 def _database_clean(found: Found) -> None:
-    """Take the bytes of deleted rows out of SQLite's log; those of its file are overwritten."""
+    """Take the bytes of what is deleted out of SQLite's index of words and out of its log.
+
+    Those of rows are overwritten in its file as they are deleted.
+    """
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         return
+    words_purge(budget_seconds=None)
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         is_busy = bool(cursor.fetchone()[0])

@@ -31,6 +31,7 @@ from calls.models import (
     Turn,
 )
 from calls.services.call_rows import BATCH, call_rows_delete
+from calls.services.said_words import words_purge
 from voiceplatform.base.models import AuditEntry, Organisation
 
 # The version of a payload that is not there any more.
@@ -60,6 +61,7 @@ def retention_run(now: dt.datetime | None = None, budget_seconds: float = BUDGET
     total = 0
     for organisation in Organisation.objects.order_by("pk"):
         total += sum(_run_of(rule_of(organisation), now, until).values())
+    words_purge()  # of whatever was erased since, by whomever
     return total
 
 

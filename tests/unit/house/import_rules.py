@@ -36,6 +36,7 @@ PURE = (
     "tools.loose_json",
     "tools.servers",
     "tools.switches",
+    "tools.words",
     "assistants.prompt",
     "assistants.translate",
     "assistants.mcp_account",
