@@ -35,7 +35,7 @@ from assistants.tool_account import (
 from assistants.voice_account import account_voice
 from assistants.wire import vapi_config
 from assistants.wire.files import step
-from assistants.wire.vapi_compliance import PLAN_SWITCHES
+from assistants.wire.vapi_compliance import CONSENT_PLAN, PLAN_SWITCHES, consent_plan
 
 _CUT: Final = (
     "@{"  # how PowerShell prints an object it was told not to follow (corpus, surprise 10)
@@ -343,6 +343,27 @@ def _account_noise(document: Mapping[str, Any], notes: Notes) -> None:
         notes.add("$.backgroundSound", AUDIBLE, "No sound plays behind the assistant.")
 
 
+_CONSENT: Final = {
+    "notice": "Becomes the line of a call policy that gives notice, for a number that is imported "
+    "with this assistant. Fix: have the policy reviewed, and choose it for other numbers.",
+    "ask": "Becomes the line of a call policy that asks, for a number that is imported with this "
+    "assistant; the question, with keys 1 and 2, is asked behind it. No answer twice is a refusal. "
+    "Fix: have the policy reviewed, and choose it for other numbers.",
+}
+_CONSENT_PARTS: Final = {
+    "type": (MAPPED, "As the policy's recording consent."),
+    "voice": (AUDIBLE, "The line is said in the voice of call policies."),
+    "firstMessageMode": (AUDIBLE, "The line is said at once; nothing waits for the caller."),
+    "waitSeconds": (AUDIBLE, "The assistant goes on as soon as the line was said or answered."),
+    "declineTool": (
+        LOSSY,
+        "A transfer becomes “hand over to a person”, to the number's operator destination; any "
+        "other tool is not run, and the call ends.",
+    ),
+    "declineToolId": (LOSSY, "The tool is not run: who declines hears a goodbye, and it ends."),
+}
+
+
 def _account_compliance(document: Mapping[str, Any], notes: Notes) -> None:
     plan = document.get("compliancePlan")
     if not isinstance(plan, Mapping):
@@ -351,12 +372,32 @@ def _account_compliance(document: Mapping[str, Any], notes: Notes) -> None:
         place = step("$.compliancePlan", key)
         if key in PLAN_SWITCHES and value is True:
             notes.add(place, MAPPED, COMPLIANT)
+        elif key == CONSENT_PLAN and isinstance(value, Mapping):
+            _account_consent(document, value, place, notes)
         elif value and key not in PLAN_SWITCHES:
             notes.add(
                 place,
                 UNSUPPORTED,
                 "Has no effect. Fix: set the number's call policy, and a redaction rule.",
             )
+
+
+def _account_consent(
+    document: Mapping[str, Any], plan: Mapping[str, Any], place: str, notes: Notes
+) -> None:
+    found = consent_plan(document)
+    if found is None:
+        notes.add(
+            place,
+            UNSUPPORTED,
+            "Has no effect: `type` is none of stay-on-line and verbal, or `message` is empty. "
+            "Fix: set the number's call policy.",
+        )
+        return
+    notes.add(step(place, "message"), LOSSY, _CONSENT[found.kind])
+    for key, (state, words) in _CONSENT_PARTS.items():
+        if plan.get(key):
+            notes.add(step(place, key), state, words)
 
 
 def _account_table(

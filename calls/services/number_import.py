@@ -19,6 +19,7 @@ from assistants.resource_services import computed_fields, resource_document
 from assistants.selectors import NUMBER_KIND, squad_list
 from calls.models import PhoneNumber, TwilioAccount
 from calls.selectors.numbers import number_by_id, number_kept
+from calls.services.consent_import import policy_give
 from calls.services.handoffs import assistant_of_squad
 from calls.services.number_documents import (
     PROVIDERS,
@@ -125,6 +126,7 @@ def number_import(
                 route=PhoneNumber.Route.VAPI,
                 **columns,
             )
+            policy_give(row, actor=actor)
             if created_at is not None:
                 PhoneNumber.objects.filter(pk=row.pk).update(created_at=created_at)
             _audit(row, actor, "create")

@@ -18,6 +18,12 @@ pytestmark = pytest.mark.unit
 
 ORGANISATION = uuid.UUID(int=7)
 PROMPT = {"messages": [{"role": "system", "content": "Be kind."}]}
+_PLAN, HEARD = "$.compliancePlan.recordingConsentPlan", "caller-audible"
+
+
+def _consent(kind: str, message: str, **more: Any) -> dict[str, Any]:
+    plan = {"type": kind, "message": message, **more}
+    return {"compliancePlan": {"recordingConsentPlan": plan}}
 
 
 def draft(value: dict[str, Any], kind: Any = "assistant") -> Draft:
@@ -155,6 +161,13 @@ def test_the_voice_table_leads_to_realtime_voices_only() -> None:
             "$.compliancePlan.securityFilterPlan",
             "unsupported",
         ),
+        (_consent("verbal", "May we record?"), f"{_PLAN}.message", "mapped-lossy"),
+        (_consent("verbal", "May we record?"), f"{_PLAN}.type", "mapped"),
+        (_consent("hang-up-to-decline", "We record."), f"{_PLAN}.message", "mapped-lossy"),
+        (_consent("stay-on-line", "We record.", waitSeconds=2), f"{_PLAN}.waitSeconds", HEARD),
+        (_consent("verbal", "?", declineToolId="t"), f"{_PLAN}.declineToolId", "mapped-lossy"),
+        (_consent("verbal", " "), _PLAN, "unsupported"),
+        (_consent("telepathy", "May we?"), _PLAN, "unsupported"),
         ({"hipaaEnabled": False}, "$.hipaaEnabled", "kept"),
         ({"hooks": [{"on": "call.ending"}]}, "$.hooks", "unsupported"),
         ({"metadata": {"a": "@{role=bot; time=1}"}}, "$.metadata.a", "invalid"),
