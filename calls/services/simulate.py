@@ -16,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from calls.models import Call, PhoneNumber
 from calls.standins.scenario import Scenario, ScenarioError, load_scenario
 from voiceplatform.base import http
@@ -29,7 +31,7 @@ class SimulationError(Exception):
 
 
 def scenario_document(source: str) -> Any:
-    """Return a shipped scenario's name or the content of a scenario file.
+    """Return a shipped scenario's name or the document in a scenario file.
 
     Raises:
         SimulationError: there is no such scenario, or it cannot be read.
@@ -39,7 +41,9 @@ def scenario_document(source: str) -> Any:
     except ScenarioError as error:
         raise SimulationError(str(error)) from error
     path = Path(source)
-    return path.read_text(encoding="utf-8") if path.suffix in {".yaml", ".yml"} else source
+    if path.suffix not in {".yaml", ".yml"}:
+        return source
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def call_simulate(
