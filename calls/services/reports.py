@@ -22,7 +22,12 @@ from calls.models import Call
 from calls.numbers.destinations import is_sip
 from calls.selectors.handoffs import activations_of
 from calls.services.server_messages.targets import target_of
-from calls.services.vapi_objects import cost_breakdown, costs, envelope_for
+from calls.services.vapi_objects import (
+    compliance_object,
+    cost_breakdown,
+    costs,
+    envelope_for,
+)
 from calls.wire import call_events
 from tools.wire import vapi_messages, vapi_server
 from voiceplatform.base.rest import iso
@@ -173,6 +178,7 @@ def reports_enqueue(call: Call) -> None:
             cost=float(call.cost_usd),
             costs=costs(call),
             cost_breakdown=cost_breakdown(call),
+            compliance=compliance_object(call),
         )
 
     _tell_server(call, REPORT, REPORT, report)

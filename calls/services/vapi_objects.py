@@ -141,6 +141,18 @@ def costs(call: Call) -> list[dict[str, Any]]:
     ]
 
 
+def compliance_object(call: Call) -> dict[str, Any] | None:
+    """Return ``compliance`` of a caller who was asked, in Vapi's words; None where nobody was.
+
+    Without ``grantedAt`` it was not granted (the SDK's ``RecordingConsent``).
+    """
+    if not call.consent:
+        return None
+    granted = call.consent_state == Call.Consent.GRANTED
+    at = {"grantedAt": call.consent["at"]} if granted else {}
+    return {"recordingConsent": {"type": "verbal", **at}}
+
+
 def cost_breakdown(call: Call) -> dict[str, Any]:
     """Return the same sum by part, the other parts zero (vapi.md 6.5)."""
     model, carrier = _cost_parts(call)

@@ -156,6 +156,7 @@ def end_of_call_report_message(
     cost_breakdown: Mapping[str, Any] | None = None,
     analysis: Mapping[str, Any] | None = None,
     destination: Mapping[str, Any] | None = None,
+    compliance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return an ``end-of-call-report`` body; times are ISO text in UTC.
 
@@ -181,6 +182,7 @@ def end_of_call_report_message(
         ("startedAt", started_at),
         ("endedAt", ended_at),
         ("destination", destination and dict(destination)),
+        ("compliance", compliance and dict(compliance)),
     ):
         if value:
             own[name] = value

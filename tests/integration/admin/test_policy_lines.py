@@ -86,3 +86,38 @@ def test_a_policy_without_a_line_cannot_be_marked_as_reviewed(admin: Client) -> 
         policy.refresh_from_db()
     assert empty.reviewed_at is None
     assert ready.reviewed_at is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"state": "pending"}, "No answer yet"),
+        (
+            {"state": "granted", "kind": "spoken", "answer": "yes", "at": "2026-11-23T09:08:07+00"},
+            "said yes, 2026-11-23 09:08:07 UTC",
+        ),
+        (
+            {"state": "refused", "kind": "none", "answer": "", "at": "2026-11-23T09:08:07+00"},
+            "Did not agree; nothing that was said is kept",
+        ),
+    ],
+)
+def test_a_call_shows_what_its_caller_was_asked_and_answered(
+    admin: Client, given: dict[str, str], shown: str
+) -> None:
+    wording = _line()
+    wording.question = "Do you mind?"
+    wording.save()
+    call = factories.make_call(policy_wording=wording, consent=given)
+    page = admin.get(reverse("admin:calls_call_change", args=[call.pk])).content.decode()
+    assert "Do you mind?" in page and shown in page
+
+
+def test_a_question_that_was_asked_is_evidence_and_key_1_is_a_yes(admin: Client) -> None:
+    wording = _line()
+    factories.make_call(policy_wording=wording)
+    url = reverse("admin:calls_callpolicy_change", args=[wording.policy_id])
+    form = {**_policy_form(wording, wording.text), "wordings-0-question": "Another question?"}
+    assert "kept as evidence" in admin.post(url, form).content.decode()
+    form = {**_policy_form(wording, wording.text), "recording_consent": "ask", "refusal_key": "1"}
+    assert "key 1 means yes" in admin.post(url, form).content.decode()

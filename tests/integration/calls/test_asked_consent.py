@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,6 +18,7 @@ from calls.services.call_start import media_token
 from calls.services.live_listen import may_listen
 from calls.services.media_open import MediaRefused, media_open
 from calls.services.policy_review import policy_review
+from calls.services.simulate import call_simulate, call_summary
 from calls.standins.scenario import parse_scenario
 from calls.telephony.views import REQUEST_KEY
 from tests import factories
@@ -30,14 +33,12 @@ DESK = "+15550100042"
 Verbs = list[ElementTree.Element]
 
 HOURS, UNTIL_SIX = "When do you close?", "We close at six."
-SHORT = parse_scenario(
-    {
-        "name": "asked",
-        "caller": [{"say": HOURS, "after": "greeting"}, {"hang_up": {"heard": UNTIL_SIX}}],
-        "brain": {"rules": [{"when": HOURS, "say": UNTIL_SIX}]},
-        "expect": {"agent_says": [UNTIL_SIX]},
-    }
-)
+SHORT = {
+    "name": "asked",
+    "caller": [{"say": HOURS, "after": "greeting"}, {"hang_up": {"heard": "six"}}],
+    "brain": {"rules": [{"when": "close", "say": UNTIL_SIX}]},
+    "expect": {"agent_says": ["at six"]},
+}
 
 
 def _asking(rig: Rig, *, desk: bool = False, question: str = QUESTION, **policy: Any) -> None:
@@ -271,14 +272,19 @@ async def test_no_order_of_requests_opens_a_stream_before_the_answer(rig: Rig) -
     assert agreed, "some of them agreed"
 
 
-async def test_a_caller_who_agrees_is_heard_and_written_down(rig: Rig) -> None:
+async def test_a_caller_who_agrees_is_heard_and_written_down(rig: Rig, tmp_path: Path) -> None:
     await in_database(_asking, rig)
-    call, task = rig.carrier.start_call(rig.number.number_e164, "+15550107777", scenario=SHORT)
-    call.gather_keys += ["", "yes"]
-    report = await task
-    assert report.ok, report
+    order = {"to": rig.number.number_e164, "caller": "+15550107777", "base_url": PUBLIC}
+    own = tmp_path / "own.yaml"
+    own.write_text(json.dumps(SHORT), encoding="utf-8")
+    *_, report = await in_database(
+        lambda: list(call_simulate(**order, scenario=str(own), answers=["", "yes"]))
+    )
+    assert not (report["failures"] or report["errors"] or report["warnings"]), report
     await rig.idle()
-    spoken = await rig.spoken(await rig.only_call())
+    call = await rig.only_call()
+    assert (await in_database(call_summary, call))["consent"] == "granted"
+    spoken = await rig.spoken(call)
     assert {role for role, _ in spoken} == {"assistant", "user"}
     assert LINE not in [text for _, text in spoken], "Twilio has said it; the stream does not"
 
@@ -292,7 +298,9 @@ async def test_a_caller_who_does_not_agree_is_served_and_leaves_no_words(rig: Ri
         factories.make_destination(organisation)
 
     await in_database(prepare)
-    call, task = rig.carrier.start_call(rig.number.number_e164, "+15550107777", scenario=SHORT)
+    call, task = rig.carrier.start_call(
+        rig.number.number_e164, "+15550107777", scenario=parse_scenario(SHORT)
+    )
     call.gather_keys.append("2")
     report = await task
     assert report.ok, report
@@ -310,6 +318,9 @@ async def test_a_caller_who_does_not_agree_is_served_and_leaves_no_words(rig: Ri
     assert chunks == 0
     assert bodies
     assert UNTIL_SIX in report.heard
+    assert [
+        body for body in bodies if "'compliance': {'recordingConsent': {'type': 'verbal'}}" in body
+    ]
     for words in (HOURS, UNTIL_SIX):  # the greeting is in the assistant's document
         assert not [body for body in bodies if words in body], words
 
