@@ -1,4 +1,4 @@
-"""What a person does to a call that goes on: say, tell, mute, transfer, end (vapi.md 6.6).
+"""What a person does to a call that goes on: say, tell, mute, hand on, end (vapi.md 6.6).
 
 Every command is carried out or refused at once, with the reason in words; what it leads to takes
 its own time. A muted assistant takes no part: it hears and remembers, begins no response and is
@@ -11,10 +11,12 @@ from abc import abstractmethod
 from typing import Any, Final
 
 from calls.bridge.first_words import FirstWords
+from calls.bridge.handover import TOO_OFTEN, TOO_OFTEN_FOR_PEOPLE
 from calls.bridge.plan import CallPlan, HistoryItem
 from calls.bridge.reasons import EndCause
 from calls.bridge.responses import Current, Request
 from calls.bridge.states import Phase, Realtime
+from calls.bridge.successor import Successor
 from calls.wire import realtime
 from calls.wire.vapi_control import Control
 
@@ -56,6 +58,8 @@ class Controls(FirstWords):
             return ""
         if self._failed or (self._ending is not None and not self._ending.abortable):
             return "The call is ending, or the caller is being handed to somebody."
+        if control.kind == "handoff":
+            return self._hand_on(control, now_ms)
         if control.kind == "transfer":
             self._hand_over(control, now_ms)
         elif control.kind == "say":
@@ -94,6 +98,16 @@ class Controls(FirstWords):
         if control.text:
             words = realtime.verbatim(control.text)
             self.responses.ask(Request("goodbye", instructions=words, tools_allowed=False))
+
+    def _hand_on(self, control: Control, now_ms: int) -> str:
+        """Let another assistant take the call over, once ``text`` has been said by this one."""
+        refusal = self._refusal()
+        if refusal:
+            return TOO_OFTEN_FOR_PEOPLE if refusal == TOO_OFTEN else refusal
+        self._begin_handoff(control.handoff_id, Successor.from_json(control.successor), now_ms)
+        if control.text:
+            self._speak(Control("say", text=control.text), now_ms)
+        return ""
 
     def _cut_short(self, now_ms: int) -> None:
         """Stop what is being said, if it may be stopped at all."""

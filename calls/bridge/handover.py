@@ -43,6 +43,7 @@ _OF_SOURCE: Final = frozenset(
 )
 
 UNDER_WAY: Final = "The call is being handed over already."
+TOO_OFTEN_FOR_PEOPLE: Final = "The call has been handed over too often already."
 TOO_OFTEN: Final = (
     "The call has been handed over too often and is not handed over again. Go on yourself, and "
     "help the caller as well as you can."
@@ -93,13 +94,16 @@ class Handovers(Continuity):
         if refusal:
             self._tool_result(tool_call_id, "refused", refusal, now_ms)
             return
+        self._begin_handoff(tool_call_id, Successor.from_json(result.successor), now_ms)
+
+    def _begin_handoff(self, tool_call_id: str, successor: Successor, now_ms: int) -> None:
         if self._next is not None:
             # A session for the assistant that leaves is of no use any more.
             self._drop_standby()
         self._dial_at_ms = None
         self._handoff = Handoff(
             tool_call_id,
-            Successor.from_json(result.successor),
+            successor,
             0,
             now_ms + self.plan.watchdog.goodbye_ms,
         )
@@ -138,7 +142,8 @@ class Handovers(Continuity):
             return
         self._handoff = None
         self.count("handoffs_failed")
-        self._tool_result(handoff.tool_call_id, "error", UNREACHABLE, now_ms)
+        if self.toolbox.knows(handoff.tool_call_id):  # else a person has asked for it
+            self._tool_result(handoff.tool_call_id, "error", UNREACHABLE, now_ms)
         if self._away_since_ms is not None:
             # Its own session was lost meanwhile, and nobody has dialled another one for it.
             self._dial(now_ms)

@@ -142,6 +142,10 @@ class Toolbox:
         invocation.output = output
         self._record(invocation)
 
+    def knows(self, tool_call_id: str) -> bool:
+        """Tell whether the model has made this call."""
+        return tool_call_id in self._invocations
+
     def waits_for(self, response_id: str) -> bool:
         """Tell whether a call of this response still lacks its output."""
         return any(each.response_id == response_id for each in self.pending)

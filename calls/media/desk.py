@@ -16,11 +16,17 @@ import structlog
 from django.db import DatabaseError
 
 from calls.media.database import in_database, in_database_at_last
-from calls.services.live_control import Taken, control_settle, controls_take
+from calls.services.live_control import (
+    Taken,
+    control_prepared,
+    control_settle,
+    controls_take,
+)
 from calls.wire.vapi_control import Control
 
 LOOK_SECONDS: Final = 0.25
 GONE: Final = "The call has just ended."
+AWAY: Final = "The database does not answer. Fix: try again."
 
 Carry = Callable[[Control], str]
 
@@ -64,10 +70,23 @@ class Desk:
         task.add_done_callback(self._answers.discard)
 
     async def _carry_out(self, taken: Taken) -> None:
-        carry = self._calls.get(taken.call_id)
-        refusal = carry(taken.control) if carry is not None else GONE
+        refusal = await self._refusal(taken)
         log.info("control", call_id=taken.call_id, kind=taken.control.kind, refused=bool(refusal))
         await in_database_at_last(control_settle, control_id=taken.control_id, refusal=refusal)
+
+    async def _refusal(self, taken: Taken) -> str:
+        """Give a command to its call; return '' or why it is refused."""
+        control: Control | str = taken.control
+        if taken.control.destination:
+            try:
+                control = await in_database(control_prepared, taken)
+            except DatabaseError as error:
+                log.warning("control_not_prepared", error=type(error).__name__)
+                return AWAY
+        if isinstance(control, str):
+            return control
+        carry = self._calls.get(taken.call_id)
+        return carry(control) if carry is not None else GONE
 
 
 _desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()

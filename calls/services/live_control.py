@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from calls.models import Call, CallControl
 from calls.numbers.destinations import destination_of
+from calls.services.control_handoff import handoff_check, handoff_prepared
 from calls.services.live_monitor import is_enabled
 from calls.wire.vapi_control import Control, ControlWireError
 from voiceplatform.base.services import actor_label, audit_write
@@ -39,7 +40,7 @@ def control_ask(*, call: Call, control: Control, actor: Any) -> CallControl:
 
     Raises:
         ControlRefused: the call is over, is not carried here, or its assistant allows no control.
-        ControlWireError: the caller may not be handed to that destination.
+        ControlWireError: the caller may not, or cannot, be handed to that destination.
     """
     if control.kind == "transfer":
         dial_to = destination_of(control.dial_to)
@@ -59,6 +60,8 @@ def control_ask(*, call: Call, control: Control, actor: Any) -> CallControl:
         raise ControlRefused(
             "The assistant of this call allows no control (monitorPlan.controlEnabled is false)."
         )
+    if control.kind == "handoff":
+        handoff_check(call, control)
     with transaction.atomic():
         row: CallControl = CallControl.objects.create(
             organisation_id=call.organisation_id,
@@ -125,6 +128,13 @@ def controls_take(*, call_ids: Collection[str]) -> list[Taken]:
             command = CallControl.objects.values_list("command", flat=True).get(pk=pk)
             taken.append(Taken(pk, call_id, Control.from_json(command)))
     return taken
+
+
+def control_prepared(taken: Taken) -> Control | str:
+    """Return a claimed command as the bridge takes it, or in words why it cannot be carried out."""
+    if taken.control.kind != "handoff":
+        return taken.control
+    return handoff_prepared(taken.call_id, taken.control, taken.control_id)
 
 
 def control_settle(*, control_id: uuid.UUID, refusal: str) -> None:

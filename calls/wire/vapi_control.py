@@ -8,7 +8,7 @@ one, field by field. Whether a number may be dialled is not judged here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 Kind = Literal[
@@ -21,6 +21,7 @@ Kind = Literal[
     "say-first-message",
     "end-call",
     "transfer",
+    "handoff",
 ]
 Role = Literal["system", "user", "assistant"]
 
@@ -31,9 +32,8 @@ CONTROLS: Final = (
     "say-first-message",
 )
 ROLES: Final = ("system", "user", "assistant")
-TYPES: Final = ("say", "add-message", "control", "end-call", "transfer")
+TYPES: Final = ("say", "add-message", "control", "end-call", "transfer", "handoff")
 _ELSEWHERE: Final = {
-    "handoff": "Fix: let the assistant hand over by a handoff tool.",
     "send-transport-message": "Fix: leave it out; the transport is Twilio's media stream.",
 }
 
@@ -52,7 +52,8 @@ class Control:
 
     ``text`` is what is to be said or told. ``interrupts``: at once, instead of what is being said;
     ``interruptible``: the caller may cut it off; ``answers``: the assistant is to say something to
-    it; ``dial_to``: whom the caller is handed to.
+    it; ``dial_to``: whom the caller is handed to. ``destination``: of a handoff, as it came;
+    ``successor`` is what it means, as JSON, once that was looked up, and ``handoff_id`` names it.
     """
 
     kind: Kind
@@ -63,6 +64,9 @@ class Control:
     interrupts: bool = False
     answers: bool = True
     dial_to: str = ""
+    destination: Mapping[str, Any] = field(default_factory=dict)
+    successor: Mapping[str, Any] = field(default_factory=dict)
+    handoff_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value from which ``from_json`` makes an equal command."""
@@ -110,6 +114,8 @@ def control_of(body: Mapping[str, Any]) -> Control:
         control = Control("end-call")
     elif kind == "transfer":
         control = _transfer(read)
+    elif kind == "handoff":
+        control = _handoff(read)
     else:
         choices = ", ".join(TYPES)
         raise ControlWireError([f"type must be one of the following values: {choices}"])
@@ -134,6 +140,22 @@ def _transfer(read: _Reader) -> Control:
     own = destination.body.get("message")
     text = read.words("content", needed=False) or (own if isinstance(own, str) else "")
     return Control("transfer", text=text[:MAX_CONTENT_CHARS], dial_to=dial_to)
+
+
+def _handoff(read: _Reader) -> Control:
+    """Read a handoff; it is documented, but not in the SDK's union (vapi.md 6.6)."""
+    destination = read.inner("destination")
+    kind = destination.choice("type", ("assistant", "squad"))
+    names = ("squadId",) if kind == "squad" else ("assistantId", "assistantName", "assistant")
+    given = {name: destination.body.get(name) for name in names}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, dict if name == "assistant" else str):
+            destination.say(name, f"must be {'an object' if name == 'assistant' else 'a string'}")
+    if not any(given.values()):
+        destination.say(names[0], f"must name who takes the call over: {' or '.join(names)}")
+    return Control(
+        "handoff", text=read.words("content", needed=False), destination=dict(destination.body)
+    )
 
 
 class _Reader:

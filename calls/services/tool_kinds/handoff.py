@@ -16,12 +16,14 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import Error as AnyDatabaseError
 
 from calls.bridge.effects import DispatchTool
+from calls.bridge.plan import CallPlan
 from calls.media.database import in_database
 from calls.models import Call
 from calls.services.call_plan import plan_for
 from calls.services.contract import ContractForbids
 from calls.services.handoffs import (
     NOBODY,
+    Target,
     destination_of,
     not_here,
     successor_result,
@@ -82,14 +84,20 @@ async def handoff_result(
 
 
 def _stored(call_id: str) -> Callable[[], Call]:
-    def load() -> Call:
-        call: Call = Call.objects.select_related(
-            *("organisation", "number", "connection", "twilio_account", "revision__assistant"),
-            *("activation__squad", "policy_wording__policy"),
-        ).get(pk=call_id)
-        return call
+    return lambda: call_to_hand(call_id)
 
-    return load
+
+def call_to_hand(call_id: str) -> Call:
+    """Return a call with all that its next plan is made of.
+
+    Raises:
+        Call.DoesNotExist: it has been erased.
+    """
+    call: Call = Call.objects.select_related(
+        *("organisation", "number", "connection", "twilio_account", "revision__assistant"),
+        *("activation__squad", "policy_wording__policy"),
+    ).get(pk=call_id)
+    return call
 
 
 def _result(
@@ -123,14 +131,20 @@ def _result(
     if target is None:
         return not_here(destination)
     handed = taken_over_by(call, target, effect.arguments_json)
-    plan = replace(
+    plan = plan_of_handed(handed, target)
+    default = answer.result if answer is not None else ""
+    default = default or as_text(tool_document(tool).get("defaultResult"))
+    return successor_result(handed, plan, destination.context, default)
+
+
+def plan_of_handed(handed: Call, target: Target) -> CallPlan:
+    """Return the plan of a call that ``target`` takes over; nobody is told of a rehearsal."""
+    is_stored = not handed._state.adding
+    return replace(
         plan_for(handed, anew=True),
         assistant_name=target.name,
         tells=news_of(handed, told_of(handed)) if is_stored else (),
     )
-    default = answer.result if answer is not None else ""
-    default = default or as_text(tool_document(tool).get("defaultResult"))
-    return successor_result(handed, plan, destination.context, default)
 
 
 def _rehearsed() -> ToolResult:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from vapi.types import (
     ClientInboundMessageAddMessage,
     ClientInboundMessageControl,
@@ -18,16 +19,27 @@ from vapi.types import (
     ClientInboundMessageTransfer,
 )
 
+from assistants.models import Assistant
+from assistants.services import assistant_publish
+from calls.bridge.successor import Successor
 from calls.media.database import in_database
 from calls.media.desk import Desk
 from calls.models import Call, CallControl
-from calls.services.live_control import control_ask, control_wait, controls_take
+from calls.services.control_handoff import NOBODY_THERE
+from calls.services.live_control import (
+    Taken,
+    control_ask,
+    control_prepared,
+    control_wait,
+    controls_take,
+)
 from calls.services.live_monitor import monitor_object
-from calls.wire.vapi_control import Control
+from calls.wire.vapi_control import Control, control_of
 from tests import factories
 from tests.integration.api.client import Rest
 from tests.integration.calls.direct import direct_call, model_server
 from tests.integration.calls.rig import until
+from tools.handoffs import Context
 from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -102,6 +114,50 @@ async def test_what_vapis_sdk_builds_reaches_the_call_and_is_answered(
     assert "VIP" not in json.dumps(entry.details)
 
 
+async def test_a_handoff_reaches_the_call_with_the_plan_of_who_takes_over(
+    rest: Rest, desk: Desk, transactional_db: None
+) -> None:
+    def make() -> tuple[Call, Assistant]:
+        server = {"server": {"url": "https://sales.example.com"}, "serverMessages": ["hang"]}
+        sales = assistant_publish(
+            organisation=rest.organisation, source="import", actor=None,
+            document={
+                "name": "Sales", "firstMessage": "Sales.", "model": {"messages": []}, **server
+            },
+        )  # fmt: skip
+        return factories.make_call(rest.organisation), sales
+
+    call, sales = await in_database(make)
+    carried: list[Control] = []
+    desk.open(str(call.pk), lambda control: carried.append(control) or "")
+    destination = {
+        "type": "assistant",
+        "assistantName": "Sales",
+        "contextEngineeringPlan": {"type": "lastNMessages", "maxMessages": 3},
+        "assistantOverrides": {"variableValues": {"level": "gold"}},
+    }
+    body = {"type": "handoff", "content": "One moment.", "destination": destination}
+    answer = await in_database(rest, "POST", f"/call/{call.pk}/control", body)
+    assert (answer.status_code, answer.json()["status"]) == (200, "done")
+    (control,) = carried
+    row = await in_database(CallControl.objects.get)
+    assert (control.text, control.handoff_id) == ("One moment.", f"control-{row.pk.hex}")
+    successor = Successor.from_json(control.successor)
+    assert successor.context == Context("lastNMessages", 3)
+    assert successor.plan.greeting.text == "Sales." and successor.plan.tells == ("late",)
+    assert successor.record["assistant_name"] == "Sales"
+    assert successor.record["variables"] == {"level": "gold"}
+    # What is stored with the command is what came, not the whole assistant.
+    assert "Sales." not in json.dumps(row.command) and len(control.handoff_id) <= 64
+
+    def withdraw() -> None:
+        Assistant.objects.filter(pk=sales.pk).update(deleted_at=timezone.now())
+
+    await in_database(withdraw)
+    taken = Taken(row.pk, str(call.pk), control_of(body))
+    assert await in_database(control_prepared, taken) == NOBODY_THERE
+
+
 async def test_what_the_call_refuses_is_said_to_whoever_asked(
     rest: Rest, desk: Desk, transactional_db: None
 ) -> None:
@@ -162,6 +218,11 @@ def test_what_is_to_be_said_is_sealed_at_rest(rest: Rest) -> None:
     [
         ({"type": "say"}, "content must be a string"),
         ({"type": "dance"}, "type must be one of the following values"),
+        (
+            {"type": "handoff", "destination": {"type": "assistant", "assistantName": "Nobody"}},
+            "destination names no assistant that could take the call",
+        ),
+        ({"type": "send-transport-message", "message": {}}, "type send-transport-message is not"),
         (
             {"type": "transfer", "destination": {"type": "number", "number": "911"}},
             "destination must be a phone number",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from calls.bridge.effects import CallNews, CloseModel, DialModel, DispatchTools, RecordHandoff
-from calls.bridge.handover import TOO_OFTEN, UNDER_WAY, UNREACHABLE
+from calls.bridge.handover import TOO_OFTEN, TOO_OFTEN_FOR_PEOPLE, UNDER_WAY, UNREACHABLE
 from calls.bridge.person_plan import PersonPlan
 from calls.bridge.plan import CallPlan, Greeting, HistoryItem, Limits, Watchdog
 from calls.bridge.responses import Request
@@ -19,6 +19,7 @@ from calls.standins.caller import CallerStep, hang_up, say, say_over
 from calls.standins.realtime_brain import CallTool, Rule, Step
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.wire.realtime import FunctionTool, SessionConfig
+from calls.wire.vapi_control import Control
 from tests.sound_call import assert_sound as assert_sound_but_words_in
 from tests.unit.bridge.line import Line, quiet_plan
 from tests.virtual_call import Latency, PatientBrain, Result, VirtualCall, evenly, plan_of
@@ -411,6 +412,63 @@ def test_what_the_caller_says_meanwhile_is_heard_by_the_next_assistant() -> None
     assert realtime.index("create greeting") < realtime.index(
         next(each for each in realtime if each.startswith("append"))
     )
+
+
+# ---- asked for by a person ----
+
+
+def hand_on(line: Line, text: str = "", **fields: Any) -> str:
+    """Give the command as the desk does, with the plan that was looked up."""
+    control = Control("handoff", text, successor=over(**fields), handoff_id="control-1")
+    read_back = Control.from_json(json.loads(json.dumps(control.to_json())))
+    return line.bridge.receive_control(read_back, line.now_ms)
+
+
+def test_a_person_hands_the_call_on_and_nothing_is_answered_to_the_model() -> None:
+    line = Line(quiet_plan()).ready()
+    assert hand_on(line) == ""
+    ready(line)
+    assert line.bridge.plan.assistant_name == "Sales"
+    assert outputs(line) == []
+    _, realtime, effects = line.look()
+    assert "create greeting" in realtime
+    (handed,) = [each for each in effects if isinstance(each, RecordHandoff)]
+    assert (handed.tool_call_id, handed.record) == ("control-1", {"revision_id": "r2"})
+
+
+def test_what_a_person_wants_said_first_is_heard_before_the_change() -> None:
+    line = Line(quiet_plan()).ready()
+    assert hand_on(line, "I put you through.") == ""
+    ready(line)
+    assert line.bridge.session == 1
+    assert "create operator" in line.look()[1]
+    line.created("r2").audio(400, "a2", "r2").audio_done("a2", "r2").done("r2")
+    marks = [each.split()[1] for each in line.look()[0] if each.startswith("mark")]
+    assert line.bridge.session == 1
+    line.after(400)
+    for mark in marks:
+        line.mark(mark)
+    assert line.bridge.session == 2
+
+
+def test_a_person_s_handoff_that_reaches_nobody_leaves_the_call_as_it_is() -> None:
+    line = Line(quiet_plan()).ready()
+    assert hand_on(line) == ""
+    for session in (2, 3):
+        line.bridge.realtime_closed(401 if session == 3 else 1006, line.now_ms, session=session)
+    assert line.bridge.plan.assistant_name == "Desk" or not line.bridge.plan.assistant_name
+    assert line.bridge.counters["handoffs_failed"] == 1
+    assert "late_tool_results" not in line.bridge.counters
+    assert line.turn().created().bridge.session == 1
+
+
+def test_a_person_is_told_why_a_call_is_not_handed_on() -> None:
+    line = Line(quiet_plan()).ready()
+    assert hand_on(line) == ""
+    assert hand_on(line) == UNDER_WAY
+    often = Line(quiet_plan(limits=Limits(max_handoffs=0))).ready()
+    assert hand_on(often) == TOO_OFTEN_FOR_PEOPLE
+    assert often.effects(DialModel) == []
 
 
 def test_each_assistant_s_wishes_for_news_count_while_it_has_the_call() -> None:

@@ -59,6 +59,18 @@ pytestmark = pytest.mark.unit
             },
             Control("transfer", "Hold the line.", dial_to="sip:desk@pbx.example.com"),
         ),
+        (
+            {
+                "type": "handoff",
+                "content": "I put you through.",
+                "destination": {"type": "assistant", "assistantName": "Sales"},
+            },
+            Control(
+                "handoff",
+                "I put you through.",
+                destination={"type": "assistant", "assistantName": "Sales"},
+            ),
+        ),
     ],
 )
 def test_what_vapis_clients_send_is_read(body: dict[str, Any], expected: Control) -> None:
@@ -72,7 +84,27 @@ def test_what_vapis_clients_send_is_read(body: dict[str, Any], expected: Control
     [
         ({}, ["type must be one of the following values"]),
         ({"type": ["say"]}, ["type must be one of the following values"]),
-        ({"type": "handoff"}, ["type handoff is not supported here. Fix:"]),
+        ({"type": "send-transport-message"}, ["type send-transport-message is not supported here"]),
+        ({"type": "handoff"}, ["destination must be an object"]),
+        (
+            {"type": "handoff", "destination": {"type": "dynamic", "server": {}}},
+            ["destination.type must be one of", "destination.assistantId must name who takes"],
+        ),
+        (
+            {"type": "handoff", "destination": {"type": "squad", "assistantName": "Sales"}},
+            ["destination.squadId must name who takes the call over"],
+        ),
+        (
+            {
+                "type": "handoff",
+                "content": 5,
+                "destination": {"type": "assistant", "assistantId": 5, "assistant": "Sales"},
+            },
+            [
+                *("destination.assistantId must be a string",),
+                *("destination.assistant must be an object", "content must be a string"),
+            ],
+        ),
         ({"type": "say"}, ["content must be a string"]),
         ({"type": "say", "content": "  "}, ["content should not be empty"]),
         ({"type": "say", "content": "x" * 4001}, ["content must be shorter"]),
