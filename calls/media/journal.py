@@ -245,13 +245,25 @@ class CallJournal:
         self._policy, self._dial_to = None, ""
         return waiting
 
+    def _with_what_came(self, waiting: Waiting) -> Waiting:
+        """Return what is being stored together with what has come since it was taken."""
+        return Waiting(
+            turns=waiting.turns | self._turns,
+            tools=waiting.tools | self._tools,
+            handoffs=waiting.handoffs + self._handoffs,
+            policy=self._policy or waiting.policy,
+            pieces=waiting.pieces + self._pieces,
+            news=[*waiting.news, *self._told],
+            refused=self._refused,
+            emergency=self._emergency,
+            dial_to=self._dial_to or waiting.dial_to,
+        )
+
     def _put_back(self, waiting: Waiting) -> None:
-        self._turns = waiting.turns | self._turns
-        self._tools = waiting.tools | self._tools
-        self._handoffs = waiting.handoffs + self._handoffs
-        self._policy = self._policy or waiting.policy
-        self._pieces = waiting.pieces + self._pieces
-        self._dial_to = self._dial_to or waiting.dial_to
+        both = self._with_what_came(waiting)
+        self._turns, self._tools = both.turns, both.tools
+        self._handoffs, self._pieces = both.handoffs, both.pieces
+        self._policy, self._dial_to = both.policy, both.dial_to
         self._told.put_back(waiting.news)
         self._news.set()
 
@@ -264,9 +276,8 @@ class CallJournal:
                 # What is on disk is never older than what the database may have.
                 await self._keep(waiting)
             work = asyncio.create_task(self._stored(waiting))
-            done, _ = await asyncio.wait({work}, timeout=PATIENCE_SECONDS)
-            if not done:
-                await self._keep(waiting)
+            while not (await asyncio.wait({work}, timeout=PATIENCE_SECONDS))[0]:
+                await self._keep(self._with_what_came(waiting))
             if not await work:
                 await self._keep(waiting)
                 self._put_back(waiting)

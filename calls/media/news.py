@@ -7,7 +7,7 @@ long the pieces are dropped first, then the oldest, and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -27,6 +27,9 @@ class WaitingNews:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __iter__(self) -> Iterator[CallNews]:
+        return iter(self._waiting)
 
     def add(self, news: CallNews) -> None:
         """Take one; it may take the place of one that it makes old."""

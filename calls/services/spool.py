@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -44,6 +45,8 @@ MOST_FILE_BYTES: Final = 8 * 1024 * 1024
 # Half of a file is for words: the record for replays is worth less.
 MOST_RECORD_BYTES: Final = MOST_FILE_BYTES // 2
 MOST_BYTES: Final = 256 * 1024 * 1024  # of all files, looked at when another one begins
+USED_SECONDS: Final = 2.0  # a replay takes milliseconds; a caller hears nothing meanwhile
+_PAUSE_SECONDS: Final = 0.02
 _VERSION: Final = 1
 _AT_ONCE: Final = 50  # rows of one kind in a transaction (design.md 9)
 _TRIES: Final = 5
@@ -210,16 +213,20 @@ def has_spools() -> bool:
 def spools_replay(call_id: str = "") -> int:
     """Bring what lies on disk into the database, of one call or of all; return how many files.
 
-    Files that a journal still adds to are left alone.
+    Files that a journal still adds to are left alone; those of one call are waited for a moment,
+    because who asks for them begins with what they hold, and somebody may be replaying them.
 
     Raises:
         DatabaseError: the database is still away; everything is still on disk.
     """
-    return sum(spool_replay(path) for path, _ in _files(call_id))
+    patience_seconds = USED_SECONDS if call_id else 0.0
+    return sum(spool_replay(path, patience_seconds) for path, _ in _files(call_id))
 
 
-def spool_replay(path: Path) -> bool:
+def spool_replay(path: Path, patience_seconds: float = 0.0) -> bool:
     """Bring one file into the database and remove it; tell whether it is gone.
+
+    Waits so long for whoever uses it.
 
     Raises:
         DatabaseError: as ``spools_replay``.
@@ -232,8 +239,11 @@ def spool_replay(path: Path) -> bool:
         _tell_once("spool_unreadable", path, reason=error.strerror or "")
         return False
     try:
-        if not _lock(handle):
-            return False
+        until = time.monotonic() + patience_seconds
+        while not _lock(handle):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE_SECONDS)
         if not os.fstat(handle).st_nlink:
             return True
         return _replay(path, handle)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 
 from calls.bridge.effects import CallNews, PolicyLinePlayed, StreamEnded
@@ -182,14 +183,27 @@ def test_a_database_that_does_not_answer_is_not_waited_for(
             return EVERYTHING
 
         monkeypatch.setattr(journal_module, "in_database", hangs)
-        journal.write(_turn(0))
+
+        def words() -> str:
+            if not files():
+                return ""
+            with files()[0].open("rb") as file:
+                return str(spool_module._read(file.fileno())[0])
+
+        async def are_on_disk(text: str) -> None:
+            async with asyncio.timeout(20):
+                while text not in words():  # noqa: ASYNC110 - a file tells nobody
+                    await asyncio.sleep(0.01)
+
+        journal.write(_turn(0, "before"))
         storing = asyncio.create_task(journal._store())
-        async with asyncio.timeout(20):
-            while not files() or not files()[0].stat().st_size:  # noqa: ASYNC110 - a file tells nobody
-                await asyncio.sleep(0.01)
+        await are_on_disk("before")
+        journal.write(_turn(1, "meanwhile"))
+        await are_on_disk("meanwhile")
         answers.set()
         assert await storing
         assert files() == []
+        assert list(journal._turns) == [1], "it waits for the next batch"
 
     asyncio.run(story())
 
@@ -327,6 +341,34 @@ def test_the_next_stream_goes_on_from_what_lay_on_disk(
     )
     assert found == ["before", "the outage"]
     assert len(files()) == 1, "that of another call waits"
+
+
+def test_the_next_stream_waits_for_whoever_replays_what_it_begins_with(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = on_disk(call, turns={0: _turn(0)})
+    replaying, go_on = threading.Event(), threading.Event()
+    store = spool_module._store
+
+    def slowly(*args: Any) -> None:
+        replaying.set()
+        assert go_on.wait(20)
+        store(*args)
+
+    monkeypatch.setattr(spool_module, "_store", slowly)
+    monkeypatch.setattr(spool_module, "USED_SECONDS", 20.0)
+    monkeypatch.setattr(spool_module.time, "sleep", lambda _: go_on.set())
+
+    def replay() -> None:
+        assert spool_replay(path)
+        connection.close()
+
+    watcher = threading.Thread(target=replay)
+    watcher.start()
+    assert replaying.wait(20)
+    assert spools_replay(str(call.pk)) == 1
+    assert texts(call) == ["Hello"]
+    watcher.join()
 
 
 def test_turns_of_a_later_stream_are_not_overwritten(
