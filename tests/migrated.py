@@ -1,4 +1,4 @@
-"""One migrated SQLite file for the whole test session: made once, copied by whoever needs one.
+"""What the processes of one test session share: above all, one migrated SQLite file.
 
 Every worker's database and every instance of the acceptance tests would else run all migrations
 for itself. That they run from nothing is shown by the tests that ask for it (``fresh=True``), by
@@ -7,6 +7,7 @@ the demo and by PostgreSQL.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -14,10 +15,20 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER_VARIABLE = "VOICEPLATFORM_TEST_SESSION_DIR"
+# The states that migrations leave behind are many objects; looking for garbage among them is two
+# of five seconds.
+MIGRATE = """
+import gc
+gc.disable()
+import manage, sys
+sys.argv[1:] = ["migrate", "--skip-checks", "--verbosity=0"]
+manage.main()
+"""
 
 
 def begin_session() -> None:
@@ -30,6 +41,18 @@ def end_session() -> None:
     shutil.rmtree(os.environ.pop(FOLDER_VARIABLE), ignore_errors=True)
 
 
+@contextlib.contextmanager
+def first_alone() -> Iterator[None]:
+    """Let whoever comes first do the block alone; all others of this session do it thereafter."""
+    done = Path(os.environ[FOLDER_VARIABLE]) / "collected"
+    with done.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.stat().st_size:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        yield
+        os.write(lock.fileno(), b"1")
+
+
 def migrated_sqlite() -> Path:
     """Return the path of the migrated file, which nobody writes to; make it if nobody has."""
     folder = Path(os.environ[FOLDER_VARIABLE])
@@ -39,7 +62,7 @@ def migrated_sqlite() -> Path:
         if not made.exists():
             unfinished = folder / "unfinished.sqlite3"
             subprocess.run(
-                [sys.executable, "manage.py", "migrate", "--skip-checks", "--verbosity=0"],
+                [sys.executable, "-c", MIGRATE],
                 cwd=ROOT,
                 env=os.environ | {"DATABASE_URL": f"sqlite:///{unfinished}"},
                 check=True,

@@ -35,9 +35,9 @@ def test_each_rule_is_enforced(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"import pytest\n{source}\n")
         (path.parent / "__init__.py").touch()
-    helpers = ("conftest", "instances", "migrated", "platform", "servers", "settings", "vapi_sdk")
-    for name in ("__init__.py", *(f"{each}.py" for each in helpers)):
-        shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
+    # What the rules and what they import are; not the tests.
+    for path in (ROOT / "tests").glob("*.py"):
+        shutil.copy(path, tmp_path / "tests")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--continue-on-collection-errors", "-p",
