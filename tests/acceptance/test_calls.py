@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tests.acceptance.calls_rig import (
     stream_path,
 )
 from tests.acceptance.test_drain import assert_sigterm_lets_the_live_call_end
+from tests.migrated import migrated_sqlite
 from tests.platform import ROOT, Platform, clean_environment, free_port, wait_until
 from voiceplatform.supervisor.parent_death import before_exec
 
@@ -181,9 +183,9 @@ def daphne(tmp_path: Path) -> Iterator[tuple[CallsRig, Path]]:
         wait_until(lambda: "http://" in standins_log.read_text(), what="the stand-ins", seconds=30)
         found = re.search(r"http://\S+", standins_log.read_text())
         assert found is not None
-        for command in (("migrate", "-v0"), ("prepare_instance", "--standins-url", found.group())):
-            done = _manage(environment, *command)
-            assert done.returncode == 0, done.stderr
+        shutil.copyfile(migrated_sqlite(), tmp_path / "db.sqlite3")
+        done = _manage(environment, "prepare_instance", "--standins-url", found.group())
+        assert done.returncode == 0, done.stderr
         application = ("daphne", "-p", str(port), "voiceplatform.asgi:application")
         with _process(environment, log, *application):
             wait_until(lambda: _listens(port), what=f"daphne: {log.read_text()}", seconds=60)

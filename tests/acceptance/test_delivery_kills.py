@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -32,6 +33,7 @@ import pytest
 from tests.acceptance.calls_rig import CallsRig
 from tests.acceptance.drain_victim import LEASE_SECONDS, POINTS
 from tests.integration.events.receiver import Receiver, running_receiver
+from tests.migrated import migrated_sqlite
 from tests.platform import ROOT, Platform, alive, clean_environment, wait_until
 from voiceplatform.supervisor.parent_death import before_exec
 
@@ -173,6 +175,7 @@ class Workbench:
 def bench(tmp_path: Path) -> Iterator[Workbench]:
     """A fresh database with ten calls that are on."""
     environment = _environment(tmp_path, **KEYS)
+    shutil.copyfile(migrated_sqlite(), tmp_path / "db.sqlite3")
     victims = subprocess.Popen(
         [sys.executable, "-m", "tests.acceptance.drain_victim"],
         cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -181,7 +184,6 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     try:
         with running_receiver() as receiver:
             bench = Workbench(victims, Ledger(receiver, tmp_path / "db.sqlite3"))
-            bench.kill_at("", work="migrate")
             code = SETUP.format(url=receiver.url) + WITHOUT_ONE.format(calls=10)
             bench.kill_at("", work=f"shell {code}")
             yield bench
