@@ -67,9 +67,16 @@ lint: $(VENV)/.dev-stamp ## ruff and mypy
 # What speaks SQL of its own, or relies on locks and constraints, is run again on PostgreSQL; whole
 # calls in real time are not, they would only take the time twice (all of it passes there too:
 # `make test-postgres ON_POSTGRES=tests/integration`).
-# Nor is what tries Python's part of a request alone: Schemathesis, the SDKs, reading Vapi's API.
-ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy tools \
+# Nor is what tries Python's part of a request alone: Schemathesis, the SDKs, reading Vapi's API and
+# exports (what is stored of arbitrary JSON is tried there, and what two do at once), limits.
+ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy \
+  $(addprefix tools/test_,query_tool.py tool_records.py variables.py) \
   $(addprefix calls/test_,ends.py journal.py voice_webhook.py))
+NOT_ON_POSTGRES := $(addprefix tests/integration/, \
+  $(addprefix api/test_,openapi.py openapi_fuzz.py rate_limit.py round_trip.py vapi_sdk.py vapi_sdk_resources.py) \
+  $(addprefix assistants/test_,export.py) \
+  $(addprefix assistants/test_import_,admin.py api.py command.py hostile.py kept_numbers.py secrets.py sides.py) \
+  events/test_reports.py)
 
 test: $(VENV)/.node-stamp chromium ## everything: lint, types, migrations, SQLite, PostgreSQL, browser
 	DATABASE_URL=sqlite:///:memory: $(BIN)/python manage.py makemigrations --check --dry-run --skip-checks
@@ -80,8 +87,7 @@ test-sqlite: $(VENV)/.node-stamp
 
 test-postgres: $(VENV)/.dev-stamp
 	nice -n 10 $(BIN)/pytest --database=postgres -m "integration and django_db" $(ON_POSTGRES) \
-	  $(addprefix --ignore=tests/integration/,$(addprefix api/test_,openapi_fuzz.py vapi_sdk.py vapi_sdk_resources.py) \
-	    $(addprefix assistants/test_import_,api.py secrets.py) events/test_reports.py tools/test_tool_run.py)
+	  $(addprefix --ignore=,$(NOT_ON_POSTGRES))
 
 quick: $(VENV)/.dev-stamp ## the unit tier
 	$(BIN)/pytest -m unit tests/unit
