@@ -37,9 +37,13 @@ def test_realtime_frames_decode_or_are_refused(text: str, dialect: Any) -> None:
 def test_twilio_messages_decode_or_are_refused(text: str) -> None:
     try:
         _, message = twilio_media.decode(text)
-        for read in (twilio_media.start_of, twilio_media.media_payload, twilio_media.mark_name):
+        for read, kind in (
+            (twilio_media.start_of, twilio_media.Start),
+            (twilio_media.media_payload, str),
+            (twilio_media.mark_name, str),
+        ):
             try:
-                read(message)
+                assert isinstance(read(message), kind)
             except twilio_media.TwilioWireError:
                 continue
     except twilio_media.TwilioWireError:
@@ -55,7 +59,7 @@ def test_start_never_raises_anything_else(body: Any) -> None:
         {"start": {**start, "customParameters": body}},
     ):
         try:
-            twilio_media.start_of(message)
+            assert isinstance(twilio_media.start_of(message), twilio_media.Start)
         except twilio_media.TwilioWireError:
             continue
 

@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -122,18 +123,24 @@ async def test_t2_unknown_socket_paths_are_refused_without_a_traceback(
     _assert_quiet(rig, caplog)
 
 
+async def _opened(rig: Rig, path: str, **options: Any) -> bool:
+    """Tell whether a media socket was opened, and close it."""
+    socket = await rig.media(path, **options)
+    await socket.close()
+    return socket.response is not None and socket.response.status_code == 101
+
+
 async def test_t1_origin_is_neither_needed_nor_asked_for(rig: Rig) -> None:
     for origin in (None, "https://anything.example.net"):
         _, path = await _ringing(rig)
-        socket = await rig.media(path, origin=origin)
-        await socket.close()
+        assert await _opened(rig, path, origin=origin)
 
 
 async def test_the_secondary_token_and_an_explicit_port_sign_too(rig: Rig) -> None:
     _, path = await _ringing(rig)
-    await (await rig.media(path, token=SECONDARY_TOKEN)).close()
+    assert await _opened(rig, path, token=SECONDARY_TOKEN)
     _, path = await _ringing(rig)
-    await (await rig.media(path, signature=sign(f"wss://voice.example.com:443{path}", {}))).close()
+    assert await _opened(rig, path, signature=sign(f"wss://voice.example.com:443{path}", {}))
 
 
 async def test_t37_a_handshake_that_is_repeated_is_403(rig: Rig) -> None:

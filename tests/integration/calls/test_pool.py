@@ -186,6 +186,7 @@ async def test_o20_giving_up_before_the_configuration_is_confirmed_drops_the_soc
     async with asyncio.timeout(2):
         await socket.dropped.wait()
     await asyncio.gather(*short._closing)
+    assert not short._tasks
 
 
 async def test_t23_a_claim_given_up_as_the_socket_is_ready_closes_it(rig: Rig) -> None:
@@ -197,6 +198,7 @@ async def test_t23_a_claim_given_up_as_the_socket_is_ready_closes_it(rig: Rig) -
     await asyncio.wait({claim})
     await asyncio.gather(*short._closing)
     await until(lambda: rig.model_sessions[0].closed, what="a closed model socket", seconds=2)
+    assert claim.cancelled()
 
 
 async def test_a_socket_prepared_for_another_configuration_is_not_handed_out(rig: Rig) -> None:

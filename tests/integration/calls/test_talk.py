@@ -315,6 +315,7 @@ async def test_nonsense_closes_the_socket_at_last(desk: Desk) -> None:
         await page.socket.send('{"event":"media"}')
     await until(lambda: page.of("ended"), what="the end")
     await page.leave()
+    assert len(page.of("ended")) == 1
 
 
 Change = Callable[[Desk, Talk], dict[str, Any] | None]

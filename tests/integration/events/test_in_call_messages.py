@@ -232,6 +232,7 @@ def test_a_batch_of_news_costs_a_handful_of_statements(
     target = target_of(call)
     with django_assert_max_num_queries(14):
         store(call, NEWS, target)
+    assert OutboxEvent.objects.filter(call=call).exists()
 
 
 def test_a_row_holds_what_happened_and_no_copy_of_the_assistant() -> None:

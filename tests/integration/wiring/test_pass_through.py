@@ -196,7 +196,7 @@ async def test_events_arrive_one_by_one_and_a_client_that_leaves_stops_the_web_p
         go_on.set()
         await asyncio.wait_for(reader.readuntil(b"data: 2\n\n"), 10)
         writer.close()
-        await asyncio.wait_for(stopped.wait(), 10)
+        assert await asyncio.wait_for(stopped.wait(), 10)
 
 
 async def test_a_client_that_leaves_before_the_answer_stops_the_web_process(path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_a_client_that_leaves_before_the_answer_stops_the_web_process(path
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await asyncio.wait_for(asked.wait(), 10)
         writer.close()
-        await asyncio.wait_for(stopped.wait(), 10)
+        assert await asyncio.wait_for(stopped.wait(), 10)
 
 
 @pytest.mark.parametrize(

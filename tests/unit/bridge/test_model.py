@@ -113,8 +113,7 @@ def test_wrong_shapes_never_raise(kind: str, value: Any) -> None:
     line = Line().ready().created()
     keys = ("item_id", "response_id", "response", "item", "delta", "transcript", "error", "session")
     line.realtime(kind, **dict.fromkeys(keys, value)).tick(20)
-    for text in line.bridge.to_realtime:
-        text.encode("utf-8")
+    assert all(text.encode("utf-8") for text in line.bridge.to_realtime)
 
 
 def test_text_that_utf8_cannot_carry_is_mended_at_the_door() -> None:

@@ -109,8 +109,9 @@ async def test_t30_a_call_between_two_streams_holds_the_drain_up() -> None:
 async def test_a_call_that_does_not_come_is_expected_for_its_time_only() -> None:
     calls = LiveCalls()
     calls.expect("a", 0.0)
-    await calls.wait_until_drained()
+    await asyncio.wait_for(calls.wait_until_drained(), 10)
     calls.expect_no_more("unknown")
+    assert calls.active_count() == 0
 
 
 async def test_one_name_can_be_waited_for_among_others() -> None:
@@ -118,7 +119,9 @@ async def test_one_name_can_be_waited_for_among_others() -> None:
     first, other = calls.enter(name="a"), calls.enter(name="b")
     left = asyncio.create_task(calls.wait_until_left("a"))
     await asyncio.sleep(0)
+    assert not left.done()
     calls.leave(first)
-    await left
+    await asyncio.wait_for(left, 10)
     await calls.wait_until_left("never")
+    assert calls.active_count() == 1
     calls.leave(other)
