@@ -1,7 +1,7 @@
-"""The four forms of a conversation: Vapi's messages, the OpenAI format, plain text, our own.
+"""The three forms of a conversation: Vapi's messages, the OpenAI format, plain text.
 
 Pure. Owns Vapi's names and times (vapi.md 2.9, 4.6, 6.5): epoch ms, seconds from the start, and
-arguments as JSON text (vapi.md 0, rule 7). What nobody has heard stands in no form but our own.
+arguments as JSON text (vapi.md 0, rule 7). What nobody has heard stands in none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 from calls.conversation.entries import Entry, Speech, ToolUse
 
 _VAPI_ROLES = {"user": "user", "assistant": "bot", "system": "system"}
-OWN_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,52 +90,6 @@ def plain_transcript(entries: Iterable[Entry], labels: Labels | None = None) -> 
         for entry in entries
         if entry.speech is not None and entry.speech.text and entry.speech.role in speakers
     )
-
-
-def own_form(entries: Iterable[Entry], *, language: str = "") -> dict[str, Any]:
-    """Return the conversation as ours: all that is known of each entry, ms from the start."""
-    return {
-        "version": OWN_VERSION,
-        "language": language,
-        "entries": [own_entry(entry) for entry in entries],
-    }
-
-
-def own_entry(entry: Entry) -> dict[str, Any]:
-    """Return one entry in our own form."""
-    shown: dict[str, Any] = {"kind": entry.kind, "at_ms": entry.at_ms}
-    speech, handover = entry.speech, entry.handover
-    if speech is not None:
-        shown |= {
-            "role": speech.role,
-            "speaker": speech.speaker,
-            "text": speech.text,
-            "unheard": speech.unheard,
-            "interrupted": speech.interrupted,
-            "ended_ms": speech.ended_ms,
-            "latency_ms": speech.latency_ms,
-        }
-    elif handover is not None:
-        shown |= {"from": handover.from_name, "to": handover.to_name}
-    elif entry.kind == "tool-calls":
-        shown["tools"] = [
-            {
-                "tool_call_id": tool.tool_call_id,
-                "name": tool.name,
-                "arguments_json": tool.arguments_json,
-            }
-            for tool in entry.tools
-        ]
-    else:
-        (tool,) = entry.tools
-        shown |= {
-            "tool_call_id": tool.tool_call_id,
-            "name": tool.name,
-            "output": tool.output,
-            "state": tool.state,
-            "duration_ms": tool.duration_ms,
-        }
-    return shown
 
 
 def called(tool: ToolUse) -> dict[str, Any]:

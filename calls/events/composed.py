@@ -37,11 +37,6 @@ def to_compose(
     return {_MARK: stored}
 
 
-def is_composed(payload: Mapping[str, Any]) -> bool:
-    """Tell whether a stored payload still lacks its envelope."""
-    return _MARK in payload
-
-
 def whole_payload(event: OutboxEvent) -> dict[str, Any]:
     """Return what is posted for ``event``."""
     payload: dict[str, Any] = event.payload
