@@ -250,7 +250,7 @@ def _bounded(value: Any) -> Any:
 
 
 def _with_moment(function: Callable[..., Any]) -> Callable[..., Any]:
-    function.with_context = True  # type: ignore[attr-defined]
+    function.with_context = True  # type: ignore[attr-defined]  # as above
     return function
 
 

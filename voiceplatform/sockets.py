@@ -31,4 +31,4 @@ def websocket_application(routes: list[Any] | None = None) -> URLRouter:
 
         routes = websocket_urlpatterns
     # Channels routes to ASGI applications with the functions that Django types for views.
-    return URLRouter([*routes, re_path(r"", refuse)])  # type: ignore[arg-type]
+    return URLRouter([*routes, re_path(r"", refuse)])  # type: ignore[arg-type]  # see above

@@ -211,7 +211,7 @@ class EventDestinationAdmin(ScopedAdmin):
         if change:
             destination_changed(row=obj, actor=request.user, fields=form.changed_data)
             return
-        request.made_secret = destination_created(  # type: ignore[attr-defined]
+        request.made_secret = destination_created(  # type: ignore[attr-defined]  # for `response_add`
             row=obj, actor=request.user, fields=form.changed_data
         )
 
@@ -219,7 +219,8 @@ class EventDestinationAdmin(ScopedAdmin):
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
         """Show the secret once, on the answer itself."""
-        return self._secret_page(request, obj, request.made_secret)  # type: ignore[attr-defined]
+        made = request.made_secret  # type: ignore[attr-defined]  # by `save_model`
+        return self._secret_page(request, obj, made)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Remove through the service."""

@@ -137,7 +137,7 @@ def _copy(
         _take_name(name, arguments)
         last_words.code = entry.run()
     with _LastWords():  # as multiprocessing ends its copies
-        threading._shutdown()  # type: ignore[attr-defined]
+        threading._shutdown()  # type: ignore[attr-defined]  # private, and there
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -186,7 +186,7 @@ def _take_name(name: str, arguments: Sequence[str]) -> None:
     setproctitle(f"voiceplatform: {name}")
     sys.argv = [name, *arguments]
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # files, not buffers
 
 
 def _exit_code(end: SystemExit) -> int:
