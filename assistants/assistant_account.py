@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from assistants import speech_models
 from assistants.address_account import account_url
+from assistants.analysis_account import account_analysis
 from assistants.circumstances import NOTHING_KNOWN, Answering, Circumstances
 from assistants.conversation_account import account_conversation
 from assistants.findings import (
@@ -53,7 +54,6 @@ _NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
     "hooks": (UNSUPPORTED, "Nothing happens at these events."),
     "backchannelingEnabled": (AUDIBLE, "The assistant says no 'mhm' while the caller speaks."),
     "fillersEnabled": (AUDIBLE, "The assistant speaks without added fillers."),
-    "analysisPlan": (UNSUPPORTED, "Calls are not summarised or judged after they end."),
     "artifactPlan": (
         LOSSY,
         "Transcripts are always kept; recording follows the number's call policy, not this plan.",
@@ -103,6 +103,7 @@ def account_assistant(
     _account_tools(document, bool(reading.server_url), notes)
     _account_noise(document, notes)
     _account_table(document, "$", _NOT_YET, notes)
+    account_analysis(document, notes)
     _account_compliance(document, notes)
     model = document.get("model")
     if isinstance(model, Mapping):

@@ -8,6 +8,8 @@ from celery import shared_task
 
 from calls.events.delivery import drain
 from calls.services import (
+    analysis,
+    analysis_run,
     erasure_jobs,
     reconciler,
     redelivery,
@@ -28,6 +30,16 @@ from calls.services.wording import wordings_render_missing
 def drain_outbox() -> int:
     """Deliver what is due."""
     return asyncio.run(drain())
+
+
+@shared_task(
+    name=analysis.TASK,
+    soft_time_limit=analysis_run.SOFT_LIMIT_SECONDS,
+    time_limit=analysis_run.SOFT_LIMIT_SECONDS + 60,
+)
+def analyse_calls() -> int:
+    """Have a model read calls that ended, or nothing while another worker does."""
+    return analysis_run.analyses_work()
 
 
 @shared_task(name="calls.tasks.send_overdue_reports")

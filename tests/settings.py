@@ -16,3 +16,4 @@ from voiceplatform.settings import *  # noqa: E402, F403 - the environment above
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed of fixtures only
 REST_REQUESTS_BURST = 1_000_000  # a test that means the limit sets its own
+CALL_ANALYSIS = False  # no model stands beside most tests; those that mean it switch it on

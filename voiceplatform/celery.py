@@ -16,6 +16,7 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     # A lost poke costs at most this much latency, never an event.
     "drain outbox": {"task": "calls.tasks.drain_outbox", "schedule": 5.0},
+    "analyse calls": {"task": "calls.tasks.analyse_calls", "schedule": 5.0},
     "send overdue reports": {"task": "calls.tasks.send_overdue_reports", "schedule": 10.0},
     "render wordings": {"task": "calls.tasks.render_wordings", "schedule": 10.0},
     "render clips": {"task": "calls.tasks.render_clips", "schedule": 10.0},

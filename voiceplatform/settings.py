@@ -236,6 +236,7 @@ OPENAI_API_KEY = env.text("OPENAI_API_KEY")
 OPENAI_REALTIME_URL = env.text("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime")
 OPENAI_BASE_URL = env.text("OPENAI_BASE_URL", "https://api.openai.com/v1").rstrip("/")
 OPENAI_REALTIME_MODEL = "gpt-realtime-2.1"
+OPENAI_TEXT_MODEL = env.text("OPENAI_TEXT_MODEL", "gpt-5.4-mini")
 TWILIO_ACCOUNT_SID = env.text("TWILIO_ACCOUNT_SID")
 TWILIO_AUTH_TOKEN = env.text("TWILIO_AUTH_TOKEN")
 TWILIO_AUTH_TOKEN_SECONDARY = env.text("TWILIO_AUTH_TOKEN_SECONDARY")
@@ -245,6 +246,7 @@ VAPI_BASE_URL = env.text("VAPI_BASE_URL", "https://api.vapi.ai").rstrip("/")
 
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 600, low=0, high=86_400)
 MAX_CONCURRENT_CALLS = env.integer("MAX_CONCURRENT_CALLS", 200, low=1, high=100_000)
+CALL_ANALYSIS = env.flag("CALL_ANALYSIS", default=True)
 STANDINS = env.flag("STANDINS")
 DEMO_ONCE = env.flag("ONCE")
 

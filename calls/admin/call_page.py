@@ -7,7 +7,7 @@ with ``calls.view_transcript``, and the admin audits every such view.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from calls.admin.words import (
 from calls.models import Call, OutboxEvent, PolicyWording, ToolExchange, ToolInvocation, Turn
 from calls.selectors.handoffs import speaker_names
 from calls.selectors.records import conversation
+from calls.services.analysis import WAITING, analysis_state, analysis_verdict
 from calls.services.consent_question import question_text
 
 PERMISSION = "calls.view_transcript"
@@ -36,6 +37,12 @@ _TOOL_COLOURS = {
 }
 _EVENT_COLOURS = {"pending": "warning", "delivered": "success", "dead": "danger"}
 _MOST_EVENTS = 50
+_ANALYSIS_NAMES = {
+    "summary": "Summary",
+    "successEvaluation": "Was it a success?",
+    "structuredData": "Structured data",
+    "structuredDataMulti": "Structured data by key",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,15 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a text model made of the call; ``notes`` say what is missing, and why."""
+
+    answers: Sequence[tuple[str, str]] = ()
+    made_by: str = ""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CallPage:
     """Everything the template needs."""
 
@@ -97,6 +113,7 @@ class CallPage:
     latencies: Sequence[Latency]
     events: Sequence[dict[str, Any]]
     metrics: Sequence[tuple[str, str]]
+    analysis: Analysis | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -130,6 +147,7 @@ def call_page(call: Call, *, may_read: bool) -> CallPage:
         latencies=_latencies(turns),
         events=_events(call),
         metrics=_metrics(call),
+        analysis=_analysis(call, may_read=may_read),
         counts={
             "turns": len(turns),
             "tools": len(tools),
@@ -209,6 +227,35 @@ def _consent(call: Call, wording: PolicyWording) -> list[Fact]:
         Fact("Question", question_text(wording)),
         Fact("Answer", f"{state.label}{kept}", f"{words}, {at} UTC" if at else ""),
     ]
+
+
+def _analysis(call: Call, *, may_read: bool) -> Analysis | None:
+    """Return what was made of a call that is over, its answers only with ``may_read``."""
+    if call.status != Call.Status.ENDED:
+        return None
+    state = analysis_state(call)
+    if not state:
+        reason = analysis_verdict(call).reason
+        return Analysis(notes=[f"Not analysed: {reason or 'it ended before calls were analysed'}."])
+    if state["state"] == WAITING:
+        return Analysis(notes=["A model is reading it; the report waits for that."])
+    parts = state.get("parts", [])
+    cost = sum(part["cost_microusd"] for part in parts) / 1_000_000
+    tokens = sum(part["prompt_tokens"] + part["completion_tokens"] for part in parts)
+    return Analysis(
+        answers=list(_answers(call.analysis or {})) if may_read else (),
+        made_by=f"{state['model']}, {tokens:,} tokens, ${cost:.4f}" if parts else "",
+        notes=[f"{problem[:1].upper()}{problem[1:]}." for problem in state.get("problems", [])],
+    )
+
+
+def _answers(analysis: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, words in _ANALYSIS_NAMES.items():
+        value = analysis.get(name)
+        if isinstance(value, str) and value:
+            yield words, value
+        elif value:
+            yield words, json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _who(turn: Turn, names: Mapping[int, str]) -> str:

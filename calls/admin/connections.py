@@ -93,7 +93,7 @@ class ProviderConnectionAdmin(ScopedAdmin):
         (
             "Models",
             {
-                "fields": ("model", "speech_model", "transcription_model"),
+                "fields": ("model", "speech_model", "transcription_model", "text_model"),
                 "description": "At Azure the model is the name of your deployment, which answers "
                 "whatever model an assistant names. Vocabulary hints of assistants reach every "
                 "transcription model but "

@@ -87,4 +87,5 @@ def call_json(
         document["name"] = name
     if with_artifact:
         document["artifact"] = artifact_object(call)
+        document["analysis"] = call.analysis or {}
     return document

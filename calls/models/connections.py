@@ -54,6 +54,12 @@ class ProviderConnection(OrganisationOwned):
     model = models.CharField(max_length=80)
     speech_model = models.CharField(max_length=80, default="gpt-4o-mini-tts")
     transcription_model = models.CharField(max_length=80, default="gpt-transcribe")
+    text_model = models.CharField(
+        max_length=80,
+        blank=True,
+        help_text="Summarises and judges calls after they end. Empty: the instance's usual one; at "
+        "Azure and behind old gateways, where names are your own: none, so calls are not analysed",
+    )
     api_key = EncryptedTextField()
     is_default = models.BooleanField(default=False)
     region = models.CharField(max_length=20, blank=True, help_text="us, eu, …; empty: not stated")

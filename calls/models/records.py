@@ -115,6 +115,12 @@ class Call(OrganisationOwned):
     report_due_at = models.DateTimeField(
         null=True, blank=True, help_text="Send the report then, even without the last word"
     )
+    analysis = models.JSONField(
+        null=True, blank=True, help_text="What a model made of the call, as Vapi's analysis"
+    )
+    analysis_due_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when a worker is wanted to analyse it"
+    )
     twilio_sequence = models.IntegerField(default=-1, help_text="Newest status callback seen")
 
     class Meta:
@@ -132,6 +138,11 @@ class Call(OrganisationOwned):
                 fields=("report_due_at",),
                 name="call_report_due",
                 condition=Q(report_due_at__isnull=False),
+            ),
+            models.Index(
+                fields=("analysis_due_at",),
+                name="call_analysis_due",
+                condition=Q(analysis_due_at__isnull=False),
             ),
             models.Index(fields=("created_at",), name="call_open", condition=~Q(status="ended")),
         )

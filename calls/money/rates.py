@@ -37,6 +37,24 @@ PRICES: Mapping[str, ModelPrice] = {
     "gpt-realtime-mini": _MINI,
 }
 
+
+@dataclass(frozen=True, slots=True)
+class TextPrice:
+    """USD per million tokens of one text model, valid from ``since`` (ISO date)."""
+
+    since: str
+    prompt: float
+    cached: float
+    completion: float
+
+
+# OpenAI's price list, read 2026-11-23.
+TEXT_PRICES: Mapping[str, TextPrice] = {
+    "gpt-5.4": TextPrice("2026-03-17", 2.50, 0.25, 15.00),
+    "gpt-5.4-mini": TextPrice("2026-03-17", 0.75, 0.075, 4.50),
+}
+_DEAREST_TEXT = TextPrice("2026-04-23", 5.00, 0.50, 30.00)
+
 _SNAPSHOT_DATE = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
@@ -71,3 +89,20 @@ def response_microusd(usage: Mapping[str, Any], price: ModelPrice) -> int:
         reused = min(_count(cached, kind), _count(into, kind))
         total += (_count(into, kind) - reused) * fresh + reused * hit + _count(out, kind) * said
     return round(total)
+
+
+def text_price_for(model: str) -> TextPrice:
+    """Return the price of a text model, whatever its snapshot date; unknown ones cost the most."""
+    return TEXT_PRICES.get(_SNAPSHOT_DATE.sub("", model), _DEAREST_TEXT)
+
+
+def text_microusd(
+    *, prompt_tokens: int, completion_tokens: int, cached_tokens: int, price: TextPrice
+) -> int:
+    """Return what one text request costs; ``cached_tokens`` are part of the prompt's."""
+    reused = min(cached_tokens, prompt_tokens)
+    return round(
+        (prompt_tokens - reused) * price.prompt
+        + reused * price.cached
+        + completion_tokens * price.completion
+    )

@@ -20,6 +20,7 @@ from django.utils import timezone
 from calls.bridge.reasons import EndCause
 from calls.models import Call, TwilioAccount
 from calls.money.carrier import carrier_microusd
+from calls.services.analysis import analysis_state
 from calls.services.privacy import variables_settle
 from calls.services.reports import call_ended_enqueue
 from calls.wire.twilio_voice import TERMINAL_STATUSES, StatusReport, StreamReport
@@ -87,11 +88,14 @@ def call_price(call: Call) -> None:
         transfer_seconds=call.metrics.get("transfer_seconds", 0),
     )
     parts = {"model": model, "carrier": carrier}
+    analysis = sum(part["cost_microusd"] for part in analysis_state(call).get("parts", []))
+    if analysis:
+        parts["analysis"] = analysis
     call.metrics = {
         **call.metrics,
         "cost_usd": {name: value / 1_000_000 for name, value in parts.items()},
     }
-    call.cost_usd = Decimal(model + carrier) / 1_000_000
+    call.cost_usd = Decimal(sum(parts.values())) / 1_000_000
 
 
 def _worst(streams: list[dict[str, Any]], key: str) -> int | None:

@@ -27,13 +27,16 @@ from tools.defaults import Render
 from voiceplatform.base.rest import iso
 
 
-def variables_for(call: Call, now: dt.datetime | None = None) -> dict[str, Any]:
+def variables_for(
+    call: Call, now: dt.datetime | None = None, *, with_unmasked: bool = True
+) -> dict[str, Any]:
     """Return the variables of ``call``; values that the assistant brings win over the defaults.
 
     What results of tools have set, and what was handed over with the call, wins over both.
 
     Args:
         now: the moment of ``now``, ``date`` and ``time``, which are UTC; the present when absent.
+        with_unmasked: take what this process carries in memory where the row holds masks.
     """
     moment = now or timezone.now()
     revision, number = call.revision, call.number
@@ -55,7 +58,8 @@ def variables_for(call: Call, now: dt.datetime | None = None) -> dict[str, Any]:
         "transport": transport_object(call),
     }
     own = own_variables(revision.document if revision else None)
-    return {**defaults, **own, **set_variables(call), **unmasked_variables(call)}
+    unmasked = unmasked_variables(call) if with_unmasked else {}
+    return {**defaults, **own, **set_variables(call), **unmasked}
 
 
 # Of calls of which not all may be stored: their variables while this process carries them.

@@ -26,7 +26,9 @@ from voiceplatform.base.services import audit_write
 
 FORMAT: Final = 1
 # Ours, and no data about the person: where a report goes, with its key.
-_LEFT_OUT: Final = frozenset({"destination", "next_step", "twilio_sequence", "report_due_at"})
+_LEFT_OUT: Final = frozenset(
+    {"destination", "next_step", "twilio_sequence", "report_due_at", "analysis_due_at"}
+)
 
 
 def caller_export(*, organisation: Organisation, number: str, actor: Any) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def _uses(pks: list[Any] | None) -> list[_Use]:
             (row.model, True),
             (row.speech_model, False),
             (row.transcription_model, False),
+            *(((row.text_model, False),) if row.text_model else ()),
         ):
             uses.append(_Use(row.organisation_id, str(row.pk), name, model, speaks))
     named = assistants.order_by("name").values_list(
@@ -196,6 +197,6 @@ def _ask(row: ProviderConnection) -> dict[str, Any]:
         name: day if _day(day) is not None else None
         for name, day in names.items()
         if is_speech_model(name)
-        or name in (row.model, row.speech_model, row.transcription_model)
+        or name in (row.model, row.speech_model, row.transcription_model, row.text_model)
         or name in endings()
     }

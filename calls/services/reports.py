@@ -21,6 +21,7 @@ from calls.events.outbox import Destination, event_enqueue
 from calls.models import Call
 from calls.numbers.destinations import is_sip
 from calls.selectors.handoffs import activations_of
+from calls.services.analysis import analysis_awaited
 from calls.services.server_messages.targets import target_of
 from calls.services.vapi_objects import (
     compliance_object,
@@ -140,7 +141,8 @@ def call_ended_enqueue(call: Call) -> None:
     """Tell that a call has ended; in the transaction that closes it.
 
     The report waits for the media process's last word when a stream may still be reporting, so
-    that it holds every turn; the sweep sends it without that word when none comes.
+    that it holds every turn, and then for the analysis; the sweep sends it without what does not
+    come.
     """
     _tell_server(
         call,
@@ -153,7 +155,16 @@ def call_ended_enqueue(call: Call) -> None:
     if _stream_reports_outstanding(call):
         call.report_due_at = timezone.now() + REPORT_GRACE
     else:
+        _reports_settle(call, timezone.now())
+
+
+def _reports_settle(call: Call, now: datetime) -> None:
+    """Enqueue the report, unless it waits for the call's analysis; the caller saves the call."""
+    until = analysis_awaited(call, now)
+    if until is None:
         reports_enqueue(call)
+    else:
+        call.report_due_at = until
 
 
 def _stream_reports_outstanding(call: Call) -> bool:
@@ -179,6 +190,7 @@ def reports_enqueue(call: Call) -> None:
             costs=costs(call),
             cost_breakdown=cost_breakdown(call),
             compliance=compliance_object(call),
+            analysis=call.analysis,
         )
 
     _tell_server(call, REPORT, REPORT, report)
@@ -256,14 +268,16 @@ def _facts(call: Call) -> call_events.CallEnded:
 
 
 def overdue_reports_enqueue(now: datetime | None = None) -> int:
-    """Send the reports whose last word never came; return how many."""
-    due = Call.objects.filter(report_due_at__lte=now or timezone.now())
+    """Send the reports whose last word, or whose analysis, never came; return how many."""
+    now = now or timezone.now()
+    due = Call.objects.filter(report_due_at__lte=now)
     count = 0
     for call_id in list(due.values_list("pk", flat=True)[:100]):
         with transaction.atomic():
             call = Call.objects.select_for_update().get(pk=call_id)
-            if call.report_due_at is not None:
-                reports_enqueue(call)
-                call.save(update_fields=["report_due_at"])
-                count += 1
+            # Somebody may have sent it, or let it wait for its analysis, since the look.
+            if call.report_due_at is not None and call.report_due_at <= now:
+                _reports_settle(call, now)
+                call.save(update_fields=["report_due_at", "analysis_due_at", "metrics"])
+                count += call.report_due_at is None
     return count

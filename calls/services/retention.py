@@ -165,6 +165,8 @@ def _transcripts(
 ) -> Iterator[tuple[type[models.Model], list[Any], Change]]:
     said = Turn.objects.filter(call__in=calls).exclude(text="", text_unheard="")
     yield from _batches(said, lambda rows: rows.update(text="", text_unheard=""))
+    read = Call.objects.filter(pk__in=calls, analysis__isnull=False)
+    yield from _batches(read, lambda rows: rows.update(analysis=None))
 
 
 def _tool_bodies(

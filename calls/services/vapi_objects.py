@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,6 +139,7 @@ def costs(call: Call) -> list[dict[str, Any]]:
             "completionTokens": tokens_out,
             "cost": model,
         },
+        *map(_analysis_cost, _analysis_parts(call)),
     ]
 
 
@@ -153,6 +155,36 @@ def compliance_object(call: Call) -> dict[str, Any] | None:
     return {"recordingConsent": {"type": "verbal", **at}}
 
 
+def _analysis_parts(call: Call) -> list[dict[str, Any]]:
+    """Return what each question of the analysis used (``calls.services.analysis``)."""
+    return list(as_object(call.metrics.get("analysis")).get("parts", ()))
+
+
+def _analysis_cost(part: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "analysis",
+        "analysisType": part["type"],
+        "model": {"provider": "openai", "model": part["model"]},
+        "promptTokens": part["prompt_tokens"],
+        "completionTokens": part["completion_tokens"],
+        "cachedPromptTokens": part["cached_tokens"],
+        "cost": part["cost_microusd"] / 1_000_000,
+    }
+
+
+def _analysis_breakdown(call: Call) -> dict[str, Any]:
+    """Return the analysis by type, as ``costBreakdown.analysisCostBreakdown`` has it."""
+    sums: Counter[str] = Counter()
+    for part in _analysis_parts(call):
+        kind = part["type"]
+        sums[kind] += part["cost_microusd"]
+        sums[f"{kind}PromptTokens"] += part["prompt_tokens"]
+        sums[f"{kind}CompletionTokens"] += part["completion_tokens"]
+        sums[f"{kind}CachedPromptTokens"] += part["cached_tokens"]
+    found = {name: n if name.endswith("Tokens") else n / 1_000_000 for name, n in sums.items()}
+    return {"analysisCostBreakdown": found} if found else {}
+
+
 def cost_breakdown(call: Call) -> dict[str, Any]:
     """Return the same sum by part, the other parts zero (vapi.md 6.5)."""
     model, carrier = _cost_parts(call)
@@ -164,6 +196,7 @@ def cost_breakdown(call: Call) -> dict[str, Any]:
         "llmPromptTokens": tokens_in,
         "llmCompletionTokens": tokens_out,
         "total": float(call.cost_usd),
+        **_analysis_breakdown(call),
     }
 
 

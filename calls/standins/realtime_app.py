@@ -1,6 +1,6 @@
-"""OpenAI's end over sockets as an ASGI application: `/v1/realtime` in three dialects, speech, and
-the model list. It carries frames between a socket and a RealtimePeer and keeps the clock; it must
-not decide what the peer says.
+"""OpenAI's end over sockets as an ASGI application: `/v1/realtime` in three dialects, speech, text
+and the model list. It carries frames between a socket and a RealtimePeer and keeps the clock; it
+must not decide what the peer says.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from calls.standins.asgi import Receive, Scope, Send, headers_of, read_body, respond, respond_json
 from calls.standins.book import StandinBook
+from calls.standins.chat import chat_completion
 from calls.standins.peer import Close, Output, Refuse
 from calls.standins.realtime_connect import key_is_good
 from calls.standins.realtime_peer import RealtimePeer
@@ -27,6 +28,7 @@ REALTIME_PATHS: dict[str, Dialect | None] = {
     "/openai/v1/realtime": "azure_ga",
     "/openai/realtime": "beta",
 }
+HTTP_PATHS = ("/v1/models", "/v1/audio/speech", "/v1/chat/completions")
 _SPEECH_KEYS = frozenset(
     {"model", "input", "voice", "response_format", "speed", "instructions", "stream_format"}
 )
@@ -45,7 +47,7 @@ class RealtimeApp:
 
     def serves(self, path: str) -> bool:
         """Tell whether a path belongs to this application."""
-        return path in REALTIME_PATHS or path in ("/v1/models", "/v1/audio/speech")
+        return path in REALTIME_PATHS or path in HTTP_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or one socket."""
@@ -92,6 +94,8 @@ class RealtimeApp:
             await respond_json(send, 200, {"object": "list", "data": models})
         elif scope["path"] == "/v1/audio/speech" and scope["method"] == "POST":
             await self._speech(body, send)
+        elif scope["path"] == "/v1/chat/completions" and scope["method"] == "POST":
+            await respond_json(send, *chat_completion(body))
         else:
             await _error(send, 404, "unknown_url", "Unknown request URL.")
 

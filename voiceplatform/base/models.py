@@ -28,6 +28,12 @@ class Organisation(models.Model):
     call_log_secret = EncryptedTextField(
         blank=True, default="", help_text="Signs call.ended logs (X-Voiceplatform-Signature)"
     )
+    analyses_calls = models.BooleanField(
+        "analyse calls",
+        default=True,
+        help_text="Summarise and judge each call after it ends, as its assistant's analysis plan "
+        "says; costs some tokens of a text model for each call",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

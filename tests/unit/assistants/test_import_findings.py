@@ -322,5 +322,5 @@ def test_every_leaf_has_exactly_one_state() -> None:
     assert {state for _, state in listed} <= set(STATES)
     assert dict(listed)['$["x y"]["a.b"][1].c'] == "kept"
     assert dict(listed)["$.model.messages[0].content"] == "mapped"
-    assert dict(listed)["$.analysisPlan.summaryPlan.enabled"] == "unsupported"
+    assert dict(listed)["$.analysisPlan.summaryPlan.enabled"] == "mapped"
     assert dict(listed)["$.model.numFastTurns"] == "kept"

@@ -17,6 +17,7 @@ from tests.unit.house.source_tree import PACKAGES, Import, Source, SourceTree
 Rule = Callable[[SourceTree], Iterator[str]]
 
 PURE = (
+    "calls.analysis",
     "calls.bridge",
     "calls.conversation",
     "tools.spec",
