@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
 
 from calls.admin import talk_page
 from calls.admin.doctor import doctor
 from voiceplatform import api_docs
 
+# Browsers ask for it beside every answer that names no icon, e.g. one in JSON.
+_icon = RedirectView.as_view(url=lazy(static, str)("calls/icon.svg"))
+
 urlpatterns = [
+    path("favicon.ico", _icon),
     path("admin/doctor", admin.site.admin_view(doctor), name="doctor"),
     # Pages of assistants that need calls, a layer above.
     path(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
@@ -30,6 +31,12 @@ def test_everything_else_gets_self(client: Client, target: str) -> None:
     assert found["default-src"] == "'self'"
     assert "script-src" not in found
     assert "unsafe" not in str(found)
+
+
+def test_a_browser_finds_the_icon_where_an_answer_names_none(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer["Location"]) == (302, "/static/calls/icon.svg")
+    assert finders.find("calls/icon.svg")
 
 
 def test_a_views_own_policy_wins_under_admin(rf: RequestFactory) -> None:
