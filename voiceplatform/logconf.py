@@ -30,6 +30,10 @@ _MEDIA_PATH = re.compile(r"(/(?:twilio|web)/media/)([^\s\"'?#]+)")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _E164_IN_TEXT = re.compile(r"(?<!\w)\+\d[\d\s().-]{5,18}\d(?!\w)")
 _BARE_NUMBER = re.compile(r"\d{10,15}")
+# What PostgreSQL adds to an error quotes the row, and a row may hold what was said.
+_QUOTED_ROW = re.compile(
+    r"(\n[ |]*DETAIL:).*?(?=\n[ |]*(?:The above exception was|During handling of)|\Z)", re.DOTALL
+)
 _MAX_DEPTH = 6
 
 _process = "manage"
@@ -86,6 +90,13 @@ def _add_process(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     return event
 
 
+def _quote_no_rows(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    text = event.get("exception")
+    if isinstance(text, str):
+        event["exception"] = _QUOTED_ROW.sub(rf"\1 {REDACTED}\n", text)
+    return event
+
+
 def _order(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     first = {key: event[key] for key in FIRST_KEYS if key in event}
     return first | {key: value for key, value in event.items() if key not in first}
@@ -115,6 +126,7 @@ def formatter(*, console: bool) -> structlog.stdlib.ProcessorFormatter:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
+            _quote_no_rows,
             *render,
         ],
     )

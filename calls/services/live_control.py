@@ -19,8 +19,10 @@ from django.utils import timezone
 
 from calls.models import Call, CallControl
 from calls.numbers.destinations import destination_of
+from calls.privacy.keeping import EVERYTHING
 from calls.services.control_handoff import handoff_check, handoff_prepared
 from calls.services.live_monitor import is_enabled
+from calls.services.privacy import keeping_for
 from calls.wire.vapi_control import Control, ControlWireError
 from voiceplatform.base.services import actor_label, audit_write
 
@@ -94,9 +96,11 @@ def control_wait(row: CallControl, *, seconds: float = ANSWER_SECONDS) -> CallCo
         if left_seconds <= 0:
             break
         time.sleep(min(LOOK_SECONDS, left_seconds))
-    CallControl.objects.filter(pk=row.pk, state=State.WAITING).update(
+    expired = CallControl.objects.filter(pk=row.pk, state=State.WAITING).update(
         state=State.EXPIRED, settled_at=timezone.now()
     )
+    if expired:
+        _mask(row.pk)
     row.refresh_from_db(fields=["state", "answer"])
     return row
 
@@ -138,9 +142,26 @@ def control_prepared(taken: Taken) -> Control | str:
 
 
 def control_settle(*, control_id: uuid.UUID, refusal: str) -> None:
-    """Write down what came of a claimed command."""
-    CallControl.objects.filter(pk=control_id, state=State.TAKEN).update(
+    """Write down what came of a claimed command; its words stay as far as the call's may."""
+    settled = CallControl.objects.filter(pk=control_id, state=State.TAKEN).update(
         state=State.REFUSED if refusal else State.DONE,
         answer=refusal[:300],
         settled_at=timezone.now(),
     )
+    if settled:
+        _mask(control_id)
+
+
+def _mask(control_id: uuid.UUID) -> None:
+    """Mask what was to be said, once nobody has to read it any more."""
+    row = CallControl.objects.select_related("call__revision").get(pk=control_id)
+    keeping = keeping_for(row.call)
+    if keeping is EVERYTHING:
+        return
+    control = Control.from_json(row.command)
+    row.command = replace(
+        control,
+        text=keeping.line(control.text),
+        destination=keeping.variables(dict(control.destination)),
+    ).to_json()
+    row.save(update_fields=["command"])

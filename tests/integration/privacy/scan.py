@@ -1,9 +1,11 @@
 """Everything that is stored, as text: every row of every table with what is sealed in it, every
-file of the instance. What a test planted must be looked for here and nowhere else.
+file of the instance, every line that was logged. What a test planted must be looked for here and
+nowhere else.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
 from pathlib import Path
@@ -15,6 +17,8 @@ from django.db import models
 from calls.models import CallInputChunk, ToolExchange
 
 _PACKED = (CallInputChunk, ToolExchange)
+# What this test has logged so far; a fixture puts a new one here for each.
+log = io.StringIO()
 
 
 def everything_stored() -> str:
@@ -27,8 +31,9 @@ def everything_stored() -> str:
 
 
 def where(planted: str) -> list[str]:
-    """Return the rows and files that hold a planted text, by table and column."""
+    """Return the rows, files and log lines that hold a planted text, by table and column."""
     rows = [line[:120] for line in everything_stored().splitlines() if planted in line]
+    rows += [f"log: {line}"[:120] for line in log.getvalue().splitlines() if planted in line]
     return rows + [str(path) for path in _files() if planted.encode() in path.read_bytes()]
 
 

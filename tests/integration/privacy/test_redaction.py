@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from django.db import transaction
+import structlog
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from calls.bridge.effects import DispatchTool, RecordHandoff, RecordTool, RecordTurn
@@ -18,10 +19,12 @@ from calls.services.call_finish import call_close
 from calls.services.call_history import history_of
 from calls.services.call_plan import ticket_for
 from calls.services.journal import batch_store
+from calls.services.live_control import control_ask, control_settle, control_wait, controls_take
 from calls.services.privacy import keeping_for
 from calls.services.reports import reports_enqueue
 from calls.services.tool_posts import tool_posts
 from calls.services.tool_records import exchange_begin, exchange_settle, store_exchange
+from calls.wire.vapi_control import Control
 from tests import factories
 from tests.integration.privacy.scan import everything_stored, where
 from tools.spec import Exchange, ToolSpec
@@ -131,6 +134,46 @@ def test_in_compliance_mode_nothing_of_what_was_said_is_kept_and_the_report_says
         "messages": [], "messagesOpenAIFormatted": [], "transcript": ""
     }  # fmt: skip
     assert not CallInputChunk.objects.exists()
+
+
+@pytest.mark.parametrize("how", ["rule", "compliance"])
+@pytest.mark.parametrize("outcome", ["done", "nobody came"])
+def test_what_a_person_said_in_a_call_is_masked_once_it_was_said(how: str, outcome: str) -> None:
+    plan = {"compliancePlan": {"hipaaEnabled": how == "compliance"}}
+    call = a_call(document={"server": {"url": RECEIVER}, **plan}, status="in-progress")
+    if how == "rule":
+        factories.make_redaction_rule(call.organisation)
+    control = Control("say", SAID)
+    row = control_ask(call=call, control=control, actor=None)
+    assert where(PLANTED[0]), "the call has to be told it word for word"
+    if outcome == "done":
+        (taken,) = controls_take(call_ids={str(call.pk)})
+        assert taken.control == control
+        control_settle(control_id=taken.control_id, refusal="")
+    else:
+        row = control_wait(row, seconds=0.0)
+    row.refresh_from_db()
+    assert row.state == ("done" if outcome == "done" else "expired")
+    assert [where(planted) for planted in PLANTED] == [[]] * len(PLANTED)
+    assert Control.from_json(row.command).kind == "say"
+
+
+def test_the_scan_reads_the_log_as_well() -> None:
+    structlog.get_logger("x").warning("said", what=PLANTED[3])
+    assert [line[:5] for line in where(PLANTED[3])] == ["log: "]
+
+
+def test_a_row_that_the_database_refuses_is_not_quoted_in_the_log() -> None:
+    call = a_call()
+    turn = {"call": call, "ordinal": 0, "role": "user", "text": SAID, "started_ms": 0}
+    Turn.objects.create(**turn)
+    try:
+        with transaction.atomic():
+            Turn.objects.create(**{**turn, "item_id": SAID[:60]})
+    except IntegrityError:
+        structlog.get_logger("x").exception("not_stored")
+    Turn.objects.all().delete()
+    assert [where(planted) for planted in PLANTED] == [[]] * len(PLANTED)
 
 
 def test_a_request_that_may_be_sent_once_is_kept_by_the_same_rules() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -142,3 +142,30 @@ def test_console_lines_are_redacted_too() -> None:
     handler.emit(record)
     assert "1230987" not in out.getvalue()
     assert "to ***" in out.getvalue()
+
+
+def test_an_error_of_postgresql_does_not_quote_the_row(lines: io.StringIO) -> None:
+    quoted = f"null value\nDETAIL:  Failing row contains (1, {PLANTED}\n\nand {PLANTED})."
+
+    def fail() -> None:
+        try:
+            raise ValueError(quoted)
+        except ValueError as error:
+            raise RuntimeError(quoted) from error
+
+    for raising in (fail, lambda: _in_a_group(fail)):
+        try:
+            raising()
+        except (RuntimeError, ExceptionGroup):
+            structlog.get_logger("x").exception("stream_failed")
+            logging.getLogger("django.request").exception("failed")
+    assert PLANTED not in lines.getvalue()
+    first = json.loads(lines.getvalue().splitlines()[0])["exception"]
+    assert "null value" in first and "RuntimeError" in first and "direct cause" in first
+
+
+def _in_a_group(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except RuntimeError as error:
+        raise ExceptionGroup("tasks", [error]) from None
