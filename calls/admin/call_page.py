@@ -20,11 +20,10 @@ from calls.admin.words import (
     reason_in_words,
     seconds_in_words,
 )
-from calls.models import Call, OutboxEvent, PolicyWording, ToolExchange, ToolInvocation, Turn
+from calls.models import Call, OutboxEvent, ToolExchange, ToolInvocation, Turn
 from calls.selectors.handoffs import speaker_names
 from calls.selectors.records import conversation
 from calls.services.analysis import WAITING, analysis_state, analysis_verdict
-from calls.services.consent_question import question_text
 
 PERMISSION = "calls.view_transcript"
 _SPEAKERS = {"user": "Caller", "assistant": "Assistant", "system": "Note"}
@@ -209,11 +208,11 @@ def _policy(call: Call) -> list[Fact]:
             ("admin:calls_callpolicy_change", wording.policy_id),
         ),
         Fact("Line", wording.text, f"{wording.language}, version {wording.version}"),
-        *_consent(call, wording),
+        *_consent(call),
     ]
 
 
-def _consent(call: Call, wording: PolicyWording) -> list[Fact]:
+def _consent(call: Call) -> list[Fact]:
     """Return the evidence of a caller who was asked: question, answer, how and when."""
     if not call.consent:
         return []
@@ -224,7 +223,7 @@ def _consent(call: Call, wording: PolicyWording) -> list[Fact]:
     state = Call.Consent(call.consent_state)
     kept = "; nothing that was said is kept" if state == Call.Consent.REFUSED else ""
     return [
-        Fact("Question", question_text(wording)),
+        Fact("Question", str(given.get("question", "")) or "not answered yet"),
         Fact("Answer", f"{state.label}{kept}", f"{words}, {at} UTC" if at else ""),
     ]
 

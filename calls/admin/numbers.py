@@ -17,7 +17,7 @@ from assistants.models import Assistant
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
 from calls.services.call_plan import connection_for, wording_for
-from calls.services.consent_question import question_text
+from calls.services.consent_question import question_of
 from calls.services.contract import contract_problem
 from calls.services.handoffs import assistant_of_squad
 from calls.services.operators import desk_of, preview
@@ -239,7 +239,9 @@ class PhoneNumberAdmin(ScopedAdmin):
         if wording is None:
             return "The policy has no line yet."
         asks = obj.policy.recording_consent == CallPolicy.Consent.ASK
-        return f"{wording.text} – {question_text(wording)}" if asks else wording.text
+        if not asks:
+            return wording.text
+        return f"{wording.text} – {question_of(Call(number=obj, policy_wording=wording)).question}"
 
     @badge(description="Route", ordering="route", label=ROUTE_COLOURS)
     def route_badge(self, obj: PhoneNumber) -> Any:

@@ -23,6 +23,7 @@ Sentence = Literal[
     "filler",
     "apology",
     "consent",
+    "consent_keys",
 ]
 
 _FALLBACK: Final = "en"
@@ -41,6 +42,7 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "filler": "One moment, please.",
         "apology": "I am sorry, something is not working on our side.",
         "consent": "Do you agree? Press 1 or say yes. If not, press 2 or say no.",
+        "consent_keys": "Do you agree? Press 1. If not, press 2.",
     },
     "es": {
         "announcement": "Un momento, por favor. Le comunicamos con una persona.",
@@ -54,6 +56,7 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "filler": "Un momento, por favor.",
         "apology": "Lo siento, tenemos un problema técnico.",
         "consent": "¿Está de acuerdo? Pulse 1 o diga sí. Si no, pulse 2 o diga no.",
+        "consent_keys": "¿Está de acuerdo? Pulse 1. Si no, pulse 2.",
     },
     "fr": {
         "announcement": "Un instant, s'il vous plaît. Nous vous mettons en relation avec une "
@@ -70,6 +73,7 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "filler": "Un instant, s'il vous plaît.",
         "apology": "Nous sommes désolés, nous avons un problème technique.",
         "consent": "Êtes-vous d'accord ? Tapez 1 ou dites oui. Sinon, tapez 2 ou dites non.",
+        "consent_keys": "Êtes-vous d'accord ? Tapez 1. Sinon, tapez 2.",
     },
     "de": {
         "announcement": "Einen Moment bitte. Sie werden mit einem Menschen verbunden.",
@@ -86,6 +90,7 @@ _SENTENCES: Final[Mapping[str, Mapping[Sentence, str]]] = {
         "apology": "Es tut mir leid, bei uns gibt es eine technische Störung.",
         "consent": "Sind Sie einverstanden? Drücken Sie 1 oder sagen Sie Ja. Wenn nicht, drücken "
         "Sie 2 oder sagen Sie Nein.",
+        "consent_keys": "Sind Sie einverstanden? Drücken Sie 1. Wenn nicht, drücken Sie 2.",
     },
 }
 

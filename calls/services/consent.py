@@ -16,11 +16,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from calls.models import Call, CallPolicy, TwilioAccount
-from calls.numbers.consent import verdict
+from calls.numbers.consent import NO_KEY, YES_KEY, verdict
 from calls.services.call_finish import locked_call
 from calls.services.call_next import CallNext, call_next
 from calls.services.call_plan import StreamTicket, ticket_for
 from calls.services.call_start import token_expiry
+from calls.services.consent_question import question_of
 from calls.services.contract import ContractForbids
 from calls.services.operators import desk_of, reached
 from calls.wire.twilio_voice import TERMINAL_STATUSES
@@ -89,22 +90,24 @@ def _taken(call: Call, digits: str, speech: str, request_key: str) -> bool:
         return True
     evidence["request"] = request_key
     desk = desk_of(call.number)
-    wants_person = bool(digits) and desk is not None and digits == desk.key
+    wording = call.policy_wording
+    refusal_key = wording.policy.refusal_key if wording is not None else ""
+    is_answer = digits in {"", YES_KEY, NO_KEY, refusal_key}  # before what else the key means
+    wants_person = not is_answer and desk is not None and digits == desk.key
     if wants_person and reached(desk).reach != "nothing":
         # Nothing is answered yet: whom that person does not take is asked when they come back.
         call.consent, call.next_step = evidence, {"kind": "operator"}
         call.save(update_fields=["consent", "next_step", "policy_played_at"])
         return False
     questions = int(evidence.get("questions", 0)) + 1
-    wording = call.policy_wording
     found = verdict(
         digits=digits,
         speech=speech,
         questions=questions,
         language=wording.language if wording is not None else "en",
-        refusal_key=wording.policy.refusal_key if wording is not None else "",
+        refusal_key=refusal_key,
     )
-    evidence["questions"] = questions
+    evidence |= {"questions": questions, "question": question_of(call).question}
     if found.outcome != "again":
         evidence |= {"state": found.outcome, "at": now.isoformat()}
         evidence |= {"kind": found.kind, "answer": found.value}

@@ -18,12 +18,13 @@ from calls.numbers.phrases import sentence
 class Question:
     """What Twilio says: the ``line`` unless it was heard, then the ``question``.
 
-    Without a ``speech_language`` the answer is a key.
+    Each has its language; without a ``speech_language`` the answer is a key.
     """
 
     line: str
-    question: str
     language: str
+    question: str
+    question_language: str
     speech_language: str
 
 
@@ -41,17 +42,23 @@ def question_of(call: Call) -> Question:
     """
     wording, number = call.policy_wording, call.number
     if wording is None:
-        question, language = sentence("consent", "en")
-        return Question("", question, language, "")
+        return Question("", "", *sentence("consent_keys", "en"), "")
     guarded = number is None or number.health_data or number.eu_data
+    listens = "" if guarded else speech_language(wording.language)
     return Question(
-        line=wording.text if call.policy_played_at is None else "",
-        question=question_text(wording),
-        language=wording.language,
-        speech_language="" if guarded else speech_language(wording.language),
+        wording.text if call.policy_played_at is None else "",
+        wording.language,
+        *question_text(wording, keys_alone=not listens),
+        listens,
     )
 
 
-def question_text(wording: PolicyWording) -> str:
-    """Return the question that goes with a line: its own, else the one of its language."""
-    return wording.question or sentence("consent", wording.language)[0]
+def question_text(wording: PolicyWording, *, keys_alone: bool) -> tuple[str, str]:
+    """Return the question that goes with a line, and its language: its own, else the shipped one.
+
+    The shipped one invites to speak, unless ``keys_alone`` are understood.
+    """
+    shipped = sentence("consent", wording.language)
+    if wording.question and (not keys_alone or wording.question != shipped[0]):
+        return wording.question, wording.language
+    return sentence("consent_keys", wording.language) if keys_alone else shipped

@@ -28,8 +28,10 @@ def policy_review(*, policy: CallPolicy, reviewer: Any) -> None:
     if policy.recording_consent == CallPolicy.Consent.ASK:
         # What was reviewed is what is asked, whatever a later version brings along.
         for wording in policy.wordings.filter(question=""):
-            wording.question = sentence("consent", wording.language)[0]
-            wording.save(update_fields=["question"])
+            question, language = sentence("consent", wording.language)
+            if wording.language.lower().startswith(language):
+                wording.question = question
+                wording.save(update_fields=["question"])
     policy.reviewed_at = timezone.now()
     policy.reviewed_by = reviewer
     policy.save(update_fields=["reviewed_at", "reviewed_by", "updated_at"])

@@ -210,8 +210,9 @@ def _question_twiml(call: Call) -> HttpResponse:
     return _twiml(
         twilio_voice.ask_consent(
             line=asked.line,
-            question=asked.question,
             language=asked.language,
+            question=asked.question,
+            question_language=asked.question_language,
             answer_url=public_url(consent_path(call.pk)),
             speech_language=asked.speech_language,
         )

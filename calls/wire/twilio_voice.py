@@ -159,7 +159,13 @@ def connect_stream(
 
 
 def ask_consent(
-    *, line: str, question: str, language: str, answer_url: str, speech_language: str = ""
+    *,
+    line: str,
+    language: str,
+    question: str,
+    question_language: str,
+    answer_url: str,
+    speech_language: str = "",
 ) -> str:
     """Return TwiML that says a line no key stops, then a question, and tells ``answer_url``.
 
@@ -181,7 +187,7 @@ def ask_consent(
         language=speech_language or None,
         speech_timeout="auto" if speech_language else None,
     )
-    asking.say(question, language=language or None)
+    asking.say(question, language=question_language or None)
     return str(response)
 
 

@@ -14,7 +14,10 @@ import pytest
 from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.models import Call, CallInputChunk, CallPolicy, OutboxEvent
-from calls.services.call_start import media_token
+from calls.numbers.phrases import sentence
+from calls.services.assistant_request import request_apply
+from calls.services.call_start import CallStart, media_token
+from calls.services.consent_question import question_of
 from calls.services.live_listen import may_listen
 from calls.services.media_open import MediaRefused, media_open
 from calls.services.policy_review import policy_review
@@ -128,22 +131,54 @@ async def test_the_line_is_said_where_no_key_stops_it_and_then_the_caller_is_ask
     assert "not answered" in await in_database(may_listen, call)
 
 
-async def test_a_number_with_health_data_takes_keys_alone(rig: Rig) -> None:
-    def mark() -> None:
+@pytest.mark.parametrize(
+    ("language", "own", "marks", "said"),
+    [
+        ("en", "Own?", {}, ("Own?", "en", "en-US")),
+        ("de", "", {}, (sentence("consent", "de")[0], "de", "de-DE")),
+        # Callers are not invited to say what nobody will understand.
+        ("de", "", {"health_data": True}, (sentence("consent_keys", "de")[0], "de", "")),
+        ("pl", "", {}, (sentence("consent_keys", "en")[0], "en", "")),
+        ("en", sentence("consent", "en")[0], {"eu_data": True},
+         (sentence("consent_keys", "en")[0], "en", "")),
+        ("en", "Own?", {"eu_data": True}, ("Own?", "en", "")),
+    ],
+)  # fmt: skip
+def test_the_question_fits_the_language_and_what_may_be_listened_to(
+    language: str, own: str, marks: dict[str, bool], said: tuple[str, ...], transactional_db: None
+) -> None:
+    wording = factories.make_wording(language=language, question=own)
+    number = factories.make_number(**marks)
+    found = question_of(factories.make_call(number=number, policy_wording=wording))
+    assert (found.question, found.question_language, found.speech_language) == said
+    assert (found.line, found.language) == (wording.text, language)
+
+
+async def test_a_yes_is_a_yes_where_the_operator_has_the_same_key(rig: Rig) -> None:
+    def prepare() -> None:
         _asking(rig)
-        rig.number.health_data = True
-        rig.number.connection.baa_signed_by = "Counsel"
-        rig.number.save()
+        factories.make_desk(is_default=True, key="1")
 
-    await in_database(mark)
-    from calls.services.consent_question import question_of
+    await in_database(prepare)
+    caller = Caller(rig)
+    await caller.ring()
+    assert _tags(await caller.answer("1")) == ["Connect"]
 
-    call = await in_database(
-        lambda: factories.make_call(
-            number=rig.number, policy_wording=rig.number.policy.wordings.get()
-        )
-    )
-    assert question_of(call).speech_language == ""
+
+async def test_who_answers_may_be_said_by_a_server_and_the_caller_is_asked_all_the_same(
+    rig: Rig,
+) -> None:
+    def ask() -> tuple[CallStart, Call]:
+        _asking(rig)
+        waits = {"status": "ringing", "stream_count": 1, "next_step": {"kind": "ask"}}
+        call = factories.make_call(number=rig.number, revision=None, **waits)
+        text = json.dumps({"assistantId": str(rig.number.assistant_id)})
+        return request_apply(call_id=str(call.pk), text=text), call
+
+    start, call = await in_database(ask)
+    assert start.call is not None
+    assert (start.answer, start.ticket, start.call.consent_state) == ("direct", None, "pending")
+    assert not await in_database(_knock, start.call)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +199,8 @@ async def test_a_yes_opens_the_stream_and_is_kept_as_evidence(
     call = await caller.row()
     assert call.consent is not None
     assert call.consent["at"] and call.policy_played_at is not None
-    shown = {name: call.consent[name] for name in ("state", "kind", "answer")}
-    assert shown == {"state": "granted", "kind": kind, "answer": kept}
+    shown = {name: call.consent[name] for name in ("state", "kind", "answer", "question")}
+    assert shown == {"state": "granted", "kind": kind, "answer": kept, "question": QUESTION}
     assert call.policy_refused_at is None
     assert await in_database(may_listen, call) == ""
     assert await in_database(_knock, call)
