@@ -22,6 +22,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -326,6 +327,14 @@ class DeliveryRig:
         if self.ledger.pending():
             # 1: meanwhile everything has arrived.
             _manage(self.environment, "redeliver_events", "--state", "pending", may_be=(0, 1))
+
+    def end_leases(self) -> None:
+        """Let the minute be over for which a killed worker holds what it had claimed (SQLite)."""
+        assert isinstance(self.ledger.database, Path)
+        with closing(sqlite3.connect(self.ledger.database, timeout=20)) as connection, connection:
+            connection.execute(
+                "UPDATE calls_outboxevent SET lease_until = NULL WHERE state = 'pending'"
+            )
 
     def settled(self, seconds: float) -> None:
         """Wait until nothing is pending."""

@@ -181,7 +181,7 @@ def test_valkey_and_postgresql_are_away_while_calls_are_on(
         reads = PostgresRig(rig.platform.base_url, rig.platform.var_dir)
         reads.url = server.url
         outage = Outage(rig, reads, receiver, server)
-        refused = _calls_through(outage, calls, share)
+        refused, ended = _calls_through(outage, calls, share)
         kept = _killed_meanwhile(outage)
         wait_until(lambda: not _spools(rig.platform), what="an empty spool", seconds=30)
         told = Counter(kind for kind, _ in receiver.ids_by_cause())["call.ended"]
@@ -189,14 +189,16 @@ def test_valkey_and_postgresql_are_away_while_calls_are_on(
     tell(
         "Valkey and PostgreSQL away while calls are on",
         f"Valkey {VALKEY_SECONDS * share:.0f} s and PostgreSQL {DATABASE_SECONDS * share:.0f} s, "
-        f"{calls} calls on, half of which ended meanwhile: every call reached its scripted end, "
-        "every turn is stored once and in order, call.ended came once for each; a new call was "
-        f"told within {refused:.1f} s to go elsewhere. Media killed during another one: all "
-        f"{kept} turns that {KILLED} calls had said before are stored, nothing is left on disk",
+        f"{calls} calls on, of which {ended} ended without a database: every call reached its "
+        "scripted end, every turn is stored once and in order, call.ended came once for each; a "
+        f"new call was told within {refused:.1f} s to go elsewhere. Media killed during another "
+        f"one: all {kept} turns that {KILLED} calls had said before are stored, nothing is left "
+        "on disk",
     )
 
 
-def _calls_through(outage: Outage, calls: int, share: float) -> float:
+def _calls_through(outage: Outage, calls: int, share: float) -> tuple[float, int]:
+    """Return how long a new call waited for its refusal, and how many calls ended meanwhile."""
     lengths = [(SHORT, LONG)[number % 2] for number in range(calls)]
     placed = [(outage.calls.place(_scenario(length)), length) for length in lengths]
     for each, _ in placed:
@@ -214,6 +216,8 @@ def _calls_through(outage: Outage, calls: int, share: float) -> float:
             lambda: time.monotonic() - began > DATABASE_SECONDS * share, what="PostgreSQL's time",
             seconds=DATABASE_SECONDS * 2,
         )  # fmt: skip
+        ended = sum(each.events[-1]["kind"] == "report" for each, _ in placed)
+        assert 0 < ended < len(placed)
         outage.server.start()
         wait_until(
             lambda: time.monotonic() - began > VALKEY_SECONDS * share, what="Valkey's time",
@@ -228,7 +232,7 @@ def _calls_through(outage: Outage, calls: int, share: float) -> float:
         assert (row["ended_reason"], row["stream_count"]) == ("customer-ended-call", 1)
         assert _exchanges(outage.calls, each) == _conversation(0, length)
         outage.assert_told_once(each)
-    return refused
+    return refused, ended
 
 
 def _killed_meanwhile(outage: Outage) -> int:
