@@ -29,7 +29,13 @@ from assistants.knowledge.reading import KINDS
 from assistants.models import FilePassage, FileReading, StoredResource
 from assistants.resource_services import resource_delete
 from voiceplatform.base.prepared import RowGone
-from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedAdmin, ScopedForm, badge
+from voiceplatform.base.scoped_admin import (
+    BesideForm,
+    ReadOnlyAdmin,
+    ScopedAdmin,
+    ScopedForm,
+    badge,
+)
 
 _SHOWN: Final = 5
 _MOST_QUESTION: Final = 1_000
@@ -87,7 +93,7 @@ class FileForm(ScopedForm):
 
 
 @admin.register(FileReading)
-class FileReadingAdmin(ScopedAdmin):
+class FileReadingAdmin(BesideForm, ScopedAdmin):
     """Uploaded files: how far they are read, and a box to try a question."""
 
     form = FileForm
@@ -127,25 +133,15 @@ class FileReadingAdmin(ScopedAdmin):
         """Leave the fields of an upload open."""
         return [] if obj is None else [*super().get_readonly_fields(request, obj), "created_at"]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
+    def beside_form(self, request: HttpRequest, obj: FileReading) -> dict[str, Any]:
         """Show what a question finds in the file."""
-        extra = dict(extra_context or {})
-        reading = self.get_object(request, object_id)
         question = request.GET.get("question", "").replace("\x00", "")[:_MOST_QUESTION]
-        if reading is not None:
-            found = question and search(reading.organisation, [reading.pk], question, _SHOWN)
-            extra["file_page"] = {
-                "can_search": reading.state == FileReading.State.DONE,
-                "question": question,
-                "found": found,
-            }
-        return super().change_view(request, object_id, form_url, extra)
+        page = {
+            "can_search": obj.state == FileReading.State.DONE,
+            "question": question,
+            "found": question and search(obj.organisation, [obj.pk], question, _SHOWN),
+        }
+        return {"file_page": page}
 
     @admin.display(description="Name", ordering="file__name")
     def name(self, obj: FileReading) -> str:

@@ -31,7 +31,7 @@ from calls.models import RenderedClip
 from calls.services.clip_render import clips_again, revision_plan
 from calls.services.clips import greeting_problem
 from calls.services.voice_sample import wav_of_mulaw
-from voiceplatform.base.scoped_admin import ReadOnlyAdmin, badge
+from voiceplatform.base.scoped_admin import BesideForm, ReadOnlyAdmin, badge
 
 _MAY_RENDER: Final = "assistants.change_assistant"
 _BADGES: Final = {"ready": "success", "waits": "info", "renders": "info", "failed": "danger"}
@@ -103,7 +103,7 @@ admin.site.unregister(AssistantRevision)
 
 
 @admin.register(AssistantRevision)
-class RevisionWithClipsAdmin(AssistantRevisionAdmin):
+class RevisionWithClipsAdmin(BesideForm, AssistantRevisionAdmin):
     """Revisions, with what is rendered of them."""
 
     def get_urls(self) -> list[Any]:
@@ -112,20 +112,9 @@ class RevisionWithClipsAdmin(AssistantRevisionAdmin):
         name = "assistants_assistantrevision_clips"
         return [path("<int:object_id>/clips/", view, name=name), *super().get_urls()]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def beside_form(self, request: HttpRequest, obj: AssistantRevision) -> dict[str, Any]:
         """Show what is rendered above the revision."""
-        extra = dict(extra_context or {})
-        revision = self.get_object(request, object_id)
-        if revision is not None and self.has_view_permission(request, revision):
-            extra["clips"] = clips_shown(revision, may_render=request.user.has_perm(_MAY_RENDER))
-        response: HttpResponse = super().change_view(request, object_id, form_url, extra)
-        return response
+        return {"clips": clips_shown(obj, may_render=request.user.has_perm(_MAY_RENDER))}
 
     def clips_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Have everything rendered anew; only by POST."""

@@ -34,7 +34,7 @@ from calls.services.event_destinations import (
 from tools.server_admin import SecretLines
 from tools.services import url_host
 from voiceplatform.base.egress import EgressRefused, encrypted
-from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, badge
+from voiceplatform.base.scoped_admin import BesideForm, ScopedAdmin, ScopedForm, badge
 from voiceplatform.base.secret_form import SecretFormField
 
 _STATES = {"on": "success", "off": "info", "the receiver is gone": "danger"}
@@ -147,7 +147,7 @@ class EventDestinationForm(ScopedForm):
 
 
 @admin.register(EventDestination)
-class EventDestinationAdmin(ScopedAdmin):
+class EventDestinationAdmin(BesideForm, ScopedAdmin):
     """Who is told of calls."""
 
     form = EventDestinationForm
@@ -321,25 +321,16 @@ class EventDestinationAdmin(ScopedAdmin):
         response["Cache-Control"] = "no-store"
         return response
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
+    def beside_form(self, request: HttpRequest, obj: EventDestination) -> dict[str, Any]:
         """Show how it is going above the form."""
-        extra = dict(extra_context or {})
-        row = self.get_object(request, object_id)
-        if row is not None:
-            until = row.earlier_secret_until
-            extra["destination_page"] = {
-                "row": row,
-                "state": _state(row),
-                "colour": _STATES[_state(row)],
-                "undelivered": undelivered_by_receiver([row.pk]).get(row.pk, 0),
-                "may_change": self.has_change_permission(request, row),
-                "has_secret": bool(row.secret),
-                "earlier_until": until if until and until > timezone.now() else None,
-            }
-        return super().change_view(request, object_id, form_url, extra)
+        until = obj.earlier_secret_until
+        page = {
+            "row": obj,
+            "state": _state(obj),
+            "colour": _STATES[_state(obj)],
+            "undelivered": undelivered_by_receiver([obj.pk]).get(obj.pk, 0),
+            "may_change": self.has_change_permission(request, obj),
+            "has_secret": bool(obj.secret),
+            "earlier_until": until if until and until > timezone.now() else None,
+        }
+        return {"destination_page": page}

@@ -29,7 +29,7 @@ from tools.admin import ToolAdmin
 from tools.knowledge import knowledge_file_ids
 from tools.models import Tool
 from tools.spec import ASKING_KINDS, POSTED_KINDS
-from voiceplatform.base.scoped_admin import badge
+from voiceplatform.base.scoped_admin import BesideForm, badge
 from voiceplatform.base.selectors import uuids_in
 
 DAYS = (7, 30)
@@ -40,7 +40,7 @@ admin.site.unregister(Tool)
 
 
 @admin.register(Tool)
-class ToolPagesAdmin(ToolAdmin):
+class ToolPagesAdmin(BesideForm, ToolAdmin):
     """Tools with how they did lately, a page to try one, and what the last check found."""
 
     change_form_template = "admin/tools/tool/change_form.html"
@@ -111,19 +111,9 @@ class ToolPagesAdmin(ToolAdmin):
         self.message_user(request, f"{words} this tool's server a request marked as a test.")
         return back
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
+    def beside_form(self, request: HttpRequest, obj: Tool) -> dict[str, Any]:
         """Show how the tool did above its form, and the way to try it."""
-        extra = dict(extra_context or {})
-        tool = self.get_object(request, object_id)
-        if tool is not None:
-            extra["tool_page"] = self._page(request, tool)
-        return super().change_view(request, object_id, form_url, extra)
+        return {"tool_page": self._page(request, obj)}
 
     def _page(self, request: HttpRequest, tool: Tool) -> dict[str, Any]:
         may_see_calls = request.user.has_perm("calls.view_toolinvocation")

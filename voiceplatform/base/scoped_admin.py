@@ -262,6 +262,28 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
         super().delete_queryset(request, queryset)
 
 
+class BesideForm:
+    """Mixin of pages whose template shows more of a row than its form."""
+
+    def beside_form(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return what the template shows of a row that the person may look at."""
+        raise NotImplementedError
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Add it to what the template is given."""
+        extra = dict(extra_context or {})
+        row = self.get_object(request, object_id)  # type: ignore[attr-defined]
+        if row is not None and self.has_view_permission(request, row):  # type: ignore[attr-defined]
+            extra |= self.beside_form(request, row)
+        return super().change_view(request, object_id, form_url, extra)  # type: ignore[misc]
+
+
 class RetiredRowsAdmin(ScopedAdmin):
     """Rows that a service marks as deleted, one by one, because past calls need them."""
 
