@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import uuid
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -158,3 +160,39 @@ def test_what_retention_takes_is_found_no_more() -> None:
     rule.save()
     retention_run()
     assert found(owner, "macaw") == ["new macaw"]
+
+
+FILL = importlib.import_module("calls.migrations.0022_spoken_words_fill")
+
+
+def test_what_was_said_before_there_was_an_index_is_filled_in(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the index is built over what is there; the other tests show that it is used."""
+    if connection.vendor == "postgresql":
+        assert "turn_said_words" in _indexes()
+        return
+    monkeypatch.setattr(FILL, "STEP", 2)
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO calls_saidwords(calls_saidwords) VALUES ('delete-all')")
+    assert not found(organisation, "refund")
+    # Written and deleted while the index does not know them yet.
+    call = Call.objects.get(organisation=organisation)
+    call.turns.filter(ordinal=1).update(text="I said macaw")
+    call.turns.filter(ordinal=2).delete()
+    for _ in range(2):  # an interrupted run is run again
+        FILL._rows(connection)
+    assert found(organisation, "refund") == [SAID[0][0]]
+    assert found(organisation, "strasse") == []
+    assert found(organisation, "macaw") == ["I said macaw"]
+    assert found(organisation, "width") == [SAID[5][0]]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM calls_saidwords_docsize")
+        assert cursor.fetchone()[0] == len(SAID) - 1
+    call.turns.all().delete()
+    assert not found(organisation, "width")
+
+
+def _indexes() -> set[str]:
+    with connection.cursor() as cursor:
+        return set(connection.introspection.get_constraints(cursor, "calls_turn"))
