@@ -22,6 +22,7 @@ from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.retention import retention_run
+from calls.services.said_words import words_index
 from calls.services.tool_records import invocations_adopt
 from calls.services.wording import wordings_render_missing
 
@@ -123,6 +124,12 @@ def run_redelivery(job_id: str) -> None:
 def take_redeliveries() -> int:
     """Tell a worker of redeliveries that lost theirs."""
     return redelivery.BELL.poke_waiting()
+
+
+@shared_task(name="calls.tasks.index_said_words")
+def index_said_words() -> int:
+    """Let what was said be found."""
+    return words_index()
 
 
 @shared_task(name="calls.tasks.run_retention")

@@ -32,6 +32,7 @@ from calls.admin.words import STATUS_COLOURS, clock, reason_in_words
 from calls.conversation.search import MOST_CHARACTERS
 from calls.models import Call, PhoneNumber
 from calls.selectors.spoken import FoundCall, FoundCalls, NothingToFind, calls_said, spoken_search
+from calls.services.said_words import words_due
 from calls.services.spoken_audit import MOST_IDS, search_audit
 from voiceplatform.base.selectors import organisations_visible_to
 
@@ -124,6 +125,7 @@ def said_page(request: HttpRequest) -> HttpResponse:
         "opts": Call._meta,
         "form": form,
         "found": found is not None,
+        "due": words_due(),
         "rows": [_row(each) for each in found.calls] if found else (),
         "older": _older(request, found) if found else "",
     }

@@ -1,8 +1,9 @@
-"""Takes the words of erased turns out of the bytes of SQLite's index.
+"""Keeps SQLite's index of what was said: puts in what is due, and takes erased bytes out.
 
-The index forgets them at once and finds them no more, but keeps their bytes until its pages are
-merged; a trigger notes that there are some. Merging goes in steps of a few milliseconds beside live
-calls. PostgreSQL does this by its own vacuum.
+Triggers note every turn whose words are to go in, in the transaction that wrote it, so nothing is
+forgotten; putting them in is too slow for the journal of a call. What was erased is found no more
+at once, but its bytes stay until the index is merged; triggers count that too. All of it goes in
+transactions of some milliseconds beside live calls. PostgreSQL does both by itself.
 """
 
 from __future__ import annotations
@@ -10,11 +11,59 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 BUDGET_SECONDS: Final = 10.0
+STEP: Final = 50
 # About that many pages of 4 KB are written in one transaction.
 _STEP_PAGES: Final = 16
+
+
+def words_due() -> int:
+    """Return how many turns are not found yet."""
+    if connection.vendor != "sqlite":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM calls_wordsdue")
+        count: int = cursor.fetchone()[0]
+    return count
+
+
+def words_index(budget_seconds: float = BUDGET_SECONDS) -> int:
+    """Put what is due into the index, oldest first; return how many turns.
+
+    Two who do it at once do each turn once: a transaction of SQLite that writes is alone.
+    """
+    count = 0
+    until = time.monotonic() + budget_seconds
+    while connection.vendor == "sqlite" and time.monotonic() < until:
+        with transaction.atomic():
+            some = _index_some()
+        if not some:
+            break
+        count += some
+        if not connection.in_atomic_block:
+            _merge(_STEP_PAGES)
+    return count
+
+
+def _index_some() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM calls_wordsdue ORDER BY id LIMIT %s", [STEP])
+        ids = [row[0] for row in cursor.fetchall()]
+        if not ids:
+            return 0
+        bounds = [ids[0], ids[-1]]
+        cursor.execute(
+            "INSERT INTO calls_saidwords(rowid, words) "
+            "SELECT id, replace(replace(text, 'ß', 'ss'), 'ẞ', 'SS') FROM calls_turn "
+            "WHERE id IN (SELECT id FROM calls_wordsdue WHERE id BETWEEN %s AND %s) "
+            "AND text != '' AND id NOT IN "
+            "(SELECT id FROM calls_saidwords_docsize WHERE id BETWEEN %s AND %s)",
+            [*bounds, *bounds],
+        )
+        cursor.execute("DELETE FROM calls_wordsdue WHERE id BETWEEN %s AND %s", bounds)
+    return len(ids)
 
 
 def words_left() -> bool:

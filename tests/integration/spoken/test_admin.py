@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from calls.models import Call
 from calls.services.erasure import caller_erase, erasure_preview
+from calls.services.said_words import words_index
 from tests import factories
 from voiceplatform.base.models import AuditEntry, Organisation
 
@@ -29,6 +30,7 @@ def said(organisation: Organisation, *texts: str, hours: float = 0, **columns: A
     call = factories.make_call(organisation, status="ended", turns=turns, **columns)
     moment = timezone.now() - dt.timedelta(hours=hours)
     Call.objects.filter(pk=call.pk).update(created_at=moment)
+    words_index()
     return call
 
 
@@ -190,3 +192,12 @@ def test_the_list_finds_words_beside_numbers_and_leads_to_them(
     text = client.get(reverse(LIST), {"q": "my refund"}).content.decode()
     assert f"{reverse(PAGE)}?words=my+refund" in text
     assert len(searches()) == 2
+
+
+def test_the_page_says_what_cannot_be_found_yet(client: Client, organisation: Organisation) -> None:
+    said(organisation, "refund")
+    sign_in(client, organisation, SEES, READS)
+    assert "Not found yet" not in look(client).content.decode()
+    factories.make_call(organisation, turns=[{"text": "refund"}, {"text": ""}])
+    expected = "Not found yet: 1 thing said" if connection.vendor == "sqlite" else "Search"
+    assert expected in look(client).content.decode()

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from calls.bridge.effects import RecordTurn
 from calls.models import Call, Turn
 from calls.selectors.spoken import FoundCalls, NothingToFind, spoken_search
+from calls.services import said_words
 from calls.services.call_rows import call_rows_delete
 from calls.services.journal import batch_store
 from calls.services.retention import retention_run, rule_of
+from calls.services.said_words import words_due, words_index
 from tests import factories
 from voiceplatform.base.models import Organisation
 
@@ -35,6 +37,7 @@ SAID = (
 
 
 def search(organisation: Organisation, words: str, **asked: Any) -> FoundCalls:
+    words_index()
     return spoken_search(Call.objects.for_organisation(organisation), words, **asked)
 
 
@@ -173,10 +176,11 @@ def test_what_was_said_before_there_was_an_index_is_filled_in(
         assert "turn_said_words" in _indexes()
         return
     monkeypatch.setattr(FILL, "STEP", 2)
+    words_index()
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO calls_saidwords(calls_saidwords) VALUES ('delete-all')")
     assert not found(organisation, "refund")
-    # Written and deleted while the index does not know them yet.
+    # Written and deleted while the index does not know them.
     call = Call.objects.get(organisation=organisation)
     call.turns.filter(ordinal=1).update(text="I said macaw")
     call.turns.filter(ordinal=2).delete()
@@ -196,3 +200,27 @@ def test_what_was_said_before_there_was_an_index_is_filled_in(
 def _indexes() -> set[str]:
     with connection.cursor() as cursor:
         return set(connection.introspection.get_constraints(cursor, "calls_turn"))
+
+
+def test_what_was_said_just_now_is_due_until_a_worker_takes_it_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(said_words, "STEP", 2)
+    words_index()
+    call = factories.make_call(turns=[{"text": f"macaw {n}"} for n in range(5)])
+    rows = Call.objects.for_organisation(call.organisation)
+    if connection.vendor == "postgresql":
+        assert words_due() == words_index() == 0
+    else:
+        assert words_due() == 5
+        assert not spoken_search(rows, "macaw").calls
+        call.turns.filter(ordinal=0).update(text="")
+        call.turns.filter(ordinal=1).delete()
+        call.turns.filter(ordinal=2).update(text="macaw")
+        assert words_due() == 3
+        assert words_index(budget_seconds=0.0) == 0
+        assert (words_index(), words_due()) == (3, 0)
+    assert spoken_search(rows, "macaw").calls
+    # What goes, goes at once.
+    call.turns.update(text="")
+    assert not spoken_search(rows, "macaw").calls
