@@ -47,7 +47,7 @@ def make(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("calls", "0022_spoken_words_fill")]
+    dependencies = [("calls", "0023_call_analysis")]
 
     # Back is one step only: 0021 takes all of it away.
     operations = [migrations.RunPython(make, migrations.RunPython.noop)]
