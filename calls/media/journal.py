@@ -74,6 +74,7 @@ class CallJournal:
         self._spent = spent
         self._target = target
         self._keeping: Keeping | None = keeping
+        self._earlier: list[tuple[RecordHandoff, Keeping]] = []
         self._dial_to = ""
         self._told = WaitingNews()
         self._handoffs: list[RecordHandoff] = []
@@ -105,6 +106,10 @@ class CallJournal:
                 # Decided: whatever becomes of this stream, the caller reaches that person.
                 self._dial_to = self._transfers[effect.name]
         elif isinstance(effect, RecordHandoff):
+            if self._keeping is not None and self._keeping is not EVERYTHING:
+                # What was said before, and is stored or comes only now, stays under its own rules.
+                self._earlier.append((effect, self._keeping))
+                effect = self._keeping.handoff(effect)
             self._handoffs.append(effect)
             self._keeping = None  # the rules of whoever has the call now
             self._transfers = effect.transfers
@@ -231,12 +236,12 @@ class CallJournal:
         self._news.clear()
         self._urgent.clear()
         waiting = Waiting(
-            turns=self._turns,
-            tools=self._tools,
+            turns=self._as_said(self._turns),
+            tools=self._as_called(self._tools),
             handoffs=self._handoffs,
             policy=self._policy,
             pieces=self._pieces,
-            news=self._told.take(),
+            news=self._as_told(self._told.take()),
             refused=self._refused,
             emergency=self._emergency,
             dial_to=self._dial_to,
@@ -245,15 +250,42 @@ class CallJournal:
         self._policy, self._dial_to = None, ""
         return waiting
 
+    def _as_said(self, turns: dict[int, RecordTurn]) -> dict[int, RecordTurn]:
+        """Return turns, those from before a handoff under the rules of whoever had the call."""
+        for handoff, keeping in self._earlier:
+            turns = {
+                number: keeping.turn(turn) if number < handoff.first_ordinal else turn
+                for number, turn in turns.items()
+            }
+        return turns
+
+    def _as_called(self, tools: dict[str, RecordTool]) -> dict[str, RecordTool]:
+        """Return tool calls as ``_as_said`` does turns."""
+        for handoff, keeping in self._earlier:
+            tools = {
+                name: keeping.tool(tool) if tool.started_ms <= handoff.at_ms else tool
+                for name, tool in tools.items()
+            }
+        return tools
+
+    def _as_told(self, news: list[CallNews]) -> list[CallNews]:
+        """Return news as ``_as_said`` does turns, without those that may not be told."""
+        for handoff, keeping in self._earlier:
+            kept = (
+                keeping.news(each) if each.turn < handoff.first_ordinal else each for each in news
+            )
+            news = [each for each in kept if each is not None]
+        return news
+
     def _with_what_came(self, waiting: Waiting) -> Waiting:
         """Return what is being stored together with what has come since it was taken."""
         return Waiting(
-            turns=waiting.turns | self._turns,
-            tools=waiting.tools | self._tools,
+            turns=self._as_said(waiting.turns | self._turns),
+            tools=self._as_called(waiting.tools | self._tools),
             handoffs=waiting.handoffs + self._handoffs,
             policy=self._policy or waiting.policy,
             pieces=waiting.pieces + self._pieces,
-            news=[*waiting.news, *self._told],
+            news=self._as_told([*waiting.news, *self._told]),
             refused=self._refused,
             emergency=self._emergency,
             dial_to=self._dial_to or waiting.dial_to,

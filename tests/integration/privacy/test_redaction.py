@@ -11,7 +11,8 @@ import structlog
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from calls.bridge.effects import DispatchTool, RecordHandoff, RecordTool, RecordTurn
+from calls.bridge.effects import CallNews, DispatchTool, RecordHandoff, RecordTool, RecordTurn
+from calls.media.database import in_database
 from calls.media.journal import CallJournal
 from calls.models import AssistantActivation, Call, CallInputChunk, OutboxEvent, ToolExchange, Turn
 from calls.privacy.keeping import EVERYTHING, NOTHING
@@ -245,6 +246,37 @@ def test_a_masked_tool_call_is_never_run_again_with_masks_in_it() -> None:
     spec = ToolSpec(name="book", kind="function", idempotent=True)
     items, _, _ = history_of(call, [spec])
     assert [item.pending for item in items if item.tool_call_id] == [False, True]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_was_said_before_a_handoff_stays_under_its_own_rules() -> None:
+    """Also where it is stored with the handoff, or its text comes late."""
+
+    def make() -> tuple[Call, dict[str, Any]]:
+        call = a_call()
+        factories.make_redaction_rule(call.organisation, assistant=call.revision.assistant)
+        theirs = factories.make_assistant(call.organisation).current_revision
+        record = {"revision_id": theirs.pk, "squad_id": "", "assistant_name": "B"}
+        return call, {**record, "variables": {"a": SAID}}
+
+    call, record = await in_database(make)
+    keeping = await in_database(keeping_for, call)
+    journal = CallJournal(str(call.pk), 1, keeping=keeping)
+    arguments = json.dumps({"said": SAID})
+    journal.write(RecordTurn(0, "user", SAID, "", "i0", 0, 500, False, None))
+    journal.write(RecordTool("t1", "book", arguments, "ok", SAID, 600, 80))
+    journal.write(RecordHandoff("h1", 900, 2, "A", "B", record=record))
+    assert await journal.close()
+    journal.write(RecordTurn(1, "user", SAID, "", "i1", 700, 800, False, None))
+    journal.write(CallNews(9, "said", 800, "user", 1, SAID))
+    assert SAID not in str(journal._take().news)
+    journal.write(RecordTurn(1, "user", SAID, "", "i1", 700, 800, False, None))
+    assert await journal.close()
+    for planted in PLANTED:
+        assert await in_database(where, planted) == []
+    journal.write(RecordTurn(2, "user", "B hears 415-555-0199", "", "i2", 1000, 1200, False, None))
+    assert await journal.close()
+    assert await in_database(where, "415-555-0199"), "B has no rule"
 
 
 def test_whoever_takes_a_call_over_brings_the_rules_that_hold_from_then_on() -> None:
