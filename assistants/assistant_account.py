@@ -56,9 +56,15 @@ _NOT_YET: Final[Mapping[str, tuple[str, str]]] = {
     "fillersEnabled": (AUDIBLE, "The assistant speaks without added fillers."),
     "artifactPlan": (
         LOSSY,
-        "Transcripts are always kept; recording follows the number's call policy, not this plan.",
+        "Transcripts are always kept. With recordingEnabled false no call is recorded; else it is "
+        "where the organisation records calls and the number's call policy allows it, always as "
+        "WAV. Nothing is put into a storage of your own.",
     ),
-    "recordingEnabled": (LOSSY, "Recording follows the number's call policy, not this switch."),
+    "recordingEnabled": (
+        LOSSY,
+        "Calls are recorded where the organisation records calls and the number's call policy "
+        "allows it, not by this switch alone.",
+    ),
     "monitorPlan": (
         LOSSY,
         "Whether calls can be listened to and controlled follows this plan, and whether that needs "

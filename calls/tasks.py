@@ -12,6 +12,7 @@ from calls.services import (
     analysis_run,
     erasure_jobs,
     reconciler,
+    recordings,
     redelivery,
     silent_calls,
     tool_check,
@@ -20,6 +21,7 @@ from calls.services import (
 from calls.services.call_finish import stale_calls_close
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
+from calls.services.recording_work import recordings_work
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.retention import retention_run
 from calls.services.said_words import words_index
@@ -130,6 +132,12 @@ def take_redeliveries() -> int:
 def index_said_words() -> int:
     """Let what was said be found."""
     return words_index()
+
+
+@shared_task(name=recordings.TASK, soft_time_limit=15 * 60, time_limit=16 * 60)
+def work_recordings() -> int:
+    """Begin, fetch and delete recordings."""
+    return recordings_work()
 
 
 @shared_task(name="calls.tasks.run_retention")

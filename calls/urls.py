@@ -14,4 +14,5 @@ urlpatterns = [
     path("twilio/consent/<uuid:call_id>", views.consent, name="twilio-consent"),
     path("twilio/key/<uuid:call_id>", views.key, name="twilio-key"),
     path("twilio/stream-status", views.stream_status, name="twilio-stream-status"),
+    path("twilio/recording", views.recording, name="twilio-recording"),
 ]

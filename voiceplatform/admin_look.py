@@ -151,6 +151,8 @@ UNFOLD: dict[str, Any] = {
                 _item("Outbox", "outbox", "calls", "outboxevent"),
                 _item("Delivery attempts", "send", "calls", "deliveryattempt"),
                 _item("Twilio compared", "compare_arrows", "calls", "carriercheck"),
+                _item("Recordings", "mic", "calls", "recording"),
+                _item("Recordings to delete", "mic_off", "calls", "recordingremoval"),
                 _item("Missed calls", "phone_missed", "calls", "missedcall"),
             ),
             _group(

@@ -32,6 +32,7 @@ app.conf.beat_schedule = {
     "take redeliveries": {"task": "calls.tasks.take_redeliveries", "schedule": 20.0},
     "read files": {"task": "assistants.tasks.read_files", "schedule": 10.0},
     "take erasures": {"task": "calls.tasks.take_erasures", "schedule": 20.0},
+    "work recordings": {"task": "calls.tasks.work_recordings", "schedule": 10.0},
     "run retention": {"task": "calls.tasks.run_retention", "schedule": 600.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }

@@ -20,7 +20,7 @@ from calls.admin.words import (
     reason_in_words,
     seconds_in_words,
 )
-from calls.models import Call, OutboxEvent, ToolExchange, ToolInvocation, Turn
+from calls.models import Call, OutboxEvent, Recording, ToolExchange, ToolInvocation, Turn
 from calls.selectors.handoffs import speaker_names
 from calls.selectors.records import conversation
 from calls.services.analysis import WAITING, analysis_state, analysis_verdict
@@ -114,6 +114,7 @@ class CallPage:
     metrics: Sequence[tuple[str, str]]
     analysis: Analysis | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    recording: Recording | None = None
 
 
 def call_page(call: Call, *, may_read: bool) -> CallPage:
@@ -152,6 +153,7 @@ def call_page(call: Call, *, may_read: bool) -> CallPage:
             "tools": len(tools),
             "interruptions": sum(turn.interrupted for turn in turns),
         },
+        recording=Recording.objects.filter(call=call).first(),
     )
 
 

@@ -19,6 +19,7 @@ from django.utils.html import format_html
 
 from calls.admin.call_page import PERMISSION, call_outcome, call_page
 from calls.admin.live_page import live_urls
+from calls.admin.recordings import recording_urls
 from calls.admin.spoken_page import may_search, said_urls, search_in_list
 from calls.admin.words import (
     STATUS_COLOURS,
@@ -89,7 +90,14 @@ class CallAdmin(ReadOnlyAdmin):
         "may read transcripts, words that were said"
     )
     list_before_template = "admin/calls/call/list_before.html"
-    hidden_lookups = ("turns", "tool_invocations", "input_chunks", "media_token_hash", "events")
+    hidden_lookups = (
+        "turns",
+        "tool_invocations",
+        "input_chunks",
+        "media_token_hash",
+        "events",
+        "recording",
+    )
     fields = ("call_sid",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -146,7 +154,7 @@ class CallAdmin(ReadOnlyAdmin):
         """Add the page that says why a call failed."""
         why = self.admin_site.admin_view(self.why_view)
         own = path("<uuid:object_id>/why/", why, name="calls_call_why")
-        return [*live_urls(self), *said_urls(self), own, *super().get_urls()]
+        return [*live_urls(self), *recording_urls(self), *said_urls(self), own, *super().get_urls()]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from calls.api import analytics, control, events, numbers, transcript, views
+from calls.api import analytics, control, events, numbers, recordings, transcript, views
 
 urlpatterns = [
     path("assistant/start", views.AssistantStart.as_view(), name="assistant-start"),
@@ -12,6 +12,16 @@ urlpatterns = [
     path("call/<str:object_id>", views.CallDetail.as_view(), name="call-detail"),
     path(
         "call/<str:object_id>/transcript", transcript.Transcript.as_view(), name="call-transcript"
+    ),
+    path(
+        "call/<str:object_id>/mono-recording",
+        recordings.MonoRecording.as_view(),
+        name="call-mono-recording",
+    ),
+    path(
+        "call/<str:object_id>/stereo-recording",
+        recordings.StereoRecording.as_view(),
+        name="call-stereo-recording",
     ),
     path("call/<str:object_id>/control", control.ControlView.as_view(), name="call-control"),
     path("event/redeliver", events.EventRedeliver.as_view(), name="event-redeliver"),

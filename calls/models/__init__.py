@@ -10,6 +10,7 @@ from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.privacy import Erasure, RedactionRule, RetentionRule
 from calls.models.reconciler import CarrierCheck, MissedCall
+from calls.models.recordings import Recording, RecordingRemoval
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
 from calls.models.refusals import RefusedRequest
 from calls.models.talks import Talk
@@ -31,6 +32,8 @@ __all__ = [
     "PhoneNumber",
     "PolicyWording",
     "ProviderConnection",
+    "Recording",
+    "RecordingRemoval",
     "RedactionRule",
     "RefusedRequest",
     "RenderedClip",

@@ -84,6 +84,7 @@ class RetentionRule(models.Model):
     transcript_days = _days(None, "What was said; that and when somebody spoke stays")
     tool_body_days = _days(90, "Arguments and answers of tools, requests to their servers")
     call_input_days = _days(30, "Recorded inputs of calls, with audio where a policy keeps it")
+    recording_days = _days(90, "Recordings of calls, here and at Twilio")
     report_days = _days(90, "Reports and events that were sent or given up, with the answers")
     call_days = _days(None, "Whole calls with everything above")
     audit_days = _days(None, "Who did or saw what")

@@ -48,8 +48,8 @@ def call_names(organisation: Organisation, ids: Iterable[uuid.UUID]) -> dict[uui
 
 
 def with_spoken(rows: QuerySet[Call]) -> QuerySet[Call]:
-    """Fetch turns and tool invocations along, one query each."""
-    return rows.prefetch_related(
+    """Fetch turns and tool invocations along, one query each, and the recording."""
+    return rows.select_related("recording").prefetch_related(
         Prefetch("turns", Turn.objects.order_by("ordinal")),
         Prefetch("tool_invocations", ToolInvocation.objects.order_by("started_ms", "id")),
     )

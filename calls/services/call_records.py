@@ -14,6 +14,8 @@ from assistants.models import StoredResource
 from assistants.resource_services import resource_delete, resource_store
 from assistants.selectors import CALL_KIND
 from calls.models import Call, OutboxEvent
+from calls.services.recording_files import sound_delete
+from calls.services.recordings import call_recording_forget
 from voiceplatform.base.prepared import RowGone
 from voiceplatform.base.services import audit_write
 
@@ -47,7 +49,8 @@ def call_rename(*, call: Call, name: str | None, actor: Any) -> None:
 def call_erase(*, call: Call, actor: Any) -> None:
     """Erase ``call``: its words, tool calls, recorded inputs and the reports that repeat them.
 
-    The audit entry stays. Nothing is erased at Twilio or where reports were sent.
+    The audit entry stays. Twilio is told to delete our recording; nothing is erased where reports
+    were sent.
 
     Raises:
         CallInUse: the call has not ended, or a report of it is still on its way.
@@ -63,7 +66,9 @@ def call_erase(*, call: Call, actor: Any) -> None:
     companion = StoredResource.objects.filter(pk=call.pk, kind=CALL_KIND).first()
     if companion is not None:
         resource_delete(resource=companion, actor=actor)
+    call_recording_forget(row.pk)
     row.delete()
+    transaction.on_commit(lambda: sound_delete(call.pk))
 
 
 def _lock(call: Call) -> Call:

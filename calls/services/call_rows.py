@@ -17,6 +17,8 @@ from django.db import models, transaction
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
 from calls.models import Call
+from calls.services.recording_files import sound_delete
+from calls.services.recordings import call_recording_forget
 
 BATCH: Final = 100  # rows a transaction: far below what one may hold SQLite's lock for
 
@@ -59,6 +61,9 @@ def call_rows_delete(call_id: uuid.UUID) -> Counter[str]:
     May be stopped in between and begun again: the call's own row is the last one.
     """
     counts: Counter[str] = Counter()
+    # First the file: with its row goes what knows that Twilio may have a copy of it.
+    counts["files"] += sound_delete(call_id)
+    call_recording_forget(call_id)
     _delete(Call, [call_id], counts)
     with transaction.atomic():
         companions, _ = _companions([call_id]).delete()

@@ -6,6 +6,7 @@ result holds everything that was said: who gets it is for the one who runs it to
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import uuid
 from decimal import Decimal
@@ -20,6 +21,7 @@ from calls.models import Call, CallInputChunk, MissedCall, ToolExchange
 from calls.services.call_rows import below
 from calls.services.erasure import caller_number, calls_of_caller
 from calls.services.journal import record_text
+from calls.services.recording_files import sound_read
 from calls.services.tool_records import exchange_bodies
 from voiceplatform.base.models import AuditEntry, Organisation
 from voiceplatform.base.services import audit_write
@@ -66,8 +68,17 @@ def _call(call: Call) -> dict[str, Any]:
         "given_by_clients": companion.document_redacted if companion is not None else None,
         "recorded_inputs": {str(number): record_text(str(call.pk), number) for number in numbers},
         **_below(call),
+        "recording_wav_b64": _sound(call),
         "audit": [{"at": e.at.isoformat(), "actor": e.actor, "action": e.action} for e in audit],
     }
+
+
+def _sound(call: Call) -> str | None:
+    """Return the call's recording as a WAV file in base64, None where there is none."""
+    try:
+        return base64.b64encode(b"".join(sound_read(call.pk))).decode()
+    except FileNotFoundError:
+        return None
 
 
 def _below(row: models.Model) -> dict[str, Any]:

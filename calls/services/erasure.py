@@ -25,9 +25,10 @@ from django.utils import timezone
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call, Erasure, MissedCall
+from calls.models import Call, Erasure, MissedCall, RecordingRemoval
 from calls.selectors.erasures import REMEMBERED, sid_hash
 from calls.services.call_rows import BATCH, call_rows_count, call_rows_delete
+from calls.services.recordings import removal_want
 from calls.services.said_words import words_purge
 from calls.services.spoken_audit import searches_that_found
 from calls.telephony.recordings import RecordingsRemain, recordings_delete
@@ -186,10 +187,16 @@ def _call_erase(call_id: uuid.UUID, found: Found) -> None:
         return
     account = call.twilio_account
     access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    is_left = False
     try:
         found.counts["recordings at Twilio"] += recordings_delete(access, call.call_sid)
     except RecordingsRemain as error:
-        found.problems.append(f"Recordings of the call {call.call_sid} may remain: {error}.")
+        removal_want(account, call.call_sid, "", "its caller was erased")
+        found.problems.append(
+            f"Recordings of the call {call.call_sid} may remain: {error}. It is tried again until "
+            "Twilio has deleted them: see Recordings to delete at Twilio."
+        )
+        is_left = True
     for path in _files([call_id]):
         try:
             path.unlink()
@@ -198,6 +205,8 @@ def _call_erase(call_id: uuid.UUID, found: Found) -> None:
         else:
             found.counts["files"] += 1
     found.counts += call_rows_delete(call_id)
+    if not is_left:
+        RecordingRemoval.objects.filter(call_sid=call.call_sid).delete()
 
 
 def _files(calls: Sequence[uuid.UUID]) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from calls.models import Call, CallInputChunk, ToolExchange, ToolInvocation, Tur
 from calls.privacy.keeping import EVERYTHING, Keeping
 from calls.services.handoffs import handoffs_store
 from calls.services.privacy import keeping_of
+from calls.services.recordings import recording_review
 from calls.services.reports import call_handed_enqueue
 from calls.services.server_messages.in_call import news_enqueue
 from calls.services.server_messages.targets import Target
@@ -132,6 +133,8 @@ def batch_store(
             _tell(call_id, stream_number, before, target)
             handoffs_store(call_id, [each])
             call_handed_enqueue(call_id, [each.tool_call_id])
+        if refused or policy is not None or handoffs:
+            recording_review(call_id)
         if dial_to:
             next_step_store(call_id=call_id, step="dial", dial_to=dial_to)
         _tell(call_id, stream_number, news, target)

@@ -12,6 +12,7 @@ from calls.models import Call, TwilioAccount
 from calls.services.call_plan import StreamTicket, ticket_for
 from calls.services.call_start import media_token
 from calls.services.contract import ContractForbids
+from calls.services.recordings import recording_review
 from calls.services.reports import call_began_enqueue
 from calls.services.spool import spools_replay
 from calls.telephony.security import stream_signature_valid
@@ -98,3 +99,4 @@ def stream_began(*, call_id: str) -> None:
             call.status = Call.Status.IN_PROGRESS
             call_began_enqueue(call)
         call.save(update_fields=["started_at", "status"])
+        recording_review(call.pk)

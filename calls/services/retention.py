@@ -25,12 +25,14 @@ from calls.models import (
     CallInputChunk,
     DeliveryAttempt,
     OutboxEvent,
+    Recording,
     RetentionRule,
     ToolExchange,
     ToolInvocation,
     Turn,
 )
 from calls.services.call_rows import BATCH, call_rows_delete
+from calls.services.recordings import recording_remove
 from calls.services.said_words import words_purge
 from voiceplatform.base.models import AuditEntry, Organisation
 
@@ -201,6 +203,18 @@ def _reports(
     yield from _batches(told, lambda rows: rows.update(**emptied))
 
 
+def _recordings(
+    calls: Sequence[Any],
+) -> Iterator[tuple[type[models.Model], list[Any], Change]]:
+    kept = Recording.objects.filter(call__in=calls).exclude(state=Recording.State.REMOVED)
+
+    def change(rows: models.QuerySet[Any]) -> None:
+        for row in rows.select_related("call__twilio_account"):
+            recording_remove(row, "kept long enough")
+
+    yield from _batches(kept, change)
+
+
 def _whole_calls(
     calls: Sequence[Any],
 ) -> Iterator[tuple[type[models.Model], list[Any], Change]]:
@@ -211,6 +225,7 @@ _OF_CALLS: Final[dict[str, Work]] = {
     "transcript": _transcripts,
     "tool_body": _tool_bodies,
     "call_input": _call_inputs,
+    "recording": _recordings,
     "report": _reports,
     "call": _whole_calls,
 }

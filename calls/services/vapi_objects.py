@@ -24,6 +24,7 @@ from calls.selectors.handoffs import activations_of, speaker_names
 from calls.selectors.records import Spoken, conversation, speech_of, tool_use_of
 from calls.services.live_monitor import monitor_object
 from calls.services.privacy import lacks_consent
+from calls.services.recording_links import recording_artifact
 from tools.loose_json import as_object, as_text
 from tools.models import Tool
 from tools.serializers import tool_json
@@ -336,6 +337,8 @@ def artifact_object(
     values = set_variables(call)
     if values:
         artifact["variableValues"] = values
+    if told_ms is None and call.status == Call.Status.ENDED:
+        artifact |= recording_artifact(call)
     return artifact
 
 

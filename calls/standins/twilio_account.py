@@ -12,6 +12,7 @@ from calls.standins.twilio_call import LiveCall
 from calls.standins.twilio_carrier import Carrier
 from calls.standins.twilio_messages import Messages
 from calls.standins.twilio_numbers import VoiceConfig
+from calls.standins.twilio_recordings import RecordingBook
 
 Form = dict[str, list[str]]
 _MAX_PAGE = 1000
@@ -43,6 +44,7 @@ class AccountRest:
         self.carrier = carrier
         self.requests: list[tuple[str, str, Form]] = []
         self.recordings: dict[str, str] = {}  # their SID to the call's
+        self.book = RecordingBook(carrier.account_sid)
         self.messages = Messages(carrier.account_sid, self._owns, RestError)
 
     def handle(self, method: str, path: str, form: Form) -> tuple[int, dict[str, Any]]:
@@ -78,17 +80,8 @@ class AccountRest:
                 calls = [call for call in calls if not value or call[key] == value]
             return 200, self._page("calls", "Calls", calls, form)
         call = self.carrier.calls.get(names[0])
-        if call is not None and names[1:] == ["Recordings"] and method == "GET":
-            return 200, self._page(
-                "recordings",
-                f"Calls/{names[0]}/Recordings",
-                [
-                    {"sid": sid, "call_sid": names[0], "account_sid": self.carrier.account_sid}
-                    for sid, call_sid in self.recordings.items()
-                    if call_sid == names[0]
-                ],
-                form,
-            )
+        if call is not None and names[1:2] == ["Recordings"]:
+            return self._recordings_of(call, method, names, form)
         if call is None or len(names) > 1:
             raise RestError(404, 20404, "The requested resource was not found")
         if method == "POST":
@@ -183,15 +176,55 @@ class AccountRest:
             "subresource_uris": {},
         }
 
+    def _recordings_of(
+        self, call: LiveCall, method: str, names: list[str], form: Form
+    ) -> tuple[int, dict[str, Any]]:
+        call_sid = names[0]
+        if len(names) == 3 and method == "POST" and names[2] in self.book.made:
+            made = self.book.made[names[2]]
+            if one(form, "Status") != "stopped":
+                raise RestError(400, 21220, "This stand-in can only stop a recording")
+            made.stop()
+            return 200, self.book.body(made)
+        if len(names) != 2:
+            raise RestError(404, 20404, "The requested resource was not found")
+        if method == "POST":
+            if call.ended or call.status != "in-progress":
+                raise RestError(400, 21220, "Requested resource is not eligible for recording")
+            made = self.book.begin(call, form)
+            self.recordings[made.sid] = call_sid
+            return 201, self.book.body(made)
+        sids = [sid for sid, owner in self.recordings.items() if owner == call_sid]
+        rows = [self._recording_body(sid) for sid in sids]
+        return 200, self._page("recordings", f"Calls/{call_sid}/Recordings", rows, form)
+
+    def _recording_body(self, sid: str) -> dict[str, Any]:
+        if sid in self.book.made:
+            return self.book.body(self.book.made[sid])
+        call_sid, account_sid = self.recordings[sid], self.carrier.account_sid
+        return {"sid": sid, "call_sid": call_sid, "account_sid": account_sid}
+
+    def recording_file(self, sid: str, form: Form) -> bytes:
+        """Return the file of a recording; raises RestError."""
+        self.requests.append(("GET", f"/Recordings/{sid}.wav", form))
+        known = sid in self.recordings
+        found = self.book.file(sid, int(one(form, "RequestedChannels") or "1")) if known else None
+        if found is None:
+            raise RestError(404, 20404, "The requested resource was not found")
+        return found
+
     def _recording(self, method: str, sid: str) -> tuple[int, dict[str, Any]]:
         if sid not in self.recordings:
             raise RestError(404, 20404, "The requested resource was not found")
         if method == "DELETE":
+            made = self.book.made.get(sid)
+            if made is not None and made.status == "in-progress":
+                raise RestError(400, 21220, "A recording in progress cannot be deleted")
             del self.recordings[sid]
             return 204, {}
         if method != "GET":
             raise RestError(405, 20004, "Method not allowed")
-        return 200, {"sid": sid, "call_sid": self.recordings[sid]}
+        return 200, self._recording_body(sid)
 
     # -- numbers (5) --------------------------------------------------------------------------
 

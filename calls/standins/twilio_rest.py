@@ -29,6 +29,7 @@ from calls.standins.twilio_call import CallReport
 from calls.standins.twilio_carrier import Carrier
 from calls.standins.twilio_numbers import VoiceConfig
 
+_FILE = re.compile(r"^/2010-04-01/Accounts/(?P<account>AC\w+)/Recordings/(?P<sid>RE\w+)\.wav$")
 _PATH = re.compile(r"^/2010-04-01/Accounts/(?P<account>AC\w+)(?P<rest>/[^?]*)?\.json$")
 
 
@@ -61,6 +62,9 @@ class TwilioApp:
             await self._standin(scope, body, send)
             return
         try:
+            if found := _FILE.match(scope["path"]):
+                await respond(send, 200, self._file(scope, found), "audio/x-wav")
+                return
             status, value = self._rest(scope, body)
         except RestError as error:
             status = error.status
@@ -84,6 +88,11 @@ class TwilioApp:
         raw = body.decode() if method == "POST" else scope["query_string"].decode()
         form = parse_qs(raw, keep_blank_values=True)
         return account.handle(method, found["rest"] or "", form)
+
+    def _file(self, scope: Scope, found: re.Match[str]) -> bytes:
+        account = self._authorise(headers_of(scope).get("authorization", ""), found["account"])
+        form = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+        return account.recording_file(found["sid"], form)
 
     def _authorise(self, header: str, account_sid: str) -> AccountRest:
         account = self.accounts.get(account_sid)

@@ -40,6 +40,7 @@ from calls.services.call_next import (
 from calls.services.call_start import call_start, media_token, previous_url
 from calls.services.consent import consent_answered
 from calls.services.consent_question import question_of
+from calls.services.recordings import recording_report_apply
 from calls.telephony.addresses import (
     after_dial_path,
     after_stream_path,
@@ -397,4 +398,12 @@ async def stream_status(form: Form, account: TwilioAccount) -> HttpResponse:
     """Take a stream status callback."""
     report = twilio_voice.stream_report(form)
     known = await in_database(stream_report_apply, report=report, account=account)
+    return HttpResponse(status=204 if known else 404)
+
+
+@signed
+async def recording(form: Form, account: TwilioAccount) -> HttpResponse:
+    """Take a recording status callback."""
+    report = twilio_voice.recording_report(form)
+    known = await in_database(recording_report_apply, report=report, account=account)
     return HttpResponse(status=204 if known else 404)

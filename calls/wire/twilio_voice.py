@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
@@ -56,6 +58,19 @@ class StreamReport:
     stream_sid: str
     event: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingReport:
+    """A recording status callback (4.5); ``call_sid`` is always the parent leg's."""
+
+    call_sid: str
+    recording_sid: str
+    status: str
+    duration_seconds: int
+    channels: int
+    started_at: datetime | None
+    error_code: str
 
 
 def is_sid(value: str, prefix: str) -> bool:
@@ -132,6 +147,32 @@ def stream_report(form: Mapping[str, str]) -> StreamReport:
         event=_text(form, "StreamEvent", 30),
         error=_text(form, "StreamError", 200),
     )
+
+
+def recording_report(form: Mapping[str, str]) -> RecordingReport:
+    """Read a recording status callback.
+
+    Raises:
+        VoiceFormError: no usable CallSid or RecordingSid.
+    """
+    return RecordingReport(
+        call_sid=_required_sid(form, "CallSid", "CA"),
+        recording_sid=_required_sid(form, "RecordingSid", "RE"),
+        status=_text(form, "RecordingStatus", 20),
+        duration_seconds=seconds_of(form, "RecordingDuration"),
+        channels=min(_integer(form.get("RecordingChannels", ""), 0), 2),
+        started_at=_moment(form.get("RecordingStartTime", "")),
+        error_code=_text(form, "ErrorCode", 10),
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """Return a time in RFC 2822, as Twilio writes it, None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def connect_stream(

@@ -39,6 +39,7 @@ from tests.factories.calls import (
     make_turn,
 )
 from tests.factories.events import make_attempt, make_destination, make_event
+from tests.factories.recordings import make_recording, make_removal
 from tests.factories.telephony import (
     make_account,
     make_carrier_check,
@@ -73,8 +74,10 @@ __all__ = [
     "make_number",
     "make_organisation",
     "make_policy",
+    "make_recording",
     "make_redaction_rule",
     "make_refusal",
+    "make_removal",
     "make_resource",
     "make_revision",
     "make_silent_host",

@@ -34,6 +34,14 @@ class Organisation(models.Model):
         help_text="Summarise and judge each call after it ends, as its assistant's analysis plan "
         "says; costs some tokens of a text model for each call",
     )
+    records_calls = models.BooleanField(
+        default=False,
+        help_text="Record calls whose assistant wants it and whose number's policy allows it",
+    )
+    keeps_recordings_at_carrier = models.BooleanField(
+        default=False,
+        help_text="Leave Twilio its copy too; else it is deleted once ours is stored and checked",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

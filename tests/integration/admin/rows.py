@@ -134,6 +134,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.turn": call.turns.first(),
         "calls.toolinvocation": call.tool_invocations.get(),
         "calls.toolexchange": exchange,
+        "calls.recording": factories.make_recording(call),
+        "calls.recordingremoval": factories.make_removal(number.twilio_account),
         "calls.silenthost": factories.make_silent_host(organisation),
         "calls.toolcheck": factories.make_tool_check(tool),
         "calls.callinputchunk": chunk,

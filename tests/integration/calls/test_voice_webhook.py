@@ -151,7 +151,13 @@ async def test_a_missing_or_wrong_signature_is_403_on_every_webhook(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     unknown = "/twilio/after-stream/00000000-0000-4000-8000-000000000000"
-    for path in ("/twilio/voice", "/twilio/status", "/twilio/stream-status", unknown):
+    for path in (
+        "/twilio/voice",
+        "/twilio/status",
+        "/twilio/stream-status",
+        "/twilio/recording",
+        unknown,
+    ):
         for signature in ("", "x", "=" * 28, "ü", "A" * 4000):
             answer = await rig.post(path, rig.form(), signature=signature)
             assert (answer.status, answer.body) == (403, "the request is not signed by Twilio")

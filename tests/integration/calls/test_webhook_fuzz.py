@@ -29,7 +29,9 @@ VALUES = st.one_of(
          "99999999999999999999", "anonymous", "stream-started", "MZ" + "a" * 32]
     ),
 )  # fmt: skip
-PATHS = st.sampled_from(["/twilio/voice", "/twilio/status", "/twilio/stream-status", "after"])
+PATHS = st.sampled_from(
+    ["/twilio/voice", "/twilio/status", "/twilio/stream-status", "/twilio/recording", "after"]
+)
 EXPECTED = {200, 204, 400, 403, 404, 413}
 
 

@@ -100,6 +100,7 @@ def a_call(**columns: Any) -> Call:
     factories.make_attempt(event, response_excerpt=WORDS)
     factories.make_refusal(call.twilio_account, call=call, url=f"https://x.example/{call.pk}")
     factories.make_control(call, text=WORDS)
+    factories.make_recording(call)
     factories.make_missed_call(call.number, caller=NUMBER)
     AssistantActivation.objects.create(
         call=call,
@@ -158,7 +159,7 @@ def test_after_an_erasure_nothing_planted_is_in_any_row_or_file(
     assert Call.objects.get() == other and other.turns.get().text == "Stays"
     assert tombstone.problems == []
     assert tombstone.counts["calls.call"] == 2 and tombstone.counts["recordings at Twilio"] == 2
-    assert tombstone.counts["files"] == 2 and tombstone.counts["calls.turn"] == 2
+    assert tombstone.counts["files"] == 4 and tombstone.counts["calls.turn"] == 2
     assert tombstone.finished_at is not None
     entry = AuditEntry.objects.get(action="caller.erase")
     assert entry.target_id == str(tombstone.pk) and entry.details["counts"]["calls.call"] == 2

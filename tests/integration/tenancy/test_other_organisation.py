@@ -43,7 +43,12 @@ REST_OBJECTS = {
     },
 }
 # Routes below an object that have no list of their own.
-REST_PARTS = {"file-content": "resource.file", "call-transcript": "calls.call"}
+REST_PARTS = {
+    "file-content": "resource.file",
+    "call-transcript": "calls.call",
+    "call-mono-recording": "calls.call",
+    "call-stereo-recording": "calls.call",
+}
 # Commands: routes below an object that only take a POST, with a body that is right.
 REST_COMMANDS = {"call-control": ("calls.call", {"type": "end-call"})}
 # Patterns with parameters that are no stored id of an organisation, each with its reason.
