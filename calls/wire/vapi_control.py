@@ -151,6 +151,8 @@ def _handoff(read: _Reader) -> Control:
     for name, value in given.items():
         if value is not None and not isinstance(value, dict if name == "assistant" else str):
             destination.say(name, f"must be {'an object' if name == 'assistant' else 'a string'}")
+        elif isinstance(value, str) and "\x00" in value:
+            destination.say(name, "must not contain a NUL character")  # PostgreSQL takes none
     if not any(given.values()):
         destination.say(names[0], f"must name who takes the call over: {' or '.join(names)}")
     return Control(

@@ -241,6 +241,36 @@ def test_a_wrong_body_names_the_field(body: Any, said: str, rest: Rest) -> None:
     assert not CallControl.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"{",
+            b"[]",
+            b"null",
+            b'"say"',
+            b"\xff\xfe",
+            b'{"type": "say", "content": "\\ud800"}',
+        ),
+        b"[" * 5_000,
+        b'{"type": ' + b'{"a": ' * 5_000,
+        b'{"type": "say", "content": "' + b"x" * 3_000_000 + b'"}',
+        b'{"type": "handoff", "destination": {"type": "assistant", "assistantId": "\\u0000"}}',
+        b'{"type": "transfer", "destination": {"type": "number", "number": "\\u0000+1"}}',
+    ],
+    ids=range(12),
+)
+def test_nonsense_and_floods_are_refused_and_reach_no_call(
+    body: bytes, rest: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_wait, "__kwdefaults__", {"seconds": 0.0})
+    path = control_path(factories.make_call(rest.organisation))
+    answer = Client().post(path, body, "application/json")
+    said_nothing = answer.status_code == 409 and b"content" in body  # a command like another
+    assert answer.status_code in (400, 413) or said_nothing, answer.content[:300]
+
+
 def test_who_may_not_and_what_cannot_be_controlled(rest: Rest) -> None:
     call = factories.make_call(rest.organisation)
     path = f"/call/{call.pk}/control"

@@ -95,6 +95,10 @@ def test_what_vapis_clients_send_is_read(body: dict[str, Any], expected: Control
             ["destination.squadId must name who takes the call over"],
         ),
         (
+            {"type": "handoff", "destination": {"type": "assistant", "assistantName": "A\x00"}},
+            ["destination.assistantName must not contain a NUL"],
+        ),
+        (
             {
                 "type": "handoff",
                 "content": 5,
