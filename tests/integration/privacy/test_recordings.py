@@ -32,6 +32,7 @@ from calls.services.vapi_objects import artifact_object
 from calls.standins.scenario import Scenario
 from calls.standins.twilio_account import AccountRest, RestError
 from calls.standins.twilio_carrier import Carrier
+from calls.telephony import recordings as carrier_recordings
 from calls.telephony.recordings import RecordingGone, RecordingSilent
 from calls.wire.twilio_voice import recording_report
 from tests import factories
@@ -66,7 +67,7 @@ class Twilio:
             return Response(status, json.dumps(body) if status != 204 else "")
 
         monkeypatch.setattr(TwilioHttpClient, "request", request)
-        monkeypatch.setattr(recording_work.carrier, "recording_sound", self.sound)
+        monkeypatch.setattr(carrier_recordings, "recording_sound", self.sound)
         # What follows a call runs on a loop; here each request has one of its own.
         monkeypatch.setattr(type(self.book), "_follow", self._follow)
 
@@ -130,7 +131,9 @@ def a_call(twilio: Twilio, calls: list[Call]) -> Any:
         if document is not None:
             revision = call.revision
             assert revision is not None
-            rows = QuerySet(type(revision)).filter(pk=revision.pk)  # its own manager refuses
+            rows: QuerySet[Any] = QuerySet(type(revision)).filter(
+                pk=revision.pk
+            )  # its own manager refuses
             rows.update(document=document, document_redacted=document)
         twilio.knows(call)
         calls.append(call)
@@ -289,14 +292,14 @@ def test_a_refusal_while_twilio_is_being_asked_takes_away_what_began(
 ) -> None:
     call = a_call()
     recording_review(call.pk)
-    begin = recording_work.carrier.recording_begin
+    begin = carrier_recordings.recording_begin
 
     def refused_meanwhile(*args: Any, **options: Any) -> Any:
         made = begin(*args, **options)
         _batch(call, refused=True)
         return made
 
-    monkeypatch.setattr(recording_work.carrier, "recording_begin", refused_meanwhile)
+    monkeypatch.setattr(carrier_recordings, "recording_begin", refused_meanwhile)
     _due()
     assert len(twilio.made) == 1
     _due()
