@@ -386,7 +386,10 @@ def _events(call: Call) -> list[dict[str, Any]]:
 
 
 def _metrics(call: Call) -> list[tuple[str, str]]:
-    """Flatten the metrics; only numbers and flags, because text could be something said."""
+    """Flatten the metrics; only numbers and flags, because text could be something said.
+
+    What an analysis took stands beside its answers.
+    """
     found: list[tuple[str, str]] = []
 
     def walk(node: Any, name: str) -> None:
@@ -401,7 +404,7 @@ def _metrics(call: Call) -> list[tuple[str, str]]:
         elif isinstance(node, int | float):
             found.append((name, f"{node:,}"))
 
-    walk(call.metrics, "")
+    walk({name: value for name, value in call.metrics.items() if name != "analysis"}, "")
     return found
 
 

@@ -21,7 +21,6 @@ from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils import timezone
 from unfold.widgets import (
-    UnfoldAdminDateWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -42,6 +41,11 @@ _SPEAKERS: Final = {"user": "Caller", "assistant": "Assistant", "system": "Note"
 _NO_WORDS: Final = re.compile(r"\+?[\d\s().\-/]+|CA[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27}", re.I)
 
 
+def _day() -> forms.Widget:
+    # The browser's own calendar; the admin's needs scripts and styles that no other page here has.
+    return UnfoldAdminTextInputWidget({"type": "date"})
+
+
 def may_search(request: HttpRequest) -> bool:
     """Tell whether the person may search in what was said."""
     return bool(request.user.has_perm(_SEES) and request.user.has_perm(READS))
@@ -58,8 +62,8 @@ class SearchForm(forms.Form):
             "required": "Nothing to look for was entered. Fix: enter words that were said."
         },
     )
-    since = forms.DateField(label="From", required=False, widget=UnfoldAdminDateWidget)
-    until = forms.DateField(label="Until", required=False, widget=UnfoldAdminDateWidget)
+    since = forms.DateField(label="From", required=False, widget=_day())
+    until = forms.DateField(label="Until", required=False, widget=_day())
     number = forms.ModelChoiceField(
         required=False,
         empty_label="every number",

@@ -306,6 +306,7 @@ def test_who_may_read_it_and_how_long_it_stays(model: Model, admin_client: Clien
     url = reverse("admin:calls_call_change", args=[call.pk])
     page = admin_client.get(url).content.decode()
     assert said in page and "gpt-5.4-mini" in page
+    assert "analysis part" not in page  # what it took is said once, beside the answers
     staff = Client()
     staff.force_login(factories.make_staff(permissions=["calls.view_call"]))
     page = staff.get(url).content.decode()

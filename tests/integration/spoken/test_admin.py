@@ -105,7 +105,9 @@ def test_days_number_and_assistant_narrow_the_search(
     assert first.number is not None
     assert first.revision is not None
     sign_in(client, organisation, SEES, READS)
-    assert shown(look(client, words="refund")) == [second.pk, first.pk]
+    page = look(client, words="refund")
+    assert page.content.decode().count('type="date"') == 2
+    assert shown(page) == [second.pk, first.pk]
     assert shown(look(client, words="refund", number=first.number.pk)) == [first.pk]
     assistant = first.revision.assistant_id
     assert shown(look(client, words="refund", assistant=assistant)) == [first.pk]
