@@ -564,7 +564,7 @@ class BridgeMachine(RuleBasedStateMachine):
     @invariant()
     def tools_run_once(self) -> None:
         dispatched = [
-            each.tool_call_id
+            (each.tool_call_id, each.judge)  # judged first, then run: each once
             for effect in self.effects
             if isinstance(effect, DispatchTools)
             for each in effect.calls
