@@ -573,7 +573,7 @@ class BridgeMachine(RuleBasedStateMachine):
         if self.over:
             last = {e.tool_call_id: e.state for e in self.effects if isinstance(e, RecordTool)}
             assert "running" not in last.values()
-            assert set(dispatched) <= set(last)
+            assert {tool_call_id for tool_call_id, _ in dispatched} <= set(last)
 
     def teardown(self) -> None:
         """Left alone the call ends by its own deadlines; a replay gives the same, bit for bit."""
