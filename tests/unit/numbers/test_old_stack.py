@@ -31,7 +31,14 @@ pytestmark = pytest.mark.unit
 
 T0 = 1_763_856_000_000
 # Refused at once, or nothing at all until we have waited enough; and a stack that works.
-KILLED, HANGING, WORKING = ("failed", 30), ("hung", NET_MS), ("answered", 400)
+Stack = tuple[Outcome, int]
+KILLED: Stack = ("failed", 30)
+HANGING: Stack = ("hung", NET_MS)
+WORKING: Stack = ("answered", 400)
+
+
+def times(count: int, outcome: Outcome) -> list[Outcome]:
+    return [outcome] * count
 
 
 def after(health: Health, *outcomes: Outcome, at_ms: int, step_ms: int = 1_000) -> Health:
@@ -55,7 +62,7 @@ class Line:
     health: Health = field(default_factory=Health)
     waiting: list[Attempt] = field(default_factory=list)
 
-    def call(self, sid: str, now_ms: int, stack: tuple[Outcome, int]) -> tuple[str, int]:
+    def call(self, sid: str, now_ms: int, stack: Stack) -> tuple[str, int]:
         """Return who answers the caller, and after how many milliseconds."""
         self.settle(now_ms)
         if standing(self.health, call_sid=sid, now_ms=now_ms) == "down":
@@ -76,7 +83,7 @@ class Line:
 @pytest.mark.parametrize("stack", [KILLED, HANGING])
 @pytest.mark.parametrize("gap_ms", [0, 100, 1_000, 4_000, 20_000, 90_000])
 def test_20_of_20_callers_are_answered_directly_within_5_s_and_go_back_afterwards(
-    stack: tuple[Outcome, int], gap_ms: int
+    stack: Stack, gap_ms: int
 ) -> None:
     line, now_ms = Line(), T0
     for index in range(10):
@@ -126,12 +133,12 @@ def test_half_of_the_last_ten_is_an_outage_too() -> None:
 
 def test_failures_more_than_a_minute_apart_have_nothing_to_do_with_each_other() -> None:
     apart = MEMORY_MS + 1
-    assert after(Health(), *["failed"] * 6, at_ms=T0, step_ms=apart).state == "up"
-    assert after(Health(), *["failed"] * 3, at_ms=T0, step_ms=MEMORY_MS).state == "down"
+    assert after(Health(), *times(6, "failed"), at_ms=T0, step_ms=apart).state == "up"
+    assert after(Health(), *times(3, "failed"), at_ms=T0, step_ms=MEMORY_MS).state == "down"
 
 
 def test_what_declines_one_call_neither_harms_nor_mends() -> None:
-    assert after(Health(), *["declined"] * 20, at_ms=T0).state == "up"
+    assert after(Health(), *times(20, "declined"), at_ms=T0).state == "up"
     assert after(Health(), "failed", "failed", "declined", "failed", at_ms=T0).state == "down"
     resting = begun(down(), T0 + REST_MS + 1_000)
     for index in range(5):
@@ -183,11 +190,11 @@ def test_each_lost_probe_doubles_the_rest_up_to_a_minute() -> None:
 
 def test_who_falls_again_at_once_rests_as_long_as_before_and_after_a_steady_time_less() -> None:
     health = after(down(), "failed", at_ms=down().since_ms + REST_MS)
-    back = after(health, *["answered"] * 3, at_ms=health.since_ms + health.rest_ms)
+    back = after(health, *times(3, "answered"), at_ms=health.since_ms + health.rest_ms)
     assert back.state == "up"
-    soon = after(back, *["failed"] * 3, at_ms=back.since_ms + 1_000)
+    soon = after(back, *times(3, "failed"), at_ms=back.since_ms + 1_000)
     assert soon.rest_ms == 2 * REST_MS
-    late = after(back, *["failed"] * 3, at_ms=back.since_ms + STEADY_MS)
+    late = after(back, *times(3, "failed"), at_ms=back.since_ms + STEADY_MS)
     assert late.rest_ms == REST_MS
 
 
@@ -216,7 +223,7 @@ def test_a_clock_that_is_put_back_does_not_stretch_an_outage() -> None:
 def test_somebody_says_that_it_works_again() -> None:
     health = mended(down(), T0 + 2_000)
     assert standing(health, call_sid="CA1", now_ms=T0 + 2_000) == "probe"
-    assert after(health, *["answered"] * 3, at_ms=T0 + 2_000).state == "up"
+    assert after(health, *times(3, "answered"), at_ms=T0 + 2_000).state == "up"
     assert mended(Health(), T0) == Health()
 
 

@@ -176,7 +176,7 @@ def test_an_old_stack_that_asks_a_server_first_is_given_9_s_at_least() -> None:
 
 def test_in_a_canary_every_assistant_stands_in() -> None:
     theirs = caller_where(False, 10)
-    canary = {"route": "canary", "canary_percent": 10, "qualified": False}
+    canary: dict[str, Any] = {"route": "canary", "canary_percent": 10, "qualified": False}
     assert told(decided(theirs, old_stack="down", **canary)) == ("direct", "old-down")
     assert decided(theirs, **canary).instead == "direct"
     assert told(decided(theirs, old_stack="probe", **canary)) == ("previous", "old-probe")
@@ -206,7 +206,7 @@ def test_a_call_that_has_been_answered_is_not_handed_over() -> None:
 
 
 def test_a_lost_model_is_left_to_the_old_stack_then_a_person_then_asked_all_the_same() -> None:
-    lost = {"model_lost": True}
+    lost: dict[str, Any] = {"model_lost": True}
     assert told(decided(**lost)) == ("previous", "model-lost")
     assert told(decided(old_stack="down", **lost)) == ("fallback", "model-lost")
     alone = decided(old_stack="none", has_person=False, **lost)
@@ -215,7 +215,7 @@ def test_a_lost_model_is_left_to_the_old_stack_then_a_person_then_asked_all_the_
 
 
 def test_a_server_says_who_answers_where_there_is_no_assistant() -> None:
-    asks = {"has_revision": False, "asks": True}
+    asks: dict[str, Any] = {"has_revision": False, "asks": True}
     assert told(decided(**asks)) == ("ask", "route-direct")
     # An assistant of the number's own comes first, and the old stack asks for itself.
     assert told(decided(asks=True)) == ("direct", "route-direct")
