@@ -13,8 +13,8 @@ the number's calls went before and the call still rings: one that has been answe
 |  | - a probe of one that is down                       | previous               | old-probe      |
 |  | - down; the assistant is qualified and able         | direct, ask            | old-down       |
 |  | - down; nobody else                                 | previous               | old-down       |
-|  | - not there; still ringing, or not able             | decline                | old-missing    |
-|  | - not there: answered already; qualified and able   | direct, ask            | not-ringing    |
+|  | - known, but answered already; qualified and able   | direct, ask            | not-ringing    |
+|  | - not there                                         | decline                | old-missing    |
 |5 | the number is blocked                               | previous, else decline | blocked        |
 |6 | its policy is not reviewed: it never leaves Vapi    | previous, else decline | policy         |
 |7 | canary, the caller is outside the share             | as row 4; qualified    | canary-out, …  |
@@ -289,14 +289,17 @@ class _Number:
         """Return a hand-over; we answer after it unless there is a reason ``why_not``."""
         facts = self.facts
         own: Instead = "direct" if facts.has_revision else "ask"
+        # Two stacks that ask a server, one after the other, are more than Twilio waits: 9 s and
+        # 7.5 s of its 15 s (vapi.md 5.3, twilio.md 1.3).
+        has_net = not why_not and (own == "direct" or facts.old_fixed)
         return Decision(
             "previous",
             reason[:REASON_CHARACTERS],
             code,
             attempt_ms=attempt_ms(
-                has_net=not why_not,
+                has_net=has_net,
                 fixed_assistant=facts.old_fixed,
                 patience_ms=facts.patience_ms,
             ),
-            instead="fallback" if why_not else own,
+            instead=own if has_net else "fallback",
         )

@@ -272,7 +272,7 @@ def test_how_long_an_attempt_may_take(
     assert found == waits_ms
 
 
-def test_a_health_comes_back_from_its_json() -> None:
+def test_t31_a_health_comes_back_from_its_json_in_another_process() -> None:
     for health in (Health(), down(), after(Health(), "failed", "answered", at_ms=T0)):
         assert Health.from_json(json.loads(json.dumps(health.as_json()))) == health
 

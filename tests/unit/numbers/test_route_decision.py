@@ -174,6 +174,15 @@ def test_an_old_stack_that_asks_a_server_first_is_given_9_s_at_least() -> None:
     assert (decision.instead, decision.attempt_ms) == ("direct", DYNAMIC_MS)
 
 
+def test_two_servers_are_not_asked_one_after_the_other_while_twilio_waits() -> None:
+    asks: dict[str, Any] = {"has_revision": False, "asks": True, "old_fixed": False}
+    for route in ("vapi", "canary"):
+        decision = decided(route=route, **asks)
+        assert (decision.instead, decision.attempt_ms) == ("fallback", PATIENCE_MS)
+    # Known to be down: ours alone is asked.
+    assert told(decided(route="vapi", old_stack="down", **asks)) == ("ask", "old-down")
+
+
 def test_in_a_canary_every_assistant_stands_in() -> None:
     theirs = caller_where(False, 10)
     canary: dict[str, Any] = {"route": "canary", "canary_percent": 10, "qualified": False}
