@@ -138,6 +138,11 @@ def _target(before: Target, facts: MoveFacts) -> list[Finding]:
         cause = f"a trunk answers it, and a trunk knows no route {facts.route}"
         fix = "choose direct, which moves all of its calls at once, or leave it on vapi"
         found.append(Finding("trunk_route", "blocks", "trunk_sid", cause, fix))
+    elif before.kind == "trunk":
+        cause = "a trunk answers it: all of its calls come here at once, none can be handed back "
+        cause += "while it rings, and nobody is asked when we do not answer but the net below"
+        fix = "move it when few people call, and watch it"
+        found.append(Finding("trunk_at_once", "note", "trunk_sid", cause, fix))
     elif facts.route == "canary" and not before.url:
         cause = "there is no address to which a share of the calls could be handed over"
         fix = "choose direct, or enter the address that answered before"

@@ -324,13 +324,18 @@ def _not_so(move: Move, live: VoiceConfig) -> tuple[Move, Action]:
 
 
 def _changed(move: Move, live: VoiceConfig) -> Stop:
-    differs = changed(move.wanted, live)
+    is_begun = move.step is not Step.STORED or live.voice_url == move.wanted.voice_url
+    should_be = move.wanted if is_begun else move.before
+    differs = changed(should_be, live)
+    names = ", ".join(each.field for each in differs)
+    if move.step is Step.POSTED:
+        words = f"{names} reads otherwise than it was written a moment ago: somebody else wrote "
+        words += "too, or Twilio keeps it in another form"
+    else:
+        words = f"somebody else has changed the number: {names} is not as it was left"
     # Before anything of ours is there, what is found is what a way back would have to lead to:
     # to write over it with the older snapshot would lose it.
-    is_ours = move.step is not Step.STORED or live.voice_url == move.wanted.voice_url
-    can_go_on = move.direction == "back" or is_ours or bool(move.accepted)
-    names = ", ".join(each.field for each in changed(move.before, live))
-    words = f"somebody else has changed the number: {names} is not as this move left it"
+    can_go_on = move.direction == "back" or is_begun or bool(move.accepted)
     goes_on_at = Step.STORED if can_go_on else None
     return Stop("changed", words, differs, live.fingerprint(), goes_on_at)
 

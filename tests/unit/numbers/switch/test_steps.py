@@ -154,6 +154,7 @@ def test_somebody_elses_change_stops_and_is_shown(step: Step) -> None:
     assert (move.step, action.stop.code) == (Step.STOPPED, "changed")
     assert [each.field for each in action.stop.differences] == ["voice_fallback_url"]
     assert action.stop.found == HALF.fingerprint()
+    assert ("another form" in action.stop.words) == (step is Step.POSTED)
 
 
 def test_a_yes_counts_for_what_was_shown_and_for_nothing_else() -> None:
@@ -171,6 +172,7 @@ def test_a_change_before_ours_is_not_written_over_because_the_snapshot_is_older(
     move, action = run(MOVE, Confirmed(NUMBER), Found(OTHER))
     assert isinstance(action, Ask)
     assert action.stop.goes_on_at is None
+    assert [each.field for each in action.stop.differences] == ["voice_url"]
     with pytest.raises(NotConfirmed, match="anew"):
         advance(move, Accepted(OTHER.fingerprint()))
 
