@@ -121,7 +121,7 @@ def _configuration(config: VoiceConfig, facts: MoveFacts) -> list[Finding]:
         fix = "set it to voice in Twilio's console, or leave it where it is"
         found.append(Finding("not_voice", "blocks", "voice_receive_mode", cause, fix))
     if facts.expected is not None and facts.expected.voice() != config.voice():
-        names = ", ".join(each.field for each in changed(facts.expected, config))
+        names = ", ".join(changed(facts.expected, config))
         cause = f"somebody changed {names} since the number was last looked at"
         fix = "look at the difference, and go on if it is as it should be"
         found.append(Finding("not_as_expected", "ask", names, cause, fix))

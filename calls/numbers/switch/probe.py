@@ -49,7 +49,7 @@ def probe(live: VoiceConfig, *, written: VoiceConfig, snapshot: VoiceConfig) -> 
     """
     if not live.sid == written.sid == snapshot.sid:
         raise ValueError("a number is compared with itself")
-    names = tuple(each.field for each in changed(written, live))
+    names = changed(written, live)
     if not names:
         return _armed(live)
     if live.voice() == snapshot.voice():

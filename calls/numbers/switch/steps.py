@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Final, Literal, assert_never
 
 from calls.numbers.switch.voice import VoiceConfig
-from calls.numbers.switch.writes import Difference, changed, changes
+from calls.numbers.switch.writes import changed, changes
 
 Direction = Literal["here", "back"]
 StopCode = Literal["changed", "undone", "not_taken", "refused", "gone", "test_failed"]
@@ -53,17 +53,22 @@ class Stop:
     """Why a move waits for a person.
 
     Args:
-        differences: of what is there from what should be.
-        found: fingerprint of what is there, '' if it was not looked at. A yes counts for it alone.
+        fields: the names of those that are not as they should be.
+        found: what is there, None if it was not looked at. A yes counts for exactly that.
         goes_on_at: the step that a yes leads to; None: there is nothing to say yes to. Make a new
             preview then.
     """
 
     code: StopCode
     words: str
-    differences: tuple[Difference, ...] = ()
-    found: str = ""
+    fields: tuple[str, ...] = ()
+    found: VoiceConfig | None = None
     goes_on_at: Step | None = Step.STORED
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what ``Accepted`` has to name, '' if nothing was looked at."""
+        return "" if self.found is None else self.found.fingerprint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,10 @@ class WebhookSeen:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A person saw why the move stopped, and wants it to go on over what was found there."""
+    """A person saw why the move stopped, and wants it to go on over what was found there.
+
+    ``found`` is the fingerprint of what they were shown.
+    """
 
     found: str = ""
 
@@ -289,7 +297,7 @@ def _accepted(move: Move, found: str) -> tuple[Move, Action]:
     stop = move.stop
     if stop is None or stop.goes_on_at is None:
         raise NotConfirmed("this move cannot go on: look at the number again and move it anew")
-    if found != stop.found:
+    if found != stop.fingerprint:
         raise NotConfirmed("the number is not as it was shown; look at the difference again")
     step = stop.goes_on_at
     return replace(move, step=step, accepted=found, looks=0, stop=None), Fetch()
@@ -318,16 +326,16 @@ def _not_so(move: Move, live: VoiceConfig) -> tuple[Move, Action]:
     if move.step is Step.POSTED:
         # T26: a write may succeed and change nothing.
         words = "Twilio took the change and did not make it"
-        return _stopped(move, Stop("not_taken", words, differs, live.fingerprint()))
+        return _stopped(move, Stop("not_taken", words, differs, live))
     words = "somebody put the number back as it was before the move"
-    return _stopped(move, Stop("undone", words, differs, live.fingerprint()))
+    return _stopped(move, Stop("undone", words, differs, live))
 
 
 def _changed(move: Move, live: VoiceConfig) -> Stop:
-    is_begun = move.step is not Step.STORED or live.voice_url == move.wanted.voice_url
+    is_begun = move.step is not Step.STORED or _is_nearer(live, move.wanted, move.before)
     should_be = move.wanted if is_begun else move.before
     differs = changed(should_be, live)
-    names = ", ".join(each.field for each in differs)
+    names = ", ".join(differs)
     if move.step is Step.POSTED:
         words = f"{names} reads otherwise than it was written a moment ago: somebody else wrote "
         words += "too, or Twilio keeps it in another form"
@@ -337,7 +345,12 @@ def _changed(move: Move, live: VoiceConfig) -> Stop:
     # to write over it with the older snapshot would lose it.
     can_go_on = move.direction == "back" or is_begun or bool(move.accepted)
     goes_on_at = Step.STORED if can_go_on else None
-    return Stop("changed", words, differs, live.fingerprint(), goes_on_at)
+    return Stop("changed", words, differs, live, goes_on_at)
+
+
+def _is_nearer(live: VoiceConfig, one: VoiceConfig, other: VoiceConfig) -> bool:
+    """Tell which of two somebody wrote over: a process may die before it stores what it wrote."""
+    return len(changed(one, live)) < len(changed(other, live))
 
 
 def _go_on(move: Move) -> tuple[Move, Action]:

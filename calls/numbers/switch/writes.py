@@ -7,7 +7,7 @@ move and when it is made is ``steps``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +20,9 @@ from calls.numbers.switch.voice import (
     Target,
     VoiceConfig,
 )
-from voiceplatform.base.redaction_urls import redact_url
+
+# Masks what is secret in an address; handed in, so that this stays pure (ADR 0014).
+Mask = Callable[[str], str]
 
 VOICE_PATH: Final = "/twilio/voice"
 STATUS_PATH: Final = "/twilio/status"
@@ -124,19 +126,20 @@ class Difference:
     words: str
 
 
-def difference(old: VoiceConfig, new: VoiceConfig) -> tuple[Difference, ...]:
+def difference(old: VoiceConfig, new: VoiceConfig, *, mask: Mask) -> tuple[Difference, ...]:
     """Return every voice field, changed or not, in the order of ``VOICE_FIELDS``."""
     before, after = old.voice(), new.voice()
-    return tuple(_difference(name, before[name], after[name], after) for name in VOICE_FIELDS)
+    return tuple(_difference(name, before[name], after[name], after, mask) for name in VOICE_FIELDS)
 
 
-def changed(old: VoiceConfig, new: VoiceConfig) -> tuple[Difference, ...]:
-    """Return the fields that differ."""
-    return tuple(each for each in difference(old, new) if each.is_changed)
+def changed(old: VoiceConfig, new: VoiceConfig) -> tuple[str, ...]:
+    """Return the names of the fields that differ, in the order of ``VOICE_FIELDS``."""
+    before, after = old.voice(), new.voice()
+    return tuple(name for name in VOICE_FIELDS if before[name] != after[name])
 
 
-def _difference(name: str, old: str, new: str, after: Mapping[str, str]) -> Difference:
-    shown_old, shown_new, label = redact_url(old), redact_url(new), _LABELS[name]
+def _difference(name: str, old: str, new: str, after: Mapping[str, str], mask: Mask) -> Difference:
+    shown_old, shown_new, label = mask(old), mask(new), _LABELS[name]
     if old == new:
         words = f"{label} stays as it is"
     elif not new:
@@ -162,20 +165,20 @@ def _why_set(name: str) -> str:
     return ": it then answers before the number's own address" if name in EXCLUSIVE_FIELDS else ""
 
 
-def effect(before: Target, after: Target) -> str:
+def effect(before: Target, after: Target, *, mask: Mask) -> str:
     """Say in a sentence who answers now and who will; what of text messages, too."""
     return (
-        f"A call is answered by {_answerer(before)} now, and by {_answerer(after)} afterwards. "
-        "Calls in progress stay where they are. Text messages are not touched."
+        f"A call is answered by {_answerer(before, mask)} now, and by {_answerer(after, mask)} "
+        "afterwards. Calls in progress stay where they are. Text messages are not touched."
     )
 
 
-def _answerer(target: Target) -> str:
+def _answerer(target: Target, mask: Mask) -> str:
     if target.kind == "trunk":
         return f"the SIP trunk {target.sid}"
     if target.kind == "none":
         return "nobody (no address is set)"
     if target.kind == "app" and not target.is_known:
         return f"the TwiML app {target.sid}, whose address is not known"
-    address = redact_url(target.url) or "no address"
+    address = mask(target.url) or "no address"
     return f"the TwiML app {target.sid} ({address})" if target.kind == "app" else address

@@ -152,8 +152,8 @@ def test_somebody_elses_change_stops_and_is_shown(step: Step) -> None:
     move, action = run(at(step), Found(HALF))
     assert isinstance(action, Ask)
     assert (move.step, action.stop.code) == (Step.STOPPED, "changed")
-    assert [each.field for each in action.stop.differences] == ["voice_fallback_url"]
-    assert action.stop.found == HALF.fingerprint()
+    assert action.stop.fields == ("voice_fallback_url",)
+    assert (action.stop.found, action.stop.fingerprint) == (HALF, HALF.fingerprint())
     assert ("another form" in action.stop.words) == (step is Step.POSTED)
 
 
@@ -172,9 +172,17 @@ def test_a_change_before_ours_is_not_written_over_because_the_snapshot_is_older(
     move, action = run(MOVE, Confirmed(NUMBER), Found(OTHER))
     assert isinstance(action, Ask)
     assert action.stop.goes_on_at is None
-    assert [each.field for each in action.stop.differences] == ["voice_url"]
+    assert action.stop.fields == ("voice_url",)
     with pytest.raises(NotConfirmed, match="anew"):
         advance(move, Accepted(OTHER.fingerprint()))
+
+
+def test_a_change_over_a_write_that_was_not_stored_is_known_as_that() -> None:
+    theirs = replace(WANTED, voice_url=OTHER.voice_url)
+    move, action = run(at(Step.STORED), Resumed(), Found(theirs))
+    assert isinstance(action, Ask)
+    assert action.stop.fields == ("voice_url",)
+    assert isinstance(run(move, Accepted(theirs.fingerprint()), Found(theirs))[1], Post)
 
 
 def test_the_way_back_stops_too_and_can_be_told_to_go_on() -> None:
