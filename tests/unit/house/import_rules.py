@@ -52,6 +52,8 @@ PURE = (
     "calls.numbers.schedule",
     "calls.numbers.old_stack",
     "calls.numbers.hours",
+    "calls.numbers.switch",
+    "calls.telephony.rest_rules",
     "calls.money.rates",
     "calls.money.carrier",
     "calls.events.retry",
