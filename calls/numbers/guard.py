@@ -45,6 +45,8 @@ TESTS: Final[Mapping[Signal, Sequential]] = MappingProxyType(
         "slow_turns": Sequential(0.05, 0.3, 1e-8),
     }
 )
+# What harms a caller for certain; a plan's error budget counts these.
+HURTS: Final[tuple[Signal, ...]] = ("failed", "dead_air", "tool_failed")
 WINDOW_CALLS: Final = 200
 WINDOW: Final = dt.timedelta(hours=72)
 
@@ -152,6 +154,12 @@ def bad_by(call: EndedCall, limits: Limits | None = None) -> dict[Signal, bool]:
     if call.turn_p95_ms is not None:
         found["slow_turns"] = call.turn_p95_ms > limits.turn_ms
     return found
+
+
+def has_hurt(call: EndedCall) -> bool:
+    """Tell whether the call has harmed its caller."""
+    found = bad_by(call)
+    return any(found.get(signal, False) for signal in HURTS)
 
 
 def in_window(

@@ -58,10 +58,11 @@ def preview(
     """
     tz = zone(plan)
     last = now + dt.timedelta(days=days)
-    doubts = {number_id: _doubts(plan, state, fact, now) for number_id, fact in facts.items()}
+    known = {each: facts[each] for each in plan.numbers if each in facts}
+    doubts = {number_id: _doubts(plan, state, fact, now) for number_id, fact in known.items()}
     lines: list[Planned] = []
     running = _assumed_state(plan, state)
-    assumed = {number_id: _assumed(plan, fact) for number_id, fact in facts.items()}
+    assumed = {number_id: _assumed(plan, fact) for number_id, fact in known.items()}
     moment = now
     while moment <= last and running.status == "running":
         found = advance(plan, running, assumed, moment)

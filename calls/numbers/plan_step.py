@@ -155,7 +155,9 @@ def _move(
             entries += held
             continue
         step = next_percent(plan, fact.percent, is_trunk=fact.is_trunk)
-        evidence = {gate.name: {"why": gate.words, **gate.evidence} for gate in gates}
+        evidence: dict[str, Any] = {
+            gate.name: {"why": gate.words, **gate.evidence} for gate in gates
+        }
         if step is None:
             arrived = replace(progress, phase="done", held=())
             why = f"it has stood at {FULL}% and every gate is open"
@@ -204,7 +206,7 @@ def _held(
     if not telling or {gate.name for gate in telling} == known:
         return after, []
     why = "; ".join(f"{gate.name}: {gate.words}" for gate in telling)
-    evidence = {gate.name: dict(gate.evidence) for gate in telling}
+    evidence: dict[str, Any] = {gate.name: dict(gate.evidence) for gate in telling}
     return after, [Entry(now, plan.who(), "number held", progress.number_id, why, evidence)]
 
 

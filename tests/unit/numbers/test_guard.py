@@ -16,6 +16,7 @@ from calls.numbers.guard import (
     EndedCall,
     bad_by,
     fitted,
+    has_hurt,
     in_window,
     judge,
     p95,
@@ -83,6 +84,14 @@ def test_what_was_not_measured_is_neither_good_nor_bad() -> None:
         stack="vapi", dead_airs=None, failed_tools=None, first_word_ms=None, turn_p95_ms=None
     )
     assert set(bad_by(old)) == {"failed", "hung_up_early"}
+
+
+def test_a_slow_call_and_one_that_the_caller_left_have_hurt_nobody() -> None:
+    assert not has_hurt(call(first_word_ms=9_000, turn_p95_ms=9_000))
+    assert not has_hurt(call(ended_reason="customer-ended-call", duration_seconds=1))
+    assert has_hurt(call(ended_reason=FAULT))
+    assert has_hurt(call(dead_airs=1))
+    assert has_hurt(call(failed_tools=1))
 
 
 def test_the_window_keeps_the_calls_of_this_number_stack_and_configuration() -> None:
