@@ -33,7 +33,8 @@ class NumberFacts:
     """What is known of a number now; calls are those that began on our stack since its last step.
 
     ``readiness`` are the blockers of the readiness page, in words. ``incident`` is the key of an
-    open incident of our stack. ``bad_calls`` are those that ``guard.has_hurt``. ``parity_note`` says e.g. how many more pairs are wanted. None: not measured.
+    open incident of our stack. ``bad_calls`` are those of which ``guard.has_hurt`` is true.
+    ``parity_note`` says e.g. how many more pairs are wanted. None: not measured.
     """
 
     number_id: str
