@@ -132,7 +132,7 @@ def test_the_window_is_ordered_by_the_end_and_keeps_the_newest() -> None:
 
 
 def test_one_bad_call_is_no_breach_and_five_are_and_are_listed() -> None:
-    calls = [call(index) for index in range(100)]
+    calls = [call(index, ended_reason=FAULT if index == 0 else "silence") for index in range(100)]
     assert judge([*calls, call(100, ended_reason=FAULT)]).alarms == ()
     bad = [call(100 + index, ended_reason=FAULT if index % 2 else "silence") for index in range(10)]
     verdict = judge([*calls, *bad])

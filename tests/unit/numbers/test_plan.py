@@ -415,6 +415,17 @@ def test_the_soak_is_real_time_across_a_change_of_the_clock() -> None:
     assert steps == [begin, begin + dt.timedelta(hours=2, minutes=1)]
 
 
+def test_a_step_that_falls_into_quiet_hours_or_a_freeze_day_waits_for_their_end() -> None:
+    plan = a_plan(
+        quiet=((Span(12 * 60 + 30, 8 * 60),),) * 7, freeze_days=frozenset({dt.date(2026, 11, 24)})
+    )
+    world = World(plan, NOON)
+    world.run(NOON, NOON + dt.timedelta(hours=46), dt.timedelta(minutes=15))
+    steps = [entry.at for entry in world.entries if entry.action == "step ordered"]
+    assert steps[:2] == [NOON, NOON + dt.timedelta(hours=44)]  # Wednesday, 8:00
+    assert [entry.action for entry in world.entries][:2] == ["wave opened", "step ordered"]
+
+
 def test_quiet_hours_follow_the_wall() -> None:
     spring = a_plan(zone=NEW_YORK, quiet=((Span(22 * 60, 150),),) * 7)  # 22:00 to 2:30
     assert closed_by(spring, dt.datetime(2026, 3, 8, 6, 59, tzinfo=dt.UTC))  # 1:59
