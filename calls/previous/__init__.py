@@ -1,0 +1,1 @@
+"""Asking the stack that had a number before, as Twilio would, and reading its answer: pure."""
