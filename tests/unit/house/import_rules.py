@@ -67,6 +67,7 @@ PURE = (
     "calls.money.carrier",
     "calls.events.retry",
     "calls.events.signature",
+    "calls.previous",
     "calls.privacy",
     "calls.parity.measures",
 )
