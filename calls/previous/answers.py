@@ -19,7 +19,7 @@ Kind = Literal["xml", "audio", "text"]
 MOST_TWIML_BYTES: Final = 64 * 1024
 # Twilio plays what it gets and hangs up; eight minutes of telephone sound are enough of a message.
 MOST_AUDIO_BYTES: Final = 4 * 1024 * 1024
-# https://www.twilio.com/docs/voice/twiml#twilio-understands-mime-types, read 2026-11-23. Plain text
+# https://www.twilio.com/docs/api/twiml/your_response, a stored copy read 2026-11-23: plain text
 # is read to the caller; HTML is taken for TwiML.
 _XML_TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)

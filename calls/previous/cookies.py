@@ -44,9 +44,14 @@ class Cookie:
         Raises:
             KeyError: it is no such value.
         """
-        texts = {name: str(value[name]) for name in ("name", "value", "domain", "path")}
-        flags = {name: bool(value[name]) for name in ("is_host_only", "is_secure")}
-        return cls(**texts, **flags)
+        return cls(
+            name=str(value["name"]),
+            value=str(value["value"]),
+            domain=str(value["domain"]),
+            path=str(value["path"]),
+            is_host_only=bool(value["is_host_only"]),
+            is_secure=bool(value["is_secure"]),
+        )
 
 
 def kept_cookies(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import parse_qsl, quote_from_bytes, unquote, urlencode, urlsplit
@@ -106,7 +106,7 @@ def next_request(
 
     301, 302 and 303 are followed by a GET without the fields (twilio.md 1.2); 307 and 308 repeat
     method and body, as every browser does and Twilio says it does:
-    https://www.twilio.com/docs/voice/twiml#twilios-http-client, read 2026-11-23.
+    https://www.twilio.com/docs/api/twiml/your_response, a stored copy read 2026-11-23.
 
     Raises:
         ValueError: no http or https URL.
@@ -140,7 +140,7 @@ def _request(
     return Outgoing(method, url, tuple(headers.items()), body)
 
 
-def _carried(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+def _carried(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers:
         low = name.lower()

@@ -18,8 +18,8 @@ from xml.parsers import expat
 # Every attribute of the SDK's TwiML that takes a URL ends so, and no other does.
 ADDRESS_SUFFIXES: Final = ("url", "action", "callback")
 ADDRESS_TEXTS: Final = frozenset({"Redirect", "Play"})
-# Without an action they ask the document's own URL: https://www.twilio.com/docs/voice/twiml/gather
-# and /record, read 2026-11-23. A relative address that is not even written.
+# Without an action they ask the document's own URL: https://www.twilio.com/docs/api/twiml/gather
+# and /record, stored copies read 2026-11-23. A relative address that is not even written.
 SELF_ASKING: Final = frozenset({"Gather", "Record"})
 # Twilio opens a socket to these; a relative one stands for ws or wss.
 SOCKETS: Final = frozenset({"Stream", "ConversationRelay", "AiSession"})

@@ -91,7 +91,7 @@ def test_whatever_comes_back_an_exchange_ends_and_never_raises(
         if isinstance(event, tuple):
             step = errand.answered(*event, now_ms)
         else:
-            step = errand.failed(event, now_ms)  # type: ignore[arg-type]
+            step = errand.failed(event, now_ms)
     assert isinstance(step, Outcome)
     assert step.requests == asked and step.redirects <= MOST_REDIRECTS
     assert step.is_taken == (step.answer is not None)
