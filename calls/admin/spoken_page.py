@@ -41,7 +41,7 @@ _SPEAKERS: Final = {"user": "Caller", "assistant": "Assistant", "system": "Note"
 _NO_WORDS: Final = re.compile(r"\+?[\d\s().\-/]+|CA[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27}", re.I)
 
 
-def _day() -> forms.Widget:
+def _day() -> Any:
     # The browser's own calendar; the admin's needs scripts and styles that no other page here has.
     return UnfoldAdminTextInputWidget({"type": "date"})
 

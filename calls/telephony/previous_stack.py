@@ -12,7 +12,8 @@ import time
 
 import structlog
 
-from calls.previous.errand import Errand, Failure, Outcome, Outgoing, Step
+from calls.previous.errand import Errand, Failure, Outcome, Step
+from calls.previous.requests import Outgoing
 from voiceplatform.base import http
 from voiceplatform.base.egress import EgressRefused, destination, egress_client
 
