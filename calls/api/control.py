@@ -7,27 +7,22 @@ whose token is checked here. What a body may hold is ``calls.wire.vapi_control``
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from rest_framework import exceptions
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from calls.api.own_address import AddressRate, HasScopeOrAddress, Holder, OwnAddress
 from calls.models import Call, CallControl
 from calls.selectors import records
 from calls.services.live_control import ControlRefused, control_ask, control_wait
 from calls.services.live_monitor import needs_key, token_fits
 from calls.wire.vapi_control import ControlWireError, control_of
-from voiceplatform.base import rate_limit
 from voiceplatform.base.described import Described
 from voiceplatform.base.models import ApiKey
-from voiceplatform.base.rest import ApiView, Conflict, HasScope, KeyRate
+from voiceplatform.base.rest import ApiView, Conflict, KeyRate
 
 _NOBODY = (
     "Nobody picked the command up within 5 seconds, and it will not be carried out later: the call "
@@ -36,24 +31,10 @@ _NOBODY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
-    """Whoever has a call's own control address."""
-
-    call: Call
-    is_authenticated: ClassVar[bool] = True
-    is_active: ClassVar[bool] = True
-
-    @property
-    def pk(self) -> uuid.UUID:
-        """Return what its requests are counted by."""
-        return self.call.pk
-
-
-class AddressToken(BaseAuthentication):
+class AddressToken(OwnAddress):
     """Accepts ``?token=`` of the call's own address where no Authorization header came."""
 
-    def authenticate(self, request: Request) -> tuple[Bearer, Bearer] | None:
+    def authenticate(self, request: Request) -> tuple[Holder, Holder] | None:
         """Return the call that the token opens; None when none came.
 
         Raises:
@@ -69,12 +50,8 @@ class AddressToken(BaseAuthentication):
                 "Invalid token. Hint: use call.monitor.controlUrl as it was sent, or a key with "
                 "the scope 'calls'."
             )
-        bearer = Bearer(call)
-        return bearer, bearer
-
-    def authenticate_header(self, request: Request) -> str:
-        """Name the scheme of the other way in."""
-        return "Bearer"
+        holder = Holder(call, "control")
+        return holder, holder
 
 
 def _call_of(call_id: str) -> Call | None:
@@ -87,41 +64,12 @@ def _call_of(call_id: str) -> Call | None:
     return call
 
 
-class HasScopeOrToken(BasePermission):
-    """Needs the view's scope, or the address of the call itself."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Tell whether whoever asks may."""
-        if isinstance(request.auth, Bearer):
-            return True
-        by_key = HasScope()
-        allowed = by_key.has_permission(request, view)
-        self.message = getattr(by_key, "message", None)
-        return allowed
-
-
-class CallRate(BaseThrottle):
-    """Takes one request from the bucket of the call whose address is used."""
-
-    _wait_seconds = 0.0
-
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        """Tell whether the bucket still held a request."""
-        if isinstance(request.auth, Bearer):
-            self._wait_seconds = rate_limit.take(f"control:{request.auth.pk}")
-        return not self._wait_seconds
-
-    def wait(self) -> float:
-        """Return after how many seconds the next request is allowed."""
-        return self._wait_seconds
-
-
 class ControlView(ApiView):
     """``POST /call/{id}/control``."""
 
     authentication_classes = (*APIView.authentication_classes, AddressToken)
-    permission_classes = (HasScopeOrToken,)
-    throttle_classes = (KeyRate, CallRate)
+    permission_classes = (HasScopeOrAddress,)
+    throttle_classes = (KeyRate, AddressRate)
     described = Described(
         noun="Call",
         answers={"POST": {"type": "object", "additionalProperties": True}},

@@ -6,43 +6,24 @@ Opened by a key with the scope ``transcripts``, or by the address itself while i
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from calls.api.own_address import AddressRate, HasScopeOrAddress, Holder, OwnAddress
 from calls.models import Call
 from calls.selectors import records
 from calls.services.recording_links import Mix, link_opens
 from calls.services.recording_sound import recording_played, sound_response, stored_recording
-from voiceplatform.base import rate_limit
 from voiceplatform.base.described import BYTES, Described
 from voiceplatform.base.models import ApiKey
-from voiceplatform.base.rest import ApiView, HasScope, KeyRate
+from voiceplatform.base.rest import ApiView, KeyRate
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Whoever has the address of a call's recording."""
-
-    call: Call
-    is_authenticated: ClassVar[bool] = True
-    is_active: ClassVar[bool] = True
-
-    @property
-    def pk(self) -> uuid.UUID:
-        """Return what its requests are counted by."""
-        return self.call.pk
-
-
-class SignedAddress(BaseAuthentication):
+class SignedAddress(OwnAddress):
     """Accepts ``?expires=&token=`` of the recording's own address."""
 
     def authenticate(self, request: Request) -> tuple[Holder, Holder] | None:
@@ -65,41 +46,8 @@ class SignedAddress(BaseAuthentication):
                 "The address is wrong or older than seven days. Hint: take recordingUrl from "
                 "GET /call/{id} again, or use a key with the scope 'transcripts'."
             )
-        holder = Holder(call)
+        holder = Holder(call, "recording")
         return holder, holder
-
-    def authenticate_header(self, request: Request) -> str:
-        """Name the scheme of the other way in."""
-        return "Bearer"
-
-
-class HasScopeOrAddress(BasePermission):
-    """Needs the view's scope, or the address of the recording itself."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        """Tell whether whoever asks may."""
-        if isinstance(request.auth, Holder):
-            return True
-        by_key = HasScope()
-        allowed = by_key.has_permission(request, view)
-        self.message = getattr(by_key, "message", None)
-        return allowed
-
-
-class AddressRate(BaseThrottle):
-    """Takes one request from the bucket of the call whose address is used."""
-
-    _wait_seconds = 0.0
-
-    def allow_request(self, request: Request, view: APIView) -> bool:
-        """Tell whether the bucket still held a request."""
-        if isinstance(request.auth, Holder):
-            self._wait_seconds = rate_limit.take(f"recording:{request.auth.pk}")
-        return not self._wait_seconds
-
-    def wait(self) -> float:
-        """Return after how many seconds the next request is allowed."""
-        return self._wait_seconds
 
 
 class StereoRecording(ApiView):
