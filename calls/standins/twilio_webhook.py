@@ -64,15 +64,24 @@ class Webhooks:
     async def fetch(
         self, url: str, method: str, form: Mapping[str, str], *, idempotency: str = ""
     ) -> Answer:
-        """Request `url` with its `#rc=…&rt=…` overrides; a failure is tried once more (1.3)."""
+        """Request `url` with its `#rc=…&rt=…` overrides; a failure is tried once more (1.3).
+
+        The repetition has a connection of its own: the kept ones may all end at a process that
+        has just died.
+        """
         parts = urlsplit(url)
         overrides = {name: values[0] for name, values in parse_qs(parts.fragment).items()}
         bare = urlunsplit(parts._replace(fragment=""))
-        answer = Answer()
-        for _ in range(1 + int(overrides.get("rc", "1"))):
-            answer = await self._once(bare, method.upper(), form, overrides, idempotency)
+        if self._session is None:
+            self._session = _new_session()
+        answer = await self._once(self._session, bare, method.upper(), form, overrides, idempotency)
+        for _ in range(int(overrides.get("rc", "1"))):
             if answer.error_code is None:
                 break
+            async with _new_session() as session:
+                answer = await self._once(
+                    session, bare, method.upper(), form, overrides, idempotency
+                )
         return answer
 
     async def close(self) -> None:
@@ -83,6 +92,7 @@ class Webhooks:
 
     async def _once(
         self,
+        session: aiohttp.ClientSession,
         url: str,
         method: str,
         form: Mapping[str, str],
@@ -104,10 +114,8 @@ class Webhooks:
             connect=float(overrides.get("ct", self.connect_seconds * 1000)) / 1000,
             sock_read=float(overrides.get("rt", self.total_seconds * 1000)) / 1000,
         )
-        if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         try:
-            async with self._session.request(
+            async with session.request(
                 method, self.reachable(url), data=data, headers=headers, timeout=timeout
             ) as response:
                 body = await response.text(errors="replace")
@@ -122,3 +130,7 @@ class Webhooks:
             return Answer(error_code=11100, error_text=f"invalid URL {url}")
         except aiohttp.ClientError as error:
             return Answer(error_code=11205, error_text=f"{url}: {error}")
+
+
+def _new_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())

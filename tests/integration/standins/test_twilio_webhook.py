@@ -1,0 +1,51 @@
+"""The stand-in's requests to a platform whose processes die (twilio.md 1.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from calls.standins.twilio_webhook import Webhooks
+
+pytestmark = pytest.mark.integration
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: 11\r\n\r\n<Response/>"
+
+
+async def test_a_retry_does_not_meet_a_process_that_died_on_another_kept_connection() -> None:
+    """kill -9 resets every kept connection; the listening socket is the successor's by then."""
+    connections: list[asyncio.StreamWriter] = []
+    both_open = asyncio.Event()
+    died = False
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        its_process_dies = not died
+        if len(connections) == 2:
+            both_open.set()
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                if its_process_dies and died:
+                    writer.transport.abort()
+                    return
+                await both_open.wait()
+                writer.write(ANSWER)
+                await writer.drain()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/voice"
+        webhooks = Webhooks("token", total_seconds=5.0)
+        try:
+            first, second = await asyncio.gather(*(webhooks.fetch(url, "GET", {}) for _ in "ab"))
+            assert (first.status, second.status, len(connections)) == (200, 200, 2)
+            died = True
+            answer = await webhooks.fetch(url, "POST", {"CallSid": "CA1"})
+            assert (answer.status, answer.error_code) == (200, None), answer
+            assert len(connections) == 3
+        finally:
+            await webhooks.close()
+            for writer in connections:
+                writer.close()
