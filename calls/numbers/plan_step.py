@@ -141,8 +141,9 @@ def _move(
         progress, fact = state.of(number_id), facts.get(number_id)
         if fact is None or progress.phase not in ("waiting", "moving"):
             continue
-        if progress.phase == "waiting" and fact.percent > 0:
-            # Somebody gave us calls before the plan did: they stand as a step from now on.
+        if progress.phase == "waiting" and fact.percent > 0 and not fact.incident:
+            # Somebody gave us calls before the plan did: they stand as a step from now on. Not with
+            # an incident, which would stop what has only just been taken up: that waits.
             progress = replace(progress, phase="moving", percent=fact.percent, since=now)
             state = state.put(progress)
             why = f"its route already gives us {fact.percent}% of the calls"

@@ -70,7 +70,7 @@ happenings = st.lists(
                 *["obey"] * 6,
                 *("good", "good", "parity", "policy", "incident", "bad calls", "few calls"),
                 *("by hand", "taken back", "trunk"),
-                *("pause", "resume", "skip", "retry", "approve", "approve"),
+                *("pause", "resume", "skip", "approve", "approve", *["retry"] * 4),
             ]
         ),
         st.sampled_from([0, 1, 3, 45, 600]),
@@ -90,10 +90,12 @@ def asked(plan: Plan, state: PlanState, what: str, number_id: str, now: dt.datet
             for percent in plan.steps:
                 state = approve(plan, state, number_id, percent, **words).state  # type: ignore[arg-type]
             return state
-        change = skip if what == "skip" else retry
-        return change(plan, state, number_id, **words).state  # type: ignore[arg-type]
+        if what in ("skip", "retry"):
+            change = skip if what == "skip" else retry
+            return change(plan, state, number_id, **words).state  # type: ignore[arg-type]
     except PlanError:
-        return state
+        pass
+    return state
 
 
 def changed(fact: NumberFacts, what: str) -> NumberFacts:

@@ -298,6 +298,17 @@ def test_an_incident_stops_the_number_and_pauses_the_plan_and_is_never_ordered_o
     assert "incident" in world.state.of("n1").held
 
 
+def test_a_number_with_calls_and_an_incident_is_not_taken_up_until_it_is_closed() -> None:
+    world = World(a_plan("n1", stops_at_incident=False), NOON)
+    world.facts["n1"] = replace(world.facts["n1"], route="canary", canary_percent=5, incident="k")
+    (held,) = [entry for entry in world.tick(NOON) if entry.number_id]
+    assert (held.action, world.state.of("n1").phase) == ("number held", "waiting")
+    assert not world.tick(NOON) and not world.tick(NOON + dt.timedelta(minutes=1))
+    world.facts["n1"] = replace(world.facts["n1"], incident="")
+    (taken,) = world.tick(NOON + dt.timedelta(minutes=2))
+    assert (taken.action, world.state.of("n1").percent) == ("number taken up", 5)
+
+
 def test_a_number_that_was_taken_back_after_arrival_is_stopped_too() -> None:
     plan = a_plan("n1", "n2", gates=Gates(soak=dt.timedelta(0)), stops_at_incident=False)
     world = World(plan, NOON)
