@@ -22,9 +22,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.migrated import begin_session, end_session, fill, first_alone
+from tests.migrated import fill, first_alone, session
 from tests.servers import running_postgres, running_valkey
-from tests.sparing import empty_instead_of_flush, look_for_static_files_once
+from tests.sparing import (
+    empty_instead_of_flush,
+    keep_contexts_of_pages,
+    look_for_static_files_once,
+)
 from tests.vapi_sdk import defer_models
 
 pytest_plugins = ["tests.instances"]
@@ -72,8 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start PostgreSQL in the controlling process and point every process's settings to it."""
     if not hasattr(config, "workerinput"):
-        begin_session()
-        _session.callback(end_session)
+        _session.enter_context(session())
     if config.getoption("--database") != "postgres" or config.getoption("collectonly", False):
         return
     worker_input = getattr(config, "workerinput", None)
@@ -215,9 +218,10 @@ def django_db_modify_db_settings(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nothing_is_made_anew_for_each_test() -> None:
-    """Delete committed rows at a low price, and find the static files once."""
+def _nothing_is_made_anew_for_each_test(django_test_environment: None) -> None:
+    """Delete committed rows at a low price, find static files once, keep contexts of pages."""
     empty_instead_of_flush()
+    keep_contexts_of_pages()
     look_for_static_files_once()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -31,14 +30,23 @@ manage.main()
 """
 
 
-def begin_session() -> None:
-    """Make the folder that the workers of this session inherit by environment."""
-    os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="voiceplatform-session-")
+@contextlib.contextmanager
+def session() -> Iterator[None]:
+    """Have a folder that the workers of this session inherit by environment.
 
-
-def end_session() -> None:
-    """Remove the folder."""
-    shutil.rmtree(os.environ.pop(FOLDER_VARIABLE), ignore_errors=True)
+    A session that a test starts inherits it too, with the migrated file.
+    """
+    if FOLDER_VARIABLE in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(
+        prefix="voiceplatform-session-", ignore_cleanup_errors=True
+    ) as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER_VARIABLE]
 
 
 @contextlib.contextmanager

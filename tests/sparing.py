@@ -3,7 +3,7 @@
 Django's ``flush`` would empty the content types and permissions too and make them anew, model by
 model, and truncate every table of PostgreSQL, which writes new files for each: several times the
 processor time of all else that such a test does. WhiteNoise looks at every static file for every
-test client.
+test client. That client keeps a copy of the context of each of the hundred templates of a page.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.template import Context, Template
 from django.test import TransactionTestCase
+from django.test.signals import template_rendered
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 # What ``migrate`` makes from our models, which no test changes.
 KEPT = {"django_content_type", "auth_permission"}
+# Parts of a page, whose contexts are the page's own and no test's business.
+PARTS = ("unfold/", "django/forms/")
 
 
 def empty_instead_of_flush() -> None:
@@ -72,3 +76,17 @@ def look_for_static_files_once() -> None:
         self.files.update(found[self.static_prefix])
 
     WhiteNoiseMiddleware.add_files_from_finders = known
+
+
+def keep_contexts_of_pages() -> None:
+    """Tell test clients of every template but the parts that the admin's pages are made of.
+
+    Django's test environment must stand already; it puts the real method back.
+    """
+    Template._render = _rendered
+
+
+def _rendered(template: Template, context: Context) -> Any:
+    if not str(template.name).startswith(PARTS):
+        template_rendered.send(sender=template, template=template, context=context)
+    return template.nodelist.render(context)
