@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -55,10 +56,17 @@ def wait_until(condition: Callable[[], object], *, what: str, seconds: float = 2
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of 127.0.0.1 that nobody listens on just now.
+
+    It lies below those that the kernel gives to connections and to who asks for any: until it is
+    bound, which takes an instance a second or two, the other tests would take some hundred of them.
+    """
+    chance = random.SystemRandom()  # the common one begins anew with each test
+    while True:
+        port = chance.randrange(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def own_variables() -> set[str]:

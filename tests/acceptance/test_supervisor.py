@@ -12,17 +12,20 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.platform import Platform, command_line, free_port, wait_until
+from tests.platform import Platform, command_line, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
 Start = Callable[..., Platform]
 
 
-def test_a_life_killed_at_any_moment_and_begun_again(
+def test_t30_a_life_killed_at_any_moment_and_begun_again_beside_another_instance(
     start_platform: Start, drill_scale: float
 ) -> None:
-    """Kills during the start, a start, kill -9, a start on the same folder and port, SIGTERM."""
+    """Kills during the start, a start, kill -9, a start on the same folder and port, Ctrl-C.
+
+    Of the other instance it shares nothing, and a second signal ends that one at once.
+    """
     chance = random.Random(7)
     lengths = {"secret_key": 65, "field_encryption_keys": 45}
     for _ in range(max(2, round(100 * drill_scale))):
@@ -59,14 +62,34 @@ def test_a_life_killed_at_any_moment_and_begun_again(
     first.process.kill()
     first.process.wait()
 
-    second = start_platform(port=first.port)  # at once, while the parts of the first are dying
+    # At once, while the parts of the first are dying, and beside another instance.
+    second = start_platform(port=first.port, wait=False)
+    other = start_platform("other", wait=False)
+    second.wait_ready()
+    other.wait_ready()
     first.assert_nothing_left(seconds=5)
     assert "sign in:" not in second.output()
     assert {path.name: path.read_text() for path in (second.var_dir / "keys").iterdir()} == keys
     assert len(second.pids()) >= 5
-    assert second.stop(signal.SIGTERM) == 0
+    for name in ("web.sock", "valkey.sock"):
+        one, two = second.var_dir / "run" / name, other.var_dir / "run" / name
+        assert one.is_socket()
+        assert two.is_socket()
+        assert one.stat().st_ino != two.stat().st_ino
+    assert (other.var_dir / "keys" / "secret_key").read_text() != keys["secret_key"]
+    assert second.stop(signal.SIGINT) == 0
     second.assert_nothing_left(seconds=2)
     assert "child died" not in second.output()
+
+    assert other.get("/readyz")[0] == 200
+    # A stopped media process cannot drain, so the first signal alone would wait for ever.
+    os.kill(other.pid_of("media"), signal.SIGSTOP)
+    other.pids()
+    other.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: '"event": "stopping"' in other.output(), what="the drain to begin")
+    other.process.send_signal(signal.SIGTERM)
+    assert other.process.wait(5) == 1
+    other.assert_nothing_left(seconds=2)
 
 
 def test_a_signal_during_the_start_ends_it(start_platform: Start) -> None:
@@ -83,35 +106,6 @@ def test_a_taken_port_is_named_with_who_has_it_and_the_fix(start_platform: Start
         assert platform.process.wait(20) == 1
     assert f"port {port} is taken by pid {os.getpid()}" in platform.output()
     assert f"PORT={port + 1} make serve" in platform.output()
-
-
-def test_t30_two_instances_share_nothing_and_a_second_signal_ends_one_at_once(
-    start_platform: Start,
-) -> None:
-    ports = [free_port(), free_port()]
-    one = start_platform("one", wait=False, port=ports[0])
-    two = start_platform("two", wait=False, port=ports[1])
-    one.wait_ready()
-    two.wait_ready()
-    for name in ("web.sock", "valkey.sock"):
-        first, second = one.var_dir / "run" / name, two.var_dir / "run" / name
-        assert first.is_socket()
-        assert second.is_socket()
-        assert first.stat().st_ino != second.stat().st_ino
-    keys = [(p.var_dir / "keys" / "secret_key").read_text() for p in (one, two)]
-    assert keys[0] != keys[1]
-    one.pids()
-    assert one.stop(signal.SIGINT) == 0
-    one.assert_nothing_left(seconds=2)
-    assert two.get("/readyz")[0] == 200
-    # A stopped media process cannot drain, so the first signal alone would wait for ever.
-    os.kill(two.pid_of("media"), signal.SIGSTOP)
-    two.pids()
-    two.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: '"event": "stopping"' in two.output(), what="the drain to begin")
-    two.process.send_signal(signal.SIGTERM)
-    assert two.process.wait(5) == 1
-    two.assert_nothing_left(seconds=2)
 
 
 def test_starting_again_on_a_crashed_database_child_names_the_reason(start_platform: Start) -> None:
@@ -135,7 +129,9 @@ def test_runs_on_postgresql_with_keys_from_the_environment(
     assert "sign in:" not in platform.output()  # administrators are the operator's business there
     assert not (platform.var_dir / "db.sqlite3").exists()
     assert not (platform.var_dir / "keys").exists()
-    assert platform.stop() == 0
+    assert platform.stop(signal.SIGTERM) == 0
+    platform.assert_nothing_left(seconds=2)
+    assert "child died" not in platform.output()
 
 
 def test_missing_keys_outside_the_embedded_database_are_the_checks_message(

@@ -6,8 +6,10 @@ envelope is nearly all, takes seconds to build.
 
 from __future__ import annotations
 
+import functools
 import json
 import typing
+from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic
@@ -41,18 +43,41 @@ def check_own(message: dict[str, Any]) -> None:
     Member by member: to build a whole model, of which the envelope is nearly all, takes seconds.
     The envelope is the same in all of them and is validated with the reports.
     """
-    (model,) = (each for each in typing.get_args(vapi.ServerMessageMessage)
-                if message["type"] in wire_types(each))  # fmt: skip
-    fields = {field.alias or name: (name, field) for name, field in model.model_fields.items()}
-    required = {alias for alias, (_, field) in fields.items() if field.is_required()}
-    assert required <= set(message), message["type"]
-    unknown = set(message) - set(fields) - FLAT.get(message["type"], set())
+    own = _own_model(message["type"])
+    assert own.required <= set(message), message["type"]
+    unknown = set(message) - set(own.fields) - FLAT.get(message["type"], set())
     assert not unknown, (message["type"], unknown)
-    hints = typing.get_type_hints(model)
-    for alias in set(message) & set(fields) - ENVELOPE:
+    for alias in set(message) & set(own.fields) - ENVELOPE:
         if message["type"] != "conversation-update":  # its members are those of the artifact
-            declared = strictly(hints[fields[alias][0]])
-            pydantic.TypeAdapter(declared).validate_python(message[alias])
+            own.adapter(alias).validate_python(message[alias])
+
+
+@dataclass
+class _OwnModel:
+    """The SDK's model of one type of message, with validators for single members, built once."""
+
+    fields: dict[str, str]  # by their names on the wire
+    required: set[str]
+    hints: dict[str, Any]
+    adapters: dict[str, pydantic.TypeAdapter[Any]] = field(default_factory=dict)
+
+    def adapter(self, alias: str) -> pydantic.TypeAdapter[Any]:
+        """Return what validates the member of this name on the wire."""
+        if alias not in self.adapters:
+            self.adapters[alias] = pydantic.TypeAdapter(strictly(self.hints[self.fields[alias]]))
+        return self.adapters[alias]
+
+
+@functools.cache
+def _own_model(wire_type: str) -> _OwnModel:
+    (model,) = (each for each in typing.get_args(vapi.ServerMessageMessage)
+                if wire_type in wire_types(each))  # fmt: skip
+    named = {each.alias or name: (name, each) for name, each in model.model_fields.items()}
+    return _OwnModel(
+        fields={alias: name for alias, (name, _) in named.items()},
+        required={alias for alias, (_, each) in named.items() if each.is_required()},
+        hints=typing.get_type_hints(model),
+    )
 
 
 def strictly(annotation: Any) -> Any:
