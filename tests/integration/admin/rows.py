@@ -23,6 +23,7 @@ SPOKEN = "the-blue-parrot-sings"
 ARGUMENT = "argument-of-the-parrot"
 OUTPUT = "output-of-the-parrot"
 UNHEARD = "unheard-parrot"
+SAID = (SPOKEN, ARGUMENT, OUTPUT, UNHEARD)
 
 
 def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
