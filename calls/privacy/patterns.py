@@ -62,8 +62,11 @@ _TENS: Final = dict(
 )
 _TIMES: Final = {"double": 2, "triple": 3}
 _UNIT: Final = "one|two|three|four|five|six|seven|eight|nine"
+# A word right behind digits begins anew, and so do letters of a date: once the digits are masked
+# they would, and a second pass has to find what the first one found.
+_BEGINS: Final = r"(?<![^\W\d])"
 _GROUP: Final = re.compile(
-    r"(?:(?P<plus>\+ ?)|(?<!\w))(?:\(?(?P<digits>\d+)"
+    r"(?:(?P<plus>\+ ?)|(?<!\w)|(?<=\d)(?!\d|\())(?:\(?(?P<digits>\d+)"
     rf"|(?:(?P<times>double|triple)[ \-](?P<what>zero|oh|o|{_UNIT})"
     rf"|(?P<tens>{'|'.join(_TENS)})(?:[ \-](?P<unit>{_UNIT})(?![^\W_]))?"
     rf"|(?P<word>{'|'.join(_WORDS)}))(?![^\W_])"
@@ -91,17 +94,18 @@ _SPOKEN_YEAR: Final = (
     rf"|(?:{'|'.join(_TENS)})(?:[ \-](?:{_UNIT}))?)|two thousand(?: and)?(?: \w{{3,9}}){{0,1}}"
 )
 _YEAR: Final = rf"(?P<year>(?:19|20)\d\d|{_SPOKEN_YEAR})"
+_ENDS: Final = r"(?:\b|(?<=\d)(?!\d))"
 _DATES: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<by>[\-/.])\d{1,2}(?P=by)\d{1,2}(?!\d)",
         r"(?<!\d)\d{1,2}(?P<by>[\-/.])\d{1,2}(?P=by)(?P<year>\d{4}|\d\d)(?!\d)",
-        rf"\b{_MONTH}\.?\s(?:the\s)?{_ORDINAL},?\s(?:of\s)?{_YEAR}\b",
-        rf"\b(?:the\s)?{_ORDINAL}\s(?:of\s)?{_MONTH}\.?,?\s{_YEAR}\b",
+        rf"{_BEGINS}{_MONTH}\.?\s(?:the\s)?{_ORDINAL},?\s(?:of\s)?{_YEAR}{_ENDS}",
+        rf"{_BEGINS}(?!(?<=\d)\d)(?:the\s)?{_ORDINAL}\s(?:of\s)?{_MONTH}\.?,?\s{_YEAR}{_ENDS}",
     )
 )
 # Without separators, where the text speaks of a birth.
-_BARE_DATE: Final = re.compile(r"(?<![^\W_])\d{8}(?!\w)")
+_BARE_DATE: Final = re.compile(r"(?<![^\W_])\d{8}(?!\d)")
 _OF_BIRTH: Final = re.compile(
     r"birth|(?<![a-z])born(?![a-z])|(?<![a-z])d\.?o\.?b(?![a-z])", re.IGNORECASE
 )
@@ -238,7 +242,7 @@ class Redactor:
             for dates in (*_DATES, *((_BARE_DATE,) if born else ())):
                 work.take(partial(self._dates, dates, born))
         if self._finds_numbers:
-            work.take(partial(self._numbers, bool(_OF_SSN.search(text))))
+            work.take(partial(self._numbers, bool(_OF_SSN.search(_MASK.sub(" ", text)))))
             if is_turn and not work.found:
                 work.take(_only_digits)
         if goes_on:
