@@ -56,25 +56,26 @@ def _assert_heard_as_told(call: VirtualCall) -> None:
     told = [turn for turn in said if turn.text or turn.text_unheard]
     heard = [each for each in call.caller.heard if each.text]
     slack = ESTIMATE_SLACK_CHARACTERS + 2 * call.latency.twilio_ms // CHARACTER_MS
-    hidden = call.unread_ms(call.ended_at_ms) // CHARACTER_MS
-    assert _claimed(told, heard, slack + hidden, hidden), (told, heard)
+    slack += call.unread_ms(call.ended_at_ms) // CHARACTER_MS
+    assert _claimed(told, heard, slack), (told, heard)
 
 
-def _claimed(told: list[RecordTurn], heard: list[Heard], slack: int, hidden: int) -> bool:
+def _claimed(told: list[RecordTurn], heard: list[Heard], slack: int) -> bool:
     """Tell whether every turn was heard, in order, and only fragments belong to no turn.
 
-    Of an interrupted turn ``hidden`` characters may be told that nobody has heard.
+    Of an interrupted turn ``slack`` characters may be told that nobody has heard: all of it, where
+    it was cut before its first whole character came.
     """
-    most = hidden if told and told[0].interrupted else 0
-    if told and len(told[0].text) <= most and _claimed(told[1:], heard, slack, hidden):
-        return True  # nothing of it was heard, or less than a word
+    is_cut = bool(told) and told[0].interrupted
+    if is_cut and _same(told[0], "", False, slack) and _claimed(told[1:], heard, slack):
+        return True
     if not heard:
         return not told
     ear = heard[0]
     if told and _same(told[0], ear.text, ear.complete, slack):
-        if _claimed(told[1:], heard[1:], slack, hidden):
+        if _claimed(told[1:], heard[1:], slack):
             return True
-    return not ear.complete and _claimed(told, heard[1:], slack, hidden)
+    return not ear.complete and _claimed(told, heard[1:], slack)
 
 
 def _same(turn: RecordTurn, ear: str, complete: bool, slack: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from calls.bridge.plan import CallPlan, Filler, Greeting, Idle, Interruption, Keypad
@@ -123,6 +123,16 @@ plans = st.builds(
     max_examples=max(40, settings().max_examples // 4), suppress_health_check=[HealthCheck.too_slow]
 )
 @given(plans, st.lists(steps, max_size=4), latencies, profiles, media)
+@example(  # cut within the first character of an answer
+    plan_with(None, Greeting("exact", "Hello.", interruptible=True), "", {}),
+    [
+        CallerStep("say", "story", wait="ms", wait_ms=450),
+        CallerStep("say", "Hello.", wait="silence_ms", wait_ms=450),
+    ],
+    Latency(twilio_ms=20, realtime_ms=90, rest_ms=0),
+    {},
+    {},
+)
 def test_any_call_is_sound(
     plan: Any, script: list[CallerStep], latency: Latency, profile: Any, line: Any
 ) -> None:
