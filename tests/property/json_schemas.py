@@ -7,6 +7,7 @@ the jsonschema library with the draft that the schema names.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ DRAFTS: dict[str, Any] = {
 }
 REFERENCES = ("#/$defs/one", "#/$defs/two", "#/definitions/one", "#", "#/properties/a", "#/none")
 
-numbers = st.one_of(st.integers(-3, 6), st.sampled_from([0.5, 1.0, 2.5]))
+numbers = st.one_of(st.integers(-3, 6), st.sampled_from((0.5, 1.0, 2.5)))
 scalars = st.one_of(st.sampled_from(TEXTS), numbers, st.booleans(), st.none())
 values = st.one_of(
     scalars,
@@ -75,7 +76,7 @@ def _sometimes(draw: Any, chance: int = 3) -> bool:
 
 def _some(draw: Any, options: Mapping[str, st.SearchStrategy[Any]], most: int) -> dict[str, Any]:
     """Draw values for a few of the keywords."""
-    keys = draw(st.lists(st.sampled_from(sorted(options)), max_size=most, unique=True))
+    keys = draw(st.lists(st.sampled_from(tuple(sorted(options))), max_size=most, unique=True))
     return {key: draw(options[key]) for key in keys}
 
 
@@ -83,7 +84,7 @@ def _some(draw: Any, options: Mapping[str, st.SearchStrategy[Any]], most: int) -
 def schemas(draw: Any, depth: int = 3) -> Any:
     """Draw a schema below the top level."""
     if depth <= 0:
-        return draw(st.sampled_from([{}, True, False, {"type": "string"}, {"type": "integer"}]))
+        return draw(st.sampled_from(({}, True, False, {"type": "string"}, {"type": "integer"})))
     schema: dict[str, Any] = {}
     kinds = draw(st.lists(st.sampled_from(_USUAL), min_size=1, max_size=2, unique=True))
     for kind in kinds:
@@ -91,8 +92,14 @@ def schemas(draw: Any, depth: int = 3) -> Any:
     if _sometimes(draw, 8):
         schema["nullable"] = True
     if _sometimes(draw, 4):
-        schema["description"] = draw(st.sampled_from(["Said.", "when", "x" * 1_500]))
+        schema["description"] = draw(st.sampled_from(("Said.", "when", "x" * 1_500)))
     return schema
+
+
+@functools.cache
+def _below(depth: int) -> st.SearchStrategy[Any]:
+    """Return the one strategy of a depth: making one costs more than drawing from it."""
+    return schemas(depth=depth)
 
 
 def _typed(draw: Any, _: int) -> dict[str, Any]:
@@ -111,50 +118,62 @@ def _const(draw: Any, _: int) -> dict[str, Any]:
     return {"const": draw(values)}
 
 
+_STRING_OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "minLength": st.integers(0, 2),
+    "maxLength": st.integers(1, 4),
+    "pattern": st.sampled_from(("^a", "b$", ".")),
+    "format": st.sampled_from(("date", "phone", "uri")),
+    "default": st.sampled_from(("a", "{{customer.number}}", None)),
+    "value": st.sampled_from(("a", "{{call.id}}")),
+}
+
+
 def _string(draw: Any, _: int) -> dict[str, Any]:
-    options = {
-        "minLength": st.integers(0, 2),
-        "maxLength": st.integers(1, 4),
-        "pattern": st.sampled_from(["^a", "b$", "."]),
-        "format": st.sampled_from(["date", "phone", "uri"]),
-        "default": st.sampled_from(["a", "{{customer.number}}", None]),
-        "value": st.sampled_from(["a", "{{call.id}}"]),
-    }
-    return {"type": "string", **_some(draw, options, 2)}
+    return {"type": "string", **_some(draw, _STRING_OPTIONS, 2)}
+
+
+_NUMBER_OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "minimum": st.integers(-3, 2),
+    "maximum": st.integers(1, 6),
+    "exclusiveMinimum": st.integers(-3, 2),
+    "exclusiveMaximum": st.integers(1, 6),
+    "multipleOf": st.sampled_from((1, 2, 0.5)),
+}
 
 
 def _number(draw: Any, _: int) -> dict[str, Any]:
-    options = {
-        "minimum": st.integers(-3, 2),
-        "maximum": st.integers(1, 6),
-        "exclusiveMinimum": st.integers(-3, 2),
-        "exclusiveMaximum": st.integers(1, 6),
-        "multipleOf": st.sampled_from([1, 2, 0.5]),
-    }
-    return {"type": draw(st.sampled_from(["integer", "number"])), **_some(draw, options, 2)}
+    kind = draw(st.sampled_from(("integer", "number")))
+    return {"type": kind, **_some(draw, _NUMBER_OPTIONS, 2)}
 
 
-def _object(draw: Any, depth: int) -> dict[str, Any]:
-    inner = schemas(depth=depth)
-    made: dict[str, Any] = {
-        "properties": draw(st.dictionaries(st.sampled_from(NAMES), inner, max_size=3))
-    }
-    options = {
+@functools.cache
+def _object_options(depth: int) -> dict[str, st.SearchStrategy[Any]]:
+    inner = _below(depth)
+    return {
         "type": st.just("object"),
         "required": name_lists,
         "additionalProperties": st.one_of(st.booleans(), inner),
-        "patternProperties": st.dictionaries(st.sampled_from(["^x-", "a"]), inner, max_size=1),
+        "patternProperties": st.dictionaries(st.sampled_from(("^x-", "a")), inner, max_size=1),
         "minProperties": st.integers(0, 2),
         "maxProperties": st.integers(2, 4),
-        "propertyNames": st.just({"maxLength": 4}),
+        "propertyNames": st.builds(dict, maxLength=st.just(4)),
         "unevaluatedProperties": st.just(False),
     }
-    return made | _some(draw, options, 3)
 
 
-def _array(draw: Any, depth: int) -> dict[str, Any]:
-    inner = schemas(depth=depth)
-    options = {
+@functools.cache
+def _properties(depth: int) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from(NAMES), _below(depth), max_size=3)
+
+
+def _object(draw: Any, depth: int) -> dict[str, Any]:
+    return {"properties": draw(_properties(depth)), **_some(draw, _object_options(depth), 3)}
+
+
+@functools.cache
+def _array_options(depth: int) -> dict[str, st.SearchStrategy[Any]]:
+    inner = _below(depth)
+    return {
         "items": st.one_of(inner, st.lists(inner, max_size=2)),
         "prefixItems": st.lists(inner, min_size=1, max_size=2),
         "additionalItems": inner,
@@ -163,11 +182,14 @@ def _array(draw: Any, depth: int) -> dict[str, Any]:
         "uniqueItems": st.booleans(),
         "contains": inner,
     }
-    return {"type": "array", **_some(draw, options, 3)}
+
+
+def _array(draw: Any, depth: int) -> dict[str, Any]:
+    return {"type": "array", **_some(draw, _array_options(depth), 3)}
 
 
 def _tuple(draw: Any, depth: int) -> dict[str, Any]:
-    inner = schemas(depth=depth)
+    inner = _below(depth)
     firsts = draw(st.lists(inner, min_size=1, max_size=2))
     if draw(st.booleans()):
         return {"type": "array", "prefixItems": firsts, "items": draw(inner)}
@@ -175,36 +197,36 @@ def _tuple(draw: Any, depth: int) -> dict[str, Any]:
 
 
 def _union(draw: Any, depth: int) -> dict[str, Any]:
-    keyword = draw(st.sampled_from(["anyOf", "oneOf"]))
-    return {keyword: draw(st.lists(schemas(depth=depth), min_size=1, max_size=3))}
+    keyword = draw(st.sampled_from(("anyOf", "oneOf")))
+    return {keyword: draw(st.lists(_below(depth), min_size=1, max_size=3))}
 
 
 def _object_union(draw: Any, depth: int) -> dict[str, Any]:
-    keyword = draw(st.sampled_from(["anyOf", "oneOf"]))
+    keyword = draw(st.sampled_from(("anyOf", "oneOf")))
     return {keyword: [_object(draw, depth) for _ in range(draw(st.integers(2, 3)))]}
 
 
 def _all_of(draw: Any, depth: int) -> dict[str, Any]:
-    return {"allOf": draw(st.lists(schemas(depth=depth), min_size=1, max_size=2))}
+    return {"allOf": draw(st.lists(_below(depth), min_size=1, max_size=2))}
 
 
 def _not(draw: Any, depth: int) -> dict[str, Any]:
-    return {"not": draw(schemas(depth=depth))}
+    return {"not": draw(_below(depth))}
 
 
 def _condition(draw: Any, depth: int) -> dict[str, Any]:
-    made = {"if": draw(schemas(depth=depth))}
+    made = {"if": draw(_below(depth))}
     for key in ("then", "else"):
         if _sometimes(draw, 1):
-            made[key] = draw(schemas(depth=depth))
+            made[key] = draw(_below(depth))
     return made
 
 
 def _dependent(draw: Any, depth: int) -> dict[str, Any]:
     names = st.sampled_from(NAMES)
     lists = st.dictionaries(names, name_lists, max_size=2)
-    more = st.dictionaries(names, schemas(depth=depth), max_size=1)
-    keyword = draw(st.sampled_from(["dependentRequired", "dependentSchemas", "dependencies"]))
+    more = st.dictionaries(names, _below(depth), max_size=1)
+    keyword = draw(st.sampled_from(("dependentRequired", "dependentSchemas", "dependencies")))
     if keyword == "dependencies":
         return {keyword: draw(st.one_of(lists, more))}
     return {keyword: draw(lists if keyword == "dependentRequired" else more)}
@@ -250,8 +272,8 @@ def tool_schemas(draw: Any) -> dict[str, Any]:
         )
     ):
         schema |= _MAKERS[kind](draw, 2)
-    schema["$defs"] = {key: draw(schemas(depth=2)) for key in ("one", "two")}
-    schema["definitions"] = {"one": draw(schemas(depth=1))}
+    schema["$defs"] = {key: draw(_below(2)) for key in ("one", "two")}
+    schema["definitions"] = {"one": draw(_below(1))}
     draft = draw(st.sampled_from(sorted(DRAFTS)))
     if draft:
         schema["$schema"] = draft

@@ -26,13 +26,16 @@ urls = st.sampled_from(
 )
 
 
+leaves = st.none() | st.booleans() | st.integers(0, 3) | texts
+plain = st.recursive(
+    leaves, lambda c: st.lists(c, max_size=4) | st.dictionaries(names, c, max_size=4)
+)
+plain_documents = st.dictionaries(names, plain, max_size=5)
+
+
 @st.composite
 def documents(draw: Any) -> Any:
-    leaves = st.none() | st.booleans() | st.integers(0, 3) | texts
-    plain = st.recursive(
-        leaves, lambda c: st.lists(c, max_size=4) | st.dictionaries(names, c, max_size=4)
-    )
-    document = draw(st.dictionaries(names, plain, max_size=5))
+    document = draw(plain_documents)
     for name in draw(st.lists(st.sampled_from(["secret", "serverUrlSecret", "x-token"]))):
         document[name] = draw(secrets)
     document["server"] = {"url": draw(urls | texts), "secret": draw(secrets)}

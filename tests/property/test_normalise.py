@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -73,7 +73,11 @@ def test_any_json_becomes_a_schema(schema: Any) -> None:
     assert normalise(result).schema == result
 
 
+# What becomes of the schema is tried above; here it is the description beside it.
+@settings(max_examples=settings.default.max_examples if _PROFILE == "deep" else 20)
 @given(st.text(max_size=1_200), json_schemas.tool_schemas())
+@example("", {"description": "x" * 1_500, "properties": {}})
+@example("x" * 1_020, {"description": "More.", "properties": {}})
 def test_v30_descriptions_of_tools_stay_short(description: str, schema: Any) -> None:
     made = function_of(description, schema)
     assert len(made.description) <= 1_024
