@@ -66,7 +66,7 @@ def test_a_long_report_comes_in_pages_with_filters_and_few_queries(staff_client:
     assert "1 to 25 of 42 objects" in text
     assert "26 to 42 of 42" in staff_client.get(change(run) + "?page=2").content.decode()
     text = staff_client.get(change(run) + "?outcome=refused").content.decode()
-    assert ("Desk 1<" in text, "041" in text, "1 to" in text) == (False, False, False)
+    assert ("Desk 1<" in text, "041.json" in text, "1 to" in text) == (False, False, False)
     text = staff_client.get(change(run) + "?state=invalid").content.decode()
     assert "040.json" in text
     odd = staff_client.get(change(run) + "?state=nonsense&outcome=x&page=zzz")

@@ -106,7 +106,8 @@ def test_planted_personal_data_are_in_no_row_and_no_file_under_a_rule() -> None:
         assert where(planted) == []
         assert planted.encode() in body  # the tool itself gets what the model wrote
     stored = everything_stored()
-    assert "415-555" not in stored and "0133" not in stored
+    # With its mark: four digits alone stand in some random id or moment sooner or later.
+    assert "415-555" not in stored and "0133?" not in stored
     report = OutboxEvent.objects.get(kind="end-of-call-report").payload["message"]
     assert report["artifact"]["messages"][1]["message"].startswith("I am at [phone], [email], card")
     assert report["artifact"]["transcript"].count("[ssn]") >= 2
