@@ -83,7 +83,12 @@ class Forked:
 
 
 def load_models() -> None:
-    """Set Django up with our settings, whatever others the environment names."""
+    """Set Django up with our settings, whatever others the environment names.
+
+    No garbage is looked for until ``load_parts`` is through: next to nothing of what is imported
+    becomes any, and looking was a quarter of the time.
+    """
+    gc.disable()
     set_settings_module()
     import django
 
@@ -94,8 +99,8 @@ def load_parts() -> None:
     """Import what the parts will need, and keep the collector from touching it in every copy."""
     for name in MODULES:
         importlib.import_module(name)
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def fork(entry: Entry, *, name: str, arguments: Sequence[str], keep: Sequence[int]) -> Forked:
