@@ -125,6 +125,7 @@ class Platform:
     log_path: Path
     seen_pids: set[int] = field(default_factory=set)
     forgotten_bytes: int = 0
+    beside: subprocess.Popen[str] | None = None  # runs code of tests (tests/acceptance/outside.py)
 
     @classmethod
     def start(cls, var_dir: Path, *, port: int | None = None, **environment: str) -> Self:
@@ -240,6 +241,10 @@ class Platform:
 
     def end(self) -> None:
         """Kill the instance if it still runs."""
+        if self.beside is not None:
+            self.beside.kill()
+            with self.beside:  # closes its pipes
+                pass
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)

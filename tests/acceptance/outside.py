@@ -56,16 +56,52 @@ def make_account(platform: Platform, *scopes: str) -> Account:
     return Account(**answer)
 
 
+# Loads the application once and runs each piece of code in a copy of itself, as new as a process of
+# its own. What else may be printed goes to standard error.
+_COPIES = """
+import contextlib, io, json, os, sys, traceback
+import django
+django.setup()
+from tests import factories
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for line in sys.stdin:
+    pid = os.fork()
+    if pid:
+        if os.waitpid(pid, 0)[1]:
+            answers.write(json.dumps({"lines": [], "error": "it was killed"}) + "\\n")
+            answers.flush()
+        continue
+    said, error = io.StringIO(), ""
+    try:
+        with contextlib.redirect_stdout(said):
+            exec(json.loads(line), {"__name__": "outside"})
+    except BaseException:
+        error = traceback.format_exc()
+    answers.write(json.dumps({"lines": said.getvalue().splitlines(), "error": error}) + "\\n")
+    answers.flush()
+    os._exit(0)
+"""
+
+
 def in_instance(platform: Platform, code: str) -> list[str]:
     """Run Python beside a running instance, on its database; return the lines it prints."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v0", "-c", code],
-        cwd=ROOT,
-        env=clean_environment(
-            DJANGO_SETTINGS_MODULE="voiceplatform.settings", VAR_DIR=str(platform.var_dir)
-        ),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    if platform.beside is None:
+        platform.beside = subprocess.Popen(
+            [sys.executable, "-c", _COPIES],
+            cwd=ROOT,
+            env=clean_environment(
+                DJANGO_SETTINGS_MODULE="voiceplatform.settings", VAR_DIR=str(platform.var_dir)
+            ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    requests, answers = platform.beside.stdin, platform.beside.stdout
+    assert requests is not None and answers is not None
+    requests.write(json.dumps(code) + "\n")
+    requests.flush()
+    answer = json.loads(answers.readline())
+    assert answer["error"] == "", answer
+    lines: list[str] = answer["lines"]
+    return lines
