@@ -75,11 +75,17 @@ class LocalBuckets:
 class SharedBuckets:
     """Buckets in Redis; while it fails, those of this process, and a new try every few seconds."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        redis_seconds: float = _REDIS_SECONDS,
+    ) -> None:
         self._client = redis.Redis.from_url(
             url,
-            socket_connect_timeout=_REDIS_SECONDS,
-            socket_timeout=_REDIS_SECONDS,
+            socket_connect_timeout=redis_seconds,
+            socket_timeout=redis_seconds,
             retry=Retry(NoBackoff(), 0),
         )
         self._script = self._client.register_script(_TAKE)

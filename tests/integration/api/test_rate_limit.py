@@ -17,6 +17,10 @@ from voiceplatform.base.rate_limit import LocalBuckets, SharedBuckets
 pytestmark = pytest.mark.integration
 
 
+# On a busy machine a Redis that lives may take longer than a limit is worth.
+PATIENT = 20.0
+
+
 class Clock:
     """Seconds that pass when the test says so."""
 
@@ -59,7 +63,7 @@ def test_local_buckets_are_bounded() -> None:
 def test_two_processes_share_one_bucket_in_redis() -> None:
     limit = {"per_second": 0.01, "burst": 10}
     with running_valkey() as path:
-        one, two = (SharedBuckets(f"unix://{path}") for _ in range(2))
+        one, two = (SharedBuckets(f"unix://{path}", redis_seconds=PATIENT) for _ in range(2))
         assert [taken(one, "k", 6, **limit), taken(two, "k", 6, **limit)] == [6, 4]
         assert 90 < one.take("k", **limit) <= 100
         assert taken(two, "other", 1, **limit) == 1
@@ -70,11 +74,11 @@ def test_two_processes_share_one_bucket_in_redis() -> None:
 def test_a_dead_redis_costs_one_wait_and_then_the_process_counts_alone(tmp_path: Path) -> None:
     clock = Clock()
     path = tmp_path / "v.sock"
-    buckets = SharedBuckets(f"unix://{path}", clock)
+    buckets = SharedBuckets(f"unix://{path}", clock, redis_seconds=PATIENT)
     limit = {"per_second": 0.01, "burst": 10}
     began = time.monotonic()
     assert taken(buckets, "k", 12, **limit) == 10
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENT
     with running_valkey(path):
         assert buckets.take("k", **limit) > 0  # not asked again yet
         clock.now += 6
