@@ -104,12 +104,14 @@ async def _stream(
         while True:
             changed = watch.next_change()
             if watch.looked:
-                if watch.snapshot is None:
+                # Held: while the reader takes a piece, the next look may replace it.
+                seen = watch.snapshot
+                if seen is None:
                     return  # it was erased
-                news = _frames(cursor, watch.snapshot)
+                news = _frames(cursor, seen)
                 if news:
                     yield news
-                if watch.snapshot.over:
+                if seen.over:
                     return
             if not await _within(changed, HEARTBEAT_SECONDS):
                 yield ": the call goes on\n\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -154,6 +155,40 @@ async def test_a_broken_line_goes_on_where_it_broke(rest: Rest) -> None:
     headers = {"authorization": f"Bearer {rest.clear}", "last-event-id": again.last_id}
     answer = await AsyncClient().get(f"/call/{call.pk}/transcript", headers=headers)
     assert answer.status_code == 204
+
+
+async def _seen(call_id: uuid.UUID, wanted: Any) -> None:
+    """Wait until the feed has looked and ``wanted`` holds of what it saw."""
+    watch = live_feed.feed()._watches[call_id]
+    async with asyncio.timeout(20):
+        while not wanted(watch.snapshot):
+            await watch.next_change().wait()
+
+
+async def test_a_reader_who_is_slow_at_the_end_misses_nothing(rest: Rest) -> None:
+    """What was looked at while a reader held the last piece is the next piece."""
+    call = await in_database(factories.make_call, rest.organisation)
+    async with reading(rest, call) as reader:
+        await reader.words(1)
+        await store(call, said(0, "one"))
+        assert await reader.words(1) == ["turn one"]
+        await store(call, said(1, "two"))
+        await in_database(end, call)
+        await _seen(call.pk, lambda snapshot: snapshot is not None and snapshot.over)
+        assert await reader.words(3) == ["status ended", "turn two", "end ended"]
+        assert await reader.next() is None
+
+
+async def test_a_call_that_is_erased_while_a_reader_is_slow_ends_the_stream(rest: Rest) -> None:
+    call = await in_database(factories.make_call, rest.organisation)
+    call_id = call.pk
+    async with reading(rest, call) as reader:
+        await reader.words(1)
+        await store(call, said(0, "one"))
+        assert await reader.words(1) == ["turn one"]
+        await in_database(call.delete)
+        await _seen(call_id, lambda snapshot: snapshot is None)
+        assert await reader.next() is None
 
 
 async def test_a_call_that_is_over_is_answered_whole(rest: Rest) -> None:
