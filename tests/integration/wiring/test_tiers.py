@@ -19,7 +19,18 @@ MODULES = {
     "unit/test_two_tiers.py": "pytestmark = [pytest.mark.unit, pytest.mark.property]\n"
     "def test_x(): pass",
     "unit/test_wrong_folder.py": "pytestmark = pytest.mark.integration\ndef test_x(): pass",
-    "unit/test_offline.py": "pytestmark = pytest.mark.unit\nimport socket, time\n"
+    "unit/test_offline.py": "pytestmark = pytest.mark.unit\nimport socket, threading, time\n"
+    "go, told = threading.Event(), []\n"
+    "def ring():\n"
+    "    go.wait(10), time.sleep(0)\n"
+    "    with socket.socket(socket.AF_UNIX) as client:\n"
+    "        try: client.connect('valkey.sock')\n"
+    "        except OSError as error: told.append(type(error))\n"
+    "earlier = threading.Thread(target=ring)\n"
+    "earlier.start()\n"
+    "def test_thread_of_an_earlier_test():\n"
+    "    go.set(), earlier.join(10)\n"
+    "    assert told == [ConnectionRefusedError]\n"
     "def test_connect(): socket.create_connection(('127.0.0.1', 9))\n"
     "def test_bind(): socket.create_server(('127.0.0.1', 0))\n"
     "def test_sleep(): time.sleep(0)\n"
@@ -52,4 +63,4 @@ def test_each_rule_is_enforced(tmp_path: Path) -> None:
     for name in ("connect", "bind", "sleep"):
         assert f"FAILED tests/unit/test_offline.py::test_{name}" in out
     assert "ERROR tests/unit/test_offline.py::test_database" in out
-    assert "2 passed" in out
+    assert "3 passed" in out
