@@ -45,6 +45,14 @@ class Ear:
         place = (now_ms - self._behind_ms - self._margin_ms) * MULAW_BYTES_PER_MS
         return min(size, max(0, place - (ends_bytes - size)))
 
+    def stopped_ms(self, now_ms: int) -> int | None:
+        """Return until when our sends count if the stream stopped and we hear of it at ``now_ms``.
+
+        A round trip earlier: the news came from there, and the last audio was still on its way.
+        None: no echo ever came, so nothing shows that any of it has arrived.
+        """
+        return None if self.round_trip_ms is None else now_ms - self.round_trip_ms
+
     def overdue(self, ends_bytes: int, now_ms: int) -> bool:
         """Tell whether the echo of a mark at ``ends_bytes`` should be here: it was not reached."""
         if self.round_trip_ms is None:

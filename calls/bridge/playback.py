@@ -238,12 +238,15 @@ class Playback:
         self._settle()
         return list(cuts.values())
 
-    def heard_bytes(self, item_id: str, now_ms: int) -> int:
-        """Estimate how much of an item has been heard: acknowledged, plus what is in the ear."""
+    def heard_bytes(self, item_id: str, now_ms: int, *, stopped: bool = False) -> int:
+        """Estimate how much of an item has been heard: acknowledged, plus what is in the ear.
+
+        ``stopped``: the stream is over, which we learn a journey later than it was.
+        """
         item = self._items.get(item_id)
         if item is None:
             return 0
-        heard = self._heard_of_chunks(now_ms)
+        heard = self._heard_of_chunks(now_ms, stopped=stopped)
         in_flight = sum(
             part for chunk, part in zip(self._chunks, heard, strict=True) if chunk.item is item
         )
@@ -330,15 +333,18 @@ class Playback:
         if self.machine.now is not target:
             self.machine.to(target)
 
-    def _heard_of_chunks(self, now_ms: int) -> list[int]:
+    def _heard_of_chunks(self, now_ms: int, *, stopped: bool = False) -> list[int]:
         """Return how many bytes of each unacknowledged chunk have been heard by now.
 
         Nothing behind a mark counts once its echo is overdue: it was not reached (twilio.md 3.4).
         """
+        until_ms = self._ear.stopped_ms(now_ms) if stopped else now_ms
+        if until_ms is None:
+            return [0] * len(self._chunks)
         heard = []
         reached = True
         for chunk in self._chunks:
-            part = self._ear.heard(chunk.ends_bytes, chunk.size, now_ms) if reached else 0
+            part = self._ear.heard(chunk.ends_bytes, chunk.size, until_ms) if reached else 0
             heard.append(part)
             if chunk.marked and self._ear.overdue(chunk.ends_bytes, now_ms):
                 reached = False

@@ -113,9 +113,10 @@ class Speech(Core):
         return self._assistant_begins(item_id, now_ms)
 
     def _heard_share(self, item_id: str, now_ms: int) -> tuple[int, int]:
+        """Return how much of an item was heard, and came, when the stream has stopped."""
         if self.playback is None:
             return 0, 0
         return (
-            self.playback.heard_bytes(item_id, now_ms),
+            self.playback.heard_bytes(item_id, now_ms, stopped=True),
             self.playback.received_bytes(item_id),
         )

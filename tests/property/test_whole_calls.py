@@ -133,6 +133,18 @@ plans = st.builds(
     {},
     {},
 )
+@example(  # hung up while the last words were on their way
+    plan_with(
+        None,
+        Greeting(),
+        "",
+        {"idle": Idle(("There?",), 2_000, 2, True), "filler": Filler(asked=True, after_ms=600)},
+    ),
+    [],
+    Latency(twilio_ms=150, realtime_ms=150, rest_ms=0),
+    {"stall_after_created": True, "first_faulty_response": 1, "faulty_responses": 1},
+    {},
+)
 def test_any_call_is_sound(
     plan: Any, script: list[CallerStep], latency: Latency, profile: Any, line: Any
 ) -> None:

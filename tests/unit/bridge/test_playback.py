@@ -88,6 +88,20 @@ def test_the_estimate_counts_from_the_send_for_clear_has_to_travel_too(book: Boo
     assert book.book.heard_bytes("a", 250) == (250 - 15) * 8
 
 
+def test_what_was_on_its_way_when_the_stream_stopped_was_not_heard(book: Book) -> None:
+    for _ in range(4):
+        book.add(100)
+    book.book.echo("g1:1", 180)  # a round trip of 80 ms
+    assert book.book.heard_bytes("a", 250, stopped=True) == (250 - 80 - 15) * 8
+    assert book.book.heard_bytes("a", 180, stopped=True) == 100 * 8
+
+
+def test_without_any_echo_nothing_was_heard_when_the_stream_stopped(book: Book) -> None:
+    book.add(100)
+    assert book.book.heard_bytes("a", 90) == 90 * 8
+    assert book.book.heard_bytes("a", 90, stopped=True) == 0
+
+
 def test_an_echo_later_than_the_line_needs_holds_the_estimate_back(book: Book) -> None:
     for _ in range(4):
         book.add(100)
