@@ -8,12 +8,13 @@ from collections.abc import Iterable
 
 from calls.bridge.effects import DispatchTools, RecordTurn
 from calls.bridge.reasons import EndCause
+from calls.standins.realtime_response import TEXT_AHEAD_CHARACTERS
 from calls.standins.tones import Heard
 from tests.virtual_call import VirtualCall
 
-# One character is 20 ms; framing and rounding may cost a heard-estimate two of them.
-CHARACTER_MS = 20
-ESTIMATE_SLACK_CHARACTERS = 3
+CHARACTER_MS = 20  # in the tones of the stand-ins
+# What was heard is a share of the text that has come: ahead of its audio, and rounded.
+ESTIMATE_SLACK_CHARACTERS = TEXT_AHEAD_CHARACTERS + 3
 BENIGN = frozenset(
     {
         "response_cancel_not_active",

@@ -19,6 +19,8 @@ from calls.standins.tones import BYTES_PER_MS, encode, pcm24k
 
 Status = Literal["completed", "cancelled", "incomplete", "failed"]
 DELTA_BYTES = (800, 4000)  # 100 to 500 ms
+# Text runs ahead of audio (openai_realtime.md 4).
+TEXT_AHEAD_CHARACTERS = 8
 _ERRORS: dict[str, dict[str, Any]] = {
     "server_error": {
         "type": "server_error",
@@ -247,8 +249,8 @@ class Response:
         pcm = self.settings["audio"]["output"]["format"]["type"] == "audio/pcm"
         sent_bytes = 0
         for number, chunk in enumerate(chunks):
-            # Text runs ahead of audio (openai_realtime.md 4).
-            upto = min(len(part.text), 8 + len(part.text) * (sent_bytes + len(chunk)) // total)
+            said = len(part.text) * (sent_bytes + len(chunk)) // total
+            upto = min(len(part.text), TEXT_AHEAD_CHARACTERS + said)
             if upto > len(sent_text):
                 text = part.text[len(sent_text) : upto]
                 sent_text += text

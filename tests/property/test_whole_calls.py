@@ -133,6 +133,16 @@ plans = st.builds(
     {},
     {},
 )
+@example(  # cut when the text was further ahead of the audio than usual
+    plan_with(None, Greeting(), "", {}),
+    [
+        CallerStep("say", "story", wait="ms", wait_ms=0),
+        CallerStep("say", "Hello.", wait="ms", wait_ms=540),
+    ],
+    Latency(twilio_ms=0, realtime_ms=0, rest_ms=0),
+    {"burst_factor": 1.1},
+    {},
+)
 @example(  # hung up while the last words were on their way
     plan_with(
         None,
@@ -162,6 +172,9 @@ def test_any_call_is_sound(
     whole = "close_mid_response" not in profile and not handed
     # The text of a response that the server cut short runs ahead of its audio (4): unknowable.
     told = whole and not {"incomplete", "stall_mid_response"} & set(profile)
+    # A model that hardly outpaces its speech leaves a gap where the carrier stops reading: the
+    # words go on behind it, and the ear of the stand-in cannot read on.
+    told = told and not ("pause_reading" in line and profile.get("burst_factor", 2) < 2)
     errors = {None, *(profile[key] for key in ("error_code", "refuse_code") if key in profile)}
     errors |= {"invalid_value"} if "counts_ms_less" in profile else set()
     assert_sound(call, words_in=whole and not ended_by_us, words_out=told, errors=errors)
