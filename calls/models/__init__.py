@@ -9,6 +9,7 @@ from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.privacy import Erasure, RedactionRule, RetentionRule
+from calls.models.readiness import AccountFacts, ModelLimit, NumberReadiness
 from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.recordings import Recording, RecordingRemoval
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
@@ -17,6 +18,7 @@ from calls.models.talks import Talk
 from calls.models.tool_records import SilentHost, ToolCheck, ToolExchange
 
 __all__ = [
+    "AccountFacts",
     "AssistantActivation",
     "Call",
     "CallControl",
@@ -26,6 +28,8 @@ __all__ = [
     "DeliveryAttempt",
     "EventDestination",
     "MissedCall",
+    "ModelLimit",
+    "NumberReadiness",
     "Erasure",
     "OperatorDesk",
     "OutboxEvent",
