@@ -3,8 +3,10 @@
 from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, EventDestination, OutboxEvent
+from calls.models.guards import GuardLimits, Incident, IncidentCall, NumberGuard
 from calls.models.handoffs import AssistantActivation
 from calls.models.live import CallControl
+from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy, PolicyWording
@@ -27,9 +29,15 @@ __all__ = [
     "CarrierCheck",
     "DeliveryAttempt",
     "EventDestination",
+    "GuardLimits",
+    "Incident",
+    "IncidentCall",
     "MissedCall",
     "ModelLimit",
     "NumberReadiness",
+    "Notice",
+    "NoticeReceiver",
+    "NumberGuard",
     "Erasure",
     "OperatorDesk",
     "OutboxEvent",

@@ -145,6 +145,15 @@ class Call(OrganisationOwned):
                 condition=Q(analysis_due_at__isnull=False),
             ),
             models.Index(fields=("created_at",), name="call_open", condition=~Q(status="ended")),
+            # What a number's guard reads: whose calls ended lately, and the newest of each.
+            models.Index(
+                fields=("ended_at",), name="call_ended", condition=Q(ended_at__isnull=False)
+            ),
+            models.Index(
+                fields=("number", "stack", "-ended_at"),
+                name="call_by_end",
+                condition=Q(ended_at__isnull=False),
+            ),
         )
         constraints = (
             models.CheckConstraint(condition=Q(status__in=STATUSES), name="call_status_known"),
