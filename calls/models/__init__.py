@@ -6,6 +6,7 @@ from calls.models.events import DeliveryAttempt, EventDestination, OutboxEvent
 from calls.models.guards import GuardLimits, Incident, IncidentCall, NumberGuard
 from calls.models.handoffs import AssistantActivation
 from calls.models.live import CallControl
+from calls.models.nets import NetFiring, NumberNet
 from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
@@ -33,6 +34,8 @@ __all__ = [
     "Incident",
     "IncidentCall",
     "MissedCall",
+    "NetFiring",
+    "NumberNet",
     "ModelLimit",
     "NumberReadiness",
     "Notice",

@@ -53,6 +53,7 @@ PURE = (
     "calls.numbers.old_stack",
     "calls.numbers.hours",
     "calls.numbers.switch",
+    "calls.numbers.net_parts",
     "calls.telephony.rest_rules",
     "calls.numbers.entries",
     "calls.numbers.sequential",

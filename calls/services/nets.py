@@ -1,0 +1,137 @@
+"""A number's net as others use it: its address for a move, its parts for a page, its firings.
+
+Owns the way from rows to ``calls.numbers.net_parts``. Nothing here asks Twilio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from calls.models import NetFiring, NumberNet, PhoneNumber
+from calls.numbers import net_parts
+from calls.numbers.net_parts import NetFacts, Part
+from calls.services.net_rows import net_fired, net_of, nets_complete
+from calls.services.operators import desk_of, reached
+from voiceplatform.base.services import audit_write
+
+__all__ = [
+    "NetView",
+    "PartView",
+    "net_address_of",
+    "net_fired",
+    "net_of",
+    "net_previous_closed",
+    "net_view",
+    "nets_complete",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PartView:
+    """One part of a net, with the newest time that it was really needed and the newest drill."""
+
+    part: Part
+    last_real: NetFiring | None
+    last_drill: NetFiring | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetView:
+    """All that is shown of a number's net."""
+
+    net: NumberNet
+    facts: NetFacts
+    parts: tuple[PartView, ...]
+
+
+def net_address_of(number: PhoneNumber) -> tuple[str, str]:
+    """Return the operator's own address for a number and how it is asked; '' when there is none.
+
+    Without one a move chooses what answered before (``calls.numbers.switch.net.net_for``).
+    """
+    net = NumberNet.objects.filter(number=number).first()
+    return (net.address, net.method) if net is not None else ("", "POST")
+
+
+def net_view(number: PhoneNumber) -> NetView:
+    """Return the four parts of a number's net, each with when it last really fired."""
+    net = net_of(number)
+    facts = facts_of(number, net)
+    real, drill = _last(number, NetFiring.Kind.REAL), _last(number, NetFiring.Kind.DRILL)
+    parts = (
+        PartView(part, real.get(part.letter), drill.get(part.letter))
+        for part in net_parts.parts_of(facts)
+    )
+    return NetView(net, facts, tuple(parts))
+
+
+def facts_of(number: PhoneNumber, net: NumberNet) -> NetFacts:
+    """Return what the words of a net are made of, as the last look at Twilio left it."""
+    looked = net.probe_state not in (NumberNet.Probe.UNKNOWN, NumberNet.Probe.NOT_MOVED)
+    return NetFacts(
+        is_moved=looked,
+        fallback=_fallback(net) if looked else None,
+        is_alarm=net.probe_state == NumberNet.Probe.ALARM,
+        alarm_words=net.probe_words,
+        address=net.address_state,  # type: ignore[arg-type]  # the column's choices are the words
+        dead_ms=net.dead_ms,
+        hanging_ms=net.hanging_ms,
+        has_address=bool(net.address),
+        has_previous=bool(number.previous_voice_url),
+        previous_closed=net.previous_closed_at is not None,
+        relays=number.route in (PhoneNumber.Route.VAPI, PhoneNumber.Route.CANARY),
+        qualified=getattr(number, "qualified_at", None) is not None,
+        person=_person(number),
+    )
+
+
+def _fallback(net: NumberNet) -> Any:
+    if not net.has_fallback:
+        return "none"
+    return "address" if net.address else "previous"
+
+
+def _person(number: PhoneNumber) -> str:
+    decision = reached(desk_of(number))
+    return decision.to if decision.reach == "dial" else ""
+
+
+def _last(number: PhoneNumber, kind: str) -> dict[str, NetFiring]:
+    rows = NetFiring.objects.filter(number=number, kind=kind).order_by()
+    newest = rows.values("part").annotate(last=Max("fired_at"))
+    found = {}
+    for each in newest:
+        row = rows.filter(part=each["part"], fired_at=each["last"]).order_by("pk").last()
+        if row is not None:
+            found[each["part"]] = row
+    return found
+
+
+def net_previous_closed(*, numbers: Iterable[PhoneNumber], actor: Any, why: str) -> int:
+    """Note that what answered these numbers before the move is closed; return for how many.
+
+    From then on a previous address is no net any more, and the page says so.
+    """
+    count = 0
+    for number in numbers:
+        net = net_of(number)
+        with transaction.atomic():
+            changed = NumberNet.objects.filter(pk=net.pk, previous_closed_at__isnull=True).update(
+                previous_closed_at=timezone.now()
+            )
+            if changed:
+                count += 1
+                audit_write(
+                    actor=actor,
+                    action="net.previous_closed",
+                    organisation=number.organisation,
+                    target=number,
+                    details={"why": why[:200]},
+                )
+    return count
