@@ -5,6 +5,7 @@ from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, EventDestination, OutboxEvent
 from calls.models.guards import GuardLimits, Incident, IncidentCall, NumberGuard
 from calls.models.handoffs import AssistantActivation
+from calls.models.leaving import DepartedNumber, Departure, OldStackRate
 from calls.models.live import CallControl
 from calls.models.nets import NetFiring, NumberNet
 from calls.models.notices import Notice, NoticeReceiver
@@ -29,6 +30,8 @@ __all__ = [
     "CallPolicy",
     "CarrierCheck",
     "DeliveryAttempt",
+    "DepartedNumber",
+    "Departure",
     "EventDestination",
     "GuardLimits",
     "Incident",
@@ -42,6 +45,7 @@ __all__ = [
     "NoticeReceiver",
     "NumberGuard",
     "Erasure",
+    "OldStackRate",
     "OperatorDesk",
     "OutboxEvent",
     "PhoneNumber",

@@ -39,6 +39,7 @@ from tests.factories.calls import (
     make_turn,
 )
 from tests.factories.events import make_attempt, make_destination, make_event
+from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.recordings import make_recording, make_removal
 from tests.factories.telephony import (
     make_account,
@@ -65,6 +66,8 @@ __all__ = [
     "make_clip",
     "make_connection",
     "make_control",
+    "make_departed_number",
+    "make_departure",
     "make_desk",
     "make_destination",
     "make_event",
@@ -72,6 +75,7 @@ __all__ = [
     "make_job",
     "make_missed_call",
     "make_number",
+    "make_old_rate",
     "make_organisation",
     "make_policy",
     "make_recording",

@@ -153,6 +153,9 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.erasure": Erasure.objects.create(
             organisation=organisation, actor="system", counts={"calls.call": 2}
         ),
+        "calls.departure": (departure := factories.make_departure(organisation)),
+        "calls.departednumber": factories.make_departed_number(departure, number),
+        "calls.oldstackrate": factories.make_old_rate(organisation),
         "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }

@@ -28,7 +28,7 @@ MACHINE_WRITTEN = (
     *("base.job", "base.auditentry", "base.encryptioncanary", "base.redactedtable"),
     *("calls.call", "calls.turn", "calls.toolinvocation", "calls.callinputchunk"),
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
-    *("calls.talk", "calls.deliveryattempt"),
+    *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
@@ -183,6 +183,12 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_talk(factories.make_assistant(organisation).current_revision)
             case "calls.outboxevent":
                 factories.make_event(call=factories.make_call(number=number))
+            case "calls.departure":
+                factories.make_departure(organisation, state="undone")
+            case "calls.departednumber":
+                factories.make_departed_number(
+                    world["calls.departure"], factories.make_number(organisation)
+                )
             case "calls.deliveryattempt":
                 factories.make_attempt(factories.make_event(call=call))
 
