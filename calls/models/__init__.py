@@ -1,10 +1,12 @@
 """State of the calls layer, one module per subject."""
 
+from calls.models.changes import NumberChange
 from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, EventDestination, OutboxEvent
 from calls.models.guards import GuardLimits, Incident, IncidentCall, NumberGuard
 from calls.models.handoffs import AssistantActivation
+from calls.models.handovers import CallHandover, OldStack
 from calls.models.leaving import DepartedNumber, Departure, OldStackRate
 from calls.models.live import CallControl
 from calls.models.nets import NetFiring, NumberNet
@@ -26,6 +28,7 @@ __all__ = [
     "AssistantActivation",
     "Call",
     "CallControl",
+    "CallHandover",
     "CallInputChunk",
     "CallPolicy",
     "CarrierCheck",
@@ -46,6 +49,8 @@ __all__ = [
     "NumberGuard",
     "Erasure",
     "OldStackRate",
+    "NumberChange",
+    "OldStack",
     "OperatorDesk",
     "OutboxEvent",
     "PhoneNumber",

@@ -63,6 +63,9 @@ class Call(OrganisationOwned):
     direction = models.CharField(max_length=10, default="inbound")
     stack = models.CharField(max_length=6, choices=Stack, default=Stack.DIRECT)
     route_reason = models.CharField(max_length=200, blank=True)
+    route_code = models.CharField(
+        max_length=20, blank=True, help_text="The row of the route table that decided"
+    )
     caller = models.CharField(
         max_length=80, blank=True, help_text="From as Twilio gave it; not always a number"
     )

@@ -22,7 +22,14 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 
 from assistants.models import StoredResource
-from calls.models import AssistantActivation, Call, CallInputChunk, Erasure, MissedCall
+from calls.models import (
+    AssistantActivation,
+    Call,
+    CallHandover,
+    CallInputChunk,
+    Erasure,
+    MissedCall,
+)
 from calls.selectors.erasures import erased_sids
 from calls.services.call_fixture import fixture_noted
 from calls.services.call_records import call_rename
@@ -109,6 +116,14 @@ def a_call(**columns: Any) -> Call:
         started_ms=0,
         first_ordinal=0,
         variables={"a": WORDS},
+    )
+    CallHandover.objects.create(
+        call=call,
+        attempt_ms=10_000,
+        instead="fallback",
+        outcome={"reason": WORDS},
+        answer={"body": WORDS},
+        status_asked={"fields": NUMBER},
     )
     call_rename(call=call, name=WORDS, actor=None)
     audit_write(actor=None, action="t", organisation=call.organisation, details={"to": NUMBER})
