@@ -124,6 +124,8 @@ UNFOLD: dict[str, Any] = {
                 "Numbers",
                 _item("Phone numbers", "dialpad", "calls", "phonenumber"),
                 _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
+                _item("Plans", "event_upcoming", "calls", "migrationplan"),
+                _item("What plans did", "history_edu", "calls", "planentry"),
             ),
             _group(
                 "Assistants",

@@ -13,6 +13,7 @@ from calls.models.nets import NetFiring, NumberNet
 from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
+from calls.models.plans import MigrationPlan, PlanEntry, PlanNumber
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.privacy import Erasure, RedactionRule, RetentionRule
 from calls.models.readiness import AccountFacts, ModelLimit, NumberReadiness
@@ -39,6 +40,7 @@ __all__ = [
     "GuardLimits",
     "Incident",
     "IncidentCall",
+    "MigrationPlan",
     "MissedCall",
     "NetFiring",
     "NumberNet",
@@ -54,6 +56,8 @@ __all__ = [
     "OperatorDesk",
     "OutboxEvent",
     "PhoneNumber",
+    "PlanEntry",
+    "PlanNumber",
     "PolicyWording",
     "ProviderConnection",
     "Recording",

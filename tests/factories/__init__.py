@@ -40,6 +40,7 @@ from tests.factories.calls import (
 )
 from tests.factories.events import make_attempt, make_destination, make_event
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
+from tests.factories.plans import make_plan, make_plan_entry
 from tests.factories.recordings import make_recording, make_removal
 from tests.factories.telephony import (
     make_account,
@@ -77,6 +78,8 @@ __all__ = [
     "make_number",
     "make_old_rate",
     "make_organisation",
+    "make_plan",
+    "make_plan_entry",
     "make_policy",
     "make_recording",
     "make_redaction_rule",

@@ -89,6 +89,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     resources = {f"resource.{kind}": factories.make_resource(organisation, kind) for kind in kinds}
     reading = factories.make_file(organisation)
     file = reading.file
+    plan = factories.make_plan(organisation)
     route = UnknownRoute.objects.create(
         organisation=organisation, method="GET", route="/campaign", count=1, last_at=timezone.now()
     )
@@ -156,6 +157,9 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.departure": (departure := factories.make_departure(organisation)),
         "calls.departednumber": factories.make_departed_number(departure, number),
         "calls.oldstackrate": factories.make_old_rate(organisation),
+        "calls.migrationplan": plan,
+        "calls.plannumber": plan.places.get(),
+        "calls.planentry": factories.make_plan_entry(plan),
         "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }

@@ -29,6 +29,7 @@ MACHINE_WRITTEN = (
     *("calls.call", "calls.turn", "calls.toolinvocation", "calls.callinputchunk"),
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
+    *("calls.plannumber", "calls.planentry"),
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
@@ -179,6 +180,8 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_tool_check(factories.make_tool(organisation))
             case "calls.callinputchunk":
                 type(world[label]).objects.create(call=call, ordinal=index + 1, data=b"x")
+            case "calls.migrationplan" | "calls.plannumber" | "calls.planentry":
+                factories.make_plan_entry(factories.make_plan(organisation))
             case "calls.talk":
                 factories.make_talk(factories.make_assistant(organisation).current_revision)
             case "calls.outboxevent":

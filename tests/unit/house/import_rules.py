@@ -64,6 +64,8 @@ PURE = (
     "calls.numbers.plan_gates",
     "calls.numbers.plan_step",
     "calls.numbers.plan_calendar",
+    "calls.numbers.plan_stored",
+    "calls.numbers.plan_words",
     "calls.money.rates",
     "calls.money.carrier",
     "calls.events.retry",
