@@ -11,9 +11,11 @@ from calls.services import (
     analysis,
     analysis_run,
     erasure_jobs,
+    move_bell,
     reconciler,
     recordings,
     redelivery,
+    restore_jobs,
     silent_calls,
     tool_check,
     voice_sample,
@@ -21,6 +23,7 @@ from calls.services import (
 from calls.services.call_finish import stale_calls_close
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
+from calls.services.number_moves import moves_continue
 from calls.services.recording_work import recordings_work
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.retention import retention_run
@@ -160,3 +163,29 @@ def run_erasure(job_id: str) -> None:
 def take_erasures() -> int:
     """Tell a worker of erasures that lost theirs."""
     return erasure_jobs.BELL.poke_waiting()
+
+
+@shared_task(
+    name=move_bell.TASK,
+    soft_time_limit=move_bell.SOFT_LIMIT_SECONDS,
+    time_limit=move_bell.SOFT_LIMIT_SECONDS + 30,
+)
+def continue_moves() -> int:
+    """Carry on the moves of numbers whose time has come, or nothing while others do."""
+    return moves_continue()
+
+
+@shared_task(
+    name=restore_jobs.TASK,
+    soft_time_limit=restore_jobs.SOFT_LIMIT_SECONDS,
+    time_limit=restore_jobs.SOFT_LIMIT_SECONDS + 60,
+)
+def restore_numbers(job_id: str) -> None:
+    """Put all numbers of an organisation back, or nothing when another worker does."""
+    restore_jobs.restores_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_restores")
+def take_restores() -> int:
+    """Tell a worker of restores of all numbers that lost theirs."""
+    return restore_jobs.BELL.poke_waiting()

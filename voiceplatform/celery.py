@@ -31,6 +31,8 @@ app.conf.beat_schedule = {
     "take tool checks": {"task": "calls.tasks.take_tool_checks", "schedule": 20.0},
     "take redeliveries": {"task": "calls.tasks.take_redeliveries", "schedule": 20.0},
     "read files": {"task": "assistants.tasks.read_files", "schedule": 10.0},
+    "continue moves": {"task": "calls.tasks.continue_moves", "schedule": 5.0},
+    "take restores": {"task": "calls.tasks.take_restores", "schedule": 10.0},
     "take erasures": {"task": "calls.tasks.take_erasures", "schedule": 20.0},
     "work recordings": {"task": "calls.tasks.work_recordings", "schedule": 10.0},
     "run retention": {"task": "calls.tasks.run_retention", "schedule": 600.0},

@@ -9,6 +9,7 @@ from calls.models.handoffs import AssistantActivation
 from calls.models.handovers import CallHandover, OldStack
 from calls.models.leaving import DepartedNumber, Departure, OldStackRate
 from calls.models.live import CallControl
+from calls.models.moves import NumberMove
 from calls.models.nets import NetFiring, NumberNet
 from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
@@ -49,6 +50,7 @@ __all__ = [
     "Notice",
     "NoticeReceiver",
     "NumberGuard",
+    "NumberMove",
     "Erasure",
     "OldStackRate",
     "NumberChange",

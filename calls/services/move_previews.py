@@ -1,0 +1,203 @@
+"""What a move of a number would change, asked of Twilio now: nothing is written anywhere.
+
+Owns the facts that the pure judgement (``calls.numbers.switch``) is handed, and the fingerprint
+that a confirmation names: it stands for all that the person was shown. Blocking; outside of
+transactions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from django.conf import settings
+
+from assistants.models import StoredResource
+from assistants.selectors import NUMBER_KIND
+from calls.models import PhoneNumber
+from calls.numbers.switch.findings import Finding, MoveFacts, findings
+from calls.numbers.switch.net import Net, Overrides, net_for, overrides_for
+from calls.numbers.switch.voice import (
+    Application,
+    Target,
+    VoiceConfig,
+    read,
+    read_application,
+    target_of,
+)
+from calls.numbers.switch.writes import Difference, difference, effect, here
+from calls.services import move_rows
+from calls.telephony.twilio_rest import TwilioRefused, TwilioRest
+from voiceplatform.base.redaction_urls import redact_url
+
+if TYPE_CHECKING:
+    RouteOrder = Any  # calls.services.number_routes
+
+# Our own answers take under a second (twilio.md 1.3); a hand-over as long as we wait for it.
+_OWN_ANSWER_MS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class MovePreview:
+    """What a person sees before they confirm.
+
+    ``fingerprint`` is what ``move_begin`` is given, so that nobody confirms what they did not see.
+    """
+
+    number_e164: str
+    before: VoiceConfig | None = None
+    wanted: VoiceConfig | None = None
+    application: Application | None = None
+    target: Target | None = None
+    voice_region: str = ""
+    route: str = ""
+    net: Net = field(default_factory=lambda: Net("none"))
+    overrides: Overrides = field(default_factory=Overrides)
+    findings: tuple[Finding, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    effect: str = ""
+    fingerprint: str = ""
+
+    @property
+    def blocks(self) -> tuple[Finding, ...]:
+        """Return what makes the move impossible."""
+        return tuple(each for each in self.findings if each.severity == "blocks")
+
+    @property
+    def can_begin(self) -> bool:
+        """Tell whether a person may confirm it."""
+        return self.wanted is not None and not self.blocks
+
+
+def move_preview(*, number: PhoneNumber, route: RouteOrder | None = None) -> MovePreview:
+    """Ask Twilio how a number is, and say what a move here would change and what speaks against it.
+
+    Args:
+        route: what the number's route is to be; None leaves it as it is.
+
+    Raises:
+        TwilioSilent, TwilioRefused: Twilio does not say; no statement is made then.
+        ValueError: the account's login or region is none, or PUBLIC_BASE_URL is no address.
+    """
+    account = number.twilio_account
+    with TwilioRest(account) as twilio:
+        resource = _resource(twilio, number)
+        region = twilio.voice_region(number.number_e164) if resource is not None else ""
+        before = None if resource is None else read(resource)
+        application = _application(twilio, before)
+    order = str(number.route if route is None else route.route)
+    target = None if before is None else target_of(before, application)
+    net = _net(number, target)
+    overrides = overrides_for(_slowest_ms(number, order))
+    facts = MoveFacts(
+        config=before,
+        application=application,
+        account_sid=account.account_sid,
+        account_region=account.region,
+        voice_region=region,
+        provider=_provider(number),
+        route=order,
+        net=net,
+        overrides=overrides,
+        our_url=settings.PUBLIC_BASE_URL,
+        expected=_expected(number),
+    )
+    found = findings(facts)
+    if before is None or target is None:
+        return MovePreview(number.number_e164, route=order, findings=found)
+    wanted = here(before, base_url=settings.PUBLIC_BASE_URL, net=net, overrides=overrides)
+    return MovePreview(
+        number_e164=number.number_e164,
+        before=before,
+        wanted=wanted,
+        application=application,
+        target=target,
+        voice_region=region,
+        route=order,
+        net=net,
+        overrides=overrides,
+        findings=found,
+        differences=difference(before, wanted, mask=redact_url),
+        effect=effect(target, target_of(wanted), mask=redact_url),
+        fingerprint=_fingerprint(before, wanted, application, region, order, found),
+    )
+
+
+def _resource(twilio: TwilioRest, number: PhoneNumber) -> dict[str, Any] | None:
+    if number.twilio_sid:
+        try:
+            resource = twilio.number(number.twilio_sid)
+        except TwilioRefused as error:
+            if not error.is_gone:
+                raise
+        else:
+            # A SID that was typed wrong must not move somebody else's number.
+            if resource.get("phone_number") == number.number_e164:
+                return resource
+    return twilio.number_by_e164(number.number_e164)
+
+
+def _application(twilio: TwilioRest, before: VoiceConfig | None) -> Application | None:
+    if before is None or not before.voice_application_sid:
+        return None
+    try:
+        return read_application(twilio.application(before.voice_application_sid))
+    except (TwilioRefused, ValueError):
+        return None  # the finding ``app_unknown`` asks a person
+
+
+def _net(number: PhoneNumber, target: Target | None) -> Net:
+    address, method = net_address(number)
+    if target is None:
+        return Net("address", address, method) if address else Net("none")
+    return net_for(target, our_url=settings.PUBLIC_BASE_URL, address=address, method=method)
+
+
+def net_address(number: PhoneNumber) -> tuple[str, str]:
+    """Return the operator's own net address of a number and its method, '' if there is none."""
+    return "", "POST"
+
+
+def _slowest_ms(number: PhoneNumber, route: str) -> int:
+    if route not in ("vapi", "canary"):
+        return _OWN_ANSWER_MS
+    patience_ms: int = getattr(number, "patience_ms", 0) or 0
+    return max(_OWN_ANSWER_MS, patience_ms)
+
+
+def _provider(number: PhoneNumber) -> str:
+    # What Vapi's export said of it; a number that was entered here has none.
+    kept = StoredResource.objects.filter(
+        pk=number.pk, kind=NUMBER_KIND, deleted_at__isnull=True
+    ).values_list("document_redacted", flat=True)
+    document = kept.first()
+    return str((document or {}).get("provider") or "twilio")
+
+
+def _expected(number: PhoneNumber) -> VoiceConfig | None:
+    """Return how the last finished way back left the number, None if there was none."""
+    last = number.moves.filter(finished_at__isnull=False).order_by("-created_at").first()
+    if last is None or last.direction != "back" or last.step != "done":
+        return None
+    return move_rows.move_of(last).wanted
+
+
+def _fingerprint(
+    before: VoiceConfig,
+    wanted: VoiceConfig,
+    application: Application | None,
+    region: str,
+    route: str,
+    found: tuple[Finding, ...],
+) -> str:
+    shown = [
+        before.fingerprint(),
+        wanted.fingerprint(),
+        repr(application and (application.sid, application.voice_url, application.voice_method)),
+        region,
+        route,
+        [each.code for each in found],
+    ]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()

@@ -1,0 +1,114 @@
+"""Orders a way back: from the rows alone, so that it can be given while Twilio does not answer.
+
+A restore takes over the move that is under way: that one's worker writes nothing more, and because
+a request of it may be on its way still, the number is looked at once more when its lease has ended.
+The number's route goes back at once, so that callers who still come here are handed over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from calls.models import NumberMove, PhoneNumber
+from calls.numbers.switch import kept
+from calls.numbers.switch.steps import Confirmed, advance, way_back
+from calls.services import move_bell
+from calls.services.move_rows import columns_of
+from voiceplatform.base.services import actor_label, audit_write
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+log = structlog.get_logger(__name__)
+
+
+def restore_begin(*, number: PhoneNumber, actor: Any, why: str, key: str = "") -> NumberMove | None:
+    """Begin to put a number back as it was at Twilio; the write itself is a worker's.
+
+    A restore that is under way already is returned as it is.
+
+    Args:
+        key: the same key again returns the same restore, finished or not.
+
+    Returns:
+        None when there is nothing to put back.
+
+    Raises:
+        UnreadableNumber, DecryptionError: the move here cannot be read; nothing may be written.
+    """
+    with transaction.atomic():
+        # All orders about a number in one line: two restores at once are one.
+        locked = PhoneNumber.objects.select_for_update().filter(pk=number.pk).values_list("pk")
+        if not list(locked):
+            return None
+        known = _known(number, key)
+        if known is not None:
+            return known
+        here = number.moves.filter(direction="here", closed_at__isnull=True).first()
+        under_way: NumberMove | None = number.moves.filter(finished_at__isnull=True).first()
+        if under_way is not None and under_way.direction == NumberMove.Direction.BACK:
+            return under_way
+        if here is None:
+            return None
+        settle_until = None
+        if under_way is not None:
+            settle_until = _take_over(under_way, why)
+        move, _ = advance(way_back(kept.from_json(here.state)), Confirmed())
+        made: NumberMove = NumberMove.objects.create(
+            organisation_id=number.organisation_id,
+            number=number,
+            direction=NumberMove.Direction.BACK,
+            restores=here,
+            route_before=_route_now(number),
+            who=actor_label(actor)[:200],
+            why=why[:500],
+            key=key[:200],
+            settle_until=settle_until,
+            next_at=timezone.now(),
+            **{**columns_of(move), "problem": ""},
+        )
+        _route_back(number, here, actor=actor, why=why)
+        audit_write(
+            actor=actor,
+            action="number.restore",
+            organisation=number.organisation,
+            target=number,
+            details={"move": str(made.pk), "why": why[:500], "takes_over": under_way is not None},
+        )
+        transaction.on_commit(move_bell.poke)
+    log.info("restore_begun", move_id=str(made.pk), number_id=str(number.pk))
+    return made
+
+
+def _known(number: PhoneNumber, key: str) -> NumberMove | None:
+    if not key:
+        return None
+    row: NumberMove | None = number.moves.filter(key=key, direction="back").first()
+    return row
+
+
+def _take_over(under_way: NumberMove, why: str) -> datetime | None:
+    """Close a move here, whoever works on it; return until when that one may still be writing."""
+    now = timezone.now()
+    until: datetime | None = under_way.lease_until
+    NumberMove.objects.filter(pk=under_way.pk).update(
+        step=NumberMove.Step.ABANDONED,
+        problem=f"put back instead: {why}"[:500],
+        lease_token="",
+        lease_until=None,
+        next_at=None,
+        finished_at=now,
+    )
+    return until if until is not None and until > now else None
+
+
+def _route_now(number: PhoneNumber) -> dict[str, Any]:
+    return {"route": number.route, "canary_percent": number.canary_percent}
+
+
+def _route_back(number: PhoneNumber, here: NumberMove, *, actor: Any, why: str) -> None:
+    """Set the route that the number had before it came here."""
