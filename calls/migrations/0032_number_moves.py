@@ -11,7 +11,7 @@ import voiceplatform.base.fields
 class Migration(migrations.Migration):
     dependencies = [
         ("base", "0006_recordings"),
-        ("calls", "0030_number_routes"),
+        ("calls", "0031_plans"),
     ]
 
     operations = [
