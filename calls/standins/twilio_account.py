@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from calls.standins.twilio_call import LiveCall
 from calls.standins.twilio_carrier import Carrier
 from calls.standins.twilio_messages import Messages
+from calls.standins.twilio_notifications import notifications_of
 from calls.standins.twilio_numbers import VoiceConfig
 from calls.standins.twilio_recordings import RecordingBook
 
@@ -61,6 +62,8 @@ class AccountRest:
             return 201, self.messages.create(*fields)
         if names[0] == "Recordings" and len(names) == 2:
             return self._recording(method, names[1])
+        if names == ["Notifications"] and method == "GET":
+            return 200, self._notifications("", form)
         if names[0] == "IncomingPhoneNumbers":
             return self._numbers(method, names[1:], form)
         raise RestError(404, 20404, f"The requested resource {path} was not found")
@@ -82,6 +85,8 @@ class AccountRest:
         call = self.carrier.calls.get(names[0])
         if call is not None and names[1:2] == ["Recordings"]:
             return self._recordings_of(call, method, names, form)
+        if call is not None and names[1:] == ["Notifications"] and method == "GET":
+            return 200, self._notifications(call.call_sid, form)
         if call is None or len(names) > 1:
             raise RestError(404, 20404, "The requested resource was not found")
         if method == "POST":
@@ -225,6 +230,12 @@ class AccountRest:
         if method != "GET":
             raise RestError(405, 20004, "Method not allowed")
         return 200, self._recording_body(sid)
+
+    def _notifications(self, call_sid: str, form: Form) -> dict[str, Any]:
+        calls, sid = self.carrier.calls.values(), self.carrier.account_sid
+        below = f"Calls/{call_sid}/" if call_sid else ""
+        rows = notifications_of(calls, sid, call_sid)
+        return self._page("notifications", f"{below}Notifications", rows, form)
 
     # -- numbers (5) --------------------------------------------------------------------------
 
