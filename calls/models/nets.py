@@ -78,6 +78,12 @@ class NumberNet(OrganisationOwned):
     address_state = models.CharField(max_length=10, choices=Address, default=Address.UNKNOWN)
     address_words = models.CharField(max_length=500, blank=True)
     address_at = models.DateTimeField(null=True, blank=True)
+    look_at = models.DateTimeField(
+        null=True, blank=True, help_text="When Twilio is asked again; empty: soon"
+    )
+    rearm_wanted = models.BooleanField(
+        default=False, help_text="The address has changed and is not written to Twilio yet"
+    )
     lease_token = models.CharField(max_length=32, blank=True, default="")
     lease_until = models.DateTimeField(null=True, blank=True)
 
@@ -95,7 +101,10 @@ class NumberNet(OrganisationOwned):
     class Meta:
         ordering = ("number__number_e164",)
         verbose_name = "net"
-        indexes = (models.Index(fields=("organisation", "probe_state"), name="net_by_state"),)
+        indexes = (
+            models.Index(fields=("organisation", "probe_state"), name="net_by_state"),
+            models.Index(fields=("look_at",), name="net_look_due"),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=Q(probe_state__in=("unknown", "not_moved", "armed", "mended", "alarm")),
