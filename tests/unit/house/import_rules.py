@@ -52,6 +52,7 @@ PURE = (
     "calls.numbers.schedule",
     "calls.numbers.old_stack",
     "calls.numbers.hours",
+    "calls.numbers.readiness",
     "calls.numbers.switch",
     "calls.numbers.net_parts",
     "calls.telephony.rest_rules",
