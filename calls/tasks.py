@@ -12,6 +12,7 @@ from calls.services import (
     analysis_run,
     erasure_jobs,
     move_bell,
+    readiness,
     reconciler,
     recordings,
     redelivery,
@@ -189,3 +190,20 @@ def restore_numbers(job_id: str) -> None:
 def take_restores() -> int:
     """Tell a worker of restores of all numbers that lost theirs."""
     return restore_jobs.BELL.poke_waiting()
+
+
+@shared_task(
+    name=readiness.TASK,
+    soft_time_limit=readiness.SOFT_LIMIT_SECONDS,
+    time_limit=readiness.SOFT_LIMIT_SECONDS + 60,
+)
+def run_readiness(job_id: str) -> None:
+    """Check which numbers are ready, or nothing when another worker does."""
+    readiness.readiness_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_readiness")
+def take_readiness() -> int:
+    """Begin the daily checks that are due, and tell a worker of those that lost theirs."""
+    readiness.readiness_daily()
+    return readiness.BELL.poke_waiting()

@@ -57,6 +57,7 @@ class NumberReadiness(OrganisationOwned):
     next_link = models.CharField(
         max_length=20, blank=True, editable=False, help_text="Which page the step is done on"
     )
+    next_target = models.CharField(max_length=36, blank=True, editable=False)
     findings = models.JSONField(default=list, blank=True, help_text="All findings, worst first")
     facts = models.JSONField(default=list, blank=True, help_text="Each with its source and date")
     checked_at = models.DateTimeField(help_text="When this was last put together")

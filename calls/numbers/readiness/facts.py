@@ -213,6 +213,7 @@ class NumberFacts:
 
     Args:
         is_here: it has a row, so it can answer here.
+        is_readable: false when something behind the row was sealed with a key that is gone.
         account_sid: the account of that row, '' without one.
         asks_server: a server names the assistant of each call.
         net: whom Twilio would ask when we do not answer.
@@ -226,6 +227,7 @@ class NumberFacts:
     net: Net
     our_url: str
     is_here: bool = True
+    is_readable: bool = True
     number_id: str = ""
     route: str = "vapi"
     account_sid: str = ""

@@ -16,6 +16,12 @@ from calls.numbers.readiness.twilio_rules import peak_words
 
 def here_findings(facts: NumberFacts) -> Iterator[Found]:
     """Yield what speaks against the move on this side, in no order; a row is taken for granted."""
+    if not facts.is_readable:
+        cause = "something behind the number was sealed with a key that FIELD_ENCRYPTION_KEYS no "
+        cause += "longer holds, so it is not known who would answer"
+        short, step = "Its row cannot be read: a key is missing", "See the doctor about the keys"
+        yield Found("not_readable", "unknown", "number", short, cause, step, "doctor")
+        return
     yield from _answering(facts)
     yield from _secrets(facts)
     yield from _policy(facts)

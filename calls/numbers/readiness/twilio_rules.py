@@ -7,7 +7,7 @@ weight and a short form. Text messages are told of and never touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from calls.numbers.readiness.capacity import with_margin
@@ -22,7 +22,6 @@ from calls.numbers.readiness.findings import Found, Link, Weight, cut
 from calls.numbers.switch.findings import Finding, MoveFacts, findings
 from calls.numbers.switch.net import is_same_site, overrides_for
 from calls.numbers.switch.voice import Target, target_of
-from voiceplatform.base.redaction_urls import redact_url
 
 # Short form and step, by the move's code. What is missing here is shown with its own words.
 _SAID: Final[dict[str, tuple[str, str, Link]]] = {
@@ -103,7 +102,7 @@ _OURS: Final = frozenset({"already_here", "trunk_route", "no_previous_url"})
 _NET: Final = frozenset({"no_net", "net_is_ours", "net_untried", "net_slow"})
 
 
-def twilio_findings(facts: NumberFacts) -> Iterator[Found]:
+def twilio_findings(facts: NumberFacts, mask: Callable[[str], str]) -> Iterator[Found]:
     """Yield what speaks against the move at Twilio, in no order."""
     provider = facts.imported.provider if facts.imported is not None else "twilio"
     at_twilio = facts.twilio
@@ -121,7 +120,7 @@ def twilio_findings(facts: NumberFacts) -> Iterator[Found]:
         cause = "its calls come to this platform already"
         yield Found("already_here", "note", "voice_url", "Its calls come here already", cause)
     yield from _not_here(facts)
-    yield from _texts(facts)
+    yield from _texts(facts, mask)
     yield from _account(facts.account, at_twilio.account_name)
 
 
@@ -199,9 +198,9 @@ def _not_here(facts: NumberFacts) -> Iterator[Found]:
     yield Found("not_here", "blocks", "number", short, cause, step, "number_add")
 
 
-def _texts(facts: NumberFacts) -> Iterator[Found]:
+def _texts(facts: NumberFacts, mask: Callable[[str], str]) -> Iterator[Found]:
     sms = facts.twilio.sms
-    where = redact_url(sms.application_url if sms.application_sid else sms.url)
+    where = mask(sms.application_url if sms.application_sid else sms.url)
     if not (where or sms.application_sid):
         return
     by = f"the TwiML app {sms.application_sid}" if sms.application_sid else "its own address"

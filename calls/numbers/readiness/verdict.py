@@ -7,6 +7,7 @@ row.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -15,7 +16,6 @@ from calls.numbers.readiness.facts import NumberFacts, Source
 from calls.numbers.readiness.findings import COLOURS, WEIGHTS, Colour, Found
 from calls.numbers.readiness.here_rules import here_findings
 from calls.numbers.readiness.twilio_rules import peak_words, target_before, twilio_findings
-from voiceplatform.base.redaction_urls import redact_url
 
 # Of two findings of the same weight the earlier field is told first: what it depends on comes
 # before what depends on it.
@@ -24,6 +24,7 @@ _FIELDS: Final = (
     *("account", "assistant", "policy", "operator_desk", "secrets", "connection", "model"),
     *("health", "voice_application_sid", "trunk_sid", "voice_url", "voice_fallback_url"),
 )
+Mask = Callable[[str], str]
 READY: Final = "Nothing speaks against moving it"
 
 
@@ -50,9 +51,13 @@ class Verdict:
     facts: tuple[Fact, ...]
 
 
-def verdict_of(facts: NumberFacts) -> Verdict:
-    """Judge a number by what is known of it."""
-    found = [*twilio_findings(facts)]
+def verdict_of(facts: NumberFacts, mask: Mask) -> Verdict:
+    """Judge a number by what is known of it.
+
+    Args:
+        mask: returns an address without the secrets in it; whatever is shown went through it.
+    """
+    found = [*twilio_findings(facts, mask)]
     # Whoever would answer is asked for once the number can be here at all.
     cannot_be_here = {each.code for each in found} & {"vapi_owned", "other_carrier"}
     if facts.is_here and not cannot_be_here:
@@ -67,7 +72,7 @@ def verdict_of(facts: NumberFacts) -> Verdict:
         link=step.link if step else "number",
         target=step.target if step else facts.number_id,
         findings=tuple(found),
-        facts=tuple(_facts(facts)),
+        facts=tuple(_facts(facts, mask)),
     )
 
 
@@ -76,11 +81,11 @@ def _order(each: Found) -> tuple[int, int, str]:
     return WEIGHTS.index(each.weight), place, each.code
 
 
-def _facts(facts: NumberFacts) -> list[Fact]:
-    return [*_of_twilio(facts), *_of_limits(facts), *_of_here(facts)]
+def _facts(facts: NumberFacts, mask: Mask) -> list[Fact]:
+    return [*_of_twilio(facts, mask), *_of_limits(facts), *_of_here(facts)]
 
 
-def _of_twilio(facts: NumberFacts) -> list[Fact]:
+def _of_twilio(facts: NumberFacts, mask: Mask) -> list[Fact]:
     at_twilio, before = facts.twilio, target_before(facts)
     shown: list[Fact] = []
     if facts.imported is not None:
@@ -94,19 +99,19 @@ def _of_twilio(facts: NumberFacts) -> list[Fact]:
     shown += [
         _fact("Twilio account", at_twilio.account_name, "live", moment),
         _fact("Answered by", answers, "live", moment),
-        _fact("Address that is asked", redact_url(before.url) or "none", "live", moment),
-        _fact("Fallback", redact_url(before.fallback_url) or "none", "live", moment),
+        _fact("Address that is asked", mask(before.url) or "none", "live", moment),
+        _fact("Fallback", mask(before.fallback_url) or "none", "live", moment),
         _fact("Region", at_twilio.voice_region or "not known", "live", moment),
-        _fact("Text messages", _texts(facts), "live", moment),
+        _fact("Text messages", _texts(facts, mask), "live", moment),
     ]
     return shown
 
 
-def _texts(facts: NumberFacts) -> str:
+def _texts(facts: NumberFacts, mask: Mask) -> str:
     sms = facts.twilio.sms
     if sms.application_sid:
-        return f"TwiML app {sms.application_sid} {redact_url(sms.application_url)}".strip()
-    return redact_url(sms.url) or "none"
+        return f"TwiML app {sms.application_sid} {mask(sms.application_url)}".strip()
+    return mask(sms.url) or "none"
 
 
 def _of_limits(facts: NumberFacts) -> list[Fact]:
