@@ -122,7 +122,14 @@ UNFOLD: dict[str, Any] = {
             },
             _group(
                 "Numbers",
-                _item("Phone numbers", "dialpad", "calls", "phonenumber"),
+                {
+                    "title": "Moving",
+                    "icon": "swap_calls",
+                    "link": _link("admin:calls_phonenumber_moving"),
+                    "permission": _may_view("calls", "phonenumber"),
+                },
+                _item("Phone numbers", "dialpad", "calls", "phonenumber")
+                | {"active": _is_below("/admin/calls/phonenumber/", "moving/", "restore-all/")},
                 _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
                 _item("Plans", "event_upcoming", "calls", "migrationplan"),
                 _item("What plans did", "history_edu", "calls", "planentry"),

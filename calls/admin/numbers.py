@@ -14,6 +14,9 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from assistants.models import Assistant
+from calls.admin.move_pages import move_urls
+from calls.admin.moving import moving_urls
+from calls.admin.number_console import console_urls
 from calls.admin.words import ROUTE_COLOURS
 from calls.models import Call, CallPolicy, PhoneNumber
 from calls.services.call_plan import connection_for, wording_for
@@ -204,6 +207,11 @@ class PhoneNumberAdmin(ScopedAdmin):
         ),
         ("Technical", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
     )
+
+    def get_urls(self) -> list[Any]:
+        """Add the pages on which numbers are moved."""
+        pages = (*moving_urls(self), *console_urls(self), *move_urls(self))
+        return [*pages, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Look up the last call and today's count along, each by the index of its number."""

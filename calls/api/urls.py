@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from calls.api import analytics, control, events, numbers, recordings, transcript, views
+from calls.api import analytics, control, events, moves, numbers, recordings, transcript, views
 
 urlpatterns = [
     path("assistant/start", views.AssistantStart.as_view(), name="assistant-start"),
@@ -29,6 +29,24 @@ urlpatterns = [
     path("phone-number", numbers.NumberList.as_view(), name="phone-number-list"),
     path(
         "phone-number/<str:object_id>", numbers.NumberDetail.as_view(), name="phone-number-detail"
+    ),
+    path(
+        "phone-number/<str:object_id>/route", moves.NumberRoute.as_view(), name="phone-number-route"
+    ),
+    path(
+        "phone-number/<str:object_id>/move",
+        moves.NumberMoveOrder.as_view(),
+        name="phone-number-move",
+    ),
+    path(
+        "phone-number/<str:object_id>/restore",
+        moves.NumberRestore.as_view(),
+        name="phone-number-restore",
+    ),
+    path(
+        "phone-number/<str:object_id>/moves",
+        moves.NumberMoves.as_view(),
+        name="phone-number-moves",
     ),
     path("v2/phone-number", numbers.NumberPage.as_view(), name="phone-number-page"),
 ]

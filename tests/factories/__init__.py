@@ -40,6 +40,7 @@ from tests.factories.calls import (
 )
 from tests.factories.events import make_attempt, make_destination, make_event
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
+from tests.factories.moves import make_move
 from tests.factories.plans import make_plan, make_plan_entry
 from tests.factories.recordings import make_recording, make_removal
 from tests.factories.telephony import (
@@ -75,6 +76,7 @@ __all__ = [
     "make_file",
     "make_job",
     "make_missed_call",
+    "make_move",
     "make_number",
     "make_old_rate",
     "make_organisation",

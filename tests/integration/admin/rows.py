@@ -157,6 +157,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.departure": (departure := factories.make_departure(organisation)),
         "calls.departednumber": factories.make_departed_number(departure, number),
         "calls.oldstackrate": factories.make_old_rate(organisation),
+        "calls.numbermove": factories.make_move(number),
         "calls.migrationplan": plan,
         "calls.plannumber": plan.places.get(),
         "calls.planentry": factories.make_plan_entry(plan),

@@ -29,7 +29,7 @@ MACHINE_WRITTEN = (
     *("calls.call", "calls.turn", "calls.toolinvocation", "calls.callinputchunk"),
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
-    *("calls.plannumber", "calls.planentry"),
+    *("calls.plannumber", "calls.planentry", "calls.numbermove"),
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
@@ -186,6 +186,8 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_talk(factories.make_assistant(organisation).current_revision)
             case "calls.outboxevent":
                 factories.make_event(call=factories.make_call(number=number))
+            case "calls.numbermove":
+                factories.make_move(factories.make_number(organisation))
             case "calls.departure":
                 factories.make_departure(organisation, state="undone")
             case "calls.departednumber":
