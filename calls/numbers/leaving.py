@@ -87,10 +87,14 @@ class Stranger:
 
 @dataclass(frozen=True, slots=True)
 class VapiAccount:
-    """What Vapi's API says. ``changed``: objects that differ from what was imported, by name."""
+    """What Vapi's API says. ``changed``: objects that differ from what was imported, by name.
+
+    ``since_export`` are calls that are newer than the last export; ``lately`` those of the last
+    week, by type.
+    """
 
     changed: tuple[str, ...] = ()
-    calls: int = 0
+    since_export: int = 0
     lately: Mapping[str, int] = field(default_factory=dict)
     newest_at: dt.datetime | None = None
 
@@ -369,15 +373,16 @@ def _of_export(facts: LeavingFacts) -> list[Dependency]:
         cause += "export names them"
         fix_missing = "export again, or answer for it that they are not needed"
         found.append(Dependency("export_missing", "ask", "", cause, fix_missing))
-    if facts.vapi is not None and (exported.vapi_calls or 0) < facts.vapi.calls:
-        left = facts.vapi.calls - (exported.vapi_calls or 0)
-        cause = f"Vapi holds {_calls(left)} with logs and recordings that are not exported"
-        fix_calls = "export with Vapi's private key; the records end with the account"
-        found.append(Dependency("calls_not_exported", "blocks", "", cause, fix_calls))
-    elif facts.vapi is None and exported.vapi_calls is None:
-        cause = "Vapi's own records of calls and its recordings are not exported"
-        fix_calls = "export with Vapi's private key, or answer for it that they are not needed"
-        found.append(Dependency("calls_not_seen", "ask", "", cause, fix_calls))
+    if exported.vapi_calls is None:
+        cause = "Vapi's own records of calls and its recordings are not in the export"
+        fix_calls = "export with a private key of Vapi's"
+        weight: Weight = "blocks"
+        if facts.vapi is None:
+            weight, fix_calls = "ask", f"{fix_calls}, or answer for it that they are not needed"
+        found.append(Dependency("calls_not_exported", weight, "", cause, fix_calls))
+    elif facts.vapi is not None and facts.vapi.since_export:
+        cause = f"Vapi has had {_calls(facts.vapi.since_export)} since the last export"
+        found.append(Dependency("calls_since_export", "blocks", "", cause, fix))
     return found
 
 
