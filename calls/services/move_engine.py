@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from calls.models import NumberMove
+from calls.models import NumberMove, TwilioAccount
 from calls.numbers.switch.steps import (
     Ask,
     Event,
@@ -43,6 +43,7 @@ from calls.numbers.switch.steps import (
 from calls.numbers.switch.voice import UnreadableNumber, read
 from calls.numbers.switch.writes import as_form
 from calls.services import move_test_calls
+from calls.services.move_restores import restore_begin
 from calls.services.move_rows import Held, MoveLost, columns_of, move_of, row_of, take
 from calls.telephony.rest_rules import WAITS_SECONDS
 from calls.telephony.twilio_rest import NeverSent, TwilioRefused, TwilioRest, TwilioSilent
@@ -88,8 +89,7 @@ def move_run(
         return outcome_of(move_id)
     try:
         row = row_of(move_id)
-        account = row.number.twilio_account
-        with TwilioRest(account, within_seconds=0) as twilio:
+        with TwilioRest(_account_of(row), within_seconds=0) as twilio:
             until = clock() + within_seconds
             _Run(held, row, twilio, until, clock, sleep).go()
     except MoveLost:
@@ -119,6 +119,15 @@ def outcome_of(move_id: uuid.UUID) -> Outcome:
     at = max((each for each in (row.next_at, row.lease_until) if each), default=None)
     left = (at - timezone.now()).total_seconds() if at else 1.0
     return Outcome("again", row.problem or "under way", max(0.5, left))
+
+
+def _account_of(row: NumberMove) -> TwilioAccount:
+    """Return the account that has the number at Twilio, whatever our own row says by now."""
+    named = TwilioAccount.objects.for_organisation(row.organisation_id).filter(
+        account_sid=move_of(row).before.account_sid
+    )
+    account: TwilioAccount = named.first() or row.number.twilio_account
+    return account
 
 
 def _put_off(held: Held, words: str, seconds: float) -> None:
@@ -252,18 +261,24 @@ class _Run:
         return TestCallEnded(is_good=test.state == "good", why=test.words)
 
     def _ask(self) -> None:
-        self._store(next_at=None)
         stop = self.move.stop
         if stop is None or self.row.step == NumberMove.Step.STOPPED:
+            self._store(next_at=None)
             return
         log.warning("move_stopped", move_id=str(self.row.pk), code=stop.code)
-        audit_write(
-            actor=None,
-            action="number.move_stopped",
-            organisation=self.row.organisation,
-            target=self.row.number,
-            details={"move": str(self.row.pk), "code": stop.code, "fields": list(stop.fields)},
-        )
+        with transaction.atomic():
+            self._store(next_at=None)
+            audit_write(
+                actor=None,
+                action="number.move_stopped",
+                organisation=self.row.organisation,
+                target=self.row.number,
+                details={"move": str(self.row.pk), "code": stop.code, "fields": list(stop.fields)},
+            )
+            if stop.code == "test_failed":
+                # The number rings where nobody answers, and perhaps nobody watches: it goes back
+                # without being told to. A move that goes wrong later is the guard's.
+                restore_begin(number=self.row.number, actor=None, why=stop.words)
 
     def _finish(self) -> None:
         now = timezone.now()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -29,14 +30,13 @@ from calls.numbers.switch.voice import (
 )
 from calls.numbers.switch.writes import Difference, difference, effect, here
 from calls.services import move_rows
+from calls.services.number_routes import RouteOrder, route_preview, slowest_answer_ms
+from calls.services.previous_targets import target_json
 from calls.telephony.twilio_rest import TwilioRefused, TwilioRest
 from voiceplatform.base.redaction_urls import redact_url
 
-if TYPE_CHECKING:
-    RouteOrder = Any  # calls.services.number_routes
-
-# Our own answers take under a second (twilio.md 1.3); a hand-over as long as we wait for it.
-_OWN_ANSWER_MS: Final = 1_000
+# The most that Twilio's 15 s leave for a hand-over (``overrides_for``).
+_MOST_ANSWER_MS: Final = 12_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,9 @@ def move_preview(*, number: PhoneNumber, route: RouteOrder | None = None) -> Mov
         application = _application(twilio, before)
     order = str(number.route if route is None else route.route)
     target = None if before is None else target_of(before, application)
+    then = _as_moved(number, target)
     net = _net(number, target)
-    overrides = overrides_for(_slowest_ms(number, order))
+    overrides = overrides_for(min(slowest_answer_ms(then), _MOST_ANSWER_MS))
     facts = MoveFacts(
         config=before,
         application=application,
@@ -104,7 +105,7 @@ def move_preview(*, number: PhoneNumber, route: RouteOrder | None = None) -> Mov
         our_url=settings.PUBLIC_BASE_URL,
         expected=_expected(number),
     )
-    found = findings(facts)
+    found = _sorted((*findings(facts), *(_route_findings(then, route) if route else ())))
     if before is None or target is None:
         return MovePreview(number.number_e164, route=order, findings=found)
     wanted = here(before, base_url=settings.PUBLIC_BASE_URL, net=net, overrides=overrides)
@@ -157,14 +158,37 @@ def _net(number: PhoneNumber, target: Target | None) -> Net:
 
 def net_address(number: PhoneNumber) -> tuple[str, str]:
     """Return the operator's own net address of a number and its method, '' if there is none."""
-    return "", "POST"
+    # Late: nets look at moves, and moves at nets.
+    from calls.services.nets import net_address_of
+
+    return net_address_of(number)
 
 
-def _slowest_ms(number: PhoneNumber, route: str) -> int:
-    if route not in ("vapi", "canary"):
-        return _OWN_ANSWER_MS
-    patience_ms: int = getattr(number, "patience_ms", 0) or 0
-    return max(_OWN_ANSWER_MS, patience_ms)
+def _as_moved(number: PhoneNumber, target: Target | None) -> PhoneNumber:
+    """Return the number as its row will be once it has come here, unsaved."""
+    then = copy(number)
+    if target is not None:
+        then.previous_target = target_json(target)
+        then.previous_voice_url = target.url
+    return then
+
+
+def _route_findings(number: PhoneNumber, route: RouteOrder) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(
+            code=f"route_{each.field}",
+            severity="blocks" if each.weight == "error" else "note",
+            field=each.field,
+            cause=each.cause.rstrip("."),
+            fix=each.fix.rstrip("."),
+        )
+        for each in route_preview(number, route).problems
+    )
+
+
+def _sorted(found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    order = ("blocks", "ask", "note")
+    return tuple(sorted(found, key=lambda each: order.index(each.severity)))
 
 
 def _provider(number: PhoneNumber) -> str:

@@ -18,6 +18,7 @@ from calls.numbers.switch import kept
 from calls.numbers.switch.steps import Confirmed, advance, way_back
 from calls.services import move_bell
 from calls.services.move_rows import columns_of
+from calls.services.number_routes import RouteOrder, RouteRefused, route_set
 from voiceplatform.base.services import actor_label, audit_write
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def restore_begin(*, number: PhoneNumber, actor: Any, why: str, key: str = "") -
     """
     with transaction.atomic():
         # All orders about a number in one line: two restores at once are one.
-        locked = PhoneNumber.objects.select_for_update().filter(pk=number.pk).values_list("pk")
-        if not list(locked):
+        locked = PhoneNumber.objects.select_for_update(of=("self",)).filter(pk=number.pk).first()
+        if locked is None:
             return None
+        number = locked
         known = _known(number, key)
         if known is not None:
             return known
@@ -63,7 +65,7 @@ def restore_begin(*, number: PhoneNumber, actor: Any, why: str, key: str = "") -
             number=number,
             direction=NumberMove.Direction.BACK,
             restores=here,
-            route_before=_route_now(number),
+            route_before=route_columns(number),
             who=actor_label(actor)[:200],
             why=why[:500],
             key=key[:200],
@@ -71,7 +73,7 @@ def restore_begin(*, number: PhoneNumber, actor: Any, why: str, key: str = "") -
             next_at=timezone.now(),
             **{**columns_of(move), "problem": ""},
         )
-        _route_back(number, here, actor=actor, why=why)
+        _route_back(number, here, made, actor=actor, why=why)
         audit_write(
             actor=actor,
             action="number.restore",
@@ -106,9 +108,45 @@ def _take_over(under_way: NumberMove, why: str) -> datetime | None:
     return until if until is not None and until > now else None
 
 
-def _route_now(number: PhoneNumber) -> dict[str, Any]:
-    return {"route": number.route, "canary_percent": number.canary_percent}
+def route_columns(number: PhoneNumber) -> dict[str, Any]:
+    """Return a number's route as a move keeps it, to be set again by its way back."""
+    return {
+        "route": str(number.route),
+        "canary_percent": number.canary_percent,
+        "canary_sticky": str(number.canary_sticky),
+        "schedule": number.schedule,
+    }
 
 
-def _route_back(number: PhoneNumber, here: NumberMove, *, actor: Any, why: str) -> None:
-    """Set the route that the number had before it came here."""
+def _route_back(
+    number: PhoneNumber, here: NumberMove, made: NumberMove, *, actor: Any, why: str
+) -> None:
+    """Set the route that the number had before it came here, else one that hands calls over."""
+    for before in (here.route_before, {"route": "vapi", "schedule": None}):
+        if not before.get("route"):
+            continue
+        order = RouteOrder(
+            route=str(before["route"]),
+            canary_percent=int(before.get("canary_percent") or 0),
+            sticky=str(before.get("canary_sticky") or ""),
+            schedule=before.get("schedule"),
+        )
+        try:
+            route_set(
+                number_id=number.pk,
+                order=order,
+                actor=actor,
+                why=why,
+                kind="switch",
+                evidence={"move": str(made.pk)},
+                key=f"restore:{made.pk}",
+            )
+        except RouteRefused as error:
+            # The way back at Twilio matters more than the route of callers who still come.
+            log.warning(
+                "route_not_put_back",
+                number_id=str(number.pk),
+                fields=[each.field for each in error.problems],
+            )
+        else:
+            return

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from django.db import transaction
@@ -28,13 +28,14 @@ from calls.numbers.switch.steps import (
     MoveError,
     NotConfirmed,
     Step,
+    Stop,
     advance,
 )
 from calls.numbers.switch.voice import Snapshot
 from calls.services import move_bell, move_test_calls
 from calls.services.move_engine import Outcome, move_run, outcome_of
 from calls.services.move_previews import MovePreview, move_preview
-from calls.services.move_restores import restore_begin
+from calls.services.move_restores import restore_begin, route_columns
 from calls.services.move_rows import (
     columns_of,
     due_moves,
@@ -46,12 +47,10 @@ from calls.services.move_rows import (
     take,
     written_of,
 )
+from calls.services.number_routes import RouteOrder, RouteRefused, previous_set, route_set
 from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.services import actor_label, audit_write
-
-if TYPE_CHECKING:
-    RouteOrder = Any  # calls.services.number_routes
 
 __all__ = [
     "MovePreview",
@@ -62,7 +61,9 @@ __all__ = [
     "move_accept",
     "move_begin",
     "move_continue",
+    "move_of",
     "move_preview",
+    "move_run",
     "moves_continue",
     "open_move",
     "restorable",
@@ -71,6 +72,7 @@ __all__ = [
     "restore_look",
     "restore_try",
     "snapshot_of",
+    "stop_of",
     "webhook_seen",
     "written_of",
 ]
@@ -144,22 +146,25 @@ def move_begin(
         taken_by=actor_label(actor),
     )
     with transaction.atomic():
-        row = PhoneNumber.objects.select_for_update().get(pk=number.pk)
+        row = PhoneNumber.objects.select_for_update(of=("self",)).get(pk=number.pk)
         if open_move(row) is not None:
             raise MoveRefused("a move of this number is under way. Fix: end that one first")
+        if row.version != number.version:
+            raise MoveRefused("the number's route was changed meanwhile. Fix: look at it again")
         row.moves.filter(direction="here", closed_at__isnull=True).update(closed_at=now)
         made: NumberMove = NumberMove.objects.create(
             organisation_id=row.organisation_id,
             number=row,
             direction=NumberMove.Direction.HERE,
             snapshot=snapshot.as_json(),
-            route_before={"route": row.route, "canary_percent": row.canary_percent},
+            route_before=route_columns(row),
             who=actor_label(actor)[:200],
             why=why[:500],
             key=key[:200],
             next_at=now,
             **columns_of(move),
         )
+        _row_follows(row, seen, route, actor, why, made)
         audit_write(
             actor=actor,
             action="number.move",
@@ -174,6 +179,35 @@ def move_begin(
         transaction.on_commit(move_bell.poke)
     log.info("move_begun", move_id=str(made.pk), number_id=str(row.pk))
     return made
+
+
+def _row_follows(
+    row: PhoneNumber,
+    seen: MovePreview,
+    route: RouteOrder | None,
+    actor: Any,
+    why: str,
+    move: NumberMove,
+) -> None:
+    """Store what the move says of the number: whom to hand over to, and its route if ordered."""
+    assert seen.before is not None, "checked before the transaction"
+    previous_set(row, seen.target)
+    row.twilio_sid, row.voice_region = seen.before.sid, seen.voice_region[:20]
+    row.save(update_fields=["twilio_sid", "voice_region", "updated_at"])
+    if route is None:
+        return
+    try:
+        route_set(
+            number_id=row.pk,
+            order=route,
+            actor=actor,
+            why=why,
+            kind="switch",
+            evidence={"move": str(move.pk)},
+            key=f"move:{move.pk}",
+        )
+    except RouteRefused as error:
+        raise MoveRefused(str(error)) from error
 
 
 def move_continue(move_id: uuid.UUID, *, within_seconds: float = TURN_SECONDS) -> NumberMove:
@@ -244,6 +278,11 @@ def _person(
             transaction.on_commit(move_bell.poke)
     finally:
         held.release()
+
+
+def stop_of(move: NumberMove) -> Stop | None:
+    """Return why a move waits for a person, None if it does not; its addresses are not masked."""
+    return move_of(move).stop
 
 
 def webhook_seen(*, number: PhoneNumber, call_sid: str, caller: str = "") -> None:
