@@ -39,6 +39,7 @@ from tests.factories.calls import (
     make_turn,
 )
 from tests.factories.events import make_attempt, make_destination, make_event
+from tests.factories.guards import make_guard, make_incident, make_notice_receiver
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.moves import make_move
 from tests.factories.plans import make_plan, make_plan_entry
@@ -74,9 +75,12 @@ __all__ = [
     "make_destination",
     "make_event",
     "make_file",
+    "make_guard",
+    "make_incident",
     "make_job",
     "make_missed_call",
     "make_move",
+    "make_notice_receiver",
     "make_number",
     "make_old_rate",
     "make_organisation",
