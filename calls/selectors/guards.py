@@ -64,7 +64,7 @@ def numbers_here() -> QuerySet[Any]:
     return PhoneNumber.objects.filter(here | outside)
 
 
-def rules_of(number_id: uuid.UUID, organisation_id: uuid.UUID) -> GuardRules:
+def rules_of(number_id: uuid.UUID, organisation_id: uuid.UUID | None) -> GuardRules:
     """Return the number's own limits, else the organisation's, else the usual ones."""
     rows = GuardLimits.objects.filter(
         Q(number=number_id) | Q(number__isnull=True), organisation=organisation_id

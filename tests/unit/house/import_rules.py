@@ -60,6 +60,7 @@ PURE = (
     "calls.numbers.sequential",
     "calls.numbers.guard",
     "calls.numbers.incident",
+    "calls.numbers.incident_state",
     "calls.numbers.plan",
     "calls.numbers.plan_hours",
     "calls.numbers.plan_gates",
@@ -115,7 +116,7 @@ WRITES = frozenset(
 SETTINGS_READERS = ("voiceplatform.settings", "voiceplatform.env")
 # Where a process begins: these name the settings module for Django and read nothing.
 ENTRY_POINTS = re.compile(
-    r"manage|voiceplatform\.(asgi\w*|celery|serving|(supervisor|demo)(\.\w+)*)"
+    r"manage|voiceplatform\.(asgi\w*|celery|serving|watching|(supervisor|demo)(\.\w+)*)"
 )
 # These start children and hand them an environment; they read none.
 PARENTS_OF_PROCESSES = ("voiceplatform.supervisor", "voiceplatform.demo")
