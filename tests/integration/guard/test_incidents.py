@@ -1,4 +1,4 @@
-"""What follows when calls go bad: one incident, the number home, everybody told, a way to end it."""
+"""What follows when calls go bad: one incident, the number home, people told, a way to end it."""
 
 from __future__ import annotations
 
