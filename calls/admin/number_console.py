@@ -27,7 +27,7 @@ from calls.models import PhoneNumber
 from calls.numbers import hours
 from calls.numbers.schedule import Schedule, is_inside, schedule_of, schedule_stored
 from calls.selectors.move_views import Console, console_of
-from calls.services.nets import net_view
+from calls.services.nets import NetView, net_view
 from calls.services.number_routes import (
     KEEP,
     RouteOrder,
@@ -63,7 +63,7 @@ def console_page(request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
     check_may_look(request)
     number = number_of(request, object_id)
     console: Console = console_of(number, with_calls=request.user.has_perm("calls.view_call"))
-    readiness = readiness_of(number)
+    readiness, view = readiness_of(number), net_view(number)
     return page(
         request,
         "console",
@@ -73,7 +73,8 @@ def console_page(request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         route=route_words(number),
         schedule=schedule_words(schedule_stored(number.schedule)),
         readiness=readiness,
-        net=_net(number),
+        net=_net(view),
+        net_pk=view.net.pk,
         calls=[
             {
                 "pk": call.pk,
@@ -90,7 +91,7 @@ def console_page(request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
     )
 
 
-def _net(number: PhoneNumber) -> list[dict[str, Any]]:
+def _net(view: NetView) -> list[dict[str, Any]]:
     return [
         {
             "title": each.part.title,
@@ -102,7 +103,7 @@ def _net(number: PhoneNumber) -> list[dict[str, Any]]:
             "real": each.last_real,
             "drill": each.last_drill,
         }
-        for each in net_view(number).parts
+        for each in view.parts
     ]
 
 
