@@ -14,6 +14,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from assistants.models import Assistant
+from calls.admin.dossier_page import dossier_urls
 from calls.admin.move_pages import move_urls
 from calls.admin.moving import moving_urls
 from calls.admin.number_console import console_urls
@@ -210,7 +211,7 @@ class PhoneNumberAdmin(ScopedAdmin):
 
     def get_urls(self) -> list[Any]:
         """Add the pages on which numbers are moved."""
-        pages = (*moving_urls(self), *console_urls(self), *move_urls(self))
+        pages = (*moving_urls(self), *console_urls(self), *move_urls(self), *dossier_urls(self))
         return [*pages, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from calls.api import analytics, control, events, moves, numbers, recordings, transcript, views
+from calls.api import (
+    analytics,
+    control,
+    dossier,
+    events,
+    moves,
+    numbers,
+    recordings,
+    transcript,
+    views,
+)
 
 urlpatterns = [
     path("assistant/start", views.AssistantStart.as_view(), name="assistant-start"),
@@ -47,6 +57,11 @@ urlpatterns = [
         "phone-number/<str:object_id>/moves",
         moves.NumberMoves.as_view(),
         name="phone-number-moves",
+    ),
+    path(
+        "phone-number/<str:object_id>/dossier",
+        dossier.NumberDossier.as_view(),
+        name="phone-number-dossier",
     ),
     path("v2/phone-number", numbers.NumberPage.as_view(), name="phone-number-page"),
 ]
