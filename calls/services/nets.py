@@ -7,29 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from calls.models import NetFiring, NumberNet, PhoneNumber
 from calls.numbers import net_parts
 from calls.numbers.net_parts import NetFacts, Part
 from calls.services.net_rows import net_fired, net_of, nets_complete
 from calls.services.operators import desk_of, reached
+from voiceplatform.base.job_bell import task_tell
 from voiceplatform.base.services import audit_write
 
+# Of ``net_probes``, which imports what this module does.
+LOOK_TASK: Final = "calls.tasks.look_at_nets"
+
 __all__ = [
+    "NetOvertaken",
     "NetView",
     "PartView",
     "net_address_of",
     "net_fired",
     "net_of",
     "net_previous_closed",
+    "net_set",
+    "seen_of",
     "net_view",
     "nets_complete",
 ]
+
+
+class NetOvertaken(Exception):
+    """The net is not the one any more that the person was shown; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,52 @@ def net_address_of(number: PhoneNumber) -> tuple[str, str]:
     return (net.address, net.method) if net is not None else ("", "POST")
 
 
+def seen_of(net: NumberNet) -> str:
+    """Return what stands for a net's settings as a person is shown them; it tells no address."""
+    text = "\n".join((net.address, net.method, str(net.is_test)))
+    return salted_hmac("calls.nets.seen", text).hexdigest()[:32]
+
+
+def net_set(
+    *, net: NumberNet, address: str, method: str, is_test: bool, actor: Any, seen: str = ""
+) -> None:
+    """Set a net's address and whether its number is a test number.
+
+    A new address is written to Twilio by the next look, which a worker makes at once.
+
+    Args:
+        address: ``net_addresses.address_problem`` has nothing against it; '' takes it off.
+        seen: ``seen_of`` the net that the person was shown, '' to set it whatever it is.
+
+    Raises:
+        NetOvertaken: it was changed meanwhile.
+    """
+    with transaction.atomic():
+        row = NumberNet.objects.select_for_update().select_related("organisation").get(pk=net.pk)
+        if seen and seen != seen_of(row):
+            raise NetOvertaken("Somebody else has changed this net meanwhile. Look at it again.")
+        is_other = (row.address, row.method) != (address, method)
+        fields = ["address"] if is_other else []
+        if row.is_test != is_test:
+            fields.append("is_test")
+        if not fields:
+            return
+        row.address, row.method, row.is_test = address, method, is_test
+        if is_other:
+            row.rearm_wanted, row.look_at = True, None
+            row.address_state, row.address_words = NumberNet.Address.UNKNOWN, ""
+            row.address_at = None
+        row.save()
+        audit_write(
+            actor=actor,
+            action="net.set",
+            organisation=row.organisation,
+            target=row,
+            details={"fields": fields},
+        )
+        transaction.on_commit(lambda: task_tell(LOOK_TASK))
+
+
 def net_view(number: PhoneNumber) -> NetView:
     """Return the four parts of a number's net, each with when it last really fired."""
     net = net_of(number)
@@ -86,7 +144,7 @@ def facts_of(number: PhoneNumber, net: NumberNet) -> NetFacts:
         has_previous=bool(number.previous_voice_url),
         previous_closed=net.previous_closed_at is not None,
         relays=number.route in (PhoneNumber.Route.VAPI, PhoneNumber.Route.CANARY),
-        qualified=getattr(number, "qualified_at", None) is not None,
+        qualified=number.qualified_at is not None,
         person=_person(number),
     )
 
