@@ -12,6 +12,9 @@ from calls.services import (
     analysis_run,
     erasure_jobs,
     move_bell,
+    net_drills,
+    net_facts,
+    net_probes,
     readiness,
     reconciler,
     recordings,
@@ -207,3 +210,35 @@ def take_readiness() -> int:
     """Begin the daily checks that are due, and tell a worker of those that lost theirs."""
     readiness.readiness_daily()
     return readiness.BELL.poke_waiting()
+
+
+@shared_task(
+    name=net_probes.TASK,
+    soft_time_limit=net_probes.SOFT_LIMIT_SECONDS,
+    time_limit=net_probes.SOFT_LIMIT_SECONDS + 30,
+)
+def look_at_nets() -> int:
+    """Compare the nets whose time has come with Twilio."""
+    return net_probes.nets_probe()
+
+
+@shared_task(name="calls.tasks.learn_of_nets", soft_time_limit=120, time_limit=150)
+def learn_of_nets() -> int:
+    """Write down which nets callers needed."""
+    return net_facts.nets_learn()
+
+
+@shared_task(
+    name=net_drills.TASK,
+    soft_time_limit=net_drills.SOFT_LIMIT_SECONDS,
+    time_limit=net_drills.SOFT_LIMIT_SECONDS + 30,
+)
+def run_net_drill(job_id: str) -> None:
+    """Fire the net of a test number, or nothing when another worker does."""
+    net_drills.drill_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_net_drills")
+def take_net_drills() -> int:
+    """Tell a worker of drills that lost theirs."""
+    return net_drills.BELL.poke_waiting()

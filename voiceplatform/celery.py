@@ -31,6 +31,10 @@ app.conf.beat_schedule = {
     "take tool checks": {"task": "calls.tasks.take_tool_checks", "schedule": 20.0},
     "take redeliveries": {"task": "calls.tasks.take_redeliveries", "schedule": 20.0},
     "read files": {"task": "assistants.tasks.read_files", "schedule": 10.0},
+    # Each number once a night; asked more often for those that were moved or changed since.
+    "look at nets": {"task": "calls.tasks.look_at_nets", "schedule": 60.0},
+    "learn of nets": {"task": "calls.tasks.learn_of_nets", "schedule": 180.0},
+    "take net drills": {"task": "calls.tasks.take_net_drills", "schedule": 20.0},
     "continue moves": {"task": "calls.tasks.continue_moves", "schedule": 5.0},
     "take restores": {"task": "calls.tasks.take_restores", "schedule": 10.0},
     "take erasures": {"task": "calls.tasks.take_erasures", "schedule": 20.0},
