@@ -30,6 +30,7 @@ from calls.numbers.switch.voice import (
 )
 from calls.numbers.switch.writes import Difference, difference, effect, here
 from calls.services import move_rows
+from calls.services.nets import net_address_of
 from calls.services.number_routes import RouteOrder, route_preview, slowest_answer_ms
 from calls.services.previous_targets import target_json
 from calls.telephony.twilio_rest import TwilioRefused, TwilioRest
@@ -150,18 +151,10 @@ def _application(twilio: TwilioRest, before: VoiceConfig | None) -> Application 
 
 
 def _net(number: PhoneNumber, target: Target | None) -> Net:
-    address, method = net_address(number)
+    address, method = net_address_of(number)
     if target is None:
         return Net("address", address, method) if address else Net("none")
     return net_for(target, our_url=settings.PUBLIC_BASE_URL, address=address, method=method)
-
-
-def net_address(number: PhoneNumber) -> tuple[str, str]:
-    """Return the operator's own net address of a number and its method, '' if there is none."""
-    # Late: nets look at moves, and moves at nets.
-    from calls.services.nets import net_address_of
-
-    return net_address_of(number)
 
 
 def _as_moved(number: PhoneNumber, target: Target | None) -> PhoneNumber:
