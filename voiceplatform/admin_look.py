@@ -130,6 +130,8 @@ UNFOLD: dict[str, Any] = {
                 },
                 _item("Phone numbers", "dialpad", "calls", "phonenumber")
                 | {"active": _is_below("/admin/calls/phonenumber/", "moving/", "restore-all/")},
+                _item("Nets", "health_and_safety", "calls", "numbernet"),
+                _item("Firings of nets", "crisis_alert", "calls", "netfiring"),
                 _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
                 _item("Plans", "event_upcoming", "calls", "migrationplan"),
                 _item("What plans did", "history_edu", "calls", "planentry"),

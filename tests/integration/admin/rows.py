@@ -148,6 +148,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.eventdestination": factories.make_destination(organisation),
         "calls.carriercheck": factories.make_carrier_check(number.twilio_account),
         "calls.missedcall": factories.make_missed_call(number),
+        "calls.numbernet": factories.make_net(number),
+        "calls.netfiring": factories.make_firing(number),
         "calls.renderedclip": factories.make_clip(assistant.current_revision),
         "calls.redactionrule": factories.make_redaction_rule(organisation),
         "calls.retentionrule": RetentionRule.objects.create(organisation=organisation),

@@ -30,6 +30,7 @@ MACHINE_WRITTEN = (
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
     *("calls.plannumber", "calls.planentry", "calls.numbermove"),
+    "calls.netfiring",
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
@@ -182,6 +183,10 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 type(world[label]).objects.create(call=call, ordinal=index + 1, data=b"x")
             case "calls.migrationplan" | "calls.plannumber" | "calls.planentry":
                 factories.make_plan_entry(factories.make_plan(organisation))
+            case "calls.numbernet":
+                factories.make_net(factories.make_number(organisation))
+            case "calls.netfiring":
+                factories.make_firing(factories.make_number(organisation))
             case "calls.talk":
                 factories.make_talk(factories.make_assistant(organisation).current_revision)
             case "calls.outboxevent":
