@@ -42,6 +42,11 @@ _CHOICES = {
     "VoiceReceiveMode": ("voice", "fax"),
 }
 
+# Numbers that a stand-in of its own process owns, to rehearse moves with: the old stack answers.
+MOVABLE = ("+15550100011", "+15550100012", "+15550100013")
+OLD_VOICE_PATH = "/old/twilio/inbound_call"
+OLD_STATUS_PATH = "/old/twilio/status"
+
 
 @dataclass(frozen=True, slots=True)
 class VoiceConfig:
@@ -113,6 +118,19 @@ class Numbers:
         resource.update(fields)
         self.resources[sid] = resource
         return resource
+
+    def add_movable(self, origin: str) -> None:
+        """Own the numbers of ``MOVABLE``: two by an address, one by a TwiML app (5.2)."""
+        by_url, by_app, by_get = MOVABLE
+        voice_url, status_callback = origin + OLD_VOICE_PATH, origin + OLD_STATUS_PATH
+        texts = {"sms_url": f"{origin}/old/sms", "sms_method": "GET"}
+        self.add(by_url, voice_url=voice_url, status_callback=status_callback, **texts)
+        self.add(by_get, voice_url=voice_url, voice_method="GET", **texts)
+        app_sid = "AP" + "5" * 32
+        self.applications[app_sid] = VoiceConfig(
+            voice_url=voice_url, status_callback=status_callback, source="application"
+        )
+        self.add(by_app, voice_application_sid=app_sid, **texts)
 
     def find(self, e164: str) -> dict[str, Any] | None:
         """Return the resource of a number."""
