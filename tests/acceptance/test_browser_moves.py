@@ -59,7 +59,7 @@ def call_number(platform: Platform, number: str) -> dict[str, Any]:
 def open_console(page: Page, base_url: str, number: str) -> None:
     page.goto(f"{base_url}/admin/calls/phonenumber/moving/?q={number[-8:]}")
     page.click(f"a:has-text('{number}')")
-    expect(page.locator("h2").first).to_contain_text(number)
+    expect(page.locator(".vp-page h2").first).to_contain_text(number)
 
 
 def set_route(page: Page, name: str, percent: str = "") -> None:
