@@ -28,6 +28,7 @@ from calls.services.call_finish import stale_calls_close
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
 from calls.services.number_moves import moves_continue
+from calls.services.plan_ticks import plans_tick
 from calls.services.recording_work import recordings_work
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.retention import retention_run
@@ -242,3 +243,9 @@ def run_net_drill(job_id: str) -> None:
 def take_net_drills() -> int:
     """Tell a worker of drills that lost theirs."""
     return net_drills.BELL.poke_waiting()
+
+
+@shared_task(name="calls.tasks.tick_plans", soft_time_limit=60, time_limit=90)
+def tick_plans() -> int:
+    """Let running plans take their next step."""
+    return plans_tick()
