@@ -14,6 +14,7 @@ from django.utils import timezone
 from calls.models import Incident, NumberChange, NumberMove, PhoneNumber, PlanEntry, PlanNumber
 from calls.numbers.hours import Span
 from calls.numbers.plan import Gates, PlanError
+from calls.numbers.plan_step import advance
 from calls.services import plan_ticks
 from calls.services.number_routes import RouteOrder, route_set
 from calls.services.plan_facts import NOT_CHECKED, NOT_HERE, plan_facts
@@ -337,7 +338,7 @@ def test_facts_of_forty_numbers_take_as_few_queries_as_of_one(
     with_parity(monkeypatch)
     counts = []
     for many in (1, 40):
-        shared = {
+        shared: dict[str, Any] = {
             "twilio_account": factories.make_account(),
             "assistant": factories.make_assistant(),
             "connection": factories.make_connection(),
@@ -427,7 +428,6 @@ def test_two_ticks_at_once_order_one_step(
     with_parity(monkeypatch)
     number = make_ready_number()
     row = started(number)
-    advance = plan_ticks.advance
     done: list[bool] = []
 
     def other_first(*arguments: Any) -> Any:
