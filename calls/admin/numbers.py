@@ -139,6 +139,7 @@ class PhoneNumberAdmin(ScopedAdmin):
     """Numbers with their route."""
 
     form = PhoneNumberForm
+    change_form_outer_before_template = "admin/calls/phonenumber/before_form.html"
     list_display = (
         *("number", "name", "route_badge", "assistant", "policy_state"),
         *("last_call", "calls_today"),

@@ -16,7 +16,15 @@ from typing import Final, Literal
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from calls.models import Call, Incident, NumberChange, NumberGuard, NumberMove, PhoneNumber
+from calls.models import (
+    Call,
+    Incident,
+    NumberChange,
+    NumberGuard,
+    NumberMove,
+    PhoneNumber,
+    PlanNumber,
+)
 from calls.numbers.switch.steps import Move
 from calls.numbers.switch.voice import Target, UnreadableNumber, target_of
 from calls.numbers.switch.writes import Difference, difference
@@ -55,6 +63,7 @@ class Console:
     guard: Mark
     readiness: Mark
     plan: Mark
+    plan_id: uuid.UUID | None
     move: NumberMove | None
     move_mark: Mark | None
     way_back: NumberMove | None
@@ -78,11 +87,13 @@ def console_of(number: PhoneNumber, *, with_calls: bool) -> Console:
     calls = _calls(number) if with_calls else []
     day = _day(number) if with_calls else {"here": 0, "failed": 0, "old": 0}
     now, before = _at_twilio(number, way_back)
+    place = PlanNumber.objects.filter(number=number, holds=True).first()
     return Console(
         stack=overview.stack_mark(number, way_back),
         guard=overview.guard_mark(guard, number, is_here=way_back is not None),
         readiness=overview.readiness_mark(readiness_of(number)),
         plan=overview.plan_marks([number.pk]).get(number.pk, Mark("–")),
+        plan_id=None if place is None else place.plan_id,
         move=move,
         move_mark=None if move is None else overview.move_mark(move),
         way_back=way_back,
