@@ -123,7 +123,7 @@ def outcome_of(move_id: uuid.UUID) -> Outcome:
 
 def _account_of(row: NumberMove) -> TwilioAccount:
     """Return the account that has the number at Twilio, whatever our own row says by now."""
-    named = TwilioAccount.objects.for_organisation(row.organisation_id).filter(
+    named = TwilioAccount.objects.for_organisation(row.organisation).filter(
         account_sid=move_of(row).before.account_sid
     )
     account: TwilioAccount = named.first() or row.number.twilio_account

@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-def restore_begin(*, number: PhoneNumber, actor: Any, why: str, key: str = "") -> NumberMove | None:
+def restore_begin(
+    *, number: PhoneNumber, actor: Any, why: str, key: str = "", tells_workers: bool = True
+) -> NumberMove | None:
     """Begin to put a number back as it was at Twilio; the write itself is a worker's.
 
     A restore that is under way already is returned as it is.
 
     Args:
         key: the same key again returns the same restore, finished or not.
+        tells_workers: False where Redis may be away and the caller does the work itself.
 
     Returns:
         None when there is nothing to put back.
@@ -81,7 +84,8 @@ def restore_begin(*, number: PhoneNumber, actor: Any, why: str, key: str = "") -
             target=number,
             details={"move": str(made.pk), "why": why[:500], "takes_over": under_way is not None},
         )
-        transaction.on_commit(move_bell.poke)
+        if tells_workers:
+            transaction.on_commit(move_bell.poke)
     log.info("restore_begun", move_id=str(made.pk), number_id=str(number.pk))
     return made
 

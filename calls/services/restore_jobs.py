@@ -43,7 +43,8 @@ class Restored:
     @property
     def failed(self) -> dict[str, RestoreResult]:
         """Return those that are not back."""
-        return {name: each for name, each in self.results.items() if each.state != "done"}
+        settled = ("done", "nothing")
+        return {name: each for name, each in self.results.items() if each.state not in settled}
 
 
 def restore_all_begin(*, organisation: Organisation, actor: Any, why: str) -> Job:
@@ -74,6 +75,7 @@ def restore_all(
     why: str,
     told: Callable[[PhoneNumber, RestoreResult], None] = lambda number, result: None,
     is_stopped: Callable[[], bool] = lambda: False,
+    tells_workers: bool = True,
 ) -> Restored:
     """Put numbers back, in their order; return what came of each.
 
@@ -82,9 +84,21 @@ def restore_all(
     Args:
         told: hears of each number once it is settled, or not to be settled now.
         is_stopped: asked between numbers; True leaves the rest to the beat.
+        tells_workers: False where Redis may be away.
     """
     done = Restored()
-    begun = [(number, _begin(number, actor, why, done, told)) for number in numbers]
+    begun: list[tuple[PhoneNumber, NumberMove | None]] = []
+    for number in numbers:
+        try:
+            move = restore_begin(number=number, actor=actor, why=why, tells_workers=tells_workers)
+        except (DecryptionError, UnreadableNumber) as error:
+            move, result = None, RestoreResult("person", f"its snapshot cannot be read: {error}")
+        else:
+            result = RestoreResult("nothing", "there is nothing to put back")
+        if move is None:
+            done.results[number.number_e164] = result
+            told(number, result)
+        begun.append((number, move))
     for within_seconds in (FIRST_SECONDS, SECOND_SECONDS):
         is_last = within_seconds == SECOND_SECONDS
         for number, move in begun:
@@ -93,35 +107,11 @@ def restore_all(
                 continue
             if is_stopped():
                 return done
-            result = _try(move.pk, within_seconds)
+            result = restore_try(move.pk, within_seconds=within_seconds)
             done.results[number.number_e164] = result
             if is_last or result.state != "again":
                 told(number, result)
     return done
-
-
-def _begin(
-    number: PhoneNumber,
-    actor: Any,
-    why: str,
-    done: Restored,
-    told: Callable[[PhoneNumber, RestoreResult], None],
-) -> NumberMove | None:
-    try:
-        move = restore_begin(number=number, actor=actor, why=why)
-    except (DecryptionError, UnreadableNumber) as error:
-        result = RestoreResult("person", f"its snapshot cannot be read: {error}")
-    else:
-        if move is not None:
-            return move
-        result = RestoreResult("nothing", "there is nothing to put back")
-    done.results[number.number_e164] = result
-    told(number, result)
-    return None
-
-
-def _try(move_id: uuid.UUID, within_seconds: float) -> RestoreResult:
-    return restore_try(move_id, within_seconds=within_seconds)
 
 
 def restores_run(job_id: uuid.UUID | str) -> None:
