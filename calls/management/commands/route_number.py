@@ -1,4 +1,4 @@
-"""``route_number``: say who answers a number, and bring its calls here; shows the difference first."""
+"""``route_number``: say who answers a number, and bring its calls here, the difference first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``route_number`` and ``restore_number``: what they print, their exit codes, and what they need."""
+"""``route_number`` and ``restore_number``: what they print, their exit codes, what they need."""
 
 from __future__ import annotations
 
