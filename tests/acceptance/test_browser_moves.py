@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 FIRST, SECOND, THIRD = "+15550100011", "+15550100012", "+15550100013"
 CALLER = "+15550107123"
 SOON_MS = 30_000
-PHONE = {"width": 390, "height": 844}
+PHONE: Any = {"width": 390, "height": 844}
 
 # Moves a number as its page does, without the page.
 _MOVE = """
