@@ -198,7 +198,9 @@ class _Look:
         if mended and state == _State.ARMED:
             state, words = _State.MENDED, f"lost and written again: {words}"
             columns["repaired_at"] = timezone.now()
-        return _Seen(state, words, columns, self._checked(live))
+        # A replaced address is somebody else's, and is not asked.
+        checked = self._checked(live) if found.state == "armed" else None
+        return _Seen(state, words, columns, checked)
 
     def _checked(self, live: VoiceConfig) -> Checked | None:
         url = live.voice_fallback_url
