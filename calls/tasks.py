@@ -21,6 +21,7 @@ from calls.services import (
     redelivery,
     restore_jobs,
     silent_calls,
+    status_forward,
     tool_check,
     voice_sample,
 )
@@ -51,6 +52,12 @@ def drain_outbox() -> int:
 def analyse_calls() -> int:
     """Have a model read calls that ended, or nothing while another worker does."""
     return analysis_run.analyses_work()
+
+
+@shared_task(name=status_forward.TASK, soft_time_limit=240, time_limit=300)
+def forward_status() -> int:
+    """Pass messages of calls that are over on to the stack that had them."""
+    return status_forward.statuses_forward()
 
 
 @shared_task(name="calls.tasks.send_overdue_reports")

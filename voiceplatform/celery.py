@@ -18,6 +18,7 @@ app.conf.beat_schedule = {
     "drain outbox": {"task": "calls.tasks.drain_outbox", "schedule": 5.0},
     "analyse calls": {"task": "calls.tasks.analyse_calls", "schedule": 5.0},
     "send overdue reports": {"task": "calls.tasks.send_overdue_reports", "schedule": 10.0},
+    "forward status": {"task": "calls.tasks.forward_status", "schedule": 10.0},
     "index said words": {"task": "calls.tasks.index_said_words", "schedule": 10.0},
     "render wordings": {"task": "calls.tasks.render_wordings", "schedule": 10.0},
     "render clips": {"task": "calls.tasks.render_clips", "schedule": 10.0},

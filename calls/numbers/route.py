@@ -28,8 +28,8 @@ the number's calls went before and the call still rings: one that has been answe
 |13| no assistant: its server is asked who answers       | ask                    | its route's    |
 |14| anything else                                       | direct                 | its route's    |
 
-"Person" is ``fallback`` where somebody can be reached at the number's desk, ``decline`` where not. A
-number of a trunk sends its calls here only while it is on its way: Twilio still asks us for some
+"Person" is ``fallback`` where somebody can be reached at the number's desk, ``decline`` where not.
+A number of a trunk sends its calls here only while it is on its way: Twilio still asks us for some
 seconds after the route was set back, and has no other stack for them.
 
 A ``previous`` says how long the old stack is waited for and what follows (``instead``), so that the

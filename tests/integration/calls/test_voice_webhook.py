@@ -15,7 +15,7 @@ import pytest
 
 from calls.media import live
 from calls.media.database import in_database
-from calls.models import Call, CallPolicy, PhoneNumber
+from calls.models import Call, CallPolicy, OutboxEvent, PhoneNumber
 from calls.services.call_start import token_expiry
 from calls.standins.twiml import parse_twiml
 from tests import factories
@@ -32,6 +32,7 @@ from tests.integration.calls.rig import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
+CODE = "old-missing"  # Twilio sent it here, and nobody knows where its calls went before
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
 
 
@@ -197,8 +198,14 @@ async def test_an_unknown_number_is_declined_politely_without_a_row(
 async def test_other_routes_decline(rig: Rig, route: str) -> None:
     rig.number.route = PhoneNumber.Route(route)
     await in_database(rig.number.save)
-    assert _verbs(await rig.voice())[0] == ("Say", NOT_IN_SERVICE)
-    assert await rig.rows() == []
+    form = rig.form()
+    for _ in range(2):  # and again to a repeat
+        answer = await rig.post("/twilio/voice", form)
+        assert _verbs(answer) == [("Say", NOT_IN_SERVICE), ("Hangup", "")]
+    call = await rig.only_call()
+    assert (call.status, call.route_code) == ("ended", "paused" if route == "paused" else CODE)
+    assert call.route_reason and call.ended_reason
+    assert not await in_database(OutboxEvent.objects.exists)
 
 
 async def test_an_unreviewed_policy_declines_whether_it_asks_or_not(rig: Rig) -> None:
@@ -211,14 +218,16 @@ async def test_an_unreviewed_policy_declines_whether_it_asks_or_not(rig: Rig) ->
     assert rig.model_sessions == []
 
 
-async def test_over_the_ceiling_twilio_is_told_busy_without_a_row(
-    rig: Rig, settings: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_over_the_ceiling_twilio_is_told_busy(rig: Rig, settings: Any) -> None:
     settings.MAX_CONCURRENT_CALLS = 0
-    answer = await rig.voice()
-    assert answer.status == 200
-    assert '<Reject reason="busy" />' in answer.body
-    await _assert_nothing_happened(rig, caplog)
+    form = rig.form()
+    for _ in range(2):
+        answer = await rig.post("/twilio/voice", form)
+        assert answer.status == 200
+        assert '<Reject reason="busy" />' in answer.body
+    call = await rig.only_call()
+    assert (call.status, call.route_code) == ("ended", "full")
+    assert rig.model_sessions == []
 
 
 async def test_t30_while_draining_a_new_call_is_503_and_callbacks_go_on(
