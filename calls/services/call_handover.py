@@ -25,6 +25,7 @@ from calls.previous.cookies import Cookie
 from calls.previous.errand import Outcome
 from calls.previous.target import Asked
 from calls.services import old_stacks
+from calls.services.number_moves import webhook_seen
 from calls.services.previous_targets import previous_of
 from calls.services.route_facts import Facts
 
@@ -66,6 +67,7 @@ def handed_over(
             status_url=status.url,
             status_method=status.method,
         )
+        webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
     if stack is not None:
         old_stacks.begun(stack.pk, old_stacks.now_ms())
     return call

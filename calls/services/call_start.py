@@ -28,6 +28,7 @@ from calls.services.call_plan import (
 )
 from calls.services.consent_question import asked_by
 from calls.services.handoffs import Target, first_member, squad_begins
+from calls.services.number_moves import webhook_seen
 from calls.services.operators import (
     desk_of,
     dial_step,
@@ -251,6 +252,7 @@ def _to_a_person(
             metrics={"operator": asked_by},
         )
         call_forwarding_enqueue(call, str(call.next_step["to"]))
+        webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
     log.warning("call_fell_back", call_sid=call.call_sid, code=call.route_code)
     return CallStart("dial", call)
 
@@ -258,13 +260,15 @@ def _to_a_person(
 def _declined(number: PhoneNumber, base: dict[str, Any], decision: Decision) -> CallStart:
     """Store a call that nobody takes, over as soon as it came; nobody is told of it."""
     now = timezone.now()
-    call = Call.objects.create(
-        **base,
-        status=Call.Status.ENDED,
-        ended_at=now,
-        ended_reason=_REASONS.get(decision.code, _NO_NUMBER),
-        next_step={"kind": "hangup"},
-    )
+    with transaction.atomic():
+        call = Call.objects.create(
+            **base,
+            status=Call.Status.ENDED,
+            ended_at=now,
+            ended_reason=_REASONS.get(decision.code, _NO_NUMBER),
+            next_step={"kind": "hangup"},
+        )
+        webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
     if decision.answer == "busy":
         return CallStart("busy", call)
     return CallStart("decline", call, say_first=_last_words(number, decision.code))
@@ -281,6 +285,7 @@ def _insert(number: PhoneNumber, base: dict[str, Any], *, asks: bool) -> Call:
         call: Call = Call.objects.create(**base, **columns)
         if member is not None:
             squad_begins(call, member)
+        webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
         return call
 
 

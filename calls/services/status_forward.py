@@ -55,7 +55,7 @@ def status_taken(
         if call.status == Call.Status.ENDED:
             rows.exclude(answer=None).update(answer=None)  # nobody asks for it again
         # A stack that has not had the call need not hear of its end.
-        wants = rows.exclude(status_url="").filter(status_asked=None, status_outcome=None)
+        wants = rows.exclude(status_url="").filter(status_asked=None, status_outcome__isnull=True)
         row = wants.first()
         if row is None or not (row.is_taken or row.both_reached):
             return call

@@ -89,7 +89,9 @@ async def test_a_previous_stack_that_fails_gives_way_to_the_person_and_the_last_
     assert ("both may have been reached" in call.route_reason) is (answer is not None)
 
 
-@pytest.mark.parametrize(("status", "url"), [("in-progress", PREVIOUS), ("ringing", PUBLIC + "/x")])
+@pytest.mark.parametrize(
+    ("status", "url"), [("in-progress", PREVIOUS), ("ringing", PUBLIC + "/twilio/voice")]
+)
 async def test_an_answered_call_or_an_address_of_ours_goes_to_the_person(
     dark: Rig, status: str, url: str
 ) -> None:
