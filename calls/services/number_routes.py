@@ -143,6 +143,12 @@ def route_preview(number: PhoneNumber, order: RouteOrder) -> RoutePreview:
     return RoutePreview(before.words(), after.words(), problems, number.version)
 
 
+def route_differs(number_id: UUID, order: RouteOrder) -> bool:
+    """Tell whether an order is for another route than the stored one."""
+    number = PhoneNumber.objects.get(pk=number_id)
+    return _wanted(number, order)[0] != _columns_of(number)
+
+
 def route_set(
     *,
     number_id: UUID,

@@ -7,6 +7,7 @@ harmless, for the next call brings another one. No lock is held while anybody is
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable
 
@@ -67,6 +68,21 @@ def health_for(number: PhoneNumber) -> Health:
 def standing_for(number: PhoneNumber, call_sid: str, now_ms: int) -> Standing:
     """Tell how the number's old stack stands for one call."""
     return old_stack.standing(health_for(number), call_sid=call_sid, now_ms=now_ms)
+
+
+def stack_words(number: PhoneNumber) -> str:
+    """Say how the number's old stack fares, for people."""
+    row = stack_for(number)
+    health = health_of(row)
+    if row is None or not row.health:
+        return "Nothing speaks against it."
+    since = dt.datetime.fromtimestamp(health.since_ms / 1000, dt.UTC)
+    words = {
+        "up": f"It answers; {sum(health.recent)} of the last {len(health.recent)} calls were lost.",
+        "down": "It is down: qualified assistants answer its callers at once.",
+        "probing": "It was down, and some callers find out whether it is back.",
+    }[health.state]
+    return words if not health.since_ms else f"{words} Since {since:%Y-%m-%d %H:%M} UTC."
 
 
 def begun(stack_id: int, now_ms: int) -> None:

@@ -65,6 +65,12 @@ def previous_of(number: PhoneNumber) -> PreviousTarget:
     return previous_target(fields, None, own_url=own_url)
 
 
+def previous_problem(url: str) -> str:
+    """Return why a URL cannot be where calls went before, '' if it can."""
+    own_url = settings.PUBLIC_BASE_URL
+    return previous_target({"voice_url": url}, None, own_url=own_url).problem
+
+
 def origin_of(url: str) -> str:
     """Return scheme, host and port of a URL: what stands for one old stack; '' if it has none."""
     try:

@@ -16,9 +16,11 @@ from calls.models import Call, CallHandover, OldStack, OutboxEvent, PhoneNumber
 from calls.numbers.switch.voice import Target
 from calls.services import old_stacks
 from calls.services.call_handover import handover_abandoned
+from calls.services.call_start import call_start
 from calls.services.number_routes import previous_set
 from calls.services.status_forward import statuses_forward
 from calls.standins.old_stack import STATUS_PATH, TWIML, VOICE_PATH, OldAnswer
+from calls.wire.twilio_voice import voice_request
 from tests import factories
 from tests.integration.calls.rig import PUBLIC, Rig, sign, until
 
@@ -334,8 +336,6 @@ async def test_with_an_open_desk_nobody_is_declined_for_want_of_an_assistant(rig
 async def test_a_direct_call_is_routed_by_two_queries(
     rig: Rig, django_assert_max_num_queries: Any
 ) -> None:
-    from calls.services.call_start import call_start
-    from calls.wire.twilio_voice import voice_request
 
     account = rig.number.twilio_account
     origin = rig.standin_origin
