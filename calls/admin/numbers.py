@@ -47,7 +47,7 @@ from calls.services.number_routes import (
 )
 from calls.services.old_stacks import stack_words
 from calls.services.operators import desk_of, preview
-from calls.services.previous_targets import previous_of, previous_problem
+from calls.services.previous_targets import previous_of, previous_problem, target_json
 from calls.services.server_messages.targets import number_asks
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.redaction import redact_url
@@ -144,6 +144,9 @@ class PhoneNumberForm(ScopedForm):
             return
         if not self.instance.canary_sticky:
             self.instance.canary_sticky = PhoneNumber.Sticky.CALLER
+        if old_url := self.cleaned_data.get("old_url"):
+            # Stored after the form's own columns; the route is judged as if it were.
+            self.instance.previous_target = target_json(Target("url", url=old_url))
         self.preview = route_preview(self.instance, self.order())
         for problem in self.preview.errors:
             field = problem.field if problem.field in self.fields else "route"

@@ -34,12 +34,14 @@ PREFIX: Final = "/old/"
 VOICE_PATH: Final = PREFIX + "twilio/inbound_call"
 STATUS_PATH: Final = PREFIX + "twilio/status"
 KEPT_REQUESTS: Final = 5000
+_LOOK_SECONDS: Final = 0.05
 TWIML: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>'
     "<Response><Say>The old stack is speaking.</Say><Hangup/></Response>"
 )
 
-# ``up``: it answers. ``hanging``: it takes the request and never answers. ``failing``: 500.
+# ``up``: it answers. ``hanging``: it takes requests and answers when it hangs no more, if anybody
+# still waits. ``failing``: 500.
 # ``refusing``: 400, as Vapi answers for a call that does not ring (twilio.md 5.5).
 Mode = Literal["up", "hanging", "failing", "refusing"]
 
@@ -119,9 +121,7 @@ class OldStackApp:
     async def _answer(self, scope: Scope, raw: bytes, receive: Receive, send: Send) -> None:
         request = self._request(scope, raw)
         self.ledger.append(request)
-        if self.mode == "hanging":
-            while (await receive())["type"] != "http.disconnect":
-                pass
+        if self.mode == "hanging" and await self._hung_up(receive):
             return
         if self.delay_seconds:
             await asyncio.sleep(self.delay_seconds)
@@ -135,6 +135,16 @@ class OldStackApp:
             await respond(send, 204, b"", "text/plain")
         else:
             await _send(send, self.answers.get(scope["path"], OldAnswer()))
+
+    async def _hung_up(self, receive: Receive) -> bool:
+        """Hang until the mode changes; tell whether the other side has gone before."""
+        gone = asyncio.ensure_future(receive())
+        try:
+            while self.mode == "hanging" and not gone.done():
+                await asyncio.wait({gone}, timeout=_LOOK_SECONDS)
+            return gone.done()
+        finally:
+            gone.cancel()
 
     def _request(self, scope: Scope, raw: bytes) -> OldRequest:
         headers = headers_of(scope)

@@ -37,6 +37,9 @@ from calls.telephony.previous_stack import monotonic_ms, previous_asked
 _LEAST_FALLBACK_MS: Final = 300
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
+# The loop alone would forget them.
+_exchanges: set[asyncio.Future[Answer | None]] = set()
+
 Ask = Callable[[Errand], Awaitable[Outcome]]
 
 
@@ -70,7 +73,12 @@ async def handed_over(
     question = await in_database(handover_question, call_id)
     if question is None or isinstance(question, Answer):
         return question
-    return await _asked(question, heard, ask)
+    # What came of it is stored also when Twilio has given up on us meanwhile, and our own request
+    # with it: the old stack may have the call.
+    exchange = asyncio.ensure_future(_asked(question, heard, ask))
+    _exchanges.add(exchange)
+    exchange.add_done_callback(_exchanges.discard)
+    return await asyncio.shield(exchange)
 
 
 async def _waited(call_id: str) -> None:
