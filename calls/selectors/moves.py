@@ -33,6 +33,11 @@ MOVE_COLUMNS: Final = (
     *("may_be_written", "created_at", "finished_at", "closed_at", "first_call_sid", "who", "why"),
     *("test_state", "test_words", "next_at", "lease_until", "silences", "writes", "restores_id"),
 )
+# Of a number the move that is not over, and the one whose snapshot is its way back.
+_MATTERS: Final = Q(finished_at__isnull=True) | Q(direction="here", closed_at__isnull=True)
+_NUMBER_COLUMNS: Final = (
+    *("number_e164", "name", "route", "canary_percent", "schedule", "previous_voice_url"),
+)
 _MOST_AT_HOME: Final = 6
 _COLOURS: Final[Mapping[str, str]] = {
     "green": "success",
@@ -94,7 +99,7 @@ PLACES: Final = {"here": "Here", "there": "Not moved", "attention": "Needs a per
 def moves_at_work(numbers: Iterable[uuid.UUID]) -> dict[uuid.UUID, list[NumberMove]]:
     """Return of each number the moves that matter now: the open one, and its way back."""
     rows = NumberMove.objects.filter(
-        Q(finished_at__isnull=True) | Q(direction="here", closed_at__isnull=True),
+        _MATTERS,
         number__in=list(numbers),
     ).only(*MOVE_COLUMNS)
     found: dict[uuid.UUID, list[NumberMove]] = defaultdict(list)
@@ -183,14 +188,15 @@ class HomeMoving:
 
 def home_moving(user: Any) -> HomeMoving:
     """Return some of the numbers that are here: those that need a person, then the newest."""
-    here = list(
-        numbers_here(user)
-        .only("number_e164", "name", "route", "canary_percent", "previous_voice_url")
-        .order_by("number_e164")
-    )
-    ids = [number.pk for number in here]
-    moves = moves_at_work(ids) if ids else {}
-    incidents = _open_incidents(ids) if ids else {}
+    at_work: QuerySet[NumberMove] = NumberMove.objects.visible_to(user)
+    rows = at_work.filter(_MATTERS).select_related("number")
+    moves: dict[uuid.UUID, list[NumberMove]] = defaultdict(list)
+    numbers: dict[uuid.UUID, PhoneNumber] = {}
+    for row in rows.only(*MOVE_COLUMNS, *(f"number__{name}" for name in _NUMBER_COLUMNS)):
+        moves[row.number_id].append(row)
+        numbers[row.number_id] = row.number
+    here = [numbers[pk] for pk, found in moves.items() if way_back_of(found) is not None]
+    incidents = _open_incidents(number.pk for number in here) if here else {}
 
     def order(number: PhoneNumber) -> tuple[bool, float]:
         move, way_back = open_of(moves[number.pk]), way_back_of(moves[number.pk])
@@ -198,11 +204,10 @@ def home_moving(user: Any) -> HomeMoving:
         moved_at = way_back.created_at.timestamp() if way_back is not None else 0.0
         return not (is_stopped or number.pk in incidents), -moved_at
 
-    shown = sorted((each for each in here if each.pk in moves), key=order)[:_MOST_AT_HOME]
-    rows = []
-    for number in shown:
+    shown = []
+    for number in sorted(here, key=order)[:_MOST_AT_HOME]:
         move, incident = open_of(moves[number.pk]), incidents.get(number.pk)
-        rows.append(
+        shown.append(
             HomeRow(
                 pk=number.pk,
                 number=number.number_e164,
@@ -212,7 +217,7 @@ def home_moving(user: Any) -> HomeMoving:
                 incident=None if incident is None else incident_mark(incident),
             )
         )
-    return HomeMoving(rows, len(here))
+    return HomeMoving(shown, len(here))
 
 
 def _open_incidents(numbers: Iterable[uuid.UUID]) -> dict[uuid.UUID, Incident]:
