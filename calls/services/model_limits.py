@@ -1,7 +1,7 @@
 """What a provider lets a connection use of a model in a minute: as seen in calls, or entered.
 
-Owns both kinds of rows. What calls see is written off the audio path, by whoever keeps a call's
-record, and at most once a minute for each connection and model. What staff enter stands beside it,
+Owns both kinds of rows. What calls see is written when a stream is over, off the audio path, and at
+most once a minute for each connection and model. What staff enter stands beside it,
 and the newer of the two holds. It must not ask a provider.
 """
 
@@ -22,31 +22,11 @@ EVERY: Final = dt.timedelta(seconds=60)
 _MOST: Final = 2**62
 
 
-def readings(entries: Any) -> dict[str, tuple[int, int | None]]:
-    """Return limit and remainder by name, of ``rate_limits`` as the provider sends them.
-
-    Anything that is no such list, or names another limit, is passed over (openai_realtime.md 4).
-    """
-    found: dict[str, tuple[int, int | None]] = {}
-    for entry in entries if isinstance(entries, list) else ():
-        if not isinstance(entry, Mapping) or entry.get("name") not in ModelLimit.Name.values:
-            continue
-        limit, remaining = _count(entry.get("limit")), _count(entry.get("remaining"))
-        if limit:
-            found[str(entry["name"])] = (limit, remaining)
-    return found
-
-
-def _count(value: Any) -> int | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and 0 <= value <= _MOST else None
-
-
 def limits_seen(
     *,
     connection_id: uuid.UUID | str,
     model: str,
-    rate_limits: Any,
+    rate_limits: Mapping[str, Any],
     now: dt.datetime | None = None,
 ) -> int:
     """Store what ``rate_limits.updated`` said; return how many rows were written.
@@ -54,18 +34,21 @@ def limits_seen(
     At most one write a minute for each connection, model and name: what comes sooner is dropped.
 
     Args:
-        rate_limits: the event's list, unread.
+        rate_limits: what ``calls.bridge.rate_limits.readings`` made of the event, by name.
     """
     now = now or timezone.now()
     written = 0
-    for name, (limit, remaining) in readings(rate_limits).items():
+    for name in ModelLimit.Name.values:
+        if name not in rate_limits:
+            continue
         key = {
             "connection_id": connection_id,
             "model": model[:80],
             "name": name,
             "source": ModelLimit.Source.LIVE,
         }
-        columns = {"limit": limit, "remaining": remaining, "seen_at": now}
+        said = rate_limits[name]
+        columns = {"limit": said["limit"], "remaining": said.get("remaining"), "seen_at": now}
         changed = ModelLimit.objects.filter(**key, seen_at__lte=now - EVERY).update(**columns)
         if not changed and not ModelLimit.objects.filter(**key).exists():
             changed = _first(key, columns)

@@ -284,7 +284,8 @@ def _measured(connection: ProviderConnection, now: dt.datetime) -> tuple[int, fl
     calls, seconds, tokens, responses = 0, 0.0, 0, 0
     for metrics in rows.values_list("metrics", flat=True)[:_MOST_CALLS]:
         streams = [each for each in metrics.get("streams", ()) if isinstance(each, dict)]
-        used = sum(_number(each, "input_tokens", "output_tokens") for each in streams)
+        counted = [each["counters"] for each in streams if isinstance(each.get("counters"), dict)]
+        used = sum(_number(each, "input_tokens", "output_tokens") for each in counted)
         lasted_ms = sum(_number(each, "stream_ms") for each in streams)
         if not used or not lasted_ms:
             continue
