@@ -128,10 +128,13 @@ UNFOLD: dict[str, Any] = {
                     "link": _link("admin:calls_phonenumber_moving"),
                     "permission": _may_view("calls", "phonenumber"),
                 },
+                _item("Readiness", "traffic", "calls", "numberreadiness"),
                 _item("Phone numbers", "dialpad", "calls", "phonenumber")
                 | {"active": _is_below("/admin/calls/phonenumber/", "moving/", "restore-all/")},
                 _item("Nets", "health_and_safety", "calls", "numbernet"),
                 _item("Firings of nets", "crisis_alert", "calls", "netfiring"),
+                _item("Limits of accounts", "speed", "calls", "accountfacts"),
+                _item("Limits of models", "data_usage", "calls", "modellimit"),
                 _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
                 _item("Plans", "event_upcoming", "calls", "migrationplan"),
                 _item("What plans did", "history_edu", "calls", "planentry"),

@@ -43,6 +43,7 @@ from tests.factories.guards import make_guard, make_incident, make_notice_receiv
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.moves import make_move
 from tests.factories.plans import make_plan, make_plan_entry
+from tests.factories.readiness import make_account_facts, make_model_limit, make_readiness
 from tests.factories.recordings import make_recording, make_removal
 from tests.factories.telephony import (
     make_account,
@@ -62,6 +63,7 @@ from tests.factories.telephony import (
 __all__ = [
     "default_organisation",
     "make_account",
+    "make_account_facts",
     "make_api_key",
     "make_assistant",
     "make_attempt",
@@ -82,6 +84,7 @@ __all__ = [
     "make_job",
     "make_firing",
     "make_missed_call",
+    "make_model_limit",
     "make_move",
     "make_notice_receiver",
     "make_net",
@@ -91,6 +94,7 @@ __all__ = [
     "make_plan",
     "make_plan_entry",
     "make_policy",
+    "make_readiness",
     "make_recording",
     "make_redaction_rule",
     "make_refusal",

@@ -29,7 +29,7 @@ MACHINE_WRITTEN = (
     *("calls.call", "calls.turn", "calls.toolinvocation", "calls.callinputchunk"),
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
-    *("calls.plannumber", "calls.planentry", "calls.numbermove"),
+    *("calls.plannumber", "calls.planentry", "calls.numbermove", "calls.numberreadiness"),
     "calls.netfiring",
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
@@ -191,6 +191,12 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_talk(factories.make_assistant(organisation).current_revision)
             case "calls.outboxevent":
                 factories.make_event(call=factories.make_call(number=number))
+            case "calls.numberreadiness":
+                factories.make_readiness(factories.make_number(organisation))
+            case "calls.accountfacts":
+                factories.make_account_facts(factories.make_account(organisation))
+            case "calls.modellimit":
+                factories.make_model_limit(factories.make_connection(organisation))
             case "calls.numbermove":
                 factories.make_move(factories.make_number(organisation))
             case "calls.departure":
