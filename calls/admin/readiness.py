@@ -294,7 +294,6 @@ class AccountFactsAdmin(ScopedAdmin):
         *("account", "status", "kind", "numbers_listed", "peak", "profile_shown", "entered_at"),
         *("checked_at", "error"),
     )
-    list_select_related = ("account",)
     search_fields = ("account__name",)
     field_labels = {  # noqa: RUF012 - never changed in place
         "profile": "Profile in Twilio's Trust Hub",
@@ -323,7 +322,7 @@ class AccountFactsAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the tokens of the accounts in the database."""
-        rows = super().get_queryset(request).select_related("account")
+        rows = super().get_queryset(request).select_related("account", "organisation")
         return rows.defer("account__auth_token", "account__auth_token_secondary")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -381,7 +380,6 @@ class ModelLimitAdmin(ScopedAdmin):
     )
     list_display = ("connection", "model", "name", "limit", "remaining", "source", "seen_at")
     list_filter = ("source", ("connection", ScopedRelatedFilter))
-    list_select_related = ("connection",)
     search_fields = ("model", "connection__name")
     autocomplete_fields = ("connection",)
     field_labels = {"name": "Limit of", "limit": "Limit of one minute"}  # noqa: RUF012 - constant
@@ -390,7 +388,7 @@ class ModelLimitAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the keys of the connections in the database."""
-        rows = super().get_queryset(request).select_related("connection")
+        rows = super().get_queryset(request).select_related("connection", "organisation")
         return rows.defer("connection__api_key")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:

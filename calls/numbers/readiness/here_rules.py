@@ -73,7 +73,7 @@ def _documents(who: Answering) -> Iterator[Found]:
         things = "1 thing" if count == 1 else f"{count} things"
         short = f"Callers hear {things} differently than at Vapi"
         cause = " ".join(who.audible)
-        step = "Listen to the assistant on its page, and accept or change it"
+        step = "Listen to the assistant, and change what should not differ"
         yield _of_assistant("assistant_audible", "look", who, short, cause, step)
     if who.unsupported:
         cause = f"{who.unsupported} of the assistant's fields do nothing here yet"
