@@ -26,6 +26,7 @@ from calls.services import (
     voice_sample,
 )
 from calls.services.call_finish import stale_calls_close
+from calls.services.call_handover import answers_forget
 from calls.services.clip_render import clips_work
 from calls.services.model_watch import models_look
 from calls.services.number_moves import moves_continue
@@ -70,7 +71,9 @@ def send_overdue_reports() -> int:
 def sweep_stale_calls() -> int:
     """Close calls that nobody closed, and complete what older versions wrote of others."""
     invocations_adopt()
-    return stale_calls_close()
+    closed = stale_calls_close()
+    answers_forget()
+    return closed
 
 
 @shared_task(name="calls.tasks.close_silent_calls")

@@ -131,6 +131,9 @@ UNFOLD: dict[str, Any] = {
                 _item("Readiness", "traffic", "calls", "numberreadiness"),
                 _item("Phone numbers", "dialpad", "calls", "phonenumber")
                 | {"active": _is_below("/admin/calls/phonenumber/", "moving/", "restore-all/")},
+                _item("Changes of routes", "alt_route", "calls", "numberchange"),
+                _item("Old stacks", "dns", "calls", "oldstack"),
+                _item("Handed over", "phone_forwarded", "calls", "callhandover"),
                 _item("Nets", "health_and_safety", "calls", "numbernet"),
                 _item("Firings of nets", "crisis_alert", "calls", "netfiring"),
                 _item("Limits of accounts", "speed", "calls", "accountfacts"),

@@ -74,6 +74,11 @@ class CallHandover(models.Model):
                 name="handover_status_due",
                 condition=Q(status_due_at__isnull=False),
             ),
+            models.Index(
+                fields=("begun_at",),
+                name="handover_answer_kept",
+                condition=Q(answer__isnull=False),
+            ),
         )
 
     def __str__(self) -> str:

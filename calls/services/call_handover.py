@@ -31,6 +31,7 @@ from calls.services.route_facts import Facts
 
 # TwiML is a few hundred bytes; sound is not kept, and is asked for again.
 _KEPT_BYTES: Final = 16 * 1024
+_BATCH: Final = 200  # rows of one write (design.md 9)
 # After its time and so much more, whoever asked is taken to be dead.
 _GRACE: Final = dt.timedelta(seconds=1)
 
@@ -158,6 +159,13 @@ def handover_abandoned(call_id: str) -> bool:
         both_reached=True,
     )
     return bool(done)
+
+
+def answers_forget() -> int:
+    """Drop the answers of calls that ended without a callback; return how many."""
+    kept = CallHandover.objects.filter(answer__isnull=False, call__status=Call.Status.ENDED)
+    ids = list(kept.values_list("pk", flat=True)[:_BATCH])
+    return CallHandover.objects.filter(pk__in=ids).update(answer=None)
 
 
 def lost_words(call: Call) -> str:

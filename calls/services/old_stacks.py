@@ -72,7 +72,11 @@ def standing_for(number: PhoneNumber, call_sid: str, now_ms: int) -> Standing:
 
 def stack_words(number: PhoneNumber) -> str:
     """Say how the number's old stack fares, for people."""
-    row = stack_for(number)
+    return health_words(stack_for(number))
+
+
+def health_words(row: OldStack | None) -> str:
+    """Say how an old stack fares, for people."""
     health = health_of(row)
     if row is None or not row.health:
         return "Nothing speaks against it."

@@ -41,7 +41,7 @@ from tests.factories.calls import (
 from tests.factories.events import make_attempt, make_destination, make_event
 from tests.factories.guards import make_guard, make_incident, make_notice_receiver
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
-from tests.factories.moves import make_move
+from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
 from tests.factories.plans import make_plan, make_plan_entry
 from tests.factories.readiness import make_account_facts, make_model_limit, make_readiness
 from tests.factories.recordings import make_recording, make_removal
@@ -70,6 +70,7 @@ __all__ = [
     "make_audit_entry",
     "make_call",
     "make_carrier_check",
+    "make_change",
     "make_clip",
     "make_connection",
     "make_control",
@@ -85,7 +86,9 @@ __all__ = [
     "make_firing",
     "make_missed_call",
     "make_model_limit",
+    "make_handover",
     "make_move",
+    "make_old_stack",
     "make_notice_receiver",
     "make_net",
     "make_number",

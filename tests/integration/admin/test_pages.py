@@ -197,6 +197,12 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_account_facts(factories.make_account(organisation))
             case "calls.modellimit":
                 factories.make_model_limit(factories.make_connection(organisation))
+            case "calls.numberchange":
+                factories.make_change(factories.make_number(organisation))
+            case "calls.oldstack" | "calls.callhandover":
+                other = factories.make_call(number=number)
+                stack = factories.make_old_stack(organisation)
+                factories.make_handover(other, old_stack=stack)
             case "calls.numbermove":
                 factories.make_move(factories.make_number(organisation))
             case "calls.departure":
