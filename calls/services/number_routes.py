@@ -404,12 +404,14 @@ def _lacks(number: PhoneNumber) -> list[Problem]:
     """Return what the number lacks for us to answer at all."""
     found: list[Problem] = []
     assistant = number.assistant
-    if assistant is None and number.squad_id is None:
+    if number.squad_id is not None:
+        pass  # its first member answers, whose revision is made with the squad's
+    elif assistant is None:
         if not number_asks(number):
             cause = "Nobody would answer: the number has no assistant."
             fix = "Choose one, or give the number a server that names an assistant for each call."
             found.append(Problem("assistant", "error", cause, fix))
-    elif assistant is not None and assistant.current_revision_id is None:
+    elif assistant.current_revision_id is None:
         cause = f"Nobody would answer: {assistant.name} has no published revision."
         found.append(Problem("assistant", "error", cause, "Publish it, or choose another one."))
     connection = connection_for(number)

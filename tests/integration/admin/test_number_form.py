@@ -23,6 +23,7 @@ def _save(client: Client, number: PhoneNumber, **changes: object) -> str:
         "patience_ms": 10_000,
         "assistant": number.assistant_id or "",
         "policy": number.policy_id or "",
+        "connection": number.connection_id or "",
         "max_call_seconds": 600,
         "max_tool_calls": 10,
         "max_spend_usd": "1.00",
