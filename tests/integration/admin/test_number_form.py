@@ -57,7 +57,7 @@ def test_a_canary_needs_to_know_where_calls_went_before(staff: Client) -> None:
 
 def test_a_form_that_was_open_while_the_guard_changed_the_route_is_refused(staff: Client) -> None:
     number = factories.make_number(route="direct")
-    shown = {"seen_version": number.version, "route": "direct"}
+    shown = {"seen_version": number.version, "route": "direct", "canary_percent": 0}
     route_set(number_id=number.pk, order=RouteOrder("vapi"), actor="guard", why="calls failed")
     answer = _save(staff, number, **shown, name="New name")
     assert "guard at" in answer and "calls failed" in answer
