@@ -32,7 +32,7 @@ from calls.services.recordings import removal_want
 from calls.services.said_words import words_purge
 from calls.services.spoken_audit import searches_that_found
 from calls.telephony.recordings import RecordingsRemain, recordings_delete
-from calls.telephony.twilio_client import TwilioAccess
+from calls.telephony.twilio_client import access_of
 from voiceplatform.base.models import AuditEntry, Job, Organisation
 from voiceplatform.base.phones import is_e164, normalised
 from voiceplatform.base.services import actor_label, audit_write
@@ -186,7 +186,7 @@ def _call_erase(call_id: uuid.UUID, found: Found) -> None:
     if call is None:
         return
     account = call.twilio_account
-    access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    access = access_of(account)
     is_left = False
     try:
         found.counts["recordings at Twilio"] += recordings_delete(access, call.call_sid)
