@@ -124,7 +124,7 @@ class NumberMove(OrganisationOwned):
                 condition=Q(direction="here", closed_at__isnull=True),
             ),
             models.UniqueConstraint(
-                fields=("organisation", "key"),
+                fields=("number", "direction", "key"),
                 name="move_once_per_key",
                 condition=~Q(key=""),
             ),

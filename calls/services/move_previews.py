@@ -106,7 +106,10 @@ def move_preview(*, number: PhoneNumber, route: RouteOrder | None = None) -> Mov
         our_url=settings.PUBLIC_BASE_URL,
         expected=_expected(number),
     )
-    found = _sorted((*findings(facts), *(_route_findings(then, route) if route else ())))
+    wished = route or RouteOrder(str(number.route), number.canary_percent)
+    found = _sorted(
+        (*findings(facts), *_route_findings(then, wished), *_hand_over_findings(target, order))
+    )
     if before is None or target is None:
         return MovePreview(number.number_e164, route=order, findings=found)
     wanted = here(before, base_url=settings.PUBLIC_BASE_URL, net=net, overrides=overrides)
@@ -177,6 +180,17 @@ def _route_findings(number: PhoneNumber, route: RouteOrder) -> tuple[Finding, ..
         )
         for each in route_preview(number, route).problems
     )
+
+
+def _hand_over_findings(target: Target | None, route: str) -> tuple[Finding, ...]:
+    """Return whether the route would leave callers to nobody, who are answered now."""
+    if target is None or route != "vapi" or target.url or target.kind == "none":
+        return ()
+    what = "a trunk" if target.kind == "trunk" else "a TwiML app whose address is not known"
+    cause = f"{what} answers its calls, so none can be handed over while it rings, and with the "
+    cause += "route vapi nobody would answer here"
+    fix = "choose direct, which moves all of its calls at once, or leave the number where it is"
+    return (Finding("no_hand_over", "blocks", "route", cause, fix),)
 
 
 def _sorted(found: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -109,6 +109,19 @@ def test_a_route_that_is_ordered_is_set_with_the_snapshot_or_not_at_all(twilio: 
     assert not unreviewed.moves.exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields"), [(3, {}), (2, {"voice_application_sid": "AP" + "e" * 32})]
+)
+def test_callers_who_could_not_be_handed_over_are_not_brought_here_for_that(
+    twilio: Twilio, kind: int, fields: dict[str, str]
+) -> None:
+    number = twilio.number(kind, **fields)
+    with pytest.raises(MoveRefused, match="nobody would answer here"):
+        begin(number)
+    assert not number.moves.exists()
+    assert move_preview(number=number, route=RouteOrder("direct")).can_begin
+
+
 def test_what_was_not_shown_is_not_confirmed(twilio: Twilio) -> None:
     number = twilio.number(0)
     shown = move_preview(number=number).fingerprint
