@@ -51,7 +51,8 @@ def entry_words(entry: Entry) -> str:
 def notice_of(entry: Entry, plan_id: str) -> str:
     """Return the subject of the notice that an entry wants, '' when it wants none."""
     if entry.action == "number held":
-        return NOTICES["approval"] if "approval" in entry.evidence else ""
+        # With another gate shut an approval would move nothing yet.
+        return NOTICES["approval"] if set(entry.evidence) == {"approval"} else ""
     if entry.who != f"plan:{plan_id}":
         return ""  # a person did it, and knows
     return NOTICES.get(entry.action, "")

@@ -21,7 +21,8 @@ from calls.numbers import plan as rules
 from calls.numbers.entries import Entry
 from calls.numbers.plan import SETTLED, Outcome, Plan, PlanError, PlanState
 from calls.numbers.plan_stored import plan_read, plan_stored, state_read, state_stored
-from calls.numbers.plan_words import entry_words, seen_of
+from calls.numbers.plan_words import entry_words, notice_of, seen_of
+from calls.services.notices import notice_enqueue
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.selectors import uuids_in
 from voiceplatform.base.services import actor_label, audit_write
@@ -311,7 +312,7 @@ def _store_entries(row: MigrationPlan, entries: Sequence[Entry]) -> None:
     )
     for entry in entries:
         number_id = next(iter(uuids_in([entry.number_id])), None)
-        PlanEntry.objects.create(
+        stored = PlanEntry.objects.create(
             plan=row,
             organisation_id=row.organisation_id,
             at=entry.at,
@@ -322,3 +323,21 @@ def _store_entries(row: MigrationPlan, entries: Sequence[Entry]) -> None:
             why=entry.why,
             evidence=dict(entry.evidence),
         )
+        _tell(row, entry, stored.pk)
+
+
+def _tell(row: MigrationPlan, entry: Entry, entry_id: int) -> None:
+    """Tell people in the transaction of what wants them; ids only, no name and no number."""
+    subject = notice_of(entry, str(row.pk))
+    if not subject:
+        return
+    ids = {"plan": str(row.pk), "entry": str(entry_id)}
+    if entry.number_id:
+        ids["number"] = entry.number_id
+    notice_enqueue(
+        organisation=row.organisation,
+        key=f"plan-entry:{entry_id}",
+        subject=subject,
+        words=f"{subject}. Why is on the plan's page, under Plans in the admin.",
+        ids=ids,
+    )
