@@ -184,8 +184,6 @@ class PlanForm(ScopedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "zone" not in self.fields:
-            return  # the page of a plan that exists: nothing of it is a field
         zone: Any = self.fields["zone"]
         zone.choices = [(name, name) for name in sorted(available_timezones())]
         self.fields["name"].initial = "One number a day for a week"

@@ -34,6 +34,7 @@ from voiceplatform.base.scoped_admin import (
     BesideForm,
     ReadOnlyAdmin,
     ScopedAdmin,
+    ScopedForm,
     ScopedRelatedFilter,
     badge,
     visible_choices,
@@ -209,7 +210,7 @@ class MigrationPlanAdmin(BesideForm, ScopedAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         """Offer the person's own numbers."""
         if obj is not None:
-            return super().get_form(request, obj, **kwargs)
+            return super().get_form(request, obj, **{**kwargs, "form": ScopedForm})
         kwargs["fields"] = ("organisation", "name")
         form: Any = super().get_form(request, obj, **kwargs)
         form.base_fields["chosen"].queryset = (

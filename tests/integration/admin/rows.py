@@ -89,7 +89,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     resources = {f"resource.{kind}": factories.make_resource(organisation, kind) for kind in kinds}
     reading = factories.make_file(organisation)
     file = reading.file
-    plan = factories.make_plan(organisation)
+    plan = factories.make_plan(organisation, numbers=[number])
     route = UnknownRoute.objects.create(
         organisation=organisation, method="GET", route="/campaign", count=1, last_at=timezone.now()
     )
