@@ -292,7 +292,7 @@ class MigrationPlanAdmin(BesideForm, ScopedAdmin):
                 form.add_error(None, _sentence(error))
                 # The page shows what is stored now, so the next press means that.
                 form.data = request.POST.copy()
-                form.data.update(shown)
+                form.data.update({name: str(value) for name, value in shown.items()})
             else:
                 return HttpResponseRedirect(_url("change", row.pk))
         context = {"deed": deed, "what": what, "line": line, "form": form, "plan_page": page}
