@@ -334,9 +334,12 @@ def returning_rows(job: Job) -> list[ReturningRow]:
     moves = {
         move.number_id: move
         for move in NumberMove.objects.filter(
+            # One that was under way already is the job's too, one that was over is not.
+            Q(created_at__gte=job.created_at)
+            | Q(finished_at__isnull=True)
+            | Q(finished_at__gte=job.created_at),
             organisation=job.organisation_id,
             direction=NumberMove.Direction.BACK,
-            created_at__gte=job.created_at - dt.timedelta(seconds=5),
         )
         .only(*overview.MOVE_COLUMNS)
         .order_by("created_at")

@@ -23,7 +23,7 @@ from tests.platform import Platform
 
 __all__ = ["page"]
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 FIRST, SECOND, THIRD = "+15550100011", "+15550100012", "+15550100013"
 CALLER = "+15550107123"
