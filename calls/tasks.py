@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from celery import shared_task
+from django.utils import timezone
 
 from calls.events.delivery import drain
 from calls.services import (
     analysis,
     analysis_run,
     erasure_jobs,
+    leaving_jobs,
     move_bell,
     net_drills,
     net_facts,
@@ -28,6 +30,7 @@ from calls.services import (
 from calls.services.call_finish import stale_calls_close
 from calls.services.call_handover import answers_forget
 from calls.services.clip_render import clips_work
+from calls.services.leaving import departures_remind
 from calls.services.model_watch import models_look
 from calls.services.number_moves import moves_continue
 from calls.services.plan_ticks import plans_tick
@@ -259,3 +262,20 @@ def take_net_drills() -> int:
 def tick_plans() -> int:
     """Let running plans take their next step."""
     return plans_tick()
+
+
+@shared_task(
+    name=leaving_jobs.TASK,
+    soft_time_limit=leaving_jobs.SOFT_LIMIT_SECONDS,
+    time_limit=leaving_jobs.SOFT_LIMIT_SECONDS + 60,
+)
+def run_leaving(job_id: str) -> None:
+    """Do one step of leaving Vapi, or nothing when another worker does."""
+    leaving_jobs.step_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_leaving")
+def take_leaving() -> int:
+    """Tell a worker of steps that lost theirs, and people of what is overdue."""
+    departures_remind(timezone.now())
+    return leaving_jobs.BELL.poke_waiting()

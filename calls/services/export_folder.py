@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -119,13 +119,15 @@ class ExportFolder:
         """Stop for now; the next run goes on."""
         self._open.close()
 
-    def finish(self) -> tuple[str, Verified]:
+    def finish(self, beat: Callable[[], object] = lambda: None) -> tuple[str, Verified]:
         """Read everything back and write the list; return its SHA-256 and what was found.
+
+        ``beat`` is called while files are read, which may take long.
 
         With a problem the list is not written, and what was wrong is written anew by the next run.
         """
         self.close()
-        verified = _verify(self.folder, self._digests)
+        verified = _verify(self.folder, self._digests, beat)
         if verified.problems:
             good = {p: d for p, d in self._digests.items() if _digest_of(self.folder / p) == d}
             (self.folder / OPEN_FILE).write_text(_text(good), encoding="utf-8")
@@ -147,8 +149,8 @@ class ExportFolder:
         yield from (p for p in _read_list(self.folder / LIST_FILE) if p not in self._digests)
 
 
-def export_verify(folder: Path) -> Verified:
-    """Read a finished export back, each file against the list.
+def export_verify(folder: Path, beat: Callable[[], object] = lambda: None) -> Verified:
+    """Read a finished export back, each file against the list; ``beat`` as for ``finish``.
 
     Raises:
         FolderRefused: it has no list: it was not finished, or is none.
@@ -161,7 +163,7 @@ def export_verify(folder: Path) -> Verified:
         raise FolderRefused(
             f"{folder} has no {LIST_FILE}, so it is no finished export. Fix: export again."
         )
-    return _verify(folder, listed)
+    return _verify(folder, listed, beat)
 
 
 def _theirs(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -177,9 +179,10 @@ def list_digest(folder: Path) -> str:
     return _digest_of(folder / LIST_FILE)
 
 
-def _verify(folder: Path, listed: dict[str, str]) -> Verified:
+def _verify(folder: Path, listed: dict[str, str], beat: Callable[[], object]) -> Verified:
     files, size, problems = 0, 0, []
     for path, digest in sorted(listed.items()):
+        beat()
         found = _digest_of(folder / path)
         if found == digest:
             files += 1

@@ -218,7 +218,7 @@ def departure_leave(
     left = outstanding(found, departure.accepted)
     if left:
         raise LeavingRefused(f"{len(left)} things keep you from leaving Vapi.", left)
-    _export_check(departure)
+    _export_check(departure, lambda: progress(0, 1, "Reading the export back"))
     numbers = list(
         PhoneNumber.objects.for_organisation(departure.organisation).select_related(
             "twilio_account", "organisation"
@@ -238,7 +238,7 @@ def departure_leave(
     return Left(len(numbers))
 
 
-def _export_check(departure: Departure) -> None:
+def _export_check(departure: Departure, beat: Callable[[], object]) -> None:
     """Read the export back: what is about to end must be on a disk.
 
     Raises:
@@ -246,7 +246,7 @@ def _export_check(departure: Departure) -> None:
     """
     folder = Path(departure.export_folder)
     try:
-        verified = export_verify(folder)
+        verified = export_verify(folder, beat)
     except FolderRefused as error:
         raise LeavingRefused(f"the export cannot be read back: {error}") from error
     if verified.problems or list_digest(folder) != departure.export.get("digest"):

@@ -106,7 +106,7 @@ def everything_export(
             return report
         about = _about(organisation, report)
         target.write(ABOUT_FILE, [_json(about)])
-        report.digest, verified = target.finish()
+        report.digest, verified = target.finish(lambda: run.beat("Reading back"))
         report.files, report.size_bytes = verified.files, verified.size_bytes
         for problem in verified.problems:
             report.lacks(f"{problem}: it was not there when it was read back")
@@ -137,6 +137,10 @@ class _Run:
         self.progress(self.done, max(self.total, self.done), label)
         self.report.is_cancelled = self.report.is_cancelled or self.cancelled()
         return self.report.is_cancelled
+
+    def beat(self, label: str) -> None:
+        """Say that it goes on, while something takes long."""
+        self.progress(self.done, max(self.total, self.done), label)
 
     def config(self) -> None:
         """Write the configuration; it is small, so always anew."""
@@ -217,6 +221,15 @@ class _Run:
             return
         self.report.counts["vapi_recordings"] += 1
 
+    def _taking(self, write: Callable[[bytes], object]) -> Callable[[bytes], None]:
+        """Return what takes a piece of a download; it may take longer than a job's lease."""
+
+        def take(piece: bytes) -> None:
+            write(piece)
+            self.beat("A recording at Vapi")
+
+        return take
+
     def _vapi_sound(self, vapi: VapiApi, call_id: str, url: str, path: str) -> bool:
         waiting = self.target.folder / ".download.part"
         problem = ""
@@ -224,7 +237,7 @@ class _Run:
         for address in (url, vapi.call_file(call_id, "stereo-recording")):
             try:
                 with waiting.open("wb") as file:
-                    vapi.download(address, file.write, most_bytes=_LARGEST_SOUND)
+                    vapi.download(address, self._taking(file.write), most_bytes=_LARGEST_SOUND)
                 self.target.write(path, _pieces(waiting))
                 return True
             except VapiApiError as error:
