@@ -19,9 +19,16 @@ def open_departure(organisation: Organisation) -> Departure | None:
 
 def has_left(number: PhoneNumber) -> bool:
     """Tell whether the number has left Vapi: nothing may hand its calls back or move it there."""
-    return DepartedNumber.objects.filter(
-        number=number, cleared_at__isnull=False, undone_at__isnull=True
-    ).exists()
+    return _gone().filter(number=number).exists()
+
+
+def numbers_left() -> QuerySet[Any, Any]:
+    """Return the ids of all numbers that have left Vapi, for a subquery."""
+    return _gone().values("number")
+
+
+def _gone() -> QuerySet[DepartedNumber]:
+    return DepartedNumber.objects.filter(cleared_at__isnull=False, undone_at__isnull=True)
 
 
 def departures_with_dues(user: Any) -> QuerySet[Departure]:

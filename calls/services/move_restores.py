@@ -16,6 +16,7 @@ from django.utils import timezone
 from calls.models import NumberMove, PhoneNumber
 from calls.numbers.switch import kept
 from calls.numbers.switch.steps import Confirmed, advance, way_back
+from calls.selectors.leaving import has_left
 from calls.services import move_bell
 from calls.services.move_rows import columns_of
 from calls.services.number_routes import RouteOrder, RouteRefused, route_set
@@ -39,7 +40,7 @@ def restore_begin(
         tells_workers: False where Redis may be away and the caller does the work itself.
 
     Returns:
-        None when there is nothing to put back.
+        None when there is nothing to put back, or the stack that it came from was left.
 
     Raises:
         UnreadableNumber, DecryptionError: the move here cannot be read; nothing may be written.
@@ -57,7 +58,7 @@ def restore_begin(
         under_way: NumberMove | None = number.moves.filter(finished_at__isnull=True).first()
         if under_way is not None and under_way.direction == NumberMove.Direction.BACK:
             return under_way
-        if here is None:
+        if here is None or has_left(number):
             return None
         settle_until = None
         if under_way is not None:

@@ -18,6 +18,7 @@ from calls.models import NumberMove, PhoneNumber
 from calls.numbers.switch import kept
 from calls.numbers.switch.steps import Move, Step, WebhookSeen, advance
 from calls.numbers.switch.voice import Snapshot
+from calls.selectors.leaving import has_left
 
 # Longer than one request to Twilio with its timeouts (2 s and 4 s): a request that was sent while
 # the lease was held has reached Twilio, or nobody, when it is over.
@@ -121,10 +122,13 @@ def way_back_row(number: PhoneNumber) -> NumberMove | None:
 
 
 def has_way_back(number: PhoneNumber) -> bool:
-    """Tell whether the number came here by a move that nobody undid. Asks the database alone."""
+    """Tell whether the number came here by a move that nobody undid. Asks the database alone.
+
+    None leads back to a stack that was left: nobody answers there.
+    """
     return bool(
         number.moves.filter(direction=NumberMove.Direction.HERE, closed_at__isnull=True).exists()
-    )
+    ) and not has_left(number)
 
 
 def snapshot_of(number: PhoneNumber) -> Snapshot | None:

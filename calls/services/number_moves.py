@@ -33,6 +33,7 @@ from calls.numbers.switch.steps import (
     advance,
 )
 from calls.numbers.switch.voice import Snapshot
+from calls.selectors.leaving import numbers_left
 from calls.services import move_bell, move_test_calls
 from calls.services.move_engine import Outcome, move_run, outcome_of
 from calls.services.move_previews import MovePreview, move_preview
@@ -352,7 +353,9 @@ def _result(outcome: Outcome) -> RestoreResult:
 
 def restorable(organisation_id: uuid.UUID | None = None) -> list[PhoneNumber]:
     """Return the numbers that have a way back, those with the most calls of late first."""
-    moved = NumberMove.objects.filter(direction="here", closed_at__isnull=True)
+    moved = NumberMove.objects.filter(direction="here", closed_at__isnull=True).exclude(
+        number__in=numbers_left()
+    )
     if organisation_id is not None:
         moved = moved.filter(organisation_id=organisation_id)
     numbers = {
