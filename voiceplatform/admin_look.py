@@ -138,6 +138,8 @@ UNFOLD: dict[str, Any] = {
                 _item("Firings of nets", "crisis_alert", "calls", "netfiring"),
                 _item("Limits of accounts", "speed", "calls", "accountfacts"),
                 _item("Limits of models", "data_usage", "calls", "modellimit"),
+                _item("Leave Vapi", "logout", "calls", "departure"),
+                _item("Rates of the old stack", "payments", "calls", "oldstackrate"),
                 _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
                 _item("Plans", "event_upcoming", "calls", "migrationplan"),
                 _item("What plans did", "history_edu", "calls", "planentry"),

@@ -14,6 +14,7 @@ from calls.admin.records import failed_calls
 from calls.admin.words import ROUTE_COLOURS, STATUS_COLOURS, reason_in_words
 from calls.models import Call, PhoneNumber
 from calls.selectors.delivery import switched_off, undelivered
+from calls.selectors.leaving import departures_with_dues
 from calls.selectors.moves import home_moving
 from calls.selectors.reconciler import checked_at, checks_for, late_checks, missed_lately
 from calls.services.model_watch import model_warnings
@@ -54,6 +55,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         )
     if user.has_perm("tools.view_tool"):
         context["silent_servers"] = silent_servers(user)
+    if user.has_perm("calls.view_departure"):
+        context["departure_dues"] = list(departures_with_dues(user))
     context["cards"] = cards
     context["title"] = "Overview"
     return context

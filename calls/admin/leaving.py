@@ -9,9 +9,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
+from calls.admin.leaving_page import PERMISSION, leaving_urls
 from calls.models import DepartedNumber, Departure, OldStackRate
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, ScopedAdmin, badge
+from voiceplatform.base.selectors import organisations_visible_to
 
 _COLOURS = {"preparing": "info", "left": "warning", "finished": "success", "undone": "info"}
 
@@ -20,21 +24,45 @@ _COLOURS = {"preparing": "info", "left": "warning", "finished": "success", "undo
 class DepartureAdmin(ReadOnlyAdmin):
     """What became of each leave."""
 
-    list_display = ("created_at", "state_badge", "left_at", "left_by", "token_due_at", "key_due_at")
+    change_list_template = "admin/calls/departure/change_list.html"
+    list_display = (
+        *("created_at", "state_badge", "left_at", "left_by", "token_due_at", "key_due_at"),
+        "lead",
+    )
     list_display_links = ("created_at",)
     list_filter = ("state", "created_at")
     search_fields = ("left_by", "id__iexact")
     hidden_lookups = ("sealed", "found", "accepted", "export")
     fields = (
-        *("organisation", "state_badge", "looked_at", "export_folder", "exported_at"),
+        *("organisation", "state_badge", "lead", "looked_at", "export_folder", "exported_at"),
         *("left_at", "left_by", "token_due_at", "token_done_at", "key_due_at", "key_done_at"),
         *("undone_at", "created_at"),
     )
-    readonly_fields = ("state_badge",)
+    readonly_fields = ("state_badge", "lead")
     list_hint = (
         "Each time somebody prepared to leave Vapi, and what became of it. Leaving is the last "
         "step, after every number is answered here."
     )
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that leads through a leave."""
+        return [*leaving_urls(self), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Offer to begin to those who may."""
+        extra = dict(extra_context or {})
+        if request.user.has_perm(PERMISSION):
+            rows = organisations_visible_to(request.user).order_by("name").only("name")
+            extra["leaving_organisations"] = list(rows)
+        return super().changelist_view(request, extra)
+
+    @admin.display(description="Steps")
+    def lead(self, obj: Departure) -> Any:
+        """Link to the page that leads through it."""
+        url = reverse("admin:calls_departure_leave", args=[obj.pk])
+        return format_html('<a class="vp-link" href="{}">Open</a>', url)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave out what no column shows, most of all what is sealed."""

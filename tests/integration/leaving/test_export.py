@@ -101,7 +101,8 @@ def test_everything_is_there_no_secret_is_and_the_list_is_right(
     assert any(path.startswith("config/tools/") for path in found)
     everything = b"\n".join(found.values())
     assert SECRET.encode() not in everything
-    assert b"token=" not in everything.replace(b"token=%5B", b"").replace(b"token=[", b"")
+    # Addresses that open a recording by themselves are in no call.
+    assert not [path for path, text in found.items() if b"/call/" in text and b"expires=" in text]
     assert UNHEARD.encode() not in everything  # nobody heard it
     # What anybody has at hand finds the same.
     checked = subprocess.run(
@@ -208,6 +209,7 @@ def test_a_file_that_failed_half_way_is_not_there(tmp_path: Path) -> None:
     for path in ("../a", "/a", ""):
         with pytest.raises(ValueError, match="in its folder"):
             folder.write(path, [b""])
+    folder.close()
 
 
 def test_somebody_elses_folder_is_not_touched(tmp_path: Path) -> None:
