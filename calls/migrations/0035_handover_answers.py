@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("calls", "0035_move_keys"),
+        ("calls", "0034_readiness_step"),
     ]
 
     operations = [
