@@ -258,7 +258,7 @@ def _table(heads: tuple[str, ...], lines: SafeString) -> SafeString:
 
 def _moment(text: str) -> str:
     moment = parse_datetime(text) if text else None
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment is not None else "now"
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment is not None else "–"
 
 
 class AccountFactsForm(ScopedForm):

@@ -232,13 +232,14 @@ def _policy(number: PhoneNumber) -> Policy | None:
 def _connection(number: PhoneNumber, row: ProviderConnection | None) -> Connection | None:
     if row is None:
         return None
+    signed = row.baa_signed_on or row.dpa_signed_on
     return Connection(
         name=row.name,
         connection_id=str(row.pk),
         model=row.model,
         region=row.region,
         forbidden=contract_problem(number, row),
-        contract_on=row.baa_signed_on or row.dpa_signed_on,
+        at=dt.datetime.combine(signed, dt.time(), dt.UTC) if signed else row.created_at,
     )
 
 

@@ -240,6 +240,7 @@ class Joiner:
             account_sid=row.twilio_account.account_sid if row is not None else "",
             imported=self._imported(joined),
             account=self._account(look),
+            at=self._now,
         )
         if row is None:
             return facts

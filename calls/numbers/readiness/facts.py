@@ -117,14 +117,19 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The model connection that would be used. ``forbidden``: why its contract excludes it."""
+    """The model connection that would be used.
+
+    Args:
+        forbidden: why its contract excludes it.
+        at: when its contract was signed, else when it was entered.
+    """
 
     name: str
     connection_id: str
     model: str
     region: str = ""
     forbidden: str = ""
-    contract_on: dt.date | None = None
+    at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +225,7 @@ class NumberFacts:
         has_person: a caller can reach a person, or hears last words, when no model answers.
         slowest_ms: how long a hand-over of this number may take.
         our_url: any address of ours.
+        at: when the rows here were read.
     """
 
     number_e164: str
@@ -242,3 +248,4 @@ class NumberFacts:
     has_person: bool = True
     health: Health | None = None
     slowest_ms: int = 1_000
+    at: dt.datetime | None = None

@@ -146,7 +146,7 @@ def _of_limits(facts: NumberFacts) -> list[Fact]:
 def _of_here(facts: NumberFacts) -> list[Fact]:
     if not facts.is_here:
         return []
-    shown = [_fact("Route", facts.route, "live", None)]
+    shown = [_fact("Route", facts.route, "live", facts.at)]
     if facts.answering is not None:
         shown.append(_fact("Assistant", facts.answering.name, "live", facts.answering.at))
     if facts.policy is not None:
@@ -154,11 +154,8 @@ def _of_here(facts: NumberFacts) -> list[Fact]:
         shown.append(_fact("Call policy", value, "entered", facts.policy.reviewed_at))
     row = facts.connection
     if row is not None:
-        signed = None
-        if row.contract_on is not None:
-            signed = dt.datetime.combine(row.contract_on, dt.time(), dt.UTC)
         value = f"{row.name}, {row.model}, region {row.region or 'not stated'}"
-        shown.append(_fact("Model connection", value, "entered", signed))
+        shown.append(_fact("Model connection", value, "entered", row.at))
     if facts.health is not None:
         shown += [
             _fact(

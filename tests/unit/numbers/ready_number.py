@@ -54,7 +54,7 @@ def ready(**changed: Any) -> NumberFacts:
         answering=Answering("Harbour Dental", "a1", NOW),
         secrets=Secrets(NOW),
         policy=Policy("Ohio", "p1", NOW),
-        connection=Connection("OpenAI", "c1", "gpt-realtime-2.1", "us"),
+        connection=Connection("OpenAI", "c1", "gpt-realtime-2.1", "us", at=NOW),
         account=Account("active", "Full", NOW, "business", 1, NOW, Peak(4, NOW, NOW)),
         model=ModelUse(
             tokens=Limit(100_000, "live", NOW),
@@ -63,6 +63,7 @@ def ready(**changed: Any) -> NumberFacts:
             measured_at=NOW,
             peak=Peak(4, NOW, NOW),
         ),
+        at=NOW,
         health=Health(NOW, (Check("public URL", "ok", "/readyz answers 200"),)),
     )
     return replace(facts, **changed)
