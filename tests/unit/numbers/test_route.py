@@ -64,5 +64,5 @@ def test_a_model_out_of_reach_is_left_to_somebody_else_also_when_all_lines_are_t
 
 def test_every_reason_fits_its_column() -> None:
     for change in ({"route": "vapi"}, {"policy_reviewed": False}, {"has_connection": False}):
-        decision = decide(replace(GOOD, **change), live_calls=0, max_calls=1)  # type: ignore[arg-type]
+        decision = decide(replace(GOOD, **change), live_calls=0, max_calls=1)
         assert len(decision.reason) <= 200

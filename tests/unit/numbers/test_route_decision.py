@@ -211,7 +211,7 @@ def test_the_callers_outside_the_share_do_not_see_what_our_side_lacks() -> None:
 def test_a_call_that_has_been_answered_is_not_handed_over() -> None:
     assert told(decided(ANSWERED, route="vapi")) == ("direct", "not-ringing")
     for has_person, answer in ((True, "fallback"), (False, "decline")):
-        desk = {"has_person": has_person}
+        desk: dict[str, Any] = {"has_person": has_person}
         unqualified = decided(ANSWERED, route="vapi", qualified=False, **desk)
         assert told(unqualified) == (answer, "old-missing")
         assert told(decided(route="vapi", old_stack="none", **desk)) == (answer, "old-missing")
