@@ -28,6 +28,7 @@ from calls.services.call_plan import (
 )
 from calls.services.consent_question import asked_by
 from calls.services.handoffs import Target, first_member, squad_begins
+from calls.services.net_flag import drill_takes
 from calls.services.number_moves import webhook_seen
 from calls.services.operators import (
     desk_of,
@@ -57,7 +58,8 @@ log = structlog.get_logger(__name__)
 
 # ``previous``: the old stack is asked; ``dial``: a person takes the call; ``say``: nobody does, and
 # the caller is told so; ``await``: another request is asking who does.
-StartAnswer = Answer | Literal["previous", "dial", "say", "await"]
+# ``drill``: nobody answers it, so that the number's net is seen to.
+StartAnswer = Answer | Literal["previous", "dial", "say", "await", "drill"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,15 @@ def call_start(
     number = (
         PhoneNumber.objects.filter(number_e164=normalised(request.callee), twilio_account=account)
         .select_related("assistant__current_revision", "policy", "connection", "operator_desk")
-        .select_related("squad")
+        .select_related("squad", "net")
+        .defer("net__address")
         .first()
     )
+    if number is not None and drill_takes(
+        getattr(number, "net", None), call_sid=request.call_sid, caller=request.caller
+    ):
+        log.warning("drill_call_refused", call_sid=request.call_sid)
+        return CallStart("drill")
     most = settings.MAX_CONCURRENT_CALLS
     if number is None:
         decision = decide(None, live_calls=live_calls, max_calls=most)

@@ -246,6 +246,9 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         live_calls=live.active_count() + len(pool),
         is_lost=reach.is_lost,
     )
+    if start.answer == "drill":
+        # Twilio asks the number's net at once: what is answered is not repeated (net.Overrides).
+        return _refusal(503, "a drill: this call is not answered here, on purpose")
     if start.answer == "previous" and start.call is not None:
         answer = await handed_over(
             start.call,
