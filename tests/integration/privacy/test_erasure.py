@@ -108,7 +108,9 @@ def a_call(**columns: Any) -> Call:
     factories.make_refusal(call.twilio_account, call=call, url=f"https://x.example/{call.pk}")
     factories.make_control(call, text=WORDS)
     factories.make_recording(call)
-    factories.make_missed_call(call.number, caller=NUMBER)
+    missed = factories.make_missed_call(call.number, caller=NUMBER)
+    for call_sid in (call.call_sid, missed.call_sid):
+        factories.make_firing(call.number, call_sid=call_sid)
     AssistantActivation.objects.create(
         call=call,
         ordinal=0,
