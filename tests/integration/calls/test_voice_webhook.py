@@ -17,9 +17,11 @@ from calls.media import live
 from calls.media.database import in_database
 from calls.models import Call, CallPolicy, OutboxEvent, PhoneNumber
 from calls.services.call_start import token_expiry
+from calls.services.net_flag import flag_clear, flag_set
 from calls.standins.twiml import parse_twiml
 from tests import factories
 from tests.integration.calls.rig import (
+    CALLER,
     PUBLIC,
     SECONDARY_TOKEN,
     TOKEN,
@@ -374,3 +376,15 @@ async def test_calls_whose_stream_is_on_its_way_count_against_the_ceiling(
 
 def test_a_token_outlives_the_line_that_twilio_speaks_first() -> None:
     assert token_expiry("x" * 800) - token_expiry() > timedelta(seconds=90)
+
+
+async def test_a_drill_refuses_its_one_call_and_leaves_every_other_answered(rig: Rig) -> None:
+    row = await in_database(lambda: factories.make_net(rig.number, is_test=True, address="x"))
+    assert await in_database(lambda: flag_set(row, token="t", caller=CALLER))
+    assert (await rig.voice(From="+15550101111")).status == 200
+    form = rig.form()
+    for _ in range(2):  # Twilio may repeat it
+        assert (await rig.post("/twilio/voice", form)).status == 503
+    assert (await rig.voice()).status == 200
+    await in_database(lambda: flag_clear(row.pk, "t"))
+    assert [call.caller for call in await rig.rows()] == ["+15550101111", CALLER]
