@@ -147,9 +147,9 @@ def moves(page: Page, url: str, folder: Path) -> None:
     """Move the demo's first branch and put it back; photograph each step."""
     page.set_viewport_size({"width": 1360, "height": 900})
     page.goto(f"{url}/admin/calls/numberreadiness/")
-    if page.is_visible("text=Check all numbers"):
-        page.click("text=Check all numbers")
-        page.wait_for_timeout(4000)
+    if page.is_visible("button:has-text('Check all numbers')"):
+        page.click("button:has-text('Check all numbers')")
+        page.wait_for_selector("#result_list", timeout=60_000)
         page.goto(f"{url}/admin/calls/numberreadiness/")
     page.screenshot(path=folder / "readiness.png")
     page.goto(f"{url}/admin/calls/phonenumber/moving/?q=Branch+1")
@@ -162,9 +162,18 @@ def moves(page: Page, url: str, folder: Path) -> None:
     page.wait_for_selector("#state:has-text('Waits for the first caller')", timeout=60_000)
     page.screenshot(path=folder / "move-live.png")
     page.click("text=Back to the number")
-    page.screenshot(path=folder / "number-console.png", full_page=True)
+    console = page.url
     page.click("text=Address, look now, drill")
-    page.screenshot(path=folder / "net.png")
+    page.wait_for_url("**/numbernet/**")
+    page.click("button:has-text('Look at Twilio now')")
+    for _ in range(20):  # a worker looks; the page does not follow it
+        page.wait_for_timeout(1000)
+        page.reload()
+        if page.is_visible("text=armed"):
+            break
+    page.screenshot(path=folder / "net.png", full_page=True)
+    page.goto(console)
+    page.screenshot(path=folder / "number-console.png", full_page=True)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{url}/admin/")
     page.screenshot(path=folder / "home-phone.png")

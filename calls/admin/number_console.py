@@ -27,6 +27,7 @@ from calls.models import PhoneNumber
 from calls.numbers import hours
 from calls.numbers.schedule import Schedule, is_inside, schedule_of, schedule_stored
 from calls.selectors.move_views import Console, console_of
+from calls.services.move_rows import has_way_back
 from calls.services.nets import NetView, net_view
 from calls.services.number_routes import (
     KEEP,
@@ -75,6 +76,7 @@ def console_page(request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         readiness=readiness,
         net=_net(view),
         net_pk=view.net.pk,
+        is_net_old=_is_net_old(console, view),
         calls=[
             {
                 "pk": call.pk,
@@ -105,6 +107,14 @@ def _net(view: NetView) -> list[dict[str, Any]]:
         }
         for each in view.parts
     ]
+
+
+def _is_net_old(console: Console, view: NetView) -> bool:
+    """Tell whether the last look at the net was before the number came here."""
+    if console.way_back is None:
+        return False
+    looked_at = view.net.probed_at
+    return looked_at is None or looked_at < console.way_back.created_at
 
 
 def _links(number: PhoneNumber) -> list[tuple[str, str]]:
@@ -306,6 +316,7 @@ def route_page(request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         "route",
         f"Route of {number.number_e164}",
         number=number,
+        is_here=has_way_back(number),
         form=form,
         now=route_words(number),
         preview=preview,

@@ -281,7 +281,7 @@ def _steps(row: NumberMove) -> list[StepLine]:
         "posted": "Written at Twilio, in one request",
         "compared": "Read back and compared, field by field",
         "tested": "A test call came in here",
-        "done": "The first caller has called",
+        "done": "The first call of a caller",
     }
     reached = _reached(row, order)
     lines = []
