@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -156,11 +157,16 @@ def moves(page: Page, url: str, folder: Path) -> None:
     page.click("a:has-text('+15550100011')")
     page.click("a:has-text('Preview the move')")
     page.screenshot(path=folder / "move-preview.png", full_page=True)
+    found = re.search(r"http://[\d.]+:\d+(?=/old/)", page.inner_text("body"))
+    assert found, "the demo's numbers are answered by the stand-in of the old stack"
     page.fill("input[name=typed]", "+15550100011")
     page.fill("input[name=why]", "the quietest branch first")
     page.click("button:has-text('Move it here')")
     page.wait_for_selector("#state:has-text('Waits for the first caller')", timeout=60_000)
     page.screenshot(path=folder / "move-live.png")
+    call = {"to": "+15550100011", "from": "+15550107123", "scenario": "hello"}
+    page.request.post(f"{found[0]}/standin/calls", data=call)
+    page.wait_for_selector("#state:has-text('Done')", timeout=60_000)
     page.click("text=Back to the number")
     console = page.url
     page.click("text=Address, look now, drill")
