@@ -15,6 +15,7 @@ from calls.admin.words import ROUTE_COLOURS, STATUS_COLOURS, reason_in_words
 from calls.models import Call, PhoneNumber
 from calls.selectors.delivery import switched_off, undelivered
 from calls.selectors.leaving import departures_with_dues
+from calls.selectors.guards import open_incidents
 from calls.selectors.moves import home_moving
 from calls.selectors.reconciler import checked_at, checks_for, late_checks, missed_lately
 from calls.services.model_watch import model_warnings
@@ -44,6 +45,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         cards.append(_missed_card(missed_lately(checks)))
     if user.has_perm("calls.view_carriercheck"):
         context["late_checks"] = late_checks(checks)
+    if user.has_perm("calls.view_incident"):
+        context["open_incidents"] = open_incidents(user)
     if user.has_perm("calls.view_phonenumber"):
         context["moving"] = home_moving(user)
         context["may_change_numbers"] = may_change(request)

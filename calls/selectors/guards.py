@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
 
 from calls.models import (
     Call,
@@ -211,8 +212,9 @@ class GuardView:
         return found.get("direct") or found.get("vapi")
 
 
-def guard_view(number: PhoneNumber, now: dt.datetime) -> GuardView:
+def guard_view(number: PhoneNumber, now: dt.datetime | None = None) -> GuardView:
     """Return what a number's page shows of its guard."""
+    now = now or timezone.now()
     incidents = list(Incident.objects.filter(number=number).order_by("-opened_at")[:10])
     is_open = {each.stack: each for each in incidents if each.closed_at is None}
     rows = {guard.stack: guard for guard in NumberGuard.objects.filter(number=number)}

@@ -43,6 +43,7 @@ from calls.services import watch_poke
 from calls.services.notices import notice_enqueue
 from calls.services.number_moves import restore_begin, restore_try
 from calls.services.number_routes import RouteOrder, RouteRefused, route_set
+from calls.wire.notices import without_numbers
 from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.services import actor_label, audit_write
 
@@ -313,7 +314,7 @@ def _restored(attempt: Try) -> tuple[Result, str, float | None]:
         return "person", str(error), None
     except UNREADABLE as error:
         return "failed", f"a row cannot be read ({type(error).__name__})", None
-    words = found.words
+    words = without_numbers(found.words)  # they may be Twilio's own
     if found.state in ("done", "nothing"):
         return "restored", "", None
     if found.state == "person":

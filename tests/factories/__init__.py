@@ -39,7 +39,12 @@ from tests.factories.calls import (
     make_turn,
 )
 from tests.factories.events import make_attempt, make_destination, make_event
-from tests.factories.guards import make_guard, make_incident, make_notice_receiver
+from tests.factories.guards import (
+    make_guard,
+    make_guard_limits,
+    make_incident,
+    make_notice_receiver,
+)
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
 from tests.factories.plans import make_plan, make_plan_entry
@@ -81,6 +86,7 @@ __all__ = [
     "make_event",
     "make_file",
     "make_guard",
+    "make_guard_limits",
     "make_incident",
     "make_job",
     "make_firing",

@@ -7,7 +7,15 @@ from typing import Any
 from django.utils import timezone
 
 from calls.events.signature import new_secret
-from calls.models import Call, Incident, IncidentCall, NoticeReceiver, NumberGuard, PhoneNumber
+from calls.models import (
+    Call,
+    GuardLimits,
+    Incident,
+    IncidentCall,
+    NoticeReceiver,
+    NumberGuard,
+    PhoneNumber,
+)
 from tests.factories.base import default_organisation, next_number
 from tests.factories.telephony import make_number
 from voiceplatform.base.models import Organisation
@@ -27,6 +35,11 @@ def make_notice_receiver(
     return NoticeReceiver.objects.create(
         organisation=organisation or default_organisation(), **{**defaults, **columns}
     )
+
+
+def make_guard_limits(number: PhoneNumber, **columns: Any) -> GuardLimits:
+    """Make limits of one number."""
+    return GuardLimits.objects.create(organisation=number.organisation, number=number, **columns)
 
 
 def make_guard(number: PhoneNumber | None = None, **columns: Any) -> NumberGuard:
