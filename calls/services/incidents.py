@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from calls.models import Call, Incident, IncidentCall, NumberGuard, PhoneNumber
+from calls.models import Call, Incident, IncidentCall, NumberGuard, NumberMove, PhoneNumber
 from calls.numbers.entries import Entry
 from calls.numbers.incident import (
     GUARD,
@@ -41,7 +41,7 @@ from calls.numbers.incident import (
 from calls.numbers.incident_state import incident_json, incident_read
 from calls.services import watch_poke
 from calls.services.notices import notice_enqueue
-from calls.services.number_moves import restore_begin, restore_try
+from calls.services.number_moves import move_abandon, restore_begin, restore_try
 from calls.services.number_routes import RouteOrder, RouteRefused, route_set
 from calls.wire.notices import without_numbers
 from voiceplatform.base.fields import DecryptionError
@@ -301,12 +301,7 @@ def _restored(attempt: Try) -> tuple[Result, str, float | None]:
             .defer("previous_target")
             .get(pk=attempt.number_id)
         )
-        move = restore_begin(
-            number=number,
-            actor=GUARD,
-            why="its calls have become bad",
-            key=f"{attempt.key}:{attempt.order}",
-        )
+        move = _order(number, attempt)
         if move is None:
             return "restored", "", None  # somebody has put it back already
         found = restore_try(move.pk, within_seconds=TRY_SECONDS)
@@ -320,6 +315,18 @@ def _restored(attempt: Try) -> tuple[Result, str, float | None]:
     if found.state == "person":
         return "person", words, None
     return "failed", words, found.retry_after_seconds or None
+
+
+def _order(number: PhoneNumber, attempt: Try) -> NumberMove | None:
+    """Order the restore; a person's word begins it anew where the one before has stopped."""
+    key = f"{attempt.key}:{attempt.order}"
+    words = {"actor": GUARD, "why": "its calls have become bad"}
+    move = restore_begin(number=number, key=key, **words)
+    is_earlier = move is not None and move.key != key
+    if move is not None and is_earlier and attempt.order and move.step == NumberMove.Step.STOPPED:
+        move_abandon(move=move, actor=GUARD, why="the restore was ordered again")
+        move = restore_begin(number=number, key=key, **words)
+    return move
 
 
 def incident_close(*, incident: Incident, actor: Any, why: str) -> None:
