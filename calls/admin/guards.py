@@ -18,7 +18,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from calls.models import GuardLimits, Incident
+from calls.models import GuardLimits, Incident, IncidentCall, NumberGuard
 from calls.numbers.guard import WORDS
 from calls.selectors.guards import told_of
 from calls.services.guards import IncidentError, incident_close, incident_restore_again
@@ -247,3 +247,39 @@ class GuardLimitsAdmin(ScopedAdmin):
     def whose(self, obj: GuardLimits) -> str:
         """Name the number, or say that it is for all others."""
         return str(obj.number) if obj.number_id else "every other number"
+
+
+@admin.register(NumberGuard)
+class NumberGuardAdmin(ReadOnlyAdmin):
+    """Which numbers are watched, and since when their calls count."""
+
+    list_display = ("number", "stack", "on_badge", "armed_at", "next_at")
+    list_filter = ("stack",)
+    list_select_related = ("number",)
+    search_fields = ("number__number_e164", "number__name")
+    hidden_lookups = ("state",)
+    fields = ("organisation", "number", "stack", "on_badge", "armed_at", "off_since", "next_at")
+    readonly_fields = ("on_badge",)
+    list_hint = (
+        "Each number that is answered here has a guard, and one more for the calls that its old "
+        "stack answered. It is armed when the number comes here, and anew when an incident ends."
+    )
+
+    @badge(description="State", label={"on": "success", "off": "muted", "incident": "danger"})
+    def on_badge(self, obj: NumberGuard) -> str:
+        """Say whether it watches."""
+        if obj.state:
+            return "incident"
+        return "off" if obj.off_since else "on"
+
+
+@admin.register(IncidentCall)
+class IncidentCallAdmin(ReadOnlyAdmin):
+    """The calls that counted in incidents."""
+
+    organisation_path = "incident__organisation"
+    list_display = ("incident", "call")
+    list_display_links = ("incident",)
+    list_select_related = ("incident", "call")
+    search_fields = ("call__call_sid", "incident__id__iexact")
+    list_hint = "Each call that counted against its number when a guard opened an incident."

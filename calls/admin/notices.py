@@ -17,7 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
-from calls.models import NoticeReceiver
+from calls.models import Notice, NoticeReceiver
 from calls.services.notices import (
     receiver_changed,
     receiver_created,
@@ -27,7 +27,13 @@ from calls.services.notices import (
 )
 from tools.services import url_host
 from voiceplatform.base.egress import EgressRefused, encrypted
-from voiceplatform.base.scoped_admin import BesideForm, ScopedAdmin, ScopedForm, badge
+from voiceplatform.base.scoped_admin import (
+    BesideForm,
+    ReadOnlyAdmin,
+    ScopedAdmin,
+    ScopedForm,
+    badge,
+)
 from voiceplatform.base.secret_form import SecretFormField
 
 _STATES = {"on": "success", "off": "info", "the receiver is gone": "danger"}
@@ -224,3 +230,20 @@ class NoticeReceiverAdmin(BesideForm, ScopedAdmin):
             "is_signed": obj.kind == NoticeReceiver.Kind.WEBHOOK,
         }
         return {"receiver_page": page}
+
+
+@admin.register(Notice)
+class NoticeAdmin(ReadOnlyAdmin):
+    """What people were told."""
+
+    list_display = ("created_at", "subject", "words", "incident")
+    list_display_links = ("created_at",)
+    list_filter = ("created_at",)
+    list_select_related = ("incident",)
+    search_fields = ("subject", "words", "id__iexact")
+    hidden_lookups = ("ids",)
+    fields = ("organisation", "created_at", "subject", "words", "incident", "key")
+    list_hint = (
+        "Every notice, whoever the receivers were. Whether it arrived is shown on the page of its "
+        "incident and in the Outbox."
+    )

@@ -43,6 +43,7 @@ from tests.factories.guards import (
     make_guard,
     make_guard_limits,
     make_incident,
+    make_notice,
     make_notice_receiver,
 )
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
@@ -95,6 +96,7 @@ __all__ = [
     "make_handover",
     "make_move",
     "make_old_stack",
+    "make_notice",
     "make_notice_receiver",
     "make_net",
     "make_number",

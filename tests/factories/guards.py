@@ -12,6 +12,7 @@ from calls.models import (
     GuardLimits,
     Incident,
     IncidentCall,
+    Notice,
     NoticeReceiver,
     NumberGuard,
     PhoneNumber,
@@ -70,3 +71,15 @@ def make_incident(
     for call in calls:
         IncidentCall.objects.create(incident=row, call=call)
     return row
+
+
+def make_notice(incident: Incident, **columns: Any) -> Notice:
+    """Make what people were told of an incident."""
+    defaults: dict[str, Any] = {
+        "key": f"notice-{next_number()}",
+        "subject": "Incident: calls of a number have become bad",
+        "words": incident.words,
+    }
+    return Notice.objects.create(
+        organisation=incident.organisation, incident=incident, **{**defaults, **columns}
+    )
