@@ -14,8 +14,8 @@ from calls.admin.records import failed_calls
 from calls.admin.words import ROUTE_COLOURS, STATUS_COLOURS, reason_in_words
 from calls.models import Call, PhoneNumber
 from calls.selectors.delivery import switched_off, undelivered
-from calls.selectors.leaving import departures_with_dues
 from calls.selectors.guards import open_incidents
+from calls.selectors.leaving import departures_with_dues
 from calls.selectors.moves import home_moving
 from calls.selectors.reconciler import checked_at, checks_for, late_checks, missed_lately
 from calls.services.model_watch import model_warnings
