@@ -112,7 +112,6 @@ def a_call(**columns: Any) -> Call:
     for call_sid in (call.call_sid, missed.call_sid):
         factories.make_firing(call.number, call_sid=call_sid)
     factories.make_incident(call.number, calls=(call,))
-    factories.make_missed_call(call.number, caller=NUMBER)
     AssistantActivation.objects.create(
         call=call,
         ordinal=0,
