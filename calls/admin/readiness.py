@@ -65,7 +65,12 @@ _PAGES: Final = {
 def step_url(row: NumberReadiness, link: str, target: str) -> str:
     """Return the address of the page that a step is done on, '' where there is none."""
     if link == "number_add":
-        query = urlencode({"number_e164": row.number_e164, "twilio_sid": row.twilio_sid})
+        known = {
+            "number_e164": row.number_e164,
+            "twilio_sid": row.twilio_sid,
+            "twilio_account": str(row.account_id or ""),
+        }
+        query = urlencode({name: value for name, value in known.items() if value})
         return f"{reverse('admin:calls_phonenumber_add')}?{query}"
     if link in _PAGES:
         return reverse(_PAGES[link])

@@ -11,6 +11,7 @@ from calls.api import (
     events,
     moves,
     numbers,
+    readiness,
     recordings,
     transcript,
     views,
@@ -62,6 +63,11 @@ urlpatterns = [
         "phone-number/<str:object_id>/dossier",
         dossier.NumberDossier.as_view(),
         name="phone-number-dossier",
+    ),
+    path(
+        "phone-number/<str:object_id>/readiness",
+        readiness.NumberReadiness.as_view(),
+        name="phone-number-readiness",
     ),
     path("v2/phone-number", numbers.NumberPage.as_view(), name="phone-number-page"),
 ]

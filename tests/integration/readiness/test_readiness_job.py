@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from django.utils import timezone
 
 from assistants.selectors import NUMBER_KIND
 from calls.doctor.checks import Result
-from calls.models import AccountFacts, NumberReadiness, PhoneNumber
+from calls.models import AccountFacts, ModelLimit, NumberReadiness, PhoneNumber
 from calls.services import readiness
+from calls.services.call_finish import stream_finish
 from calls.services.readiness import blockers_of, readiness_begin, readiness_daily, readiness_of
 from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
+from tests.integration.api.client import Rest
 from tests.integration.readiness.conftest import Office, policy
 from voiceplatform.base.jobs import JobLost
 from voiceplatform.base.models import Job
@@ -210,3 +213,66 @@ def test_job_lost_is_what_a_fence_raises(office: Office) -> None:
     Job.objects.update(parameters={"lease": {"token": "another", "until": 9e12}})
     with pytest.raises(JobLost):
         running.hold()
+
+
+def test_programs_read_what_the_last_check_found(office: Office) -> None:
+    here = office.number(policy=policy(reviewed=False))
+    rest = Rest()
+    rest.key.organisation = here.organisation
+    rest.key.save(update_fields=["organisation"])
+    url = f"/phone-number/{here.pk}/readiness"
+    before = rest("GET", url).json()
+    assert (before["colour"], before["checkedAt"], before["findings"]) == ("grey", None, [])
+    office.check()
+    after = rest("GET", url).json()
+    assert after["phoneNumberId"] == str(here.pk) and after["checkedAt"]
+    assert (after["colour"], after["reason"]) == ("red", "Its call policy is not reviewed")
+    assert blockers_of(here) == ("Its call policy is not reviewed",)
+
+
+def test_what_a_call_was_told_of_its_limits_is_kept_when_its_stream_is_over(
+    office: Office, django_capture_on_commit_callbacks: Any
+) -> None:
+    call = factories.make_call(number=office.number(), connection=office.connection)
+    said = {"model": "gpt-realtime-2.1", "tokens": {"limit": 40_000, "remaining": 39_000}}
+    with django_capture_on_commit_callbacks(execute=True):
+        stream_finish(
+            call_id=str(call.pk),
+            ended_reason="customer-ended-call",
+            call_over=True,
+            metrics={"stream_ms": 1, "rate_limits": said},
+        )
+    row = ModelLimit.objects.get(source=ModelLimit.Source.LIVE)
+    assert (row.connection, row.model, row.name) == (
+        office.connection,
+        "gpt-realtime-2.1",
+        "tokens",
+    )
+    assert (row.limit, row.remaining) == (40_000, 39_000)
+
+
+def test_last_months_calls_decide_whether_the_model_is_enough(office: Office) -> None:
+    here = office.number()
+    now = timezone.now()
+    for _ in range(12):
+        factories.make_call(
+            number=here,
+            twilio_account=office.twilio.account,
+            connection=office.connection,
+            status="ended",
+            ended_at=now + dt.timedelta(minutes=5),
+            metrics={
+                "streams": [
+                    {
+                        "stream_ms": 60_000,
+                        "responses": 4,
+                        "counters": {"input_tokens": 3_000, "output_tokens": 1_000},
+                    }
+                ]
+            },
+        )
+    office.check()
+    row = office.found()[here.number_e164]
+    assert codes(row) == {"model_too_small"}  # 12 at once, 18 with margin, 4,000 tokens each
+    assert row.reason == "The model allows 40000 tokens a minute; 72000 are needed"
+    assert AccountFacts.objects.get().peak_calls == 12

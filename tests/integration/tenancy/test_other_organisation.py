@@ -49,6 +49,7 @@ REST_PARTS = {
     "call-mono-recording": "calls.call",
     "call-stereo-recording": "calls.call",
     "phone-number-moves": "calls.phonenumber",
+    "phone-number-readiness": "calls.phonenumber",
     "phone-number-dossier": "calls.phonenumber",
 }
 # Commands: routes below an object that only take a POST, with a body that is right.
