@@ -150,7 +150,8 @@ def lost_reason(call: Call) -> str:
     """Return why a call that is given up was lost, as far as its last stream has reported."""
     streams = call.metrics.get("streams", [])
     if not call.stream_count:
-        return EndCause.MODEL_SERVER.ended_reason  # it was out of reach before there was a stream
+        # The model was out of reach before there was a stream, or the old stack was.
+        return str(call.metrics.get("lost_reason", EndCause.MODEL_SERVER.ended_reason))
     if len(streams) < call.stream_count:
         return EndCause.STREAM_LOST.ended_reason
     return str(streams[-1]["ended"])

@@ -6,6 +6,8 @@ both stacks may have been reached is in the row's reason (ADR 0007).
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 from django.db import transaction
 
@@ -16,7 +18,9 @@ from calls.services.call_start import CallStart, answer_again, columns_of_ours, 
 from calls.services.handoffs import squad_begins
 
 # Vapi's word for a call whose stack never came (vapi.md 6.4).
-NEVER_CONNECTED = "call.in-progress.error-vapifault-transport-never-connected"
+NEVER_CONNECTED: Final = "call.in-progress.error-vapifault-transport-never-connected"
+# Calls that were the old stack's by their route; of the others our own side could not take one.
+_ITS_OWN: Final = frozenset({"route-vapi", "old-probe", "old-down", "canary-out"})
 
 log = structlog.get_logger(__name__)
 
@@ -52,16 +56,23 @@ def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | Non
                 squad_begins(call, member)
         else:
             call.next_step = {"kind": "apologise"}
-            call.save(update_fields=["stack", "route_reason", "next_step"])
+            if call.route_code in _ITS_OWN:
+                call.metrics = {**call.metrics, "lost_reason": NEVER_CONNECTED}
+            call.save(update_fields=["stack", "route_reason", "next_step", "metrics"])
     log.warning("call_taken_back", call_sid=call_sid, instead=instead)
     if instead == "direct":
         return started(call)
     if instead == "ask":
         return CallStart("ask", call)
-    return call_next(call_id=call_id, call_sid=call_sid, call_status="ringing")
+    outcome = call_next(call_id=call_id, call_sid=call_sid, call_status="ringing")
+    if outcome is not None and outcome.step == "apologise" and call.route_code in _ITS_OWN:
+        # Nobody answered, and that was no fault of ours: whoever counts our calls must not.
+        closed = Call.objects.filter(pk=call_id, status=Call.Status.ENDED)
+        closed.update(stack=Call.Stack.VAPI)
+    return outcome
 
 
-_WORDS = {
+_WORDS: Final = {
     "direct": "the assistant answers in its place",
     "ask": "the number's server is asked who answers in its place",
     "fallback": "a person, else the last words",

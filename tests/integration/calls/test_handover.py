@@ -18,6 +18,7 @@ from calls.numbers.switch.voice import Target
 from calls.services import old_stacks
 from calls.services.call_handover import handover_abandoned
 from calls.services.call_start import call_start
+from calls.services.call_take_back import NEVER_CONNECTED
 from calls.services.number_routes import previous_set
 from calls.services.status_forward import statuses_forward
 from calls.standins.old_stack import STATUS_PATH, TWIML, VOICE_PATH, OldAnswer
@@ -246,6 +247,19 @@ async def test_a_qualified_assistant_answers_the_caller_whose_old_stack_gave_not
     await rig.post("/twilio/status", {**form, "CallStatus": "completed"})
     rig.old.mode = "up"
     assert await in_database(statuses_forward) == 1
+
+
+async def test_a_caller_whom_nobody_takes_hears_the_last_words_and_it_is_the_old_stacks_fault(
+    moved: Moved,
+) -> None:
+    rig = await moved(fallback_message="Please call again tomorrow.")
+    rig.old.mode = "failing"
+    form = rig.form()
+    for _ in range(2):  # and again to a repeat
+        assert "Please call again tomorrow." in (await rig.post("/twilio/voice", form)).body
+    assert len(rig.old.asked(VOICE_PATH)) == 1
+    call = await rig.only_call()
+    assert (call.stack, call.status, call.ended_reason) == ("vapi", "ended", NEVER_CONNECTED)
 
 
 async def test_the_whole_call_of_a_dead_old_stack_is_ours(moved: Moved) -> None:
