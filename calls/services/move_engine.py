@@ -213,10 +213,12 @@ class _Run:
         assert_never(action)
 
     def _fetch(self, *, again: bool) -> Event:
-        if again:
-            # After a write without an answer, or one that is not to be read back yet.
-            is_silence = self.move.step is Step.STORED
-            self._pause(self._wait_seconds(None) if is_silence else _READ_BACK_SECONDS)
+        if again and self.move.step is Step.STORED:
+            # After a write without an answer: it may have been made.
+            self._pause(self._wait_seconds(None))
+        elif again:
+            # Never left to the beat: who is taken up again counts these looks anew, for ever.
+            self.sleep(_READ_BACK_SECONDS)
         while True:
             try:
                 resource = self.twilio.number(self.move.before.sid)
@@ -267,7 +269,8 @@ class _Run:
             return
         log.warning("move_stopped", move_id=str(self.row.pk), code=stop.code)
         with transaction.atomic():
-            self._store(next_at=None)
+            # Nothing of ours is on its way, so whoever puts the number back need not wait for it.
+            self._store(next_at=None, lease_until=None)
             audit_write(
                 actor=None,
                 action="number.move_stopped",

@@ -144,6 +144,9 @@ def test_numbers_of_every_kind_move_and_come_back_whoever_is_killed(
         assert {method for method, _, _ in log} == {"GET", "POST"}
         assert standins.carrier.numbers.alarms == []
         back = sum(victims.deaths.values()) - there
+        _move_again_and_restore_by_command(victims, tmp_path)
+        assert _voice(standins) == before
+        assert _others(standins) == others
     assert set(victims.deaths) == set(POINTS), "somebody died at every point"
     struck = ", ".join(f"{victims.deaths[point]} {point}" for point in POINTS)
     tell(
@@ -151,6 +154,28 @@ def test_numbers_of_every_kind_move_and_come_back_whoever_is_killed(
         f"{numbers} numbers of {len(KINDS)} kinds (address, app, trunk, none, '' and null, with "
         f"text-message settings), moved here and put back by processes of which "
         f"{there + back} were killed ({struck}): every field as it was, {2 * numbers} POST (one "
-        "per number and direction), no field of text messages, no DELETE; "
+        "per number and direction), no field of text messages, no DELETE; moved again and put back "
+        "by restore_number --all with no worker and no Redis; "
         f"{(time.monotonic() - began) / 60:.1f} minutes",
     )
+
+
+def _move_again_and_restore_by_command(victims: Victims, tmp_path: Path) -> None:
+    """Put all back by a process that has the database and Twilio alone."""
+    victims.order("begin")
+    answer = victims.order("turn")
+    for _ in victims.numbers:
+        if not answer["open"]:
+            break
+        answer = victims.order("turn")
+    assert answer["steps"] == ["done", "tested"], answer
+    nobody = "redis://127.0.0.1:9/0"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "restore_number", "--all", "--json"],
+        cwd=ROOT, env=_environment(tmp_path, **KEYS, PUBLIC_BASE_URL=BASE, REDIS_URL=nobody),
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    body = json.loads(done.stdout)
+    assert body["ok"], body
+    assert [each["state"] for each in body["numbers"]] == ["done"] * len(victims.numbers)

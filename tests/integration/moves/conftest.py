@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from calls.services import move_bell
 from calls.standins.server import RunningStandins
 from tests.integration.moves.twilio import Twilio, account_on, running_twilio
 
@@ -19,11 +18,8 @@ def standins() -> Iterator[RunningStandins]:
 
 
 @pytest.fixture
-def twilio(
-    db: None, standins: RunningStandins, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Twilio]:
-    """An account with nothing in it, and nobody who answers the doorbell."""
-    monkeypatch.setattr(move_bell, "poke", lambda: None)
+def twilio(db: None, standins: RunningStandins) -> Iterator[Twilio]:
+    """An account with nothing in it."""
     app = standins.app.twilio
     yield Twilio(standins, account_on(standins))
     standins.carrier.numbers.resources.clear()

@@ -195,6 +195,20 @@ def test_twilio_fails_around_the_write_and_it_is_made_once(
     twilio.assert_decent()
 
 
+def test_t26_a_write_that_changes_nothing_stops_also_when_the_beat_carries_it_on(
+    twilio: Twilio,
+) -> None:
+    number = twilio.number(0)
+    move = begin(number)
+    twilio.fault(status=200, when="before")
+    number_moves.moves_continue()
+    move.refresh_from_db()
+    assert (move.step, move.stop_code) == ("stopped", "not_taken")
+    assert twilio.changed() == {}
+    number_moves.move_abandon(move=move, actor=None, why="leave it")
+    assert number_moves.open_move(number) is None
+
+
 def test_a_token_that_is_refused_is_named_and_tried_again(twilio: Twilio) -> None:
     number = twilio.number(0)
     moved(number)
