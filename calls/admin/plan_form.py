@@ -23,8 +23,9 @@ from unfold.widgets import (
 )
 
 from calls.models import MigrationPlan, PhoneNumber
-from calls.numbers.hours import DAY_MINUTES, HoursError, Span, day_of, holidays_of
+from calls.numbers.hours import HoursError, Span, day_of, holidays_of
 from calls.numbers.plan import STEPS, Gates, Plan, PlanError
+from calls.numbers.plan_hours import quiet_outside
 from calls.services.plan_choices import numbers_free, numbers_ready, quietest_first
 from calls.services.plan_facts import has_parity_source
 from calls.services.plan_pages import first_day_proposed
@@ -318,19 +319,6 @@ class WhyForm(forms.Form):
         if not why:
             raise ValidationError("Say in a few words why; it is kept with the change.")
         return why
-
-
-def quiet_outside(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Return what is left of a day beside ``spans``, which are in order and within the day."""
-    quiet: list[Span] = []
-    begin = 0
-    for span in spans:
-        if span.start > begin:
-            quiet.append(Span(begin, span.start))
-        begin = span.end
-    if begin < DAY_MINUTES:
-        quiet.append(Span(begin, DAY_MINUTES))
-    return tuple(quiet)
 
 
 def _waves(ids: list[str], a_day: int) -> tuple[tuple[str, ...], ...]:
