@@ -353,6 +353,18 @@ def test_an_export_holds_everything_and_is_audited(tmp_path: Path) -> None:
     assert not (tmp_path / "other.json").exists()
 
 
+def test_an_export_holds_nothing_that_opens_the_old_stack(tmp_path: Path) -> None:
+    call = a_call()
+    CallHandover.objects.filter(call=call).update(
+        answer={"body": "old-stack-token"},
+        cookies=[{"value": "old-stack-cookie"}],
+        status_url="https://old.example/status?token=old-stack-key",
+    )
+    found = caller_export(organisation=call.organisation, number=NUMBER, actor=None)
+    text = json.dumps(found)
+    assert "both_reached" in text and "old-stack" not in text
+
+
 def test_an_export_of_somebody_unknown_is_empty() -> None:
     found = caller_export(organisation=factories.default_organisation(), number=NUMBER, actor=None)
     assert found["calls"] == []
