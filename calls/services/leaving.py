@@ -30,6 +30,7 @@ from calls.models import (
     TwilioAccount,
 )
 from calls.numbers.leaving import CONFIRMATION, Dependency, dependencies, outstanding
+from calls.numbers.schedule import schedule_stored
 from calls.numbers.switch.voice import Target
 from calls.selectors.leaving import open_departure
 from calls.services.export_folder import FolderRefused, export_verify, list_digest
@@ -46,6 +47,7 @@ from voiceplatform.base.services import actor_label, audit_write
 
 DUE_AFTER: Final = dt.timedelta(days=7)
 REMIND_EVERY: Final = dt.timedelta(days=1)
+_HANDS_OVER: Final = frozenset({"vapi", "canary"})
 NOT_UNDOABLE: Final = (
     "What is done at Vapi itself: assistants, numbers and records deleted, an account closed.",
     "A replaced auth token of Twilio: Vapi cannot answer calls of your account with the old one.",
@@ -285,12 +287,13 @@ def _put_away(departure: Departure, numbers: list[PhoneNumber], actor: Any) -> N
         row = Departure.objects.select_for_update().get(pk=departure.pk)
         _want(row, Departure.State.PREPARING)
         armed = DepartedNumber.objects.filter(departure=row, armed_at__isnull=False)
-        if set(armed.values_list("number", flat=True)) < {each.pk for each in numbers}:
+        now_here = PhoneNumber.objects.for_organisation(row.organisation)
+        if now_here.exclude(pk__in=armed.values("number")).exists():
             raise LeavingRefused("a number was added meanwhile. Fix: begin again.")
-        for number in PhoneNumber.objects.select_for_update().filter(
-            pk__in=[each.pk for each in numbers]
-        ):
-            if number.route in {PhoneNumber.Route.VAPI, PhoneNumber.Route.CANARY}:
+        for number in now_here.select_for_update():
+            plan = schedule_stored(number.schedule)
+            outside = plan.outside if plan is not None and number.route != "paused" else ""
+            if _HANDS_OVER & {number.route, outside}:
                 raise LeavingRefused(
                     f"the route of {number.number_e164} was changed meanwhile. Fix: look again."
                 )

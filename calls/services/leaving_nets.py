@@ -84,7 +84,10 @@ def _set(number: PhoneNumber, wanted: Mapping[str, str]) -> None:
         raise NetNotArmed("a move of it is open. Fix: finish it on the number's page.")
     live = _live(number)
     if live.trunk_sid:
-        raise NetNotArmed("a SIP trunk answers it, which has no net. Fix: move the number here.")
+        return  # Twilio asks nobody about its calls; a person has answered for that
+    if live.voice_application_sid:
+        _want_in_app(number, live.voice_application_sid, wanted["url"])
+        return
     _want_ours(number, live, wanted)
     new = replace(
         live, voice_fallback_url=wanted["url"], voice_fallback_method=wanted["method"] or "POST"
@@ -104,6 +107,19 @@ def _set(number: PhoneNumber, wanted: Mapping[str, str]) -> None:
             raise NetNotArmed(f"Twilio has something else in {names}. Fix: look at it, try again.")
         log.info("net_rewritten", number_id=str(number.pk))
     _remember(number, new)
+
+
+def _want_in_app(number: PhoneNumber, sid: str, url: str) -> None:
+    """Refuse a number of a TwiML app whose own fallback is another: that one decides (5.2)."""
+    try:
+        found = str(_rest(number).application(sid).get("voice_fallback_url") or "")
+    except (TwilioSilent, TwilioRefused) as error:
+        raise NetNotArmed(f"its TwiML app cannot be read: {error}. Fix: try again.") from error
+    if found != url:
+        raise NetNotArmed(
+            "a TwiML app answers it, and the app's fallback is another than its net's address. "
+            "Fix: move the number here, or set the app's fallback in Twilio's console."
+        )
 
 
 def _want_ours(number: PhoneNumber, live: VoiceConfig, wanted: Mapping[str, str]) -> None:

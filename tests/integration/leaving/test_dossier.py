@@ -50,6 +50,7 @@ def number() -> PhoneNumber:
     """A number with one row of everything that a dossier shows."""
     number: PhoneNumber = make_world()["calls.phonenumber"]
     now = timezone.now()
+    NumberChange.objects.filter(number=number).delete()  # the world's own
     change(number, now - dt.timedelta(days=2), "vapi", "canary 10%", kind="plan")
     change(number, now - dt.timedelta(days=1), "canary 10%", "direct")
     for days, stack in ((3.0, "vapi"), (1.5, "direct"), (1.5, "vapi"), (0.5, "direct")):

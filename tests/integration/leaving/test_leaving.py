@@ -40,7 +40,7 @@ from calls.services.number_moves import (
 from calls.services.number_routes import RouteOrder, previous_set, route_set
 from calls.services.previous_targets import previous_of
 from tests import factories
-from tests.integration.moves.twilio import Twilio
+from tests.integration.moves.twilio import APP, Twilio
 from tests.vapi_account import VapiAccount
 from voiceplatform.base.models import AuditEntry
 
@@ -261,6 +261,12 @@ def test_a_number_that_was_moved_here_has_its_net_in_its_move_and_no_way_back_to
     departure = departure_begin(organisation=number.organisation)
     ready(departure, tmp_path / "export")
     assert has_way_back(number) and restorable() == [number]
+    live = twilio.resource(number)
+    written, live["status_callback"] = live["status_callback"], "https://else.example/status"
+    posts = len(twilio.posts(number))
+    assert "somebody changed status_callback" in leave(departure).problems[0]
+    assert len(twilio.posts(number)) == posts
+    live["status_callback"] = written
     assert leave(departure).is_done
     assert not has_way_back(number) and restorable() == []
     assert restore_begin(number=number, actor=None, why="guard") is None
@@ -272,9 +278,30 @@ def test_a_number_that_was_moved_here_has_its_net_in_its_move_and_no_way_back_to
     assert twilio.changed() == {}
 
 
-def test_what_somebody_changed_at_twilio_is_not_written_over(
-    twilio: Twilio, tmp_path: Path
-) -> None:
+def test_a_route_that_changes_while_nets_are_armed_stops_it(twilio: Twilio, tmp_path: Path) -> None:
+    number = own_number(twilio)
+    departure = departure_begin(organisation=number.organisation)
+    ready(departure, tmp_path / "export")
+
+    def meanwhile(done: int, total: int, label: str) -> None:
+        if label == "Arming the nets":
+            PhoneNumber.objects.filter(pk=number.pk).update(route="vapi")
+
+    with pytest.raises(LeavingRefused, match="was changed meanwhile"):
+        leave(departure, progress=meanwhile)
+    number.refresh_from_db()
+    assert number.previous_voice_url and not has_left(number)
+
+
+def test_an_app_decides_itself_whom_twilio_asks_next(twilio: Twilio, tmp_path: Path) -> None:
+    number = own_number(twilio, voice_application_sid=APP)
+    departure = departure_begin(organisation=number.organisation)
+    ready(departure, tmp_path / "export")
+    assert "a TwiML app answers it" in leave(departure).problems[0]
+    assert twilio.posts(number) == []
+
+
+def test_a_number_that_is_not_at_twilio_any_more_stops_it(twilio: Twilio, tmp_path: Path) -> None:
     number = own_number(twilio)
     departure = departure_begin(organisation=number.organisation)
     ready(departure, tmp_path / "export")
