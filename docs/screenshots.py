@@ -179,7 +179,7 @@ def moves(page: Page, url: str, folder: Path) -> None:
             break
     page.screenshot(path=folder / "net.png", full_page=True)
     page.goto(console)
-    page.screenshot(path=folder / "number-console.png", full_page=True)
+    page.screenshot(path=folder / "number-console.png")
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{url}/admin/")
     page.screenshot(path=folder / "home-phone.png")
