@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from calls.models import Call, Incident, Notice, NumberChange, NumberGuard, PhoneNumber
@@ -154,3 +155,67 @@ def test_late_facts_of_a_call_are_judged_when_they_come() -> None:
     Call.objects.filter(pk__in=[each.pk for each in calls]).update(ended_reason=FAULT)
     guard_look(memory=memory)
     assert incident_open(number) is not None
+
+
+def test_windows_that_lead_here_do_not_keep_a_bad_number_here() -> None:
+    schedule = {
+        "zone": "UTC",
+        "days": {},
+        "outside": "direct",
+    }
+    number = direct(schedule=schedule)
+    guard_look()
+    ended(number, 6)
+    guard_look()
+    number.refresh_from_db()
+    assert (number.route, number.schedule) == ("vapi", None)
+    assert NumberChange.objects.get().before["schedule"] == schedule
+
+
+def test_a_number_whose_key_is_lost_is_told_of_all_the_same() -> None:
+    number = direct()
+    guard_look()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE calls_phonenumber SET previous_target = 'no token'")
+    ended(number, 6)
+    guard_look()
+    incident = incident_open(number)
+    assert incident is not None
+    assert incident.evidence["route_refused"].startswith("the number's row cannot be read")
+    assert "its route could not be set to vapi" in Notice.objects.get().words
+
+
+def test_a_tool_that_fails_and_a_wait_in_silence_count_and_a_call_without_them_does_not() -> None:
+    number, silent = direct(), direct()
+    guard_look()
+    for _ in range(5):
+        call = factories.make_call(
+            number=number, status="ended", tool_invocations=[{"state": "timeout"}]
+        )
+        factories.make_call(number=number, status="ended")
+        factories.make_call(
+            number=silent,
+            status="ended",
+            metrics={"streams": [{"counters": {"dead_air": 1}}, {"counters": {}}]},
+        )
+    guard_look()
+    incident = incident_open(number)
+    assert incident is not None
+    assert incident.signals == ["tool_failed"]
+    assert incident.listed.count() == 5
+    assert incident.listed.filter(call=call).exists()
+    found = incident_open(silent)
+    assert found is not None
+    assert found.signals == ["dead_air"]
+
+
+def test_a_window_is_read_by_its_index() -> None:
+    number = direct()
+    calls = Call.objects.filter(
+        number=number, stack="direct", ended_at__gte=timezone.now(), created_at__gte=timezone.now()
+    ).order_by("-ended_at")[:200]
+    lately = Call.objects.filter(ended_at__gte=timezone.now(), number__isnull=False).order_by()
+    if connection.vendor == "sqlite":
+        assert "call_by_end" in calls.explain()
+        assert "call_ended" in lately.explain()
+    assert list(calls) == list(lately) == []
