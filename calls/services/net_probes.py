@@ -21,7 +21,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from calls.models import NumberMove, NumberNet, PhoneNumber
-from calls.numbers.switch.net import net_for
+from calls.numbers.switch.net import Net, net_for
 from calls.numbers.switch.probe import Probe, probe
 from calls.numbers.switch.steps import Move
 from calls.numbers.switch.voice import (
@@ -241,12 +241,7 @@ class _Look:
         Twilio first: a process that dies between the two leaves a number that answers callers, and
         the next look stores what is there.
         """
-        net = net_for(
-            target_of(written.before, self._application(row)),
-            our_url=settings.PUBLIC_BASE_URL,
-            address=self.net.address,
-            method=self.net.method,
-        )
+        net = self._net_wanted(written)
         wanted = replace(
             written.wanted, voice_fallback_url=net.url, voice_fallback_method=net.method
         )
@@ -266,9 +261,18 @@ class _Look:
                 self._hold(rearm_wanted=False)
         return (move, live) if kept else (written, live)
 
-    def _application(self, row: NumberMove) -> Any:
+    def _net_wanted(self, written: Move) -> Net:
+        address, method = self.net.address, self.net.method
+        if self.net.previous_closed_at is not None:
+            return Net("address", address, method) if address else Net("none")
         snapshot = move_rows.snapshot_of(self.number)
-        return snapshot.application if snapshot is not None else None
+        application = snapshot.application if snapshot is not None else None
+        return net_for(
+            target_of(written.before, application),
+            our_url=settings.PUBLIC_BASE_URL,
+            address=address,
+            method=method,
+        )
 
     def _post(self, twilio: TwilioRest, row: NumberMove, fields: Mapping[str, str]) -> None:
         """Write at Twilio, unless a move came meanwhile; if one came while we wrote, follow it."""

@@ -17,8 +17,10 @@ from django.utils.crypto import salted_hmac
 from calls.models import NetFiring, NumberNet, PhoneNumber
 from calls.numbers import net_parts
 from calls.numbers.net_parts import NetFacts, Part
+from calls.services.move_rows import has_way_back
 from calls.services.net_rows import net_fired, net_of, nets_complete
 from calls.services.operators import desk_of, reached
+from calls.services.previous_targets import previous_of
 from voiceplatform.base.job_bell import task_tell
 from voiceplatform.base.services import audit_write
 
@@ -133,7 +135,7 @@ def facts_of(number: PhoneNumber, net: NumberNet) -> NetFacts:
     """Return what the words of a net are made of, as the last look at Twilio left it."""
     looked = net.probe_state not in (NumberNet.Probe.UNKNOWN, NumberNet.Probe.NOT_MOVED)
     return NetFacts(
-        is_moved=looked,
+        is_moved=looked or has_way_back(number),
         fallback=_fallback(net) if looked else None,
         is_alarm=net.probe_state == NumberNet.Probe.ALARM,
         alarm_words=net.probe_words,
@@ -141,7 +143,7 @@ def facts_of(number: PhoneNumber, net: NumberNet) -> NetFacts:
         dead_ms=net.dead_ms,
         hanging_ms=net.hanging_ms,
         has_address=bool(net.address),
-        has_previous=bool(number.previous_voice_url),
+        has_previous=bool(previous_of(number).voice),
         previous_closed=net.previous_closed_at is not None,
         relays=number.route in (PhoneNumber.Route.VAPI, PhoneNumber.Route.CANARY),
         qualified=number.qualified_at is not None,

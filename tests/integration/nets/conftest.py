@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.test import override_settings
+from django.utils import timezone
 
 from calls.models import NumberMove, NumberNet, PhoneNumber
 from calls.numbers.switch import kept
@@ -131,7 +132,7 @@ def moved(twilio: Twilio, site: Site) -> Moved:
             snapshot=snapshot.as_json(),
             may_be_written=True,
             who="user:anna",
-            finished_at=snapshot_time(),
+            finished_at=timezone.now(),
         )
         number.previous_voice_url = before.voice_url
         number.save()
@@ -140,15 +141,9 @@ def moved(twilio: Twilio, site: Site) -> Moved:
     return make
 
 
-def snapshot_time() -> Any:
-    """Return when the moves of these tests ended."""
-    from django.utils import timezone
-
-    return timezone.now()
-
-
 def looked(number: PhoneNumber) -> NumberNet:
     """Look at a number once and return what is stored of it then."""
     net = net_of(number)
     assert net_probes.net_look(net.pk)
-    return NumberNet.objects.select_related("number", "organisation").get(pk=net.pk)
+    row: NumberNet = NumberNet.objects.select_related("number", "organisation").get(pk=net.pk)
+    return row

@@ -19,6 +19,7 @@ from calls.services.nets import net_previous_closed, net_view
 from tests import factories
 from tests.integration.moves.twilio import Twilio
 from tests.integration.nets.conftest import DIALS, Moved, Site, looked
+from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.models import Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -61,7 +62,7 @@ def drilled(twilio: Twilio, moved: Moved, here: str, monkeypatch: pytest.MonkeyP
     return run
 
 
-class _Deaf(net_drills.JobBell):
+class _Deaf(JobBell):
     """Does the job when it is told to, and tells no worker."""
 
     def __init__(self) -> None:

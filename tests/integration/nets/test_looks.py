@@ -15,6 +15,7 @@ from calls.services import net_probes, number_moves
 from calls.services.move_rows import way_back_row
 from calls.services.net_rows import net_of, nets_complete
 from calls.services.nets import NetOvertaken, net_set, net_view, seen_of
+from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from tests.integration.moves.twilio import Twilio
 from tests.integration.nets.conftest import DIALS, Moved, Site, looked
@@ -158,18 +159,18 @@ def test_a_way_back_that_comes_while_it_mends_wins(twilio: Twilio, moved: Moved)
             status_callback=before.status_callback,
         )
 
-    real = net_probes.TwilioRest.post
+    real = TwilioRest.post
 
     def post(self: Any, path: str, form: Any) -> Any:
-        net_probes.TwilioRest.post = real  # type: ignore[method-assign]
+        TwilioRest.post = real  # type: ignore[method-assign]
         restored()
         return real(self, path, form)
 
-    net_probes.TwilioRest.post = post  # type: ignore[method-assign]
+    TwilioRest.post = post  # type: ignore[method-assign]
     try:
         looked(number)
     finally:
-        net_probes.TwilioRest.post = real  # type: ignore[method-assign]
+        TwilioRest.post = real  # type: ignore[method-assign]
     assert twilio.changed() == {}
 
 
