@@ -320,12 +320,12 @@ def _restored(attempt: Try) -> tuple[Result, str, float | None]:
 def _order(number: PhoneNumber, attempt: Try) -> NumberMove | None:
     """Order the restore; a person's word begins it anew where the one before has stopped."""
     key = f"{attempt.key}:{attempt.order}"
-    words = {"actor": GUARD, "why": "its calls have become bad"}
-    move = restore_begin(number=number, key=key, **words)
+    why = "its calls have become bad"
+    move = restore_begin(number=number, key=key, actor=GUARD, why=why)
     is_earlier = move is not None and move.key != key
     if move is not None and is_earlier and attempt.order and move.step == NumberMove.Step.STOPPED:
         move_abandon(move=move, actor=GUARD, why="the restore was ordered again")
-        move = restore_begin(number=number, key=key, **words)
+        move = restore_begin(number=number, key=key, actor=GUARD, why=why)
     return move
 
 
