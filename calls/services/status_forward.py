@@ -54,20 +54,27 @@ def status_taken(
         rows = CallHandover.objects.filter(call=call)
         if call.status == Call.Status.ENDED:
             rows.exclude(answer=None).update(answer=None)  # nobody asks for it again
-        # A stack that has not had the call need not hear of its end.
         wants = rows.exclude(status_url="").filter(status_asked=None, status_outcome__isnull=True)
         row = wants.first()
-        if row is None or not (row.is_taken or row.both_reached):
+        if row is None or not _concerns(row):
             return call
+        # A caller who hangs up while the old stack is being asked: it may take the call all the
+        # same, and is told after it has said so.
+        waits_ms = row.attempt_ms if row.ended_at is None else 0
         wants.update(
             status_asked={
                 "fields": base64.b64encode(heard.fields).decode(),
                 "headers": [list(pair) for pair in heard.headers],
             },
-            status_due_at=timezone.now(),
+            status_due_at=timezone.now() + dt.timedelta(milliseconds=waits_ms),
         )
         transaction.on_commit(poke)
     return call
+
+
+def _concerns(row: CallHandover) -> bool:
+    """Tell whether the old stack has had the call, or may yet: else it need not hear of its end."""
+    return row.ended_at is None or row.is_taken or row.both_reached
 
 
 def poke() -> None:
@@ -98,8 +105,8 @@ def _forward(row_id: int) -> bool:
         log.error("status_unreadable", handover_id=row_id)
         mine.update(status_due_at=None, status_outcome={"reason": "it cannot be decrypted"})
         return False
-    if row is None or not row.status_asked:
-        mine.update(status_due_at=None)
+    if row is None or not row.status_asked or not _concerns(row):
+        mine.update(status_due_at=None, status_asked=None)
         return False
     outcome = asyncio.run(previous_asked(_errand(row)))
     attempts = row.status_attempts + 1

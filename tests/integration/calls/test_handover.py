@@ -184,6 +184,26 @@ async def test_a_status_callback_that_never_arrived_is_tried_again_and_one_that_
     assert (row.status_due_at, (row.status_outcome or {})["status"]) == (None, 500)
 
 
+@pytest.mark.parametrize("took_it", [True, False])
+async def test_a_caller_who_hangs_up_while_the_old_stack_is_asked_is_told_of_if_it_took_the_call(
+    moved: Moved, took_it: bool
+) -> None:
+    rig = await moved()
+    form = rig.form()
+    await rig.post("/twilio/voice", form)
+    under_way = {"ended_at": None, "is_taken": False}
+    await in_database(lambda: CallHandover.objects.update(**under_way))
+    ended = {**form, "CallStatus": "completed"}
+    assert (await rig.post("/twilio/status", ended)).status == 204
+    assert await in_database(statuses_forward) == 0, "it has not answered yet"
+    answered = {"ended_at": timezone.now(), "is_taken": took_it, "status_due_at": timezone.now()}
+    await in_database(lambda: CallHandover.objects.update(**answered))
+    assert await in_database(statuses_forward) == took_it
+    assert [asked.form for asked in rig.old.asked(STATUS_PATH)] == [ended] * took_it
+    row = await _handover(await rig.only_call())
+    assert (row.status_asked, row.status_due_at) == (None, None)
+
+
 async def test_a_number_without_a_status_callback_is_handed_over_all_the_same(
     moved: Moved,
 ) -> None:
