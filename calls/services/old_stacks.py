@@ -99,11 +99,6 @@ def ended(stack_id: int, *, outcome: Outcome, begun_ms: int, ended_ms: int) -> N
     _note(stack_id, lambda health: old_stack.ended(health, Attempt(outcome, begun_ms, ended_ms)))
 
 
-def mended(stack: OldStack, now_ms: int) -> None:
-    """Note that somebody says the stack works again: the next call tries it."""
-    _note(stack.pk, lambda health: old_stack.mended(health, now_ms))
-
-
 def _note(stack_id: int, change: Callable[[Health], Health]) -> None:
     for _ in range(_TRIES):
         row = OldStack.objects.filter(pk=stack_id).first()
