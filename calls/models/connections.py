@@ -55,6 +55,8 @@ class TwilioAccount(OrganisationOwned):
                 condition=Q(api_key_sid="", api_key_secret="")
                 | (~Q(api_key_sid="") & ~Q(api_key_secret="")),
                 name="twilio_key_whole",
+                violation_error_message="An API key goes with its secret. Fix: enter both, or "
+                "neither.",
             ),
         )
 
