@@ -65,6 +65,7 @@ _SUBJECTS: Final = {
     "person": "A restore needs a person",
 }
 _MOST_IDS_TOLD: Final = 20
+_WHY: Final = "its calls have become bad"
 
 log = structlog.get_logger(__name__)
 
@@ -303,7 +304,9 @@ def _restored(attempt: Try) -> tuple[Result, str, float | None]:
         )
         move = _order(number, attempt)
         if move is None:
-            return "restored", "", None  # somebody has put it back already
+            if _is_back(number):
+                return "restored", "", None  # somebody was faster
+            return "person", "there is nothing any more that it could be put back to", None
         found = restore_try(move.pk, within_seconds=TRY_SECONDS)
     except DecryptionError as error:
         return "person", str(error), None
@@ -320,13 +323,23 @@ def _restored(attempt: Try) -> tuple[Result, str, float | None]:
 def _order(number: PhoneNumber, attempt: Try) -> NumberMove | None:
     """Order the restore; a person's word begins it anew where the one before has stopped."""
     key = f"{attempt.key}:{attempt.order}"
-    why = "its calls have become bad"
-    move = restore_begin(number=number, key=key, actor=GUARD, why=why)
+
+    def begin() -> NumberMove | None:
+        # The watcher does the work itself: Redis may be what is wrong.
+        return restore_begin(number=number, actor=GUARD, why=_WHY, key=key, tells_workers=False)
+
+    move = begin()
     is_earlier = move is not None and move.key != key
     if move is not None and is_earlier and attempt.order and move.step == NumberMove.Step.STOPPED:
         move_abandon(move=move, actor=GUARD, why="the restore was ordered again")
-        move = restore_begin(number=number, key=key, actor=GUARD, why=why)
+        move = begin()
     return move
+
+
+def _is_back(number: PhoneNumber) -> bool:
+    """Tell whether the last thing that was done with the number at Twilio put it back."""
+    last = number.moves.order_by("-created_at").values_list("direction", "step").first()
+    return last == (NumberMove.Direction.BACK, NumberMove.Step.DONE)
 
 
 def incident_close(*, incident: Incident, actor: Any, why: str) -> None:

@@ -19,6 +19,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from calls.events import outbox
 from calls.models import Call, Incident, Notice, NumberChange, PhoneNumber
 from calls.services import move_bell
 from calls.services.guards import Memory, Try, guard_look, guards_judge, tries_due, try_carry_out
@@ -40,6 +41,7 @@ LOOK_SECONDS = 0.2
 @pytest.fixture
 def twilio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Twilio]:
     monkeypatch.setattr(move_bell, "poke", lambda: None)
+    monkeypatch.setattr(outbox, "poke", lambda: None)
     with running_twilio() as standins:
         yield Twilio(standins, account_on(standins))
 

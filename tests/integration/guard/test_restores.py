@@ -188,3 +188,14 @@ def test_a_restore_under_way_cannot_be_closed_and_says_so_when_it_takes_long(
     tries_due(timezone.now())
     late = Notice.objects.filter(subject="A restore takes longer than a minute")
     assert late.count() == 1
+
+
+def test_a_way_back_that_is_gone_when_it_is_tried_is_not_called_restored(twilio: Twilio) -> None:
+    number = here(twilio)
+    go_bad(number)
+    _, [attempt] = guards_judge(timezone.now(), Memory())
+    number.moves.update(closed_at=timezone.now())
+    assert try_carry_out(attempt) == "person"
+    row = incident_of(number)
+    assert (row.state, row.restored_at) == ("person", None)
+    assert "nothing any more" in row.last_error
