@@ -338,8 +338,9 @@ def _order(number: PhoneNumber, attempt: Try) -> NumberMove | None:
 
 def _is_back(number: PhoneNumber) -> bool:
     """Tell whether the last thing that was done with the number at Twilio put it back."""
-    last = number.moves.order_by("-created_at").values_list("direction", "step").first()
-    return last == (NumberMove.Direction.BACK, NumberMove.Step.DONE)
+    moves = NumberMove.objects.filter(number=number).order_by("-created_at")
+    last = moves.values_list("direction", "step").first()
+    return bool(last == (NumberMove.Direction.BACK, NumberMove.Step.DONE))
 
 
 def incident_close(*, incident: Incident, actor: Any, why: str) -> None:
