@@ -43,6 +43,7 @@ from calls.numbers.dossier import (
 )
 from calls.numbers.guard import EndedCall
 from calls.services.nets import NetView, net_view
+from calls.services.plan_facts import parity_of
 from tools.models import Tool
 from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.services import audit_write
@@ -61,6 +62,7 @@ def dossier_of(number: PhoneNumber) -> Dossier:
     calls, left_out = _calls(number, now)
     changes = list(NumberChange.objects.filter(number=number).order_by("-created_at")[:_MOST_LINES])
     moves = _moves(number)
+    parity, parity_words = parity_of(number)
     return compose(
         DossierFacts(
             number_id=str(number.pk),
@@ -79,6 +81,8 @@ def dossier_of(number: PhoneNumber) -> Dossier:
             moves=moves,
             readiness=_readiness(number),
             old_rate=_old_rate(number),
+            parity=parity,
+            parity_words=parity_words,
         )
     )
 

@@ -73,6 +73,11 @@ def register_parity_source(source: ParitySource) -> None:
     _PARITY.ask = source
 
 
+def parity_of(number: PhoneNumber) -> tuple[Parity, str]:
+    """Return how a number's parity stands, and in words why."""
+    return _PARITY.ask(number)
+
+
 def has_parity_source() -> bool:
     """Tell whether anything measures parity here."""
     return _PARITY.ask is not _no_parity
