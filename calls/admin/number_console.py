@@ -26,6 +26,7 @@ from calls.admin.words import STATUS_COLOURS, reason_in_words
 from calls.models import PhoneNumber
 from calls.numbers import hours
 from calls.numbers.schedule import Schedule, is_inside, schedule_of, schedule_stored
+from calls.selectors.guards import guard_view
 from calls.selectors.move_views import Console, console_of
 from calls.services.move_rows import has_way_back
 from calls.services.nets import NetView, net_view
@@ -74,6 +75,7 @@ def console_page(request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         route=route_words(number),
         schedule=schedule_words(schedule_stored(number.schedule)),
         readiness=readiness,
+        guard=guard_view(number),
         net=_net(view),
         net_pk=view.net.pk,
         is_net_old=_is_net_old(console, view),

@@ -149,7 +149,7 @@ def test_a_mailbox_needs_a_mail_server_and_a_right_address(admin: Client, settin
     assert NoticeReceiver.objects.get().address_hint == "example.com"
 
 
-def test_a_number_shows_how_near_its_guard_is_to_an_alarm() -> None:
+def test_a_number_shows_how_near_its_guard_is_to_an_alarm(admin: Client) -> None:
     number = factories.make_number(route="direct")
     assert [view.state for view in guard_view(number).stacks] == ["off"]
     guard_look()
@@ -158,7 +158,12 @@ def test_a_number_shows_how_near_its_guard_is_to_an_alarm() -> None:
     [view] = guard_view(number).stacks
     assert (view.state, view.calls) == ("on", 2)
     assert [(each.bad, each.measured) for each in view.signals if each.bad] == [(2, 2)]
-    assert 0 < max(each.share for each in view.signals) < 100
+    share = max(each.share for each in view.signals)
+    assert 0 < share < 100
+    console = admin.get(reverse("admin:calls_phonenumber_console", args=[number.pk]))
+    text = console.content.decode()
+    assert "Calls answered here" in text
+    assert f'<td class="vp-number">{share}%</td>' in text
 
 
 def test_limits_of_a_number_win_over_the_organisations(admin: Client) -> None:
