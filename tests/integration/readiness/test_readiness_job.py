@@ -6,11 +6,12 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from django.db.models import TextField, Value
 from django.utils import timezone
 
 from assistants.selectors import NUMBER_KIND
 from calls.doctor.checks import Result
-from calls.models import AccountFacts, ModelLimit, NumberReadiness, PhoneNumber
+from calls.models import AccountFacts, ModelLimit, NumberReadiness, PhoneNumber, TwilioAccount
 from calls.services import readiness
 from calls.services.call_finish import stream_finish
 from calls.services.readiness import blockers_of, readiness_begin, readiness_daily, readiness_of
@@ -114,6 +115,21 @@ def test_an_account_that_does_not_answer_hides_no_other_one(office: Office) -> N
     assert "Gone" in job.message and job.state == Job.State.DONE
     facts = AccountFacts.objects.get(account=other)
     assert facts.error and facts.checked_at is None
+
+
+def test_a_token_that_no_key_opens_hides_no_other_account(office: Office) -> None:
+    here = office.number()
+    sealed = factories.make_account(name="Sealed")
+    lost = office.number(twilio_account=sealed, connection=factories.make_connection())
+    del office.twilio.rest.carrier.numbers.resources[lost.twilio_sid]
+    raw = Value("gAAAAAno-key-of-ours-made-this", output_field=TextField())
+    TwilioAccount.objects.filter(pk=sealed.pk).update(auth_token=raw)
+    job = office.check()
+    assert job.state == Job.State.DONE and "Sealed: its token was sealed" in job.message
+    found = office.found()
+    assert found[here.number_e164].colour == "green", found[here.number_e164].findings
+    assert found[lost.number_e164].colour == "grey"
+    assert "not_readable" in codes(found[lost.number_e164], "unknown")
 
 
 def test_too_many_requests_are_waited_out(office: Office) -> None:
