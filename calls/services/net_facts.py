@@ -39,6 +39,9 @@ _OF_CALLS: Final = timedelta(minutes=30)
 _MOST_ERRORS: Final = 5_000
 _MOST_CALLS: Final = 200
 _WITHIN_SECONDS: Final = 15.0
+# What no key opens of one number must not hide what happened to the others.
+_SEALED: Final = ("number__previous_target",)
+_OF_CALL: Final = (*_SEALED, "variable_values")
 
 log = structlog.get_logger(__name__)
 
@@ -86,9 +89,9 @@ def _numbers(
     """Return the number that each call was to, as far as that is known or Twilio says."""
     sids = [call.call_sid for call in calls]
     found: dict[str, PhoneNumber] = {}
-    for model in (Call, MissedCall):
+    for model, sealed in ((Call, _OF_CALL), (MissedCall, _SEALED)):
         rows = model.objects.filter(call_sid__in=sids, number__isnull=False)
-        for row in rows.select_related("number__organisation").only("call_sid", "number"):
+        for row in rows.select_related("number__organisation").defer(*sealed):
             if row.number is not None:
                 found[row.call_sid] = row.number
     for call in calls[:_MOST_CALLS]:
@@ -98,14 +101,15 @@ def _numbers(
             to = str(twilio.get(f"Calls/{call.call_sid}.json").get("to") or "")
         except TwilioRefused:
             continue  # Twilio keeps errors longer than calls
-        number = PhoneNumber.objects.filter(number_e164=to, twilio_account=account).first()
+        numbers = PhoneNumber.objects.filter(number_e164=to, twilio_account=account)
+        number = numbers.defer("previous_target").first()
         if number is not None:
             found[call.call_sid] = number
     return found
 
 
 def _note(number: PhoneNumber, call: Unanswered) -> bool:
-    net = net_of(number)
+    net = _net(number)
     part: Part = "a"
     if call.in_call:
         part = "b"
@@ -124,6 +128,16 @@ def _note(number: PhoneNumber, call: Unanswered) -> bool:
     return True
 
 
+def _net(number: PhoneNumber) -> NumberNet:
+    found = NumberNet.objects.filter(number=number).defer("address").first()
+    return found if found is not None else net_of(number)
+
+
+def _has_address(net: NumberNet) -> bool:
+    # The empty text is stored as it is, so this asks without a key.
+    return NumberNet.objects.filter(pk=net.pk).exclude(address="").exists()
+
+
 def _became(net: NumberNet, call: Unanswered) -> tuple[Outcome, str]:
     if call.fallback_failed:
         return "failed", "Twilio asked the net, which failed too"
@@ -131,7 +145,7 @@ def _became(net: NumberNet, call: Unanswered) -> tuple[Outcome, str]:
         return "unknown", "Nobody had looked whether there was a net"
     if not net.has_fallback:
         return "failed", "There was no net: the caller heard an error"
-    if call.in_call and not net.address:
+    if call.in_call and not _has_address(net):
         # twilio.md 5.5: a stack of Vapi's answers such a request, and takes no such call.
         return "unknown", "Twilio asked the previous stack, which takes no call that was answered"
     return "held", "Twilio asked the net, and it answered"
@@ -143,12 +157,13 @@ def _never_came(now: datetime) -> int:
         MissedCall.objects.filter(called_at__gte=now - LOOKS_BACK)
         .exclude(call_sid__in=NetFiring.objects.exclude(call_sid="").values("call_sid"))
         .select_related("number__organisation")
+        .defer(*_SEALED)
         .order_by("called_at")[:_MOST_CALLS]
     )
     # An error of the same call says more; it is given the time to be listed.
     some = [row for row in missed if row.noticed_at < now - timedelta(minutes=10)]
     for row in some:
-        closed_at = net_of(row.number).previous_closed_at
+        closed_at = _net(row.number).previous_closed_at
         net_fired(
             number=row.number,
             part="d" if closed_at is not None and row.called_at >= closed_at else "a",
@@ -193,7 +208,7 @@ def _previous_dead(now: datetime) -> int:
 
 
 def _some(calls: QuerySet[Call]) -> list[Call]:
-    rows = calls.select_related("number__organisation")
+    rows = calls.select_related("number__organisation").defer(*_OF_CALL)
     return list(rows.order_by("-created_at")[:_MOST_CALLS])
 
 

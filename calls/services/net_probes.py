@@ -141,7 +141,7 @@ class _Look:
     def __init__(self, net_id: int, token: str) -> None:
         self.token = token
         self.net: NumberNet = (
-            NumberNet.objects.defer("address")
+            NumberNet.objects.defer("address", "number__previous_target")
             .select_related("organisation", "number__organisation")
             .get(pk=net_id)
         )

@@ -208,3 +208,18 @@ def test_a_call_that_never_came_counts_when_no_error_tells_of_it(moved: Moved) -
     assert net_facts.nets_learn(timezone.now() + dt.timedelta(minutes=11)) == 1
     firing = NetFiring.objects.get()
     assert (firing.call_sid, firing.outcome) == (missed.call_sid, "unknown")
+
+
+def test_a_number_that_no_key_opens_hides_nothing_of_the_others(moved: Moved) -> None:
+    from django.db import connection
+
+    sealed, open_one = moved(net={"address": "https://a.example/1"}), moved()
+    for number in (sealed, open_one):
+        factories.make_missed_call(number)
+        factories.make_call(number=number, route_code="old-down", stream_count=1)
+    pk = sealed.pk.hex if connection.vendor == "sqlite" else sealed.pk
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE calls_numbernet SET address = 'gAAAAAB' WHERE number_id = %s", [pk])
+        cursor.execute("UPDATE calls_phonenumber SET previous_target = 'gAA' WHERE id = %s", [pk])
+    net_facts.nets_learn(timezone.now() + dt.timedelta(minutes=11))
+    assert sorted(NetFiring.objects.values_list("part", flat=True)) == ["a", "a", "c", "c"]
