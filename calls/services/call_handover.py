@@ -40,13 +40,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the old stack for one call."""
+    """What is asked of the old stack for one call; ``has_net``: we answer if it gives nothing."""
 
     call_id: str
     voice: Asked
     fallback: Asked
     auth_token: str = field(repr=False)
     attempt_ms: int
+    has_net: bool
     stack_id: int | None
 
 
@@ -96,6 +97,7 @@ def handover_question(call_id: str) -> Question | Answer | None:
         fallback=target.fallback,
         auth_token=row.call.twilio_account.auth_token,
         attempt_ms=row.attempt_ms,
+        has_net=row.instead != "fallback",
         stack_id=row.old_stack_id,
     )
 

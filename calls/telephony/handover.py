@@ -35,6 +35,7 @@ from calls.telephony.previous_stack import monotonic_ms, previous_asked
 
 # What is left has to be worth a connection of its own.
 _LEAST_FALLBACK_MS: Final = 300
+_LEAST_ATTEMPT_MS: Final = 500
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
 # The loop alone would forget them.
@@ -60,12 +61,16 @@ def heard_of(request: HttpRequest, form: dict[str, str], *, own_field: str) -> H
 
 
 async def handed_over(
-    call: Call, heard: Heard, *, is_again: bool, ask: Ask = previous_asked
+    call: Call, heard: Heard, *, is_again: bool, arrived_ms: int, ask: Ask = previous_asked
 ) -> Answer | None:
     """Return what Twilio is given of the previous stack's answer, None if it gave nothing.
 
     What came of it is stored. A webhook that comes again waits for the first one and is given the
     same.
+
+    Args:
+        arrived_ms: when Twilio's request came, by ``monotonic_ms``: where we answer after the old
+            stack, the caller's five seconds run from then.
     """
     call_id = str(call.pk)
     if is_again:
@@ -75,7 +80,7 @@ async def handed_over(
         return question
     # What came of it is stored also when Twilio has given up on us meanwhile, and our own request
     # with it: the old stack may have the call.
-    exchange = asyncio.ensure_future(_asked(question, heard, ask))
+    exchange = asyncio.ensure_future(_asked(question, heard, arrived_ms, ask))
     _exchanges.add(exchange)
     exchange.add_done_callback(_exchanges.discard)
     return await asyncio.shield(exchange)
@@ -92,11 +97,15 @@ async def _waited(call_id: str) -> None:
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
-async def _asked(question: Question, heard: Heard, ask: Ask) -> Answer | None:
+async def _asked(question: Question, heard: Heard, arrived_ms: int, ask: Ask) -> Answer | None:
     begun_ms, began = old_stacks.now_ms(), monotonic_ms()
+    attempt_ms = question.attempt_ms
+    if question.has_net:
+        spent_ms = max(began - arrived_ms, 0)
+        attempt_ms = max(attempt_ms - spent_ms, min(_LEAST_ATTEMPT_MS, attempt_ms))
     fallback = None
-    voice = await ask(_errand(question, question.voice, heard, question.attempt_ms))
-    left_ms = question.attempt_ms - (monotonic_ms() - began)
+    voice = await ask(_errand(question, question.voice, heard, attempt_ms))
+    left_ms = attempt_ms - (monotonic_ms() - began)
     ended_ms = old_stacks.now_ms()
     if not voice.is_taken and question.fallback and left_ms >= _LEAST_FALLBACK_MS:
         told = with_error(heard, error_code=voice.error_code, error_url=question.voice.url)

@@ -52,6 +52,7 @@ from calls.telephony.addresses import (
     stream_url,
 )
 from calls.telephony.handover import handed_over, heard_of
+from calls.telephony.previous_stack import monotonic_ms
 from calls.telephony.refusals import Knock, refusals
 from calls.telephony.security import PROBE_SIGNATURE, form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
@@ -72,11 +73,12 @@ P = ParamSpec("P")
 
 
 class Form(dict[str, str]):
-    """The fields of a request as text, and the request that brought them."""
+    """The fields of a request as text, the request that brought them, and when."""
 
     def __init__(self, fields: Mapping[str, str], request: HttpRequest) -> None:
         super().__init__(fields)
         self.request = request
+        self.arrived_ms = monotonic_ms()
 
 
 SignedView = Callable[Concatenate[Form, TwilioAccount, P], Awaitable[HttpResponse]]
@@ -254,6 +256,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
             start.call,
             heard_of(form.request, form, own_field=REQUEST_KEY),
             is_again=start.is_again,
+            arrived_ms=form.arrived_ms,
         )
         if answer is not None:
             return HttpResponse(answer.body, content_type=answer.content_type)
