@@ -15,6 +15,7 @@ from calls.models import Incident, NumberChange, NumberMove, PhoneNumber, PlanEn
 from calls.numbers.hours import Span
 from calls.numbers.plan import Gates, PlanError
 from calls.numbers.plan_step import advance
+from calls.numbers.plan_words import seen_of
 from calls.services import plan_ticks
 from calls.services.number_routes import RouteOrder, route_set
 from calls.services.plan_facts import NOT_CHECKED, NOT_HERE, plan_facts
@@ -230,20 +231,26 @@ def test_what_the_guard_has_put_back_meanwhile_is_not_written_over(
     assert number.route == "paused"
 
 
-def test_a_plan_that_is_paused_between_the_tick_and_its_order_orders_nothing(
-    time_machine: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_paused", [True, False], ids=["paused", "left out"])
+def test_what_a_person_stops_between_the_tick_and_its_order_is_not_ordered(
+    time_machine: Any, monkeypatch: pytest.MonkeyPatch, is_paused: bool
 ) -> None:
     time_machine.move_to(NOON, tick=False)
     with_parity(monkeypatch)
-    number = make_ready_number()
-    row = started(number)
+    number, other = make_ready_number(), make_ready_number()
+    row = started(number, other)
     carry_out = plan_ticks._carry_out
 
-    def pause_first(*arguments: Any) -> None:
-        plan_pause(row=row, actor="user:ada", why="wait")
+    def person_first(*arguments: Any) -> None:
+        by: dict[str, Any] = {"row": row, "actor": "user:ada", "why": "wait"}
+        if is_paused:
+            plan_pause(**by)
+        else:
+            seen = seen_of(progress(row, number))
+            plan_skip(**by, number_id=str(number.pk), seen=seen)
         carry_out(*arguments)
 
-    monkeypatch.setattr(plan_ticks, "_carry_out", pause_first)
+    monkeypatch.setattr(plan_ticks, "_carry_out", person_first)
     plans_tick()
     number.refresh_from_db()
     assert number.route == "vapi"
