@@ -18,6 +18,7 @@ from calls.numbers.hours import Span
 from calls.numbers.plan import Gates
 from calls.services import plan_ticks
 from calls.services.number_routes import RouteOrder, route_set
+from calls.services.plan_facts import plan_facts
 from calls.services.plan_pages import plan_calendar
 from calls.services.plans import plan_of, plan_skip, plan_start
 from tests import factories
@@ -147,7 +148,7 @@ def test_a_route_that_somebody_takes_back_at_any_moment_is_never_written_over(
     with_parity(monkeypatch)
     rounds = count(40, 2)
     noon = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-    carry_out, facts = plan_ticks._carry_out, plan_ticks.plan_facts
+    carry_out = plan_ticks._carry_out
     for seed in range(rounds):
         time_machine.move_to(noon, tick=False)
         number = make_ready_number()
@@ -164,7 +165,7 @@ def test_a_route_that_somebody_takes_back_at_any_moment_is_never_written_over(
                 route_set(number_id=number_id, order=order, actor="user:bob", why="back")
 
         def facts_then(*arguments: Any, also: Callable[[], None] = back) -> Any:
-            found = facts(*arguments)
+            found = plan_facts(*arguments)
             also()
             return found
 

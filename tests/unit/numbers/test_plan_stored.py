@@ -104,7 +104,9 @@ def test_what_another_release_wrote_is_refused_in_words(change: dict[str, Any], 
 
 
 def test_a_state_that_is_none_is_refused_in_words() -> None:
-    for broken in (None, [], {}, {**state_stored(STATE), "numbers": [{}]}):
+    without: dict[str, Any] = {**state_stored(STATE), "numbers": [{}]}
+    documents: tuple[Any, ...] = (None, [], {}, without)
+    for broken in documents:
         with pytest.raises(PlanUnreadable, match="Fix:"):
             state_read(broken)
     with pytest.raises(PlanError, match="steps do not rise"):
@@ -131,8 +133,9 @@ def entry(action: str, who: str = "plan:p1", **evidence: Any) -> Entry:
 
 
 def test_the_record_says_what_happened_in_a_few_words() -> None:
+    step = Entry(NOON, "plan:p1", "step ordered", "n1", "why", {"from": 0, "to": 5})
     said = {
-        entry_words(entry("step ordered", **{"from": 0, "to": 5})): "from 0% to 5% of the calls",
+        entry_words(step): "from 0% to 5% of the calls",
         entry_words(entry("step seen", percent=5)): "5% of the calls come to us now",
         entry_words(entry("wave opened", wave=2, numbers=["n"])): "day 2 opened with 1 number",
         entry_words(entry("number held", parity={}, policy={})): "held by parity, policy",
