@@ -61,6 +61,7 @@ class Command(ExampleCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments: exactly one step."""
+        parser.usage = "%(prog)s STEP [--why WHY] [--organisation NAME] [--json]"
         step = parser.add_mutually_exclusive_group(required=True)
         step.add_argument("--dry-run", action="store_true", help="look only")
         step.add_argument("--export", metavar="DIR", type=Path, help="export everything into DIR")
