@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from voiceplatform.base.egress import EgressRefused, destination, egress_client
 from voiceplatform.base.http import AsyncClient, HTTPError, InvalidURL
@@ -28,6 +28,8 @@ _WAITS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 _MOST_RATE_LIMITS: Final = 30  # in a row, for one request
 _LONGEST_WAIT_SECONDS: Final = 60.0
 _ANSWER_SECONDS: Final = 120.0
+_DOWNLOAD_SECONDS: Final = 600.0
+_MOST_REDIRECTS: Final = 5
 _KEY: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -190,6 +192,50 @@ class VapiApi:
             return _rows(self._ask(route, {"limit": str(count)}), route)
         except (_NotThere, _TooLarge):
             return None
+
+    def download(self, url: str, take: Callable[[bytes], object], *, most_bytes: int) -> None:
+        """Hand a file that Vapi names, e.g. a recording, to ``take``, a piece at a time.
+
+        The key goes to Vapi's API alone, and never to where that redirects; an attempt that fails
+        is not repeated, since ``take`` has had a part of it.
+
+        Raises:
+            VapiApiError: it cannot be read, or is larger than ``most_bytes``.
+        """
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        try:
+            self._runner.run(self._load(url, take, most_bytes))
+        except (HTTPError, InvalidURL, TimeoutError, OSError) as error:
+            raise VapiApiError(f"the connection failed ({type(error).__name__})") from error
+        except EgressRefused as error:
+            raise VapiApiError(str(error)) from error
+
+    async def _load(self, url: str, take: Callable[[bytes], object], most_bytes: int) -> None:
+        if self._client is None:
+            self._client = self._make_client()
+        size = 0
+        async with asyncio.timeout(_DOWNLOAD_SECONDS):
+            for _ in range(_MOST_REDIRECTS):
+                is_ours = url.startswith(f"{self._base}/")
+                headers = {"Authorization": f"Bearer {self._key}"} if is_ours else {}
+                async with self._client.stream("GET", url, headers=headers) as response:
+                    if 300 <= response.status_code < 400:
+                        url = urljoin(url, response.headers.get("location", ""))
+                        continue
+                    if response.status_code != 200:
+                        raise VapiApiError(f"status {response.status_code}")
+                    async for chunk in response.aiter_bytes():
+                        size += len(chunk)
+                        if size > most_bytes:
+                            raise VapiApiError(f"it is over {most_bytes // 2**20} MiB")
+                        take(chunk)
+                    return
+        raise VapiApiError("it redirects without end")
+
+    def call_file(self, call_id: str, name: str) -> str:
+        """Return the address at the API of a file of a call, e.g. ``mono-recording``."""
+        return f"{self._base}/call/{quote(call_id, safe='')}/{name}"
 
     def _ask(self, path: str, params: Mapping[str, str]) -> Any:
         failures = limits = 0

@@ -5,22 +5,35 @@ from __future__ import annotations
 import asyncio
 
 from celery import shared_task
+from django.utils import timezone
 
 from calls.events.delivery import drain
 from calls.services import (
     analysis,
     analysis_run,
     erasure_jobs,
+    leaving_jobs,
+    move_bell,
+    net_drills,
+    net_facts,
+    net_probes,
+    readiness,
     reconciler,
     recordings,
     redelivery,
+    restore_jobs,
     silent_calls,
+    status_forward,
     tool_check,
     voice_sample,
 )
 from calls.services.call_finish import stale_calls_close
+from calls.services.call_handover import answers_forget
 from calls.services.clip_render import clips_work
+from calls.services.leaving import departures_remind
 from calls.services.model_watch import models_look
+from calls.services.number_moves import moves_continue
+from calls.services.plan_ticks import plans_tick
 from calls.services.recording_work import recordings_work
 from calls.services.reports import overdue_reports_enqueue
 from calls.services.retention import retention_run
@@ -45,6 +58,12 @@ def analyse_calls() -> int:
     return analysis_run.analyses_work()
 
 
+@shared_task(name=status_forward.TASK, soft_time_limit=240, time_limit=300)
+def forward_status() -> int:
+    """Pass messages of calls that are over on to the stack that had them."""
+    return status_forward.statuses_forward()
+
+
 @shared_task(name="calls.tasks.send_overdue_reports")
 def send_overdue_reports() -> int:
     """Send reports whose media process never said its last word."""
@@ -55,7 +74,9 @@ def send_overdue_reports() -> int:
 def sweep_stale_calls() -> int:
     """Close calls that nobody closed, and complete what older versions wrote of others."""
     invocations_adopt()
-    return stale_calls_close()
+    closed = stale_calls_close()
+    answers_forget()
+    return closed
 
 
 @shared_task(name="calls.tasks.close_silent_calls")
@@ -160,3 +181,101 @@ def run_erasure(job_id: str) -> None:
 def take_erasures() -> int:
     """Tell a worker of erasures that lost theirs."""
     return erasure_jobs.BELL.poke_waiting()
+
+
+@shared_task(
+    name=move_bell.TASK,
+    soft_time_limit=move_bell.SOFT_LIMIT_SECONDS,
+    time_limit=move_bell.SOFT_LIMIT_SECONDS + 30,
+)
+def continue_moves() -> int:
+    """Carry on the moves of numbers whose time has come, or nothing while others do."""
+    return moves_continue()
+
+
+@shared_task(
+    name=restore_jobs.TASK,
+    soft_time_limit=restore_jobs.SOFT_LIMIT_SECONDS,
+    time_limit=restore_jobs.SOFT_LIMIT_SECONDS + 60,
+)
+def restore_numbers(job_id: str) -> None:
+    """Put all numbers of an organisation back, or nothing when another worker does."""
+    restore_jobs.restores_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_restores")
+def take_restores() -> int:
+    """Tell a worker of restores of all numbers that lost theirs."""
+    return restore_jobs.BELL.poke_waiting()
+
+
+@shared_task(
+    name=readiness.TASK,
+    soft_time_limit=readiness.SOFT_LIMIT_SECONDS,
+    time_limit=readiness.SOFT_LIMIT_SECONDS + 60,
+)
+def run_readiness(job_id: str) -> None:
+    """Check which numbers are ready, or nothing when another worker does."""
+    readiness.readiness_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_readiness")
+def take_readiness() -> int:
+    """Begin the daily checks that are due, and tell a worker of those that lost theirs."""
+    readiness.readiness_daily()
+    return readiness.BELL.poke_waiting()
+
+
+@shared_task(
+    name=net_probes.TASK,
+    soft_time_limit=net_probes.SOFT_LIMIT_SECONDS,
+    time_limit=net_probes.SOFT_LIMIT_SECONDS + 30,
+)
+def look_at_nets() -> int:
+    """Compare the nets whose time has come with Twilio."""
+    return net_probes.nets_probe()
+
+
+@shared_task(name="calls.tasks.learn_of_nets", soft_time_limit=120, time_limit=150)
+def learn_of_nets() -> int:
+    """Write down which nets callers needed."""
+    return net_facts.nets_learn()
+
+
+@shared_task(
+    name=net_drills.TASK,
+    soft_time_limit=net_drills.SOFT_LIMIT_SECONDS,
+    time_limit=net_drills.SOFT_LIMIT_SECONDS + 30,
+)
+def run_net_drill(job_id: str) -> None:
+    """Fire the net of a test number, or nothing when another worker does."""
+    net_drills.drill_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_net_drills")
+def take_net_drills() -> int:
+    """Tell a worker of drills that lost theirs."""
+    return net_drills.BELL.poke_waiting()
+
+
+@shared_task(name="calls.tasks.tick_plans", soft_time_limit=60, time_limit=90)
+def tick_plans() -> int:
+    """Let running plans take their next step."""
+    return plans_tick()
+
+
+@shared_task(
+    name=leaving_jobs.TASK,
+    soft_time_limit=leaving_jobs.SOFT_LIMIT_SECONDS,
+    time_limit=leaving_jobs.SOFT_LIMIT_SECONDS + 60,
+)
+def run_leaving(job_id: str) -> None:
+    """Do one step of leaving Vapi, or nothing when another worker does."""
+    leaving_jobs.step_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_leaving")
+def take_leaving() -> int:
+    """Tell a worker of steps that lost theirs, and people of what is overdue."""
+    departures_remind(timezone.now())
+    return leaving_jobs.BELL.poke_waiting()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,57 @@ def tool(page: Page, url: str, to: Path) -> None:
     page.screenshot(path=to)
 
 
+def moves(page: Page, url: str, folder: Path) -> None:
+    """Move the demo's first branch and put it back; photograph each step."""
+    page.set_viewport_size({"width": 1360, "height": 900})
+    page.goto(f"{url}/admin/calls/numberreadiness/")
+    if page.is_visible("button:has-text('Check all numbers')"):
+        page.click("button:has-text('Check all numbers')")
+        page.wait_for_selector("#result_list", timeout=60_000)
+        page.goto(f"{url}/admin/calls/numberreadiness/")
+    page.screenshot(path=folder / "readiness.png")
+    page.goto(f"{url}/admin/calls/phonenumber/moving/?q=Branch+1")
+    page.click("a:has-text('+15550100011')")
+    page.click("a:has-text('Preview the move')")
+    page.screenshot(path=folder / "move-preview.png", full_page=True)
+    found = re.search(r"http://[\d.]+:\d+(?=/old/)", page.inner_text("body"))
+    assert found, "the demo's numbers are answered by the stand-in of the old stack"
+    page.fill("input[name=typed]", "+15550100011")
+    page.fill("input[name=why]", "the quietest branch first")
+    page.click("button:has-text('Move it here')")
+    page.wait_for_selector("#state:has-text('Waits for the first caller')", timeout=60_000)
+    page.screenshot(path=folder / "move-live.png")
+    call = {"to": "+15550100011", "from": "+15550107123", "scenario": "hello"}
+    page.request.post(f"{found[0]}/standin/calls", data=call)
+    page.wait_for_selector("#state:has-text('Done')", timeout=60_000)
+    page.click("text=Back to the number")
+    console = page.url
+    page.click("text=Address, look now, drill")
+    page.wait_for_url("**/numbernet/**")
+    page.click("button:has-text('Look at Twilio now')")
+    for _ in range(20):  # a worker looks; the page does not follow it
+        page.wait_for_timeout(1000)
+        page.reload()
+        if page.is_visible("text=armed"):
+            break
+    page.screenshot(path=folder / "net.png", full_page=True)
+    page.goto(console)
+    page.screenshot(path=folder / "number-console.png")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{url}/admin/")
+    page.screenshot(path=folder / "home-phone.png")
+    page.click("a:has-text('Put back…') >> nth=0")
+    page.screenshot(path=folder / "restore-phone.png")
+    page.click("button:has-text('Put it back now')")
+    page.wait_for_selector("text=back at Twilio as it was")
+
+
 def main() -> None:
     """Photograph the page of one call, then those that need no id."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--call", required=True, help="call_id, as the demo's last line has it")
+    parser.add_argument("--call", default="", help="call_id, as the demo's last line has it")
+    parser.add_argument("--only-moves", action="store_true", help="no picture but those of moves")
     parser.add_argument("--password-file", type=Path, required=True)
     parser.add_argument("--to", type=Path, default=Path(__file__).parent / "images")
     options = parser.parse_args()
@@ -159,6 +206,11 @@ def main() -> None:
         page.fill("input[name=username]", "admin")
         page.fill("input[name=password]", options.password_file.read_text().strip())
         page.click("button[type=submit]")
+        moves(page, options.url, options.to)
+        if options.only_moves:
+            browser.close()
+            return
+        page.set_viewport_size({"width": 1360, "height": 1240})
         page.goto(f"{options.url}/admin/calls/call/{options.call}/change/")
         page.screenshot(path=options.to / "call.png")
         voice(page, options.url, options.to / "voice.png")

@@ -39,7 +39,7 @@ TOGETHER = {
         *(f"tests/acceptance/test_{name}.py" for name in ("drain", "kills", "supervised_parts")),
         *(f"tests/acceptance/test_{name}.py" for name in ("vapi_clients", "vapi_python_sdk")),
         *(f"tests/acceptance/test_{name}.py" for name in ("config_as_code", "browser_import")),
-        "tests/acceptance/test_browser_talk.py",
+        *("tests/acceptance/test_browser_talk.py", "tests/acceptance/test_browser_moves.py"),
         *("tests/drills/test_kill_drills.py", "tests/drills/test_outage_drills.py"),
     ),
     "the models of Vapi's SDK": (

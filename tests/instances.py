@@ -8,7 +8,7 @@ import pytest
 
 from tests.platform import Platform, platforms, wait_until
 
-PARTS = ("valkey", "standins", "media", "web", "worker", "beat")
+PARTS = ("valkey", "standins", "media", "web", "worker", "beat", "watcher")
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ PARTS = {
     "standins": "voiceplatform: standins",
     "worker": "[celeryd: ",
     "beat": "[celery beat]",
+    "watcher": "voiceplatform: watcher",
     "valkey": "valkey-server",
 }
 

@@ -18,6 +18,7 @@ app.conf.beat_schedule = {
     "drain outbox": {"task": "calls.tasks.drain_outbox", "schedule": 5.0},
     "analyse calls": {"task": "calls.tasks.analyse_calls", "schedule": 5.0},
     "send overdue reports": {"task": "calls.tasks.send_overdue_reports", "schedule": 10.0},
+    "forward status": {"task": "calls.tasks.forward_status", "schedule": 10.0},
     "index said words": {"task": "calls.tasks.index_said_words", "schedule": 10.0},
     "render wordings": {"task": "calls.tasks.render_wordings", "schedule": 10.0},
     "render clips": {"task": "calls.tasks.render_clips", "schedule": 10.0},
@@ -31,9 +32,18 @@ app.conf.beat_schedule = {
     "take tool checks": {"task": "calls.tasks.take_tool_checks", "schedule": 20.0},
     "take redeliveries": {"task": "calls.tasks.take_redeliveries", "schedule": 20.0},
     "read files": {"task": "assistants.tasks.read_files", "schedule": 10.0},
+    # Each number once a night; asked more often for those that were moved or changed since.
+    "look at nets": {"task": "calls.tasks.look_at_nets", "schedule": 60.0},
+    "learn of nets": {"task": "calls.tasks.learn_of_nets", "schedule": 180.0},
+    "take net drills": {"task": "calls.tasks.take_net_drills", "schedule": 20.0},
+    "continue moves": {"task": "calls.tasks.continue_moves", "schedule": 5.0},
+    "take restores": {"task": "calls.tasks.take_restores", "schedule": 10.0},
     "take erasures": {"task": "calls.tasks.take_erasures", "schedule": 20.0},
+    "take leaving": {"task": "calls.tasks.take_leaving", "schedule": 20.0},
+    "take readiness": {"task": "calls.tasks.take_readiness", "schedule": 20.0},
     "work recordings": {"task": "calls.tasks.work_recordings", "schedule": 10.0},
     "run retention": {"task": "calls.tasks.run_retention", "schedule": 600.0},
+    "tick plans": {"task": "calls.tasks.tick_plans", "schedule": 30.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }
 

@@ -244,6 +244,17 @@ TWILIO_API_BASE_URL = env.text("TWILIO_API_BASE_URL").rstrip("/")
 VAPI_API_KEY = env.text("VAPI_API_KEY")
 VAPI_BASE_URL = env.text("VAPI_BASE_URL", "https://api.vapi.ai").rstrip("/")
 
+# Notices to people (calls/services/notices.py). Without a host no mail is sent.
+EMAIL_HOST = env.text("SMTP_HOST")
+EMAIL_PORT = env.integer("SMTP_PORT", 587, low=1, high=65535)
+EMAIL_HOST_USER = env.text("SMTP_USER")
+EMAIL_HOST_PASSWORD = env.text("SMTP_PASSWORD")
+SMTP_SECURITY = env.text("SMTP_SECURITY", "starttls")
+EMAIL_USE_TLS = SMTP_SECURITY == "starttls"
+EMAIL_USE_SSL = SMTP_SECURITY == "tls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("MAIL_FROM")
+
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 600, low=0, high=86_400)
 MAX_CONCURRENT_CALLS = env.integer("MAX_CONCURRENT_CALLS", 200, low=1, high=100_000)
 CALL_ANALYSIS = env.flag("CALL_ANALYSIS", default=True)

@@ -24,11 +24,13 @@ class TwilioAccountAdmin(ScopedAdmin):
     list_display = ("name", "sid", "region", "second_token", "created_at")
     search_fields = ("name", "account_sid")
     list_filter = ("region",)
-    hidden_lookups = ("auth_token", "auth_token_secondary")
+    hidden_lookups = ("auth_token", "auth_token_secondary", "api_key_secret")
     field_labels = {  # noqa: RUF012 - never changed in place
         "account_sid": "Account SID",
         "auth_token_secondary": "Secondary auth token",
         "api_base_url": "Address of Twilio's API",
+        "api_key_sid": "API key SID",
+        "api_key_secret": "API key secret",
     }
     readonly_fields = ("created_at",)
     fieldsets = (
@@ -47,7 +49,15 @@ class TwilioAccountAdmin(ScopedAdmin):
                 "the token at Twilio, enter the new one as secondary first.",
             },
         ),
-        ("Technical", {"fields": ("api_base_url", "created_at"), "classes": ("collapse",)}),
+        (
+            "API key",
+            {
+                "fields": ("api_key_sid", "api_key_secret"),
+                "description": "Optional. With it Twilio's API is asked with the key, so that the "
+                "token can be rotated at Twilio without stopping anything but webhooks.",
+            },
+        ),
+        ("Technical", {"fields": ("edge", "api_base_url", "created_at"), "classes": ("collapse",)}),
     )
 
     @admin.display(description="Account SID", ordering="account_sid")

@@ -8,11 +8,15 @@ from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.urls import reverse
 
+from calls.admin.moving_doors import may_change
 from calls.admin.numbers import midnight
 from calls.admin.records import failed_calls
 from calls.admin.words import ROUTE_COLOURS, STATUS_COLOURS, reason_in_words
 from calls.models import Call, PhoneNumber
 from calls.selectors.delivery import switched_off, undelivered
+from calls.selectors.guards import open_incidents
+from calls.selectors.leaving import departures_with_dues
+from calls.selectors.moves import home_moving
 from calls.selectors.reconciler import checked_at, checks_for, late_checks, missed_lately
 from calls.services.model_watch import model_warnings
 from calls.services.silent_hosts import silent_servers
@@ -41,7 +45,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         cards.append(_missed_card(missed_lately(checks)))
     if user.has_perm("calls.view_carriercheck"):
         context["late_checks"] = late_checks(checks)
+    if user.has_perm("calls.view_incident"):
+        context["open_incidents"] = open_incidents(user)
     if user.has_perm("calls.view_phonenumber"):
+        context["moving"] = home_moving(user)
+        context["may_change_numbers"] = may_change(request)
         context["routes"] = _routes(user)
         context["routes_total"] = sum(row["total"] for row in context["routes"])
     if user.has_perm("calls.view_providerconnection"):
@@ -50,6 +58,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         )
     if user.has_perm("tools.view_tool"):
         context["silent_servers"] = silent_servers(user)
+    if user.has_perm("calls.view_departure"):
+        context["departure_dues"] = list(departures_with_dues(user))
     context["cards"] = cards
     context["title"] = "Overview"
     return context

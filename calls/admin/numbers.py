@@ -5,129 +5,48 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from django import forms
-from django.contrib import admin
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.contrib import admin, messages
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminTextInputWidget
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 
-from assistants.models import Assistant
+from calls.admin.dossier_page import dossier_urls
+from calls.admin.move_pages import move_urls
+from calls.admin.moving import moving_urls
+from calls.admin.number_console import console_urls
+from calls.admin.number_form import PhoneNumberForm
 from calls.admin.words import ROUTE_COLOURS
-from calls.models import Call, CallPolicy, PhoneNumber
-from calls.services.call_plan import connection_for, wording_for
+from calls.models import Call, CallPolicy, NumberChange, PhoneNumber
+from calls.numbers.schedule import schedule_stored
+from calls.numbers.switch.voice import Target
+from calls.services.call_plan import wording_for
 from calls.services.consent_question import question_of
-from calls.services.contract import contract_problem
-from calls.services.handoffs import assistant_of_squad
+from calls.services.number_routes import (
+    RouteRefused,
+    previous_set,
+    qualify,
+    route_differs,
+    route_set,
+    route_words,
+)
+from calls.services.old_stacks import stack_words
 from calls.services.operators import desk_of, preview
-from calls.services.server_messages.targets import number_asks
-from voiceplatform.base.phones import is_e164
-from voiceplatform.base.scoped_admin import ScopedAdmin, ScopedForm, ScopedRelatedFilter, badge
+from calls.services.previous_targets import previous_of
+from voiceplatform.base.redaction import redact_url
+from voiceplatform.base.scoped_admin import (
+    ReadOnlyAdmin,
+    ScopedAdmin,
+    ScopedRelatedFilter,
+    badge,
+)
 
-_OPEN_ROUTES = frozenset({PhoneNumber.Route.DIRECT, PhoneNumber.Route.CANARY})
-
-
-class PhoneNumberForm(ScopedForm):
-    """A number; says in words what the database would refuse."""
-
-    number_e164 = forms.CharField(
-        label="Number",
-        widget=UnfoldAdminTextInputWidget,
-        help_text="With country code and without blanks, e.g. +15551230100.",
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        offered: Any = self.fields.get("assistant")
-        if offered is not None and self.instance.squad_id and self.instance.assistant_id:
-            # One that is written inside the squad is in no list, and is kept all the same.
-            among = Q(pk__in=offered.queryset.values("pk")) | Q(pk=self.instance.assistant_id)
-            offered.queryset = Assistant.objects.filter(among)
-
-    def clean_number_e164(self) -> str:
-        """Take E.164 only."""
-        number = str(self.cleaned_data["number_e164"])
-        if not is_e164(number):
-            raise forms.ValidationError("Enter a number in the form +15551230100.")
-        return number
-
-    def _server_says_who_answers(self) -> bool:
-        stored = PhoneNumber.objects.filter(pk=self.instance.pk).first()
-        if stored is None:
-            return False
-        stored.assistant_id = None
-        return number_asks(stored)
-
-    def clean(self) -> dict[str, Any]:
-        """Require assistant and reviewed policy where we answer (design.md 11), and ceilings."""
-        cleaned = super().clean()
-        squad = cleaned.get("squad")
-        if squad is not None and not cleaned.get("assistant"):
-            cleaned["assistant"] = assistant_of_squad(squad)
-            if cleaned["assistant"] is None:
-                self.add_error(
-                    "squad",
-                    "None of its assistants can answer yet: they are missing or not published. "
-                    "Publish the first one, or choose another squad.",
-                )
-        if cleaned.get("route") in _OPEN_ROUTES:
-            if not cleaned.get("assistant") and not self._server_says_who_answers():
-                self.add_error(
-                    "assistant",
-                    "Choose who answers before calls come to us, or give the number a server that "
-                    "names an assistant for each call.",
-                )
-            policy = cleaned.get("policy")
-            if policy is None:
-                self.add_error("policy", "Choose a call policy before calls come to us.")
-            elif policy.reviewed_at is None:
-                self.add_error("policy", "This policy is not marked as reviewed by counsel yet.")
-            elif self._refuses_to_nobody(policy, cleaned):
-                self.add_error(
-                    "policy",
-                    "This policy asks callers for consent and hands those who do not agree to a "
-                    "person, but the number has no operator destination. Fix: choose one below, "
-                    "or another effect in the policy.",
-                )
-            self._check_contract(cleaned)
-        if cleaned.get("route") == PhoneNumber.Route.CANARY:
-            # Until calls can be handed back to Vapi, a canary would take every caller.
-            self.add_error(
-                "route", "A canary needs the hand-over to Vapi, which comes with a later version."
-            )
-        for name, low, high, words in (
-            ("canary_percent", 0, 100, "From 0 to 100."),
-            ("max_call_seconds", 10, 14_400, "From 10 seconds to 14400 (4 hours)."),
-        ):
-            value = cleaned.get(name)
-            if value is not None and not low <= value <= high:
-                self.add_error(name, words)
-        spend = cleaned.get("max_spend_usd")
-        if spend is not None and spend <= 0:
-            self.add_error("max_spend_usd", "More than 0: no call without a ceiling.")
-        return cleaned
-
-    def _refuses_to_nobody(self, policy: CallPolicy, cleaned: dict[str, Any]) -> bool:
-        """Tell whether a caller who does not agree is promised a person whom nobody named."""
-        asks = policy.recording_consent == CallPolicy.Consent.ASK
-        if not asks or policy.on_refusal != CallPolicy.Refusal.HUMAN:
-            return False
-        organisation = cleaned.get("organisation") or getattr(self.instance, "organisation", None)
-        desk = cleaned.get("operator_desk")
-        return desk_of(PhoneNumber(organisation=organisation, operator_desk=desk)) is None
-
-    def _check_contract(self, cleaned: dict[str, Any]) -> None:
-        """Refuse a connection that the number's data may not go to (design.md 11)."""
-        marks = {name: bool(cleaned.get(name)) for name in ("health_data", "eu_data")}
-        organisation = cleaned.get("organisation") or getattr(self.instance, "organisation", None)
-        number = PhoneNumber(
-            organisation=organisation, connection=cleaned.get("connection"), **marks
-        )
-        connection = connection_for(number) if organisation is not None else None
-        problem = contract_problem(number, connection) if connection is not None else ""
-        if problem:
-            self.add_error("connection", f"Choose another one: {problem}.")
+# What ``route_set`` alone writes.
+ROUTE_COLUMNS = frozenset({"route", "canary_percent", "canary_sticky"})
+SHOWN_CHANGES = 8
 
 
 @admin.register(PhoneNumber)
@@ -135,6 +54,7 @@ class PhoneNumberAdmin(ScopedAdmin):
     """Numbers with their route."""
 
     form = PhoneNumberForm
+    change_form_outer_before_template = "admin/calls/phonenumber/before_form.html"
     list_display = (
         *("number", "name", "route_badge", "assistant", "policy_state"),
         *("last_call", "calls_today"),
@@ -157,24 +77,41 @@ class PhoneNumberAdmin(ScopedAdmin):
         "max_tool_calls": "Most tool calls",
         "max_spend_usd": "Most money spent (USD)",
         "twilio_sid": "Twilio's id of the number",
+        "patience_ms": "Longest wait for the old stack (milliseconds)",
+        "previous_asks": "The old stack asks a server who answers",
+        "voice_region": "Twilio region of its calls",
     }
     readonly_fields = (
-        *("id", "previous_voice_url", "right_now", "said_first", "created_at", "updated_at"),
+        *("id", "before_us", "right_now", "said_first", "created_at", "updated_at"),
+        *("schedule_words", "qualified_words", "last_changes", "old_stack_words"),
     )
+    overtaken_by = (*ScopedAdmin.overtaken_by, RouteRefused)
     fieldsets = (
         (None, {"fields": ("organisation", "number_e164", "name")}),
         (
             "Who answers",
             {
                 "fields": (
-                    *("route", "canary_percent", "assistant", "squad", "connection", "policy"),
-                    "said_first",
+                    *("route", "canary_percent", "canary_sticky", "schedule_words"),
+                    *("route_why", "assistant", "squad", "connection", "policy"),
+                    *("said_first", "seen_version"),
                 ),
                 "description": "vapi: the old stack answers. canary: a share of callers comes to "
-                "us, always the same ones. direct: we answer every call. paused: callers hear "
-                "that the line is closed.",
+                "us. direct: we answer every call. paused: callers hear that the line is closed.",
             },
         ),
+        (
+            "The old stack",
+            {
+                "fields": (
+                    *("before_us", "old_url", "patience_ms", "previous_asks", "old_stack_words"),
+                    *("is_qualified", "qualified_words"),
+                ),
+                "description": "Calls that are not ours are handed to the stack that had the "
+                "number before, as Twilio would ask it.",
+            },
+        ),
+        ("Changes of the route", {"fields": ("last_changes",)}),
         (
             "Callers' data",
             {
@@ -200,10 +137,15 @@ class PhoneNumberAdmin(ScopedAdmin):
         ),
         (
             "Twilio",
-            {"fields": ("twilio_account", "twilio_sid", "previous_voice_url")},
+            {"fields": ("twilio_account", "twilio_sid", "voice_region")},
         ),
         ("Technical", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
     )
+
+    def get_urls(self) -> list[Any]:
+        """Add the pages on which numbers are moved."""
+        pages = (*moving_urls(self), *console_urls(self), *move_urls(self), *dossier_urls(self))
+        return [*pages, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Look up the last call and today's count along, each by the index of its number."""
@@ -221,6 +163,82 @@ class PhoneNumberAdmin(ScopedAdmin):
             )
         )
         return rows
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save what is no route, then set the route where all routes are set.
+
+        A number that is new begins on route vapi, and the form leaves what it does not show alone:
+        somebody, or the guard, may have written it meanwhile.
+        """
+        order = form.order()
+        if change:
+            shown = {field.name for field in obj._meta.concrete_fields} & set(form.fields)
+            obj.save(update_fields=[*sorted(shown - ROUTE_COLUMNS), "updated_at"])
+            self.audit(request, "phonenumber.update", obj, fields=form.changed_data)
+        else:
+            obj.route, obj.canary_percent = PhoneNumber.Route.VAPI, 0
+            super().save_model(request, obj, form, change)
+        cleaned = form.cleaned_data
+        if cleaned.get("old_url"):
+            previous_set(obj, Target("url", url=cleaned["old_url"]))
+        why = str(cleaned.get("route_why") or "")
+        if "is_qualified" in cleaned:
+            qualify(number=obj, is_qualified=cleaned["is_qualified"], actor=request.user, why=why)
+        if route_differs(obj.pk, order):
+            route_set(
+                number_id=obj.pk,
+                order=order,
+                actor=request.user,
+                why=why,
+                expected_version=cleaned.get("seen_version") if change else None,
+            )
+        for problem in form.preview.problems if form.preview is not None else ():
+            self.message_user(request, f"{problem.cause} {problem.fix}", messages.WARNING)
+
+    @admin.display(description="At certain hours")
+    def schedule_words(self, obj: PhoneNumber | None) -> str:
+        """Say when the route holds, with the way to change it."""
+        if obj is None or obj._state.adding:
+            return "Save the number, then its hours can be set."
+        page = reverse("admin:calls_phonenumber_route", args=[obj.pk])
+        plan = schedule_stored(obj.schedule)
+        said = "The route always holds." if plan is None else f"{route_words(obj)}."
+        return format_html('{} <a href="{}">Change the hours</a>', said, page)
+
+    @admin.display(description="Where calls went before")
+    def before_us(self, obj: PhoneNumber | None) -> str:
+        """Say where calls went before; an address may hold a token, which is masked."""
+        if obj is None or obj._state.adding:
+            return "Read from Twilio when the number is moved, or enter it below."
+        target = previous_of(obj)
+        if target.problem:
+            return target.problem
+        return f"{target.voice.method} {redact_url(target.voice.url)}"
+
+    @admin.display(description="How it fares")
+    def old_stack_words(self, obj: PhoneNumber | None) -> str:
+        """Say whether the old stack answers, as its last calls show."""
+        if obj is None or obj._state.adding:
+            return "–"
+        return stack_words(obj)
+
+    @admin.display(description="Since")
+    def qualified_words(self, obj: PhoneNumber | None) -> str:
+        """Say who let the assistant stand in, and when."""
+        if obj is None or obj.qualified_at is None:
+            return "–"
+        return f"{obj.qualified_at:%Y-%m-%d %H:%M} UTC, {obj.qualified_by}"
+
+    @admin.display(description="The last ones")
+    def last_changes(self, obj: PhoneNumber | None) -> str:
+        """List who changed the route lately, and why."""
+        if obj is None or obj._state.adding:
+            return "–"
+        lines = [
+            (f"{each.created_at:%Y-%m-%d %H:%M} UTC", each.who, str(each), each.why or "–")
+            for each in obj.changes.all()[:SHOWN_CHANGES]
+        ]
+        return format_html_join(mark_safe("<br>"), "{} · {}: {} ({})", lines) or "none yet"
 
     @admin.display(description="A person, right now")
     def right_now(self, obj: PhoneNumber | None) -> str:
@@ -275,6 +293,24 @@ class PhoneNumberAdmin(ScopedAdmin):
     def calls_today(self, obj: Any) -> int:
         """Count the calls since midnight UTC."""
         return int(obj.today_total)
+
+
+@admin.register(NumberChange)
+class NumberChangeAdmin(ReadOnlyAdmin):
+    """Every change of a route, by whomever."""
+
+    list_display = ("created_at", "number", "words", "who", "why", "kind")
+    list_filter = ("kind", ("number", ScopedRelatedFilter))
+    list_select_related = ("number",)
+    search_fields = ("number__number_e164", "who", "why")
+    date_hierarchy = None
+    list_hint = "Who changed who answers a number, when and why: people, plans, moves, the guard."
+    fields = ("created_at", "number", "words", "who", "why", "kind", "evidence")
+
+    @admin.display(description="Change")
+    def words(self, obj: NumberChange) -> str:
+        """Return the route before and after."""
+        return str(obj)
 
 
 def revision_language(number: PhoneNumber) -> str:

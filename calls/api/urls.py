@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from calls.api import analytics, control, events, numbers, recordings, transcript, views
+from calls.api import (
+    analytics,
+    control,
+    dossier,
+    events,
+    moves,
+    numbers,
+    readiness,
+    recordings,
+    transcript,
+    views,
+)
 
 urlpatterns = [
     path("assistant/start", views.AssistantStart.as_view(), name="assistant-start"),
@@ -29,6 +40,34 @@ urlpatterns = [
     path("phone-number", numbers.NumberList.as_view(), name="phone-number-list"),
     path(
         "phone-number/<str:object_id>", numbers.NumberDetail.as_view(), name="phone-number-detail"
+    ),
+    path(
+        "phone-number/<str:object_id>/route", moves.NumberRoute.as_view(), name="phone-number-route"
+    ),
+    path(
+        "phone-number/<str:object_id>/move",
+        moves.NumberMoveOrder.as_view(),
+        name="phone-number-move",
+    ),
+    path(
+        "phone-number/<str:object_id>/restore",
+        moves.NumberRestore.as_view(),
+        name="phone-number-restore",
+    ),
+    path(
+        "phone-number/<str:object_id>/moves",
+        moves.NumberMoves.as_view(),
+        name="phone-number-moves",
+    ),
+    path(
+        "phone-number/<str:object_id>/dossier",
+        dossier.NumberDossier.as_view(),
+        name="phone-number-dossier",
+    ),
+    path(
+        "phone-number/<str:object_id>/readiness",
+        readiness.NumberReadiness.as_view(),
+        name="phone-number-readiness",
     ),
     path("v2/phone-number", numbers.NumberPage.as_view(), name="phone-number-page"),
 ]

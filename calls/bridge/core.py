@@ -75,6 +75,7 @@ class Core(ABC):
         self.effects: list[Effect] = []
         self.counters: dict[str, int] = {}
         self.notes: dict[str, str] = {}
+        self.rate_limits: dict[str, dict[str, int]] = {}
         self.phase: Machine[Phase] = Machine(Phase.OPEN, PHASE)
         self.realtime: Machine[Realtime] = Machine(Realtime.DIALING, REALTIME)
         self.responses = Responses()

@@ -6,6 +6,7 @@ from typing import Any
 
 from calls.bridge.answers import Answers
 from calls.bridge.core import text_of
+from calls.bridge.rate_limits import readings
 from calls.bridge.reasons import (
     BENIGN_CODES,
     FATAL_CODES,
@@ -106,6 +107,7 @@ class DeadAir(Answers):
 
     def _on_rate_limits(self, event: dict[str, Any], now_ms: int) -> None:
         self.tries.limits(event.get("rate_limits"), now_ms)
+        self.rate_limits |= readings(event.get("rate_limits"))
 
     def _model_deadlines(self) -> list[int]:
         wait = self.plan.watchdog

@@ -18,6 +18,8 @@ def percentile(values: Sequence[int], share: float) -> int | None:
 def summary(call: Core, caller: CallerAudio, now_ms: int) -> dict[str, Any]:
     """Return the metrics of a stream; sizes are mu-law bytes, times milliseconds."""
     playback = call.playback
+    # Nobody looks at them while the call is on: they are written when it is over.
+    limits = {"rate_limits": {"model": call.plan.model, **call.rate_limits}}
     return {
         "stream_ms": max(0, now_ms - call.stream_start_ms) if playback else 0,
         "first_word_ms": call.first_word_ms,
@@ -40,4 +42,5 @@ def summary(call: Core, caller: CallerAudio, now_ms: int) -> dict[str, Any]:
         "spend_microusd": call.spend_microusd,
         "counters": dict(sorted(call.counters.items())),
         "notes": dict(sorted(call.notes.items())),
+        **(limits if call.rate_limits else {}),
     }

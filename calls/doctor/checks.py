@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -138,9 +138,9 @@ def _clock(date: str, begun: float) -> Iterator[Result]:
     )
 
 
-def _signatures() -> Iterator[Result]:
+def _signatures(chosen: Sequence[TwilioAccount] | None = None) -> Iterator[Result]:
     """Send one signed and one unsigned callback for a call that does not exist."""
-    accounts = list(TwilioAccount.objects.all()[:5])
+    accounts = list(TwilioAccount.objects.all()[:5] if chosen is None else chosen)
     if not accounts:
         yield Result("signature", "warning", "no Twilio account", "Add one under Connections.")
     url = public_url("/twilio/status")
@@ -273,9 +273,9 @@ def _model_result(name: str, model: str, body: object) -> Result:
     return Result(name, "ok", f"{model} is there")
 
 
-def _sessions() -> Iterator[Result]:
+def _sessions(chosen: Sequence[ProviderConnection] | None = None) -> Iterator[Result]:
     """Open a session on every connection as a call does; nothing is said, so nothing is paid."""
-    for row in ProviderConnection.objects.all()[:10]:
+    for row in ProviderConnection.objects.all()[:10] if chosen is None else chosen:
         test = connection_test(row)
         yield Result(f"session {row.name}", "ok" if test.is_ok else "failed", test.words, test.fix)
 
@@ -335,6 +335,18 @@ CHECKS: tuple[Callable[[], Iterator[Result]], ...] = (
     _retirements,
     _numbers,
 )
+
+
+def run_for(
+    accounts: Sequence[TwilioAccount], connections: Sequence[ProviderConnection]
+) -> list[Result]:
+    """Run the checks that calls of these accounts, over these connections, depend on."""
+    return [
+        *_public_url(),
+        *_signatures(accounts),
+        *_upgrade(),
+        *_sessions(connections),
+    ]
 
 
 def run_checks() -> list[Result]:

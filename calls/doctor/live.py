@@ -19,7 +19,7 @@ from calls.doctor.connection_test import connection_test, plain_session, session
 from calls.doctor.live_call import LiveCallError, live_call
 from calls.models import PhoneNumber, ProviderConnection, TwilioAccount
 from calls.services.talk_plan import is_standin
-from calls.telephony.twilio_client import TwilioAccess, client_for
+from calls.telephony.twilio_client import access_of, client_for
 
 State = Literal["answered", "failed", "not checked"]
 Session = dict[str, Any]
@@ -168,7 +168,7 @@ def _call_items(account: TwilioAccount, number: str, caller: str) -> Iterator[Li
 def _account_item(account: TwilioAccount) -> LiveItem:
     source, question = "twilio.md 12.12", dict(_CARRIER_LATER)["12.12"]
     by = "the stand-in" if account.api_base_url else "Twilio"
-    access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    access = access_of(account)
     try:
         row = client_for(access).api.v2010.accounts(account.account_sid).fetch()
     except TwilioRestException as error:
@@ -234,7 +234,7 @@ def _number_item(account: TwilioAccount | None, number: str) -> LiveItem:
     if not number:
         return LiveItem(source, question, "not checked", "no number was given with --number")
     by = "the stand-in" if account.api_base_url else "Twilio"
-    access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    access = access_of(account)
     try:
         rows = client_for(access).incoming_phone_numbers.list(phone_number=number, limit=1)
     except TwilioRestException as error:

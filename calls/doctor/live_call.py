@@ -30,7 +30,13 @@ from calls.telephony.number_config import (
     here,
     number_config,
 )
-from calls.telephony.twilio_client import GONE_CODES, TwilioAccess, client_for, complete_call
+from calls.telephony.twilio_client import (
+    GONE_CODES,
+    TwilioAccess,
+    access_of,
+    client_for,
+    complete_call,
+)
 
 # Both legs end then, whatever the caller's script or the assistant does: under 1 USD by far.
 CALL_SECONDS: Final = 60
@@ -83,7 +89,7 @@ def live_call(
         LiveCallError: the number is not ready, there is nobody to call from, or Twilio refuses.
     """
     _ready(account, number)
-    access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    access = access_of(account)
     client = client_for(access)
     answers: list[CallAnswer] = []
     try:

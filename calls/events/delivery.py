@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from django.utils import timezone
 
+from calls.events.mail import mail_send
 from calls.events.outbox import Attempt, claim, claimed_sealed, due_events, settle
 from calls.events.retry import retry_after
 from calls.events.targets import NoTarget, Target, headers_of, proofs, target_of
@@ -65,6 +66,10 @@ async def deliver(client: http.AsyncClient, event: OutboxEvent) -> Attempt:
         return attempt(error=words, is_final=True)
     try:
         async with asyncio.timeout(patience):
+            if target.is_mail:
+                mailbox = target.destination.url
+                sent = asyncio.to_thread(mail_send, mailbox, event.payload, str(event.pk))
+                return attempt(**await sent)
             return attempt(**await _answer(client, event, target, body))
     except TimeoutError:
         return attempt(error=f"no answer within {patience:g} s")

@@ -28,7 +28,14 @@ from calls.events.receivers import (
     receivers_for,
 )
 from calls.events.retry import delay_seconds, is_permanent
-from calls.models import Call, DeliveryAttempt, EventDestination, OutboxEvent
+from calls.models import (
+    Call,
+    DeliveryAttempt,
+    EventDestination,
+    Notice,
+    NoticeReceiver,
+    OutboxEvent,
+)
 from voiceplatform.base.job_bell import Doorbell
 from voiceplatform.base.services import audit_write
 
@@ -38,6 +45,7 @@ ORDER_HOLDS = timedelta(seconds=60)
 SCHEMA_VERSION = 1
 # A person asked for it and looks at the answer: it is sent once.
 TEST_KIND = "test"
+NOTICE_KIND = "notice"
 
 log = structlog.get_logger(__name__)
 _doorbell = Doorbell("outbox-poke")
@@ -276,6 +284,55 @@ def trial_write(row: EventDestination, payload: Render) -> OutboxEvent:
     return event
 
 
+def notices_write(
+    notice: Notice, told: Sequence[tuple[NoticeReceiver, Callable[[str], Mapping[str, Any]]]]
+) -> int:
+    """Write a notice for each of its receivers in the caller's transaction; return how many.
+
+    Args:
+        told: who, and what renders the payload, given the id of the event.
+    """
+    for row, payload in told:
+        key = f"{NOTICE_KIND}:{notice.pk}:{row.pk}"
+        _notice_write(row, kind=NOTICE_KIND, key=key, payload=payload, notice=notice)
+    if told:
+        transaction.on_commit(poke)
+    return len(told)
+
+
+def trial_notice_write(
+    row: NoticeReceiver, payload: Callable[[str], Mapping[str, Any]]
+) -> OutboxEvent:
+    """Write a notice that a person asked for, to see whether ``row`` is reached; sent once."""
+    return _notice_write(row, kind=TEST_KIND, key=f"{TEST_KIND}:{uuid.uuid4()}", payload=payload)
+
+
+def _notice_write(
+    row: NoticeReceiver,
+    *,
+    kind: str,
+    key: str,
+    payload: Callable[[str], Mapping[str, Any]],
+    notice: Notice | None = None,
+) -> OutboxEvent:
+    own_id = event_id(key)
+    event: OutboxEvent = OutboxEvent.objects.create(
+        id=own_id,
+        organisation_id=row.organisation_id,
+        kind=kind,
+        dedupe_key=key,
+        schema_version=SCHEMA_VERSION,
+        notice=notice,
+        notice_receiver_id=row.pk,
+        endpoint=endpoint_of_row(row.pk),
+        destination={},
+        destination_host=row.address_hint,
+        payload=dict(payload(str(own_id))),
+        next_attempt_at=timezone.now(),
+    )
+    return event
+
+
 def poke() -> None:
     """Ask a worker to look now, from a thread; a lost poke costs seconds, never an event."""
     _doorbell.press(_ring)
@@ -325,6 +382,7 @@ def _due(now: datetime) -> QuerySet[Any]:
         Q(lease_until__isnull=True) | Q(lease_until__lt=now),
         # One that was switched off keeps what waits for it until somebody switches it on.
         Q(receiver__isnull=True) | Q(receiver__enabled=True),
+        Q(notice_receiver__isnull=True) | Q(notice_receiver__enabled=True),
         ~Exists(earlier),
         state=OutboxEvent.State.PENDING,
         next_attempt_at__lte=now,
@@ -349,7 +407,9 @@ def claim(event_id: Any) -> OutboxEvent | None:
     )
     if not taken:
         return None
-    event: OutboxEvent = OutboxEvent.objects.select_related("receiver").get(pk=event_id)
+    event: OutboxEvent = OutboxEvent.objects.select_related("receiver", "notice_receiver").get(
+        pk=event_id
+    )
     event.payload = whole_payload(event)
     return event
 
@@ -378,8 +438,11 @@ def settle(event: OutboxEvent, attempt: Attempt) -> None:
         held = OutboxEvent.objects.filter(
             pk=event.pk, state=OutboxEvent.State.PENDING, attempt_count=event.attempt_count
         ).update(**changes)
-        if held and is_permanent(attempt.status_code) and event.receiver_id is not None:
-            _switch_off(event.receiver_id, now)
+        if held and is_permanent(attempt.status_code):
+            if event.receiver_id is not None:
+                _switch_off(event.receiver_id, now)
+            if event.notice_receiver_id is not None:
+                _notices_switch_off(event.notice_receiver_id, now)
     log.info(
         "event_attempted",
         event_id=str(event.pk),
@@ -419,4 +482,21 @@ def _switch_off(receiver_id: uuid.UUID, now: datetime) -> None:
             organisation=row.organisation,
             target=row,
             details={"status_code": 410},
+        )
+
+
+def _notices_switch_off(receiver_id: uuid.UUID, now: datetime) -> None:
+    rows = NoticeReceiver.objects.filter(pk=receiver_id, enabled=True)
+    if rows.update(enabled=False, switched_off_at=now):
+        row = (
+            NoticeReceiver.objects.select_related("organisation")
+            .only("name", "organisation")
+            .get(pk=receiver_id)
+        )
+        audit_write(
+            actor=None,
+            action="noticereceiver.switched_off",
+            organisation=row.organisation,
+            target=row,
+            details={"status": 410},
         )

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from calls.events.outbox import Destination
 from calls.events.signature import signed_headers
-from calls.models import OutboxEvent
+from calls.models import NoticeReceiver, OutboxEvent
 from calls.services.tool_servers import credential_of
 from tools.auth import Signing, credential_headers
 from tools.exchange import post, shared_client
@@ -34,11 +34,15 @@ class NoTarget(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an event goes, how the request leaves, and who vouches for it."""
+    """Where an event goes, how the request leaves, and who vouches for it.
+
+    ``is_mail``: the destination is a mailbox.
+    """
 
     destination: Destination
     credential: Credential | None = None
     passage: Passage | None = None
+    is_mail: bool = False
 
 
 def target_of(event: OutboxEvent) -> Target:
@@ -48,6 +52,12 @@ def target_of(event: OutboxEvent) -> Target:
         NoTarget: its receiver has been removed, or its row holds no address.
         DecryptionError: no key opens what is stored.
     """
+    notified = event.notice_receiver
+    if notified is not None:
+        return Target(
+            Destination(notified.address, secrets=notified.signing_secrets(timezone.now())),
+            is_mail=notified.kind == NoticeReceiver.Kind.EMAIL,
+        )
     row = event.receiver
     if row is not None:
         headers = row.headers if isinstance(row.headers, dict) else {}
@@ -61,7 +71,7 @@ def target_of(event: OutboxEvent) -> Target:
             )
         )
     if not event.destination:
-        raise NoTarget("the receiver it was for has been removed from Where events go")
+        raise NoTarget("the receiver it was for has been removed")
     try:
         destination = Destination.from_json(event.destination)
     except (TypeError, AttributeError):

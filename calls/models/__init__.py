@@ -1,14 +1,23 @@
 """State of the calls layer, one module per subject."""
 
+from calls.models.changes import NumberChange
 from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.events import DeliveryAttempt, EventDestination, OutboxEvent
+from calls.models.guards import GuardLimits, Incident, IncidentCall, NumberGuard
 from calls.models.handoffs import AssistantActivation
+from calls.models.handovers import CallHandover, OldStack
+from calls.models.leaving import DepartedNumber, Departure, OldStackRate
 from calls.models.live import CallControl
+from calls.models.moves import NumberMove
+from calls.models.nets import NetFiring, NumberNet
+from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
+from calls.models.plans import MigrationPlan, PlanEntry, PlanNumber
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.privacy import Erasure, RedactionRule, RetentionRule
+from calls.models.readiness import AccountFacts, ModelLimit, NumberReadiness
 from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.recordings import Recording, RecordingRemoval
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
@@ -17,19 +26,40 @@ from calls.models.talks import Talk
 from calls.models.tool_records import SilentHost, ToolCheck, ToolExchange
 
 __all__ = [
+    "AccountFacts",
     "AssistantActivation",
     "Call",
     "CallControl",
+    "CallHandover",
     "CallInputChunk",
     "CallPolicy",
     "CarrierCheck",
     "DeliveryAttempt",
+    "DepartedNumber",
+    "Departure",
     "EventDestination",
+    "GuardLimits",
+    "Incident",
+    "IncidentCall",
+    "MigrationPlan",
     "MissedCall",
+    "NetFiring",
+    "NumberNet",
+    "ModelLimit",
+    "NumberReadiness",
+    "Notice",
+    "NoticeReceiver",
+    "NumberGuard",
+    "NumberMove",
     "Erasure",
+    "OldStackRate",
+    "NumberChange",
+    "OldStack",
     "OperatorDesk",
     "OutboxEvent",
     "PhoneNumber",
+    "PlanEntry",
+    "PlanNumber",
     "PolicyWording",
     "ProviderConnection",
     "Recording",

@@ -25,12 +25,40 @@ class TwilioAccount(OrganisationOwned):
     api_base_url = models.URLField(
         blank=True, help_text="Empty: Twilio itself. A loopback address: the stand-in"
     )
-    region = models.CharField(max_length=10, default="us1")
+    api_key_sid = models.CharField(
+        max_length=34,
+        blank=True,
+        default="",
+        help_text="SK… with its secret: Twilio is then asked with this key, not with the token. "
+        "The token is needed all the same, because Twilio signs its webhooks with it",
+    )
+    api_key_secret = EncryptedTextField(blank=True, default="")
+    region = models.CharField(
+        max_length=10,
+        default="us1",
+        help_text="us1, ie1 or au1: where the token and the key above are of, and where the "
+        "account's numbers are handled",
+    )
+    edge = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        help_text="Twilio's entry point, e.g. dublin. Empty: the region's own",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("name",)
         verbose_name = "Twilio account"
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(api_key_sid="", api_key_secret="")
+                | (~Q(api_key_sid="") & ~Q(api_key_secret="")),
+                name="twilio_key_whole",
+                violation_error_message="An API key goes with its secret. Fix: enter both, or "
+                "neither.",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.account_sid[:6]}…)"

@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from assistants.models import Assistant
+from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
 from calls.models.records import Call
 from voiceplatform.base.fields import EncryptedJSONField, EncryptedTextField
@@ -102,6 +103,24 @@ class OutboxEvent(OrganisationOwned):
         related_name="events",
         help_text="Whose address and secrets are looked up when it is sent",
     )
+    # Of few rows of a long table: the partial indexes below find them.
+    notice = models.ForeignKey(
+        Notice,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="events",
+    )
+    notice_receiver = models.ForeignKey(
+        NoticeReceiver,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="events",
+        help_text="Who is told of a notice; the address is looked up when it is sent",
+    )
     # Null in rows of before: a column with a default would have rewritten a long table.
     endpoint = models.CharField(  # noqa: DJ001 - see above
         max_length=40, null=True, blank=True, help_text="What one receiver's events have in common"
@@ -140,6 +159,14 @@ class OutboxEvent(OrganisationOwned):
             ),
             models.Index(fields=("organisation", "state", "-created_at"), name="outbox_list"),
             models.Index(fields=("-created_at",), name="outbox_list_all"),
+            models.Index(
+                fields=("notice",), name="outbox_of_notice", condition=Q(notice__isnull=False)
+            ),
+            models.Index(
+                fields=("notice_receiver",),
+                name="outbox_of_notice_receiver",
+                condition=Q(notice_receiver__isnull=False),
+            ),
         )
         constraints = (
             models.CheckConstraint(

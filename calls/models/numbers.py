@@ -11,6 +11,7 @@ from assistants.models import Assistant, Squad
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.operators import OperatorDesk
 from calls.models.policy import CallPolicy
+from voiceplatform.base.fields import EncryptedJSONField
 from voiceplatform.base.models import OrganisationOwned
 
 
@@ -25,6 +26,13 @@ class PhoneNumber(OrganisationOwned):
         DIRECT = "direct"
         PAUSED = "paused"
 
+    class Sticky(models.TextChoices):
+        """How long a caller of a canary stays on a stack (``calls.numbers.canary``)."""
+
+        CALLER = "caller", "For good, by the caller's number"
+        HOUR = "hour", "For an hour, by the caller's number"
+        CALL = "call", "For one call"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     number_e164 = models.CharField(max_length=16, unique=True)
     name = models.CharField(max_length=100, blank=True)
@@ -34,6 +42,43 @@ class PhoneNumber(OrganisationOwned):
     twilio_sid = models.CharField(max_length=34, blank=True, help_text="PN…")
     route = models.CharField(max_length=8, choices=Route, default=Route.VAPI)
     canary_percent = models.PositiveSmallIntegerField(default=0)
+    canary_sticky = models.CharField(
+        max_length=6,
+        choices=Sticky,
+        default=Sticky.CALLER,
+        help_text="How long a caller stays on the stack that the canary drew for them",
+    )
+    schedule = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Windows of local time in which the route holds, and the route outside them. "
+        "Empty: it always holds",
+    )
+    patience_ms = models.PositiveIntegerField(
+        default=10_000,
+        help_text="How long the old stack may take to answer a call that is handed over to it "
+        "(milliseconds). 10000 is usual",
+    )
+    qualified_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Since when the assistant may answer in the old stack's place when that is down",
+    )
+    qualified_by = models.CharField(max_length=200, blank=True, help_text="Who said so")
+    version = models.PositiveIntegerField(
+        default=0, help_text="One more with every change of the route"
+    )
+    voice_region = models.CharField(
+        max_length=20, blank=True, help_text="Twilio's region that handles its calls, e.g. us1"
+    )
+    previous_target = EncryptedJSONField(
+        null=True, blank=True, help_text="Where calls went before, as Twilio had it"
+    )
+    previous_asks = models.BooleanField(
+        default=False,
+        help_text="The number has no assistant at Vapi, which asks a server for each call: it is "
+        "waited for 9 seconds at least",
+    )
     previous_voice_url = models.URLField(
         blank=True, max_length=500, help_text="Where calls went before; the way back"
     )
@@ -99,6 +144,10 @@ class PhoneNumber(OrganisationOwned):
             ),
             models.CheckConstraint(
                 condition=Q(canary_percent__lte=100), name="number_canary_0_100"
+            ),
+            models.CheckConstraint(
+                condition=Q(canary_sticky__in=("caller", "hour", "call")),
+                name="number_sticky_known",
             ),
             models.CheckConstraint(
                 # Without an assistant the number's server is asked for one, call by call.

@@ -63,6 +63,9 @@ class Call(OrganisationOwned):
     direction = models.CharField(max_length=10, default="inbound")
     stack = models.CharField(max_length=6, choices=Stack, default=Stack.DIRECT)
     route_reason = models.CharField(max_length=200, blank=True)
+    route_code = models.CharField(
+        max_length=20, blank=True, help_text="The row of the route table that decided"
+    )
     caller = models.CharField(
         max_length=80, blank=True, help_text="From as Twilio gave it; not always a number"
     )
@@ -145,6 +148,15 @@ class Call(OrganisationOwned):
                 condition=Q(analysis_due_at__isnull=False),
             ),
             models.Index(fields=("created_at",), name="call_open", condition=~Q(status="ended")),
+            # What a number's guard reads: whose calls ended lately, and the newest of each.
+            models.Index(
+                fields=("ended_at",), name="call_ended", condition=Q(ended_at__isnull=False)
+            ),
+            models.Index(
+                fields=("number", "stack", "-ended_at"),
+                name="call_by_end",
+                condition=Q(ended_at__isnull=False),
+            ),
         )
         constraints = (
             models.CheckConstraint(condition=Q(status__in=STATUSES), name="call_status_known"),

@@ -108,11 +108,15 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the window says: its calls, and the alarms in the order of the signals."""
+    """What the window says: its calls, and the alarms in the order of the signals.
+
+    ``counts``: by signal, how many calls are bad of those in which it was measured.
+    """
 
     calls: int
     alarms: tuple[Alarm, ...] = ()
     readings: Mapping[Signal, Reading] = field(default_factory=dict)
+    counts: Mapping[Signal, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def call_ids(self) -> tuple[str, ...]:
@@ -197,17 +201,19 @@ def judge(
     """Judge the calls of one number and stack, in the order of ``in_window``."""
     marks = [(call, bad_by(call, limits)) for call in calls]
     readings: dict[Signal, Reading] = {}
+    counts: dict[Signal, tuple[int, int]] = {}
     alarms: list[Alarm] = []
     for signal, usual in TESTS.items():
         test = (tests or {}).get(signal, usual)
         measured = [(call.call_id, bad[signal]) for call, bad in marks if signal in bad]
+        counts[signal] = sum(is_bad for _, is_bad in measured), len(measured)
         reading = readings[signal] = read(test, (is_bad for _, is_bad in measured))
         if reading.alarm is None:
             continue
         since = measured[reading.begun :]
         offending = tuple(call_id for call_id, is_bad in since if is_bad)
         alarms.append(Alarm(signal, offending, len(since), reading.score, test.alarm_at))
-    return Verdict(len(marks), tuple(alarms), readings)
+    return Verdict(len(marks), tuple(alarms), readings, counts)
 
 
 def p95(values: Iterable[int]) -> int | None:

@@ -31,7 +31,7 @@ LATE_SECONDS: Final = 60
 MOST_CALLS_LISTED: Final = 50
 
 Phase = Literal["due", "restored", "person", "nothing"]
-Result = Literal["restored", "failed", "changed", "refused"]
+Result = Literal["restored", "failed", "changed", "refused", "person"]
 Notice = Literal["opened", "restored", "late", "person"]
 
 
@@ -119,18 +119,29 @@ class Outcome:
 
 
 def look(
-    state: GuardState, verdict: Verdict, now: dt.datetime, *, has_way_back: bool = True
+    state: GuardState,
+    verdict: Verdict,
+    now: dt.datetime,
+    *,
+    has_way_back: bool = True,
+    has_route_home: bool | None = None,
 ) -> Outcome:
     """Look at the number's calls; open the incident, or add calls to the one that is open.
 
     Args:
         verdict: of the calls since ``state.armed_at``.
-        has_way_back: a snapshot of the previous configuration exists. Without one, and for the
-            ``vapi`` stack, the people are told and nothing is moved.
+        has_way_back: a snapshot of the previous configuration exists. Without one Twilio is not
+            asked.
+        has_route_home: it is known where the number's calls went before, so that they can be
+            handed over there; as ``has_way_back`` unless told. Without both, and for the ``vapi``
+            stack, the people are told and nothing is moved.
     """
     incident = state.incident
     if incident is None:
-        return _opened(state, verdict, now, has_way_back) if verdict.alarms else Outcome(state)
+        if not verdict.alarms:
+            return Outcome(state)
+        home = has_way_back if has_route_home is None else has_route_home
+        return _opened(state, verdict, now, has_way_back, home)
     calls = _listed((*incident.call_ids, *verdict.call_ids))
     if calls == incident.call_ids:
         return Outcome(state)
@@ -189,7 +200,8 @@ def tried(
 
     Args:
         result: ``failed`` is tried again; ``changed``: the live fields are not those that we
-            wrote; ``refused``: Twilio says no and will say it again (20003, 20404).
+            wrote; ``refused``: Twilio says no and will say it again (20003, 20404); ``person``:
+            what ``error`` says needs one.
         error: a sentence without secrets or numbers.
         retry_after_seconds: what Twilio asked for.
     """
@@ -214,13 +226,14 @@ def tried(
         text, notice = f"try {number_of_try} failed: {error}", None
     else:
         restore = replace(restore, phase="person", next_at=None, last_error=error)
-        cause = {
+        causes = {
             "changed": "somebody else has changed the number at Twilio since we wrote it. Fix: "
             "compare both states on the number's page and choose one",
             "refused": "Twilio refuses the request. Fix: check the account's credentials and that "
             "the number still belongs to it, then restore by hand",
-        }[result]
-        text, notice = f"not restored at Twilio: {cause} ({error})", "person"
+        }
+        cause = f"{causes[result]} ({error})" if result in causes else error
+        text, notice = f"not restored at Twilio: {cause}", "person"
     incident = replace(incident, restore=restore)
     entry = _entry(state, incident, now, f"restore {result}", text)
     told: list[Action] = []
@@ -261,8 +274,16 @@ def close(state: GuardState, *, who: str, why: str, now: dt.datetime) -> Outcome
     return Outcome(replace(state, armed_at=now, incident=None), (), (entry,))
 
 
-def _opened(state: GuardState, verdict: Verdict, now: dt.datetime, has_way_back: bool) -> Outcome:
-    moves = has_way_back and state.stack == "direct"
+def _opened(
+    state: GuardState,
+    verdict: Verdict,
+    now: dt.datetime,
+    has_way_back: bool,
+    has_route_home: bool,
+) -> Outcome:
+    is_ours = state.stack == "direct"
+    moves = has_way_back and is_ours
+    goes_home = is_ours and (has_way_back or has_route_home)
     incident = Incident(
         # By the arming: two processes that see the same breach name the same incident.
         key=f"{state.number_id}:{state.stack}:{state.armed_at.astimezone(dt.UTC).isoformat()}",
@@ -279,10 +300,14 @@ def _opened(state: GuardState, verdict: Verdict, now: dt.datetime, has_way_back:
     }
     entry = _entry(state, incident, now, "incident opened", incident.words)
     entry = replace(entry, evidence={**entry.evidence, **evidence})
-    follows = "the number goes back" if moves else "nothing is moved: there is no way back"
-    if state.stack == "vapi":
+    follows = "the number goes back"
+    if not is_ours:
         follows = "nothing is moved: these calls were answered by Vapi"
-    home: list[Action] = [SendHome(incident.key, state.number_id)] if moves else []
+    elif not goes_home:
+        follows = "nothing is moved: there is no way back"
+    elif not moves:
+        follows = "calls are handed to the old stack; at Twilio there is nothing to restore"
+    home: list[Action] = [SendHome(incident.key, state.number_id)] if goes_home else []
     incident, told = _tell(state, incident, "opened", f"{incident.words}; {follows}")
     first = tick(replace(state, incident=incident), now)
     return Outcome(first.state, (*home, *first.actions, *told), (entry, *first.entries))

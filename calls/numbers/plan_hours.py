@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-from calls.numbers.hours import DAY_MINUTES, zone_of
+from calls.numbers.hours import DAY_MINUTES, Span, zone_of
 from calls.numbers.plan import Plan
 
 MOST_DAYS = 400
@@ -45,6 +45,19 @@ def closed_by(plan: Plan, now: dt.datetime) -> str:
         if minute >= span.start and (span.crosses_midnight or minute < span.end):
             return f"quiet hours, {span.text()} in {plan.zone}"
     return ""
+
+
+def quiet_outside(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Return what is left of a day beside ``spans``, which are in order and within the day."""
+    quiet: list[Span] = []
+    begin = 0
+    for span in spans:
+        if span.start > begin:
+            quiet.append(Span(begin, span.start))
+        begin = span.end
+    if begin < DAY_MINUTES:
+        quiet.append(Span(begin, DAY_MINUTES))
+    return tuple(quiet)
 
 
 def next_open(plan: Plan, now: dt.datetime) -> dt.datetime | None:

@@ -14,18 +14,23 @@ the number's calls went before and the call still rings: one that has been answe
 |  | - down; the assistant is qualified and able         | direct, ask            | old-down       |
 |  | - down; nobody else                                 | previous               | old-down       |
 |  | - known, but answered already; qualified and able   | direct, ask            | not-ringing    |
-|  | - not there                                         | decline                | old-missing    |
-|5 | the number is blocked                               | previous, else decline | blocked        |
-|6 | its policy is not reviewed: it never leaves Vapi    | previous, else decline | policy         |
+|  | - a trunk, which is not asked call by call; able    | direct, ask            | on-the-way     |
+|  | - not there                                         | a person               | old-missing    |
+|5 | the number is blocked                               | previous, else person  | blocked        |
+|6 | its policy is not reviewed: it never leaves Vapi    | previous, else person  | policy         |
 |7 | canary, the caller is outside the share             | as row 4; qualified    | canary-out, …  |
-|8 | no assistant, and no server that names one          | previous, else decline | no-assistant   |
-|9 | no connection to a model                            | previous, else decline | no-connection  |
-|10| the connection is against what was agreed           | previous, else decline | contract       |
+|8 | no assistant, and no server that names one          | previous, else person  | no-assistant   |
+|9 | no connection to a model                            | previous, else person  | no-connection  |
+|10| the connection is against what was agreed           | previous, else person  | contract       |
 |11| the model is out of reach: old stack not down       | previous               | model-lost     |
 |  | - a person can be reached                           | fallback               | model-lost     |
 |12| all our lines are taken                             | previous, else busy    | overflow, full |
 |13| no assistant: its server is asked who answers       | ask                    | its route's    |
 |14| anything else                                       | direct                 | its route's    |
+
+"Person" is ``fallback`` where somebody can be reached at the number's desk, ``decline`` where not.
+A number of a trunk sends its calls here only while it is on its way: Twilio still asks us for some
+seconds after the route was set back, and has no other stack for them.
 
 A ``previous`` says how long the old stack is waited for and what follows (``instead``), so that the
 callers who ring while it dies are answered too.
@@ -53,6 +58,7 @@ Code = Literal[
     "old-down",
     "old-missing",
     "not-ringing",
+    "on-the-way",
     "blocked",
     "policy",
     "canary-out",
@@ -80,7 +86,8 @@ class NumberFacts:
         asks: it has no assistant, and a server says who answers.
         blocked: why its calls may not come here at all, '' when they may.
         old_stack: how the stack before us stands for this call (``old_stack.standing``); ``none``:
-            it is not known where the calls went.
+            it is not known where the calls went, or they went to a trunk.
+        old_trunk: they went to a SIP trunk, so none can be handed back.
         old_fixed: the old stack's number has an assistant of its own and asks no server first.
         qualified: its assistant may answer in the old stack's place.
         has_person: somebody can be reached at the number's desk right now.
@@ -99,6 +106,7 @@ class NumberFacts:
     sticky: Sticky = "caller"
     schedule: Schedule | None = None
     old_stack: Old = "none"
+    old_trunk: bool = False
     old_fixed: bool = False
     patience_ms: int = PATIENCE_MS
     qualified: bool = False
@@ -169,7 +177,7 @@ class _Number:
             return self._old_first("route-vapi", reason, qualified=self.facts.qualified)
         barred = self._barred()
         if barred is not None:
-            return self._handed(*barred) or _decision("decline", *barred)
+            return self._handed(*barred) or self._person(*barred)
         if route == "direct":
             return self._own("route-direct", f"{said}route direct")
         if self._old() == "none":
@@ -234,7 +242,7 @@ class _Number:
         """Decide for a caller who is ours; those whom we cannot answer go to somebody else."""
         unfit = self._unfit()
         if unfit is not None:
-            return self._handed(*unfit) or _decision("decline", *unfit)
+            return self._handed(*unfit) or self._person(*unfit)
         if self.facts.model_lost:
             lost = "the model could not be reached by the last calls"
             if self._old() in {"up", "probe"}:
@@ -273,13 +281,20 @@ class _Number:
                 assert_never(never)
 
     def _without_old(self, reason: str, why_not: str) -> Decision:
-        if self.facts.old_stack == "none" or self.call is None:
+        facts = self.facts
+        if facts.old_trunk and not self._why_not_able():
+            return self._ours("on-the-way", f"{reason}, but Twilio still sends its calls here")
+        if facts.old_stack == "none" or self.call is None:
             reason = f"{reason}, Twilio sent the call here, and it cannot be handed over"
-            return _decision("decline", "old-missing", reason)
+            return self._person("old-missing", reason)
         reason = f"{reason}, and the old stack takes ringing calls only"
         if why_not:
-            return _decision("decline", "old-missing", f"{reason}; {why_not}")
+            return self._person("old-missing", f"{reason}; {why_not}")
         return self._ours("not-ringing", reason)
+
+    def _person(self, code: Code, reason: str) -> Decision:
+        """Decide for a caller whom neither stack can take."""
+        return _decision("fallback" if self.facts.has_person else "decline", code, reason)
 
     def _handed(self, code: Code, reason: str) -> Decision | None:
         """Return the hand-over of a call that we cannot answer, None if that is not possible."""

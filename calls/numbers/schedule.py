@@ -16,11 +16,22 @@ and no database. Every window is one unbroken stretch of real time:
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from calls.numbers.hours import DAY_NAMES, DAYS, Span, zone_of
+from calls.numbers.hours import (
+    DAY_NAMES,
+    DAYS,
+    HoursError,
+    Span,
+    day_of,
+    day_text,
+    holidays_of,
+    hours_stored,
+    zone_of,
+)
 
 RouteName = Literal["vapi", "canary", "direct", "paused"]
 
@@ -35,6 +46,56 @@ class Schedule:
     windows: tuple[tuple[Span, ...], ...]
     outside: RouteName = "vapi"
     holidays: frozenset[dt.date] = frozenset()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``schedule_stored`` reads: a text for each day, holidays one a line."""
+        week = zip(DAYS, self.windows, strict=True)
+        return {
+            "zone": self.zone,
+            "windows": {day: day_text(spans) for day, spans in week if spans},
+            "outside": self.outside,
+            "holidays": "\n".join(day.isoformat() for day in sorted(self.holidays)),
+        }
+
+
+def schedule_of(value: Mapping[str, Any]) -> Schedule:
+    """Read a schedule that somebody has written, as ``Schedule.as_json`` writes it.
+
+    Raises:
+        HoursError: a window or a holiday cannot be read; whether zone and route are known is
+            ``route_problems``'s to say.
+    """
+    days = value.get("windows")
+    week = days if isinstance(days, Mapping) else {}
+    unknown = sorted(set(week) - set(DAYS))
+    if unknown:
+        raise HoursError(f"“{unknown[0]}” is no day. Fix: use {', '.join(DAYS)}.")
+    return Schedule(
+        zone=str(value.get("zone") or "UTC"),
+        windows=tuple(day_of(str(week.get(day) or "")) for day in DAYS),
+        outside=value.get("outside") or "vapi",
+        holidays=frozenset(holidays_of(str(value.get("holidays") or ""))),
+    )
+
+
+def schedule_stored(value: Any) -> Schedule | None:
+    """Return the schedule of a row, None where it has none. What cannot be read is closed.
+
+    A row may have been written before a rule was; its calls are decided all the same.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        holidays = frozenset(holidays_of(str(value.get("holidays") or "")))
+    except HoursError:
+        holidays = frozenset()
+    outside = value.get("outside")
+    return Schedule(
+        zone=str(value.get("zone") or "UTC"),
+        windows=hours_stored(value.get("windows")),
+        outside=outside if outside in {"vapi", "canary", "direct", "paused"} else "vapi",
+        holidays=holidays,
+    )
 
 
 def is_inside(schedule: Schedule, now: dt.datetime) -> tuple[bool, str]:

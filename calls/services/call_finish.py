@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from calls.bridge.reasons import EndCause
 from calls.models import Call, TwilioAccount
 from calls.money.carrier import carrier_microusd
 from calls.services.analysis import analysis_state
+from calls.services.model_limits import limits_seen
 from calls.services.privacy import variables_settle
 from calls.services.reports import call_ended_enqueue
 from calls.wire.twilio_voice import TERMINAL_STATUSES, StatusReport, StreamReport
@@ -75,6 +77,20 @@ def stream_finish(
         if call.status == Call.Status.ENDED:
             call_ended_enqueue(call)
         call.save()
+        _note_limits(call, metrics.get("rate_limits"))
+
+
+def _note_limits(call: Call, said: Any) -> None:
+    """Keep what the provider said of its limits; a failure of that is none of the call's."""
+    if call.connection_id is None or not isinstance(said, dict):
+        return
+    note = partial(
+        limits_seen,
+        connection_id=call.connection_id,
+        model=str(said.get("model") or ""),
+        rate_limits=said,
+    )
+    transaction.on_commit(note, robust=True)
 
 
 def call_price(call: Call) -> None:
@@ -134,7 +150,8 @@ def lost_reason(call: Call) -> str:
     """Return why a call that is given up was lost, as far as its last stream has reported."""
     streams = call.metrics.get("streams", [])
     if not call.stream_count:
-        return EndCause.MODEL_SERVER.ended_reason  # it was out of reach before there was a stream
+        # The model was out of reach before there was a stream, or the old stack was.
+        return str(call.metrics.get("lost_reason", EndCause.MODEL_SERVER.ended_reason))
     if len(streams) < call.stream_count:
         return EndCause.STREAM_LOST.ended_reason
     return str(streams[-1]["ended"])

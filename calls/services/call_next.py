@@ -252,20 +252,6 @@ def _next_stream(call: Call, say: str = "") -> None:
     )
 
 
-def call_take_back(*, call_id: str, call_sid: str) -> CallNext | None:
-    """Take back a call that the previous stack was given and did not answer in time.
-
-    The row says so: both may have been reached.
-    """
-    taken = Call.objects.filter(pk=call_id, call_sid=call_sid, stack=Call.Stack.VAPI)
-    taken.exclude(status=Call.Status.ENDED).update(
-        stack=Call.Stack.DIRECT,
-        next_step={"kind": "apologise"},
-        route_reason="no answer from the previous stack in time; both may have been reached",
-    )
-    return call_next(call_id=call_id, call_sid=call_sid, call_status="ringing")
-
-
 def call_after_dial(
     *,
     call_id: str,

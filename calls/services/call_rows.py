@@ -16,7 +16,7 @@ from django.db import models, transaction
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call
+from calls.models import Call, NetFiring
 from calls.services.recording_files import sound_delete
 from calls.services.recordings import call_recording_forget
 
@@ -65,6 +65,9 @@ def call_rows_delete(call_id: uuid.UUID) -> Counter[str]:
     counts["files"] += sound_delete(call_id)
     call_recording_forget(call_id)
     _delete(Call, [call_id], counts)
+    # That a net was needed stays, without the call that needed it.
+    named = Call.objects.filter(pk=call_id).values("call_sid")
+    NetFiring.objects.filter(call_sid__in=named).update(call_sid="")
     with transaction.atomic():
         companions, _ = _companions([call_id]).delete()
         counts["assistants.storedresource"] += companions

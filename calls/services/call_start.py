@@ -8,57 +8,66 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal, assert_never
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from calls.models import Call, PhoneNumber, TwilioAccount
-from calls.numbers.route import Answer, Decision, NumberFacts, decide
+from calls.models import Call, PhoneNumber, ProviderConnection, TwilioAccount
+from calls.numbers.route import Answer, Decision, decide
+from calls.services.call_handover import handed_over
 from calls.services.call_plan import (
     StreamTicket,
     connection_for,
-    line_of,
     ticket_for,
     wording_for,
 )
 from calls.services.consent_question import asked_by
-from calls.services.contract import contract_problem
-from calls.services.handoffs import first_member, squad_begins
+from calls.services.handoffs import Target, first_member, squad_begins
+from calls.services.net_flag import drill_takes
+from calls.services.number_moves import webhook_seen
 from calls.services.operators import (
     desk_of,
     dial_step,
     handover,
     line_hears_keys,
-    reached,
 )
 from calls.services.reports import call_forwarding_enqueue
-from calls.services.server_messages.targets import number_asks
+from calls.services.route_facts import Facts, IsLost, facts_for
 from calls.wire.twilio_voice import VoiceRequest
 from voiceplatform.base.phones import normalised
 
 TOKEN_SECONDS = 60
 SPOKEN_CHARACTERS_PER_SECOND = 8  # slow speech; half of the usual pace
 
+BUSY: Final = "full"
+# Vapi's words for a call that never began (vapi.md 6.4), by the code of the route.
+_REASONS: Final = {
+    BUSY: "call.start.error-subscription-concurrency-limit-reached",
+    "paused": "call.ringing.hook-executed-say",
+    "no-assistant": "call-start-error-neither-assistant-nor-server-set",
+}
+_NO_NUMBER: Final = "call.start.error-get-phone-number"
+
 log = structlog.get_logger(__name__)
 
 
-# ``previous``: the old stack takes the call; ``dial``: a person does; ``say``: nobody does, and the
-# caller is told so; ``await``: another request is asking who does.
-StartAnswer = Answer | Literal["previous", "dial", "say", "await"]
-IsLost = Callable[[str], bool]
+# ``previous``: the old stack is asked; ``dial``: a person takes the call; ``say``: nobody does, and
+# the caller is told so; ``await``: another request is asking who does.
+# ``drill``: nobody answers it, so that the number's net is seen to.
+StartAnswer = Answer | Literal["previous", "dial", "say", "await", "drill"]
 
 
 @dataclass(frozen=True, slots=True)
 class CallStart:
     """How to answer the webhook. ``ticket`` only in the request that inserted a direct call.
 
-    ``hears_keys``: keys mean something while ``say_first`` is spoken.
+    ``hears_keys``: keys mean something while ``say_first`` is spoken. ``is_again``: the webhook
+    came before.
     """
 
     answer: StartAnswer
@@ -67,6 +76,7 @@ class CallStart:
     say_first: str = ""
     language: str = ""
     hears_keys: bool = False
+    is_again: bool = False
 
 
 def media_token(call: Call) -> str:
@@ -89,43 +99,6 @@ def token_expiry(say_first: str = "") -> datetime:
     return timezone.now() + timedelta(seconds=TOKEN_SECONDS + speaking_seconds)
 
 
-def _facts(
-    number: PhoneNumber | None, request: VoiceRequest, is_lost: IsLost
-) -> NumberFacts | None:
-    if number is None:
-        return None
-    policy, connection = number.policy, connection_for(number)
-    revision = number.assistant.current_revision if number.assistant is not None else None
-    lost = connection is not None and (
-        is_lost(connection.realtime_url)
-        or (revision is not None and is_lost(line_of(connection, revision)))
-    )
-    return NumberFacts(
-        route=number.route,
-        has_revision=revision is not None,
-        has_connection=connection is not None,
-        policy_reviewed=policy is not None and policy.reviewed_at is not None,
-        # Without anybody else the model is asked all the same.
-        model_lost=lost and _someone_else(number, request) is not None,
-        contract_problem=contract_problem(number, connection) if connection is not None else "",
-        asks=revision is None and number_asks(number),
-    )
-
-
-def _someone_else(number: PhoneNumber, request: VoiceRequest) -> Literal["previous", "dial"] | None:
-    """Return who answers in the assistant's place: the old stack, else a person."""
-    if request.call_status == "ringing" and previous_url(number):
-        return "previous"  # it takes calls that ring, and no others (twilio.md 5.5)
-    return "dial" if reached(desk_of(number)).reach == "dial" else None
-
-
-def previous_url(number: PhoneNumber | None) -> str:
-    """Return where the number's calls went before, '' if that is nowhere or ourselves."""
-    url = number.previous_voice_url if number is not None else ""
-    own = url.startswith(settings.PUBLIC_BASE_URL)
-    return "" if own or not url.startswith(("https://", "http://")) else url
-
-
 def call_start(
     *,
     request: VoiceRequest,
@@ -133,7 +106,7 @@ def call_start(
     live_calls: int,
     is_lost: IsLost = lambda url: False,
 ) -> CallStart:
-    """Route an incoming call and store it; declined calls of unknown numbers leave no row.
+    """Route an incoming call and store it; calls of numbers that we do not know leave no row.
 
     Args:
         is_lost: tells of a model's URL or line (``Endpoint``) whether it was out of reach lately.
@@ -144,32 +117,74 @@ def call_start(
     number = (
         PhoneNumber.objects.filter(number_e164=normalised(request.callee), twilio_account=account)
         .select_related("assistant__current_revision", "policy", "connection", "operator_desk")
-        .select_related("squad")
+        .select_related("squad", "net")
+        .defer("net__address")
         .first()
     )
-    decision = decide(
-        _facts(number, request, is_lost),
-        live_calls=live_calls,
-        max_calls=settings.MAX_CONCURRENT_CALLS,
-    )
-    log.info(
-        "call_routed", call_sid=request.call_sid, answer=decision.answer, reason=decision.reason
-    )
-    if number is None or decision.answer not in {"direct", "fallback", "ask"}:
+    if number is not None and drill_takes(
+        getattr(number, "net", None), call_sid=request.call_sid, caller=request.caller
+    ):
+        log.warning("drill_call_refused", call_sid=request.call_sid)
+        return CallStart("drill")
+    most = settings.MAX_CONCURRENT_CALLS
+    if number is None:
+        decision = decide(None, live_calls=live_calls, max_calls=most)
+        _log_decision(request, decision)
         return CallStart(decision.answer)
+    facts = facts_for(
+        number, request, now=timezone.now(), is_lost=is_lost, is_full=live_calls >= most
+    )
+    decision = decide(facts.number, live_calls=live_calls, max_calls=most, call=facts.call)
+    _log_decision(request, decision)
     try:
-        if decision.answer == "fallback":
-            return _fall_back(request, account, number, decision)
-        call = _insert(request, account, number, decision)
+        return _carried_out(request, account, number, decision, facts)
     except IntegrityError:
         # The same webhook, twice at once: the other one inserted the row.
         known = _known(request.call_sid)
         if known is None:
             raise
         return _answer_again(known, account)
-    if decision.answer == "ask":
-        return CallStart("ask", call)
-    return started(call)
+
+
+def _log_decision(request: VoiceRequest, decision: Decision) -> None:
+    log.info(
+        "call_routed",
+        call_sid=request.call_sid,
+        answer=decision.answer,
+        code=decision.code,
+        reason=decision.reason,
+    )
+
+
+def _carried_out(
+    request: VoiceRequest,
+    account: TwilioAccount,
+    number: PhoneNumber,
+    decision: Decision,
+    facts: Facts,
+) -> CallStart:
+    base = {
+        "organisation_id": number.organisation_id,
+        "call_sid": request.call_sid,
+        "twilio_account": account,
+        "number": number,
+        "route_reason": decision.reason,
+        "route_code": decision.code,
+        "caller": request.caller,
+        "callee": request.callee,
+    }
+    match decision.answer:
+        case "direct" | "ask":
+            call = _insert(number, base, asks=decision.answer == "ask")
+            return CallStart("ask", call) if decision.answer == "ask" else started(call)
+        case "previous":
+            return CallStart("previous", handed_over(number, base, decision, facts))
+        case "fallback":
+            return _to_a_person(number, base, facts.connection)
+        case "busy" | "decline":
+            return _declined(number, base, decision)
+        case _:
+            assert_never(decision.answer)
 
 
 def _known(call_sid: str) -> Call | None:
@@ -185,14 +200,19 @@ def _answer_again(call: Call, account: TwilioAccount) -> CallStart:
     if call.twilio_account_id != account.pk:
         return CallStart("decline")
     if call.status != Call.Status.ENDED and call.stack == Call.Stack.VAPI:
-        return CallStart("previous", call)
+        return CallStart("previous", call, is_again=True)
     return answer_again(call)
 
 
 def answer_again(call: Call) -> CallStart:
     """Return how to answer a webhook for a call that we have answered before."""
     if call.status == Call.Status.ENDED:
-        return CallStart("decline", call)
+        words = call.metrics.get("last_words")
+        if isinstance(words, dict):
+            return CallStart("say", call, say_first=words["say"], language=words["language"])
+        if call.route_code == BUSY:
+            return CallStart("busy", call)
+        return CallStart("decline", call, say_first=_last_words(call.number, call.route_code))
     if call.status == Call.Status.FORWARDING and not call.stream_count:
         return CallStart("dial", call)
     if call.next_step.get("kind") == "ask":
@@ -217,54 +237,73 @@ def started(call: Call, *, again: bool = False) -> CallStart:
     return CallStart("direct", call, ticket, wording.text, wording.language, keys)
 
 
-def _fall_back(
-    request: VoiceRequest, account: TwilioAccount, number: PhoneNumber, decision: Decision
+def _to_a_person(
+    number: PhoneNumber, base: dict[str, Any], connection: ProviderConnection | None
 ) -> CallStart:
-    """Store a call that somebody else answers because the model is out of reach."""
+    """Store a call that neither stack can take and that rings at the number's desk."""
     revision = number.assistant.current_revision if number.assistant is not None else None
-    answer = _someone_else(number, request) or "dial"
-    columns: dict[str, Any] = {"stack": Call.Stack.VAPI, "status": Call.Status.RINGING}
-    if answer == "dial":
-        found = handover(desk_of(number), language=revision.language if revision else "en")
-        # It rings on, unanswered, until a person picks up: nothing is said before.
-        step = dial_step(replace(found, say=""), "unreachable")
-        columns = {
-            "stack": Call.Stack.DIRECT,
-            "status": Call.Status.FORWARDING,
-            "revision": revision,
-            "connection": connection_for(number),
-            "next_step": step,
-            "metrics": {
-                "operator": {
-                    "asked_by": "unreachable",
-                    "reach": found.decision.reach,
-                    "reason": found.decision.reason,
-                }
-            },
-        }
+    found = handover(desk_of(number), language=revision.language if revision else "en")
+    asked_by = {
+        "asked_by": "unreachable",
+        "reach": found.decision.reach,
+        "reason": found.decision.reason,
+    }
     with transaction.atomic():
         call = Call.objects.create(
-            organisation_id=number.organisation_id,
-            call_sid=request.call_sid,
-            twilio_account=account,
-            number=number,
-            route_reason=f"{decision.reason}: {answer}",
-            caller=request.caller,
-            callee=request.callee,
+            **base,
             started_at=timezone.now(),
-            **columns,
+            status=Call.Status.FORWARDING,
+            revision=revision,
+            connection=connection,
+            # It rings on, unanswered, until a person picks up: nothing is said before.
+            next_step=dial_step(replace(found, say=""), "unreachable"),
+            metrics={"operator": asked_by},
         )
-        if answer == "dial":
-            call_forwarding_enqueue(call, str(call.next_step["to"]))
-    log.warning("call_fell_back", call_sid=request.call_sid, answer=answer)
-    return CallStart(answer, call)
+        call_forwarding_enqueue(call, str(call.next_step["to"]))
+        webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
+    log.warning("call_fell_back", call_sid=call.call_sid, code=call.route_code)
+    return CallStart("dial", call)
 
 
-def _insert(
-    request: VoiceRequest, account: TwilioAccount, number: PhoneNumber, decision: Decision
-) -> Call:
+def _declined(number: PhoneNumber, base: dict[str, Any], decision: Decision) -> CallStart:
+    """Store a call that nobody takes, over as soon as it came; nobody is told of it."""
+    now = timezone.now()
+    with transaction.atomic():
+        call = Call.objects.create(
+            **base,
+            status=Call.Status.ENDED,
+            ended_at=now,
+            ended_reason=_REASONS.get(decision.code, _NO_NUMBER),
+            next_step={"kind": "hangup"},
+        )
+        webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
+    if decision.answer == "busy":
+        return CallStart("busy", call)
+    return CallStart("decline", call, say_first=_last_words(number, decision.code))
+
+
+def _last_words(number: PhoneNumber | None, code: str) -> str:
+    """Return what a caller of whom nobody takes care is told, '' for the usual words."""
+    return number.fallback_message if number is not None and code != "paused" else ""
+
+
+def _insert(number: PhoneNumber, base: dict[str, Any], *, asks: bool) -> Call:
+    columns, member = columns_of_ours(number, asks=asks)
+    with transaction.atomic():
+        call: Call = Call.objects.create(**base, **columns)
+        if member is not None:
+            squad_begins(call, member)
+        webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
+        return call
+
+
+def columns_of_ours(number: PhoneNumber, *, asks: bool) -> tuple[dict[str, Any], Target | None]:
+    """Return the columns of a call that we answer, and the member of a squad that does.
+
+    Args:
+        asks: a server is still to say who answers.
+    """
     assistant, policy = number.assistant, number.policy
-    asks = decision.answer == "ask"
     if policy is None or (assistant is None and not asks):
         raise ValueError("a direct number has an assistant and a policy")
     member = first_member(number.squad) if number.squad is not None else None
@@ -274,27 +313,17 @@ def _insert(
     wording = None if asks else wording_for(policy, revision.language if revision else "en")
     consent = None if asks else asked_by(policy)
     spoken_by_twilio = wording is not None and not wording.audio_mulaw and not consent
-    with transaction.atomic():
-        call: Call = Call.objects.create(
-            organisation_id=number.organisation_id,
-            call_sid=request.call_sid,
-            twilio_account=account,
-            number=number,
-            revision=revision,
-            connection=connection_for(number),
-            route_reason=decision.reason,
-            caller=request.caller,
-            callee=request.callee,
-            stream_count=1,
-            media_token_expires_at=token_expiry(
-                wording.text if wording is not None and spoken_by_twilio else ""
-            ),
-            next_step={"kind": "ask" if asks else "resume"},
-            policy_wording=wording,
-            consent=consent,
-            # Once Twilio has been told to speak the line, no stream plays it again.
-            policy_played_at=timezone.now() if spoken_by_twilio else None,
-        )
-        if member is not None:
-            squad_begins(call, member)
-        return call
+    columns = {
+        "revision": revision,
+        "connection": connection_for(number),
+        "stream_count": 1,
+        "media_token_expires_at": token_expiry(
+            wording.text if wording is not None and spoken_by_twilio else ""
+        ),
+        "next_step": {"kind": "ask" if asks else "resume"},
+        "policy_wording": wording,
+        "consent": consent,
+        # Once Twilio has been told to speak the line, no stream plays it again.
+        "policy_played_at": timezone.now() if spoken_by_twilio else None,
+    }
+    return columns, member

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call, CallInputChunk, MissedCall, ToolExchange
+from calls.models import Call, CallHandover, CallInputChunk, MissedCall, ToolExchange
 from calls.services.call_rows import below
 from calls.services.erasure import caller_number, calls_of_caller
 from calls.services.journal import record_text
@@ -31,6 +32,10 @@ FORMAT: Final = 1
 _LEFT_OUT: Final = frozenset(
     {"destination", "next_step", "twilio_sequence", "report_due_at", "analysis_due_at"}
 )
+# What a hand-over keeps for later requests opens the old stack: cookies, addresses with tokens.
+_LEFT_OUT_OF: Final[Mapping[type[models.Model], frozenset[str]]] = {
+    CallHandover: frozenset({"answer", "cookies", "status_url"})
+}
 
 
 def caller_export(*, organisation: Organisation, number: str, actor: Any) -> dict[str, Any]:
@@ -102,10 +107,11 @@ def _bodies(row: models.Model) -> dict[str, Any]:
 
 
 def _row(row: models.Model) -> dict[str, Any]:
+    left_out = _LEFT_OUT | _LEFT_OUT_OF.get(type(row), frozenset())
     return {
         each.attname: _plain(getattr(row, each.attname))
         for each in row._meta.concrete_fields
-        if each.attname not in _LEFT_OUT and not isinstance(each, models.BinaryField)
+        if each.attname not in left_out and not isinstance(each, models.BinaryField)
     }
 
 

@@ -25,14 +25,14 @@ from django.utils import timezone
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call, Erasure, MissedCall, RecordingRemoval
+from calls.models import Call, Erasure, MissedCall, NetFiring, RecordingRemoval
 from calls.selectors.erasures import REMEMBERED, sid_hash
 from calls.services.call_rows import BATCH, call_rows_count, call_rows_delete
 from calls.services.recordings import removal_want
 from calls.services.said_words import words_purge
 from calls.services.spoken_audit import searches_that_found
 from calls.telephony.recordings import RecordingsRemain, recordings_delete
-from calls.telephony.twilio_client import TwilioAccess
+from calls.telephony.twilio_client import access_of
 from voiceplatform.base.models import AuditEntry, Job, Organisation
 from voiceplatform.base.phones import is_e164, normalised
 from voiceplatform.base.services import actor_label, audit_write
@@ -186,7 +186,7 @@ def _call_erase(call_id: uuid.UUID, found: Found) -> None:
     if call is None:
         return
     account = call.twilio_account
-    access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    access = access_of(account)
     is_left = False
     try:
         found.counts["recordings at Twilio"] += recordings_delete(access, call.call_sid)
@@ -271,7 +271,9 @@ def _entries_clean(organisation: Organisation, number: str, calls: Sequence[uuid
 def _others_clean(organisation: Organisation, number: str, found: Found) -> None:
     """Clean what names the number without hanging on a call; say what has to be looked at."""
     with transaction.atomic():
-        found.counts["calls.missedcall"] += _missed(organisation, number).delete()[0]
+        missed = _missed(organisation, number)
+        NetFiring.objects.filter(call_sid__in=missed.values("call_sid")).update(call_sid="")
+        found.counts["calls.missedcall"] += missed.delete()[0]
         changes = LogEntry.objects.filter(
             Q(object_id__in=[str(call_id) for call_id in found.calls])
             | Q(object_repr__contains=number)

@@ -27,6 +27,7 @@ from assistants.selectors import NUMBER_KIND, resource_list, squad_list
 from calls.models import PhoneNumber, TwilioAccount
 from calls.selectors.numbers import StoredNumber
 from calls.services.handoffs import assistant_of_squad
+from calls.services.move_rows import has_way_back
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.prepared import RowGone
@@ -142,6 +143,11 @@ def number_delete(*, stored: StoredNumber, actor: Any) -> None:
     if row is not None and row.route != PhoneNumber.Route.VAPI:
         raise NumberInUse(
             f"{row.number_e164} answers calls here (route {row.route}). Fix: give it back first."
+        )
+    if row is not None and has_way_back(row):
+        raise NumberInUse(
+            f"{row.number_e164} was moved here at Twilio, and its row is the way back. Fix: put it "
+            "back first (restore_number)."
         )
     target = row or stored.companion
     assert target is not None

@@ -27,6 +27,8 @@ from calls.services.number_documents import (
     companion_store,
     number_document,
 )
+from calls.services.number_routes import previous_set
+from calls.services.previous_targets import VAPI_TARGET
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.phones import is_e164
 from voiceplatform.base.redaction import keep_secrets
@@ -98,6 +100,7 @@ def number_import(
     columns = {
         "name": _text(document, "name")[:100],
         "twilio_account_id": account.pk,
+        "previous_asks": _asks_at_vapi(document),
         # What came before in this import is stored by now, unless it was refused.
         "assistant_id": wanted
         if _is_here(organisation, wanted, arriving if dry_run else frozenset())
@@ -127,6 +130,8 @@ def number_import(
                 **columns,
             )
             policy_give(row, actor=actor)
+            # Until a move has read what Twilio has: what Vapi writes to every number (vapi.md 7.2).
+            previous_set(row, VAPI_TARGET)
             if created_at is not None:
                 PhoneNumber.objects.filter(pk=row.pk).update(created_at=created_at)
             _audit(row, actor, "create")
@@ -239,6 +244,11 @@ def _account(organisation: Organisation, document: Mapping[str, Any]) -> TwilioA
         return None
     sid = _text(document, "twilioAccountSid")
     return TwilioAccount.objects.filter(organisation=organisation, account_sid=sid).first()
+
+
+def _asks_at_vapi(document: Mapping[str, Any]) -> bool:
+    """Tell whether Vapi asks a server who answers the number's calls (vapi.md 5.3)."""
+    return not any(_text(document, key) for key in ("assistantId", "squadId", "workflowId"))
 
 
 def _audit(target: PhoneNumber | StoredResource, actor: Any, verb: str) -> None:

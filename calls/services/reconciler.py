@@ -31,7 +31,7 @@ from calls.selectors.erasures import erased_sids
 from calls.services.call_finish import LONGEST_CALL, carrier_says_over
 from calls.services.reports import REPORT, reports_enqueue
 from calls.services.server_messages.targets import target_of
-from calls.telephony.twilio_client import CarrierCall, CarrierSilent, TwilioAccess, calls_since
+from calls.telephony.twilio_client import CarrierCall, CarrierSilent, access_of, calls_since
 from calls.wire.call_events import CALL_ENDED
 from calls.wire.twilio_voice import TERMINAL_STATUSES
 from voiceplatform.base.fields import DecryptionError
@@ -62,7 +62,7 @@ def account_compare(account: TwilioAccount) -> int:
     error = ""
     page: list[CarrierCall] = []
     try:
-        access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+        access = access_of(account)
         for call in calls_since(access, now - LOOKS_BACK, most=MOST_CALLS):
             if call.started_at is None or call.started_at < now - LOOKS_BACK:
                 continue

@@ -21,7 +21,7 @@ from calls.models import Call, Recording, RecordingRemoval, TwilioAccount
 from calls.services import recordings
 from calls.services.recording_files import NotSound, sound_delete, sound_store
 from calls.telephony import recordings as carrier
-from calls.telephony.twilio_client import TwilioAccess
+from calls.telephony.twilio_client import TwilioAccess, access_of
 
 BUDGET_SECONDS: Final = 40.0
 # Longer than a step may take: the file of the longest call.
@@ -78,7 +78,7 @@ def _recording_step(pk: Any) -> None:
 
 
 def _access(account: TwilioAccount) -> TwilioAccess:
-    return TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    return access_of(account)
 
 
 def wait_of(attempts: int) -> dt.timedelta:

@@ -21,6 +21,7 @@ from calls.events.outbox import Destination, event_enqueue
 from calls.models import Call
 from calls.numbers.destinations import is_sip
 from calls.selectors.handoffs import activations_of
+from calls.services import watch_poke
 from calls.services.analysis import analysis_awaited
 from calls.services.server_messages.targets import target_of
 from calls.services.vapi_objects import (
@@ -138,7 +139,7 @@ def call_forwarding_enqueue(call: Call, to: str) -> None:
 
 
 def call_ended_enqueue(call: Call) -> None:
-    """Tell that a call has ended; in the transaction that closes it.
+    """Tell that a call has ended, the number's guard too; in the transaction that closes it.
 
     The report waits for the media process's last word when a stream may still be reporting, so
     that it holds every turn, and then for the analysis; the sweep sends it without what does not
@@ -152,6 +153,7 @@ def call_ended_enqueue(call: Call) -> None:
             envelope, status="ended", ended_reason=call.ended_reason
         ),
     )
+    transaction.on_commit(watch_poke.poke)
     if _stream_reports_outstanding(call):
         call.report_due_at = timezone.now() + REPORT_GRACE
     else:

@@ -15,6 +15,8 @@ from django.utils import timezone
 from assistants.models import Assistant
 from assistants.services import assistant_publish
 from calls.models import CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, TwilioAccount
+from calls.numbers.switch.voice import Target
+from calls.services.number_routes import previous_set
 from voiceplatform.base.canary import canary_ensure
 from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation
 
@@ -157,6 +159,29 @@ def standins_seed(origin: str) -> PhoneNumber:
                 policy=policy,
             )
     return number
+
+
+def movable_seed(origin: str) -> int:
+    """Write the numbers that the stand-in at ``origin`` has for rehearsals of moves.
+
+    One that was moved keeps what it knows; return how many there are.
+    """
+    # Imported late, as above.
+    from calls.standins.twilio_numbers import MOVABLE, OLD_VOICE_PATH
+
+    pattern = PhoneNumber.objects.select_related("assistant").get(number_e164=STANDIN_NUMBER)
+    assert pattern.assistant is not None, "it was made with one"
+    for place, number in enumerate(MOVABLE, 1):
+        if PhoneNumber.objects.filter(number_e164=number, moves__isnull=False).exists():
+            continue
+        row = PhoneNumber.objects.filter(number_e164=number).first()
+        if row is None:
+            row = number_like(STANDIN_NUMBER, number=number, assistant=pattern.assistant)
+            row.name = f"Branch {place}, to be moved"
+        row.route = PhoneNumber.Route.VAPI
+        row.save(update_fields=["name", "route", "updated_at"])
+        previous_set(row, Target("url", url=origin + OLD_VOICE_PATH))
+    return len(MOVABLE)
 
 
 def _standin_assistant(organisation: Organisation) -> Assistant:

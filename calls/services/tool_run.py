@@ -31,7 +31,7 @@ from calls.services.tool_posts import UNAVAILABLE, ToolPost, tool_post, tool_pos
 from calls.services.tool_records import store_exchange
 from calls.services.tool_rejection import judged
 from calls.services.tool_servers import server_for
-from calls.telephony.twilio_client import TwilioAccess
+from calls.telephony.twilio_client import TwilioAccess, access_of
 from tools.dispatch import dispatch
 from tools.hosts import open_hosts
 from tools.spec import SERVED_KINDS, Exchange, ToolResult, ToolSpec
@@ -212,4 +212,4 @@ async def _store(call_id: str, exchange: Exchange, tool_call_ids: list[str]) -> 
 def twilio_access_for(*, call_id: str) -> TwilioAccess:
     """Return what it takes to act on a call at Twilio."""
     account = Call.objects.select_related("twilio_account").get(pk=call_id).twilio_account
-    return TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    return access_of(account)

@@ -61,6 +61,7 @@ async def _run(sock: socket.socket, options: argparse.Namespace) -> None:
     carrier = Carrier(options.platform_url, options.auth_token, options.account_sid, book=book)
     for number in options.number:
         carrier.numbers.add(number)
+    carrier.numbers.add_movable(f"http://127.0.0.1:{sock.getsockname()[1]}")
     app = StandinApp(book, carrier)
     try:
         await serve(sock, app)

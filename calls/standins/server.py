@@ -1,6 +1,6 @@
-"""One port for all stand-ins: a uvicorn server that routes to the Realtime, the Twilio and the tool
-server's application, for a process of its own or inside a test. It must not contain vendor
-behaviour.
+"""One port for all stand-ins: a uvicorn server that routes to the applications of the Realtime, the
+Twilio, the tool server's and the old stack's stand-in, for a process of its own or inside a test.
+It must not contain vendor behaviour.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import uvicorn
 
 from calls.standins.asgi import Receive, Scope, Send, respond_json
 from calls.standins.book import StandinBook
+from calls.standins.old_stack import OldStackApp
 from calls.standins.realtime_app import RealtimeApp
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.tool_server import ToolServerApp
@@ -27,12 +28,13 @@ DEFAULT_AUTH_TOKEN = "standin-auth-token"  # noqa: S105 - the stand-in's own, wo
 
 
 class StandinApp:
-    """Routes by path: Realtime, `/tools/`, Twilio REST and `/standin/`, `/healthz`."""
+    """Routes by path: Realtime, `/tools/`, `/old/`, Twilio REST and `/standin/`, `/healthz`."""
 
     def __init__(self, book: StandinBook, carrier: Carrier) -> None:
         self.book, self.carrier = book, carrier
         self.realtime = RealtimeApp(book)
         self.tools = ToolServerApp()
+        self.old = OldStackApp(carrier.webhooks.auth_token)
         self.twilio = TwilioApp(carrier)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +46,8 @@ class StandinApp:
             await respond_json(send, 200, {"status": "ok"})
         elif scope["type"] == "http" and self.tools.serves(path):
             await self.tools(scope, receive, send)
+        elif scope["type"] == "http" and self.old.serves(path):
+            await self.old(scope, receive, send)
         elif scope["type"] == "http":
             await self.twilio(scope, receive, send)
         elif scope["type"] == "websocket":

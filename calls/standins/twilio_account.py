@@ -4,6 +4,8 @@ answers a method, a path and a form with a status and a body; it must not speak 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +13,8 @@ from urllib.parse import urlencode
 from calls.standins.twilio_call import LiveCall
 from calls.standins.twilio_carrier import Carrier
 from calls.standins.twilio_messages import Messages
-from calls.standins.twilio_numbers import VoiceConfig
+from calls.standins.twilio_notifications import notifications_of
+from calls.standins.twilio_numbers import HOME_REGION, VoiceConfig
 from calls.standins.twilio_recordings import RecordingBook
 
 Form = dict[str, list[str]]
@@ -42,12 +45,26 @@ class AccountRest:
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
+        self.keys: dict[str, str] = {}  # API keys and their secrets
+        self.region_tokens: dict[str, str] = {}  # of regions that have a token of their own
+        self.verified: list[str] = []  # numbers of others that may be called from
         self.requests: list[tuple[str, str, Form]] = []
         self.recordings: dict[str, str] = {}  # their SID to the call's
         self.book = RecordingBook(carrier.account_sid)
         self.messages = Messages(carrier.account_sid, self._owns, RestError)
 
-    def handle(self, method: str, path: str, form: Form) -> tuple[int, dict[str, Any]]:
+    def logins(self, region: str = HOME_REGION) -> frozenset[str]:
+        """Return the Authorization headers that open the account in a region (5.6)."""
+        sid, token = self.carrier.account_sid, self.carrier.auth_token
+        pairs = {sid: self.region_tokens.get(region, token), **self.keys}
+        return frozenset(
+            "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+            for user, password in pairs.items()
+        )
+
+    def handle(
+        self, method: str, path: str, form: Form, region: str = HOME_REGION
+    ) -> tuple[int, dict[str, Any]]:
         """Answer a request below the account; raises RestError."""
         self.requests.append((method, path, form))
         _, *names = path.split("/")
@@ -61,12 +78,22 @@ class AccountRest:
             return 201, self.messages.create(*fields)
         if names[0] == "Recordings" and len(names) == 2:
             return self._recording(method, names[1])
+        if names == ["Notifications"] and method == "GET":
+            return 200, self._notifications("", form)
         if names[0] == "IncomingPhoneNumbers":
-            return self._numbers(method, names[1:], form)
+            return self._numbers(method, names[1:], form, region)
+        if names[0] == "Applications":
+            return self._applications(method, names[1:], form)
+        if names == ["OutgoingCallerIds"] and method == "GET":
+            return 200, self._page(
+                "outgoing_caller_ids", "OutgoingCallerIds", self._caller_ids(), form
+            )
         raise RestError(404, 20404, f"The requested resource {path} was not found")
 
     def _owns(self, number: str) -> bool:
-        return number == "+15005550006" or self.carrier.numbers.find(number) is not None
+        if number == "+15005550006" or number in self.verified:
+            return True
+        return self.carrier.numbers.find(number) is not None
 
     # -- calls (4.1, 4.3) ---------------------------------------------------------------------
 
@@ -82,6 +109,8 @@ class AccountRest:
         call = self.carrier.calls.get(names[0])
         if call is not None and names[1:2] == ["Recordings"]:
             return self._recordings_of(call, method, names, form)
+        if call is not None and names[1:] == ["Notifications"] and method == "GET":
+            return 200, self._notifications(call.call_sid, form)
         if call is None or len(names) > 1:
             raise RestError(404, 20404, "The requested resource was not found")
         if method == "POST":
@@ -226,9 +255,17 @@ class AccountRest:
             raise RestError(405, 20004, "Method not allowed")
         return 200, self._recording_body(sid)
 
+    def _notifications(self, call_sid: str, form: Form) -> dict[str, Any]:
+        calls, sid = self.carrier.calls.values(), self.carrier.account_sid
+        below = f"Calls/{call_sid}/" if call_sid else ""
+        rows = notifications_of(calls, sid, call_sid)
+        return self._page("notifications", f"{below}Notifications", rows, form)
+
     # -- numbers (5) --------------------------------------------------------------------------
 
-    def _numbers(self, method: str, names: list[str], form: Form) -> tuple[int, dict[str, Any]]:
+    def _numbers(
+        self, method: str, names: list[str], form: Form, region: str
+    ) -> tuple[int, dict[str, Any]]:
         numbers = self.carrier.numbers
         if not names:
             if method != "GET":
@@ -236,7 +273,7 @@ class AccountRest:
             wanted = one(form, "PhoneNumber")
             name = one(form, "FriendlyName")
             found = [
-                resource
+                numbers.seen_from(resource["sid"], region)
                 for resource in numbers.resources.values()
                 if wanted.replace("*", "") in resource["phone_number"]
                 and (not name or resource["friendly_name"] == name)
@@ -250,8 +287,48 @@ class AccountRest:
             numbers.alarms.append(f"DELETE {numbers.resources[sid]['phone_number']}")
             raise RestError(405, 20004, "Releasing a number is refused by this stand-in")
         if method == "POST":
-            numbers.update(sid, {key: values[-1] for key, values in form.items()})
-        return 200, numbers.resources[sid]
+            values = {key: each[-1] for key, each in form.items()}
+            if why := numbers.why_not(values):
+                raise RestError(400, 20001, why)
+            return 200, numbers.update(sid, values, region)
+        return 200, numbers.seen_from(sid, region)
+
+    def _applications(
+        self, method: str, names: list[str], form: Form
+    ) -> tuple[int, dict[str, Any]]:
+        numbers = self.carrier.numbers
+        if method != "GET":
+            numbers.alarms.append(f"{method} of a TwiML app, which other numbers may use")
+            raise RestError(405, 20004, "TwiML apps are read only at this stand-in")
+        if not names:
+            rows = [numbers.application(sid) or {} for sid in numbers.applications]
+            return 200, self._page("applications", "Applications", rows, form)
+        found = numbers.application(names[0])
+        if found is None:
+            raise RestError(404, 20404, "The requested resource was not found")
+        return 200, found
+
+    def _caller_ids(self) -> list[dict[str, Any]]:
+        account_sid = self.carrier.account_sid
+        return [
+            {
+                "sid": "PN" + hashlib.sha256(b"verified" + number.encode()).hexdigest()[:32],
+                "account_sid": account_sid,
+                "phone_number": number,
+                "friendly_name": number,
+                "date_created": "Sun, 01 Nov 2026 09:00:00 +0000",
+                "date_updated": "Sun, 01 Nov 2026 09:00:00 +0000",
+                "uri": f"/2010-04-01/Accounts/{account_sid}/OutgoingCallerIds.json",
+            }
+            for number in self.verified
+        ]
+
+    def route(self, method: str, number_e164: str) -> dict[str, Any]:
+        """Answer which region handles a number's calls; raises RestError."""
+        found = self.carrier.numbers.route(number_e164)
+        if method != "GET" or found is None:
+            raise RestError(404, 20404, "The requested resource was not found")
+        return found
 
     def _page(
         self, key: str, resource: str, rows: list[dict[str, Any]], form: Form

@@ -103,6 +103,7 @@ class LiveCall:
     ended_by: str | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    notifications: list[dict[str, Any]] = field(default_factory=list)  # of requests that failed
     streams: list[StreamRun] = field(default_factory=list)
     dialled: list[str] = field(default_factory=list)
     listeners: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
@@ -213,6 +214,19 @@ class LiveCall:
         self.errors.append({"code": code, "text": text})
         self.note("error", code=code, text=text)
 
+    def _notify(self, code: int, url: str, method: str) -> None:
+        """Keep an entry of the account's list of errors, which outlives the request."""
+        self.notifications.append(
+            {
+                "sid": "NO" + uuid.uuid4().hex,
+                "call_sid": self.call_sid,
+                "error_code": str(code),
+                "request_url": url.partition("#")[0],
+                "request_method": method,
+                "message_date": format_datetime(datetime.now(UTC)),
+            }
+        )
+
     def _set_status(self, status: str) -> None:
         self.status = status
         self.note("status", status=status)
@@ -307,6 +321,7 @@ class LiveCall:
         if document is not None:
             return document
         failed = self.errors[-1]["code"]
+        self._notify(failed, url, method)
         if not self.voice.voice_fallback_url:
             self._application_error(failed, url)
             return None
@@ -317,6 +332,8 @@ class LiveCall:
         )
         document = self._parse(answer, self.voice.voice_fallback_url)
         if document is None:
+            fallback = self.voice.voice_fallback_url, self.voice.voice_fallback_method
+            self._notify(self.errors[-1]["code"], *fallback)
             self._application_error(failed, self.voice.voice_fallback_url)
         return document
 

@@ -1,5 +1,6 @@
-"""Phone numbers of the Twilio stand-in: resources, precedence of their voice configuration and the
-rules of an update (twilio.md 5.1 to 5.4). It must not place calls or speak HTTP.
+"""Phone numbers of the Twilio stand-in: resources, precedence of their voice configuration, the
+rules of an update and the record per region (twilio.md 5.1 to 5.6). It must not place calls or
+speak HTTP.
 """
 
 from __future__ import annotations
@@ -28,6 +29,23 @@ _WRITABLE = {
     "SmsApplicationSid": "sms_application_sid",
 }
 _NULL_WHEN_EMPTY = frozenset({"voice_application_sid", "trunk_sid", "sms_application_sid"})
+HOME_REGION = "us1"
+REGIONS = (HOME_REGION, "ie1", "au1")
+# What a region has a record of its own for; the rest of a number is the same everywhere.
+_REGIONAL = frozenset(
+    value for name, value in _WRITABLE.items() if name.startswith(("Voice", "Status", "Trunk"))
+)
+_CHOICES = {
+    **dict.fromkeys(
+        ("VoiceMethod", "VoiceFallbackMethod", "StatusCallbackMethod"), ("GET", "POST")
+    ),
+    "VoiceReceiveMode": ("voice", "fax"),
+}
+
+# Numbers that a stand-in of its own process owns, to rehearse moves with: the old stack answers.
+MOVABLE = ("+15550100011", "+15550100012", "+15550100013")
+OLD_VOICE_PATH = "/old/twilio/inbound_call"
+OLD_STATUS_PATH = "/old/twilio/status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,9 @@ class Numbers:
     applications: dict[str, VoiceConfig] = field(default_factory=dict)  # by AP sid
     alarms: list[str] = field(default_factory=list)  # what must never be asked of Twilio
     updates: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    # The region whose record decides, by PN sid; the home region for those that are not named.
+    voice_regions: dict[str, str] = field(default_factory=dict)
+    _regional: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def add(self, e164: str, **fields: Any) -> dict[str, Any]:
         """Own a number; `fields` override the resource's defaults."""
@@ -98,30 +119,74 @@ class Numbers:
         self.resources[sid] = resource
         return resource
 
+    def add_movable(self, origin: str) -> None:
+        """Own the numbers of ``MOVABLE``: two by an address, one by a TwiML app (5.2)."""
+        by_url, by_app, by_get = MOVABLE
+        voice_url, status_callback = origin + OLD_VOICE_PATH, origin + OLD_STATUS_PATH
+        texts = {"sms_url": f"{origin}/old/sms", "sms_method": "GET"}
+        self.add(by_url, voice_url=voice_url, status_callback=status_callback, **texts)
+        self.add(by_get, voice_url=voice_url, voice_method="GET", **texts)
+        app_sid = "AP" + "5" * 32
+        self.applications[app_sid] = VoiceConfig(
+            voice_url=voice_url, status_callback=status_callback, source="application"
+        )
+        self.add(by_app, voice_application_sid=app_sid, **texts)
+
     def find(self, e164: str) -> dict[str, Any] | None:
         """Return the resource of a number."""
         return next((r for r in self.resources.values() if r["phone_number"] == e164), None)
 
-    def update(self, sid: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """Apply an update; a trunk deletes the application and the reverse (5.2)."""
+    def seen_from(self, sid: str, region: str) -> dict[str, Any]:
+        """Return a number as the API of a region shows it: with that region's record (5.6)."""
         resource = self.resources[sid]
+        return {**resource, **self._record(sid, region)}
+
+    def _record(self, sid: str, region: str) -> dict[str, Any]:
+        if region == HOME_REGION:
+            return self.resources[sid]
+        blank: dict[str, Any] = dict.fromkeys(_REGIONAL, "")
+        blank |= {key: "POST" for key in _REGIONAL if key.endswith("_method")}
+        blank |= dict.fromkeys(_NULL_WHEN_EMPTY & _REGIONAL)
+        blank |= {"voice_caller_id_lookup": False, "voice_receive_mode": "voice"}
+        return self._regional.setdefault((sid, region), blank)
+
+    def why_not(self, form: Mapping[str, str]) -> str:
+        """Return what is wrong with the values of an update, '' if nothing is."""
+        for name, choices in _CHOICES.items():
+            if form.get(name, choices[0]).upper() not in {each.upper() for each in choices}:
+                return f"{name} is not one of {', '.join(choices)}"
+        for name in ("VoiceUrl", "VoiceFallbackUrl", "StatusCallback"):
+            if form.get(name) and not form[name].startswith(("http://", "https://")):
+                return f"{name} is not a valid URL"
+        for name, start in (("TrunkSid", "TK"), ("VoiceApplicationSid", "AP")):
+            if form.get(name) and not form[name].startswith(start):
+                return f"{name} is not a valid SID"
+        return ""
+
+    def update(
+        self, sid: str, form: Mapping[str, str], region: str = HOME_REGION
+    ) -> dict[str, Any]:
+        """Apply an update; a trunk deletes the application and the reverse (5.2)."""
         self.updates.append((sid, dict(form)))
         for name, value in form.items():
             key = _WRITABLE.get(name)
             if key is None:
                 continue
-            resource[key] = None if key in _NULL_WHEN_EMPTY and not value else value
+            record = self._record(sid, region) if key in _REGIONAL else self.resources[sid]
+            record[key] = _stored(key, value)
+        record = self._record(sid, region)
         if form.get("TrunkSid"):
-            resource["voice_application_sid"] = None
+            record["voice_application_sid"] = None
         elif form.get("VoiceApplicationSid"):
-            resource["trunk_sid"] = None
-        return resource
+            record["trunk_sid"] = None
+        return self.seen_from(sid, region)
 
     def effective(self, e164: str) -> VoiceConfig | None:
         """Return what answers a call to a number by the precedence of 5.2; None: not ours."""
-        resource = self.find(e164)
-        if resource is None:
+        found = self.find(e164)
+        if found is None:
             return None
+        resource = self.seen_from(found["sid"], self.voice_regions.get(found["sid"], HOME_REGION))
         if resource["trunk_sid"]:
             return VoiceConfig(source="trunk")
         if resource["voice_application_sid"]:
@@ -138,3 +203,55 @@ class Numbers:
             status_callback=resource["status_callback"],
             status_callback_method=resource["status_callback_method"],
         )
+
+    def application(self, sid: str) -> dict[str, Any] | None:
+        """Return the resource of a TwiML app, None if there is none."""
+        app = self.applications.get(sid)
+        if app is None:
+            return None
+        return {
+            "sid": sid,
+            "account_sid": self.account_sid,
+            "friendly_name": sid[:8],
+            "api_version": "2010-04-01",
+            "date_created": "Sun, 01 Nov 2026 09:00:00 +0000",
+            "date_updated": "Sun, 01 Nov 2026 09:00:00 +0000",
+            "voice_url": app.voice_url,
+            "voice_method": app.voice_method,
+            "voice_fallback_url": app.voice_fallback_url,
+            "voice_fallback_method": app.voice_fallback_method,
+            "voice_caller_id_lookup": False,
+            "status_callback": app.status_callback,
+            "status_callback_method": app.status_callback_method,
+            "message_status_callback": "",
+            "sms_url": "",
+            "sms_method": "POST",
+            "sms_fallback_url": "",
+            "sms_fallback_method": "POST",
+            "sms_status_callback": "",
+            "public_application_connect_enabled": False,
+            "uri": f"/2010-04-01/Accounts/{self.account_sid}/Applications/{sid}.json",
+        }
+
+    def route(self, e164: str) -> dict[str, Any] | None:
+        """Return which region handles a number's calls, as Twilio's routes API says it (5.6)."""
+        found = self.find(e164)
+        if found is None:
+            return None
+        sid = found["sid"]
+        return {
+            "sid": "QQ" + sid[2:],
+            "phone_number": e164,
+            "account_sid": self.account_sid,
+            "friendly_name": found["friendly_name"],
+            "voice_region": self.voice_regions.get(sid, HOME_REGION),
+            "url": f"https://routes.twilio.com/v2/PhoneNumbers/{e164}",
+            "date_created": "2026-11-01T09:00:00Z",
+            "date_updated": "2026-11-01T09:00:00Z",
+        }
+
+
+def _stored(key: str, value: str) -> Any:
+    if key == "voice_caller_id_lookup":
+        return value.lower() == "true"
+    return None if key in _NULL_WHEN_EMPTY and not value else value

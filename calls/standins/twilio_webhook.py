@@ -1,9 +1,14 @@
-"""Twilio's requests to a platform: signed forms with time limits, one retry, and the failure codes
+"""Twilio's requests to a platform: signed forms with time limits, retries, and the failure codes
 of twilio.md 1.3. It must not know calls or TwiML verbs.
+
+The overrides in an address's fragment hold: ``tt`` bounds all tries together, and ``rp`` says which
+failures are repeated. Without ``rp`` every failure is, once: harder on a platform than Twilio's own
+default, which repeats what nobody took the connection of.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -33,6 +38,7 @@ class Answer:
     content_type: str = ""
     error_code: int | None = None
     error_text: str = ""
+    failure: str = ""  # ct, rt, 4xx or 5xx, as ``rp`` names them
 
 
 @dataclass(slots=True)
@@ -74,15 +80,23 @@ class Webhooks:
         bare = urlunsplit(parts._replace(fragment=""))
         if self._session is None:
             self._session = _new_session()
-        answer = await self._once(self._session, bare, method.upper(), form, overrides, idempotency)
+        until = asyncio.get_running_loop().time() + self._seconds(overrides, "tt")
+        answer = await self._once(
+            self._session, bare, method.upper(), form, overrides, idempotency, until
+        )
         for _ in range(int(overrides.get("rc", "1"))):
-            if answer.error_code is None:
+            left = until - asyncio.get_running_loop().time()
+            if answer.error_code is None or not _repeats(overrides, answer) or left <= 0:
                 break
             async with _new_session() as session:
                 answer = await self._once(
-                    session, bare, method.upper(), form, overrides, idempotency
+                    session, bare, method.upper(), form, overrides, idempotency, until
                 )
         return answer
+
+    def _seconds(self, overrides: Mapping[str, str], name: str) -> float:
+        default = self.connect_seconds if name == "ct" else self.total_seconds
+        return float(overrides.get(name, default * 1000)) / 1000
 
     async def close(self) -> None:
         """Close the HTTP connections."""
@@ -98,6 +112,7 @@ class Webhooks:
         form: Mapping[str, str],
         overrides: Mapping[str, str],
         idempotency: str,
+        until: float,
     ) -> Answer:
         data: dict[str, str] | None = dict(form)
         if method == "GET":
@@ -110,9 +125,9 @@ class Webhooks:
         }
         self.requests.append((method, url, dict(form)))
         timeout = aiohttp.ClientTimeout(
-            total=float(overrides.get("tt", self.total_seconds * 1000)) / 1000,
-            connect=float(overrides.get("ct", self.connect_seconds * 1000)) / 1000,
-            sock_read=float(overrides.get("rt", self.total_seconds * 1000)) / 1000,
+            total=max(until - asyncio.get_running_loop().time(), 0.001),
+            sock_connect=self._seconds(overrides, "ct"),
+            sock_read=self._seconds(overrides, "rt"),
         )
         try:
             async with session.request(
@@ -122,14 +137,26 @@ class Webhooks:
                 kind = response.headers.get("content-type", "")
                 if response.status >= 300:
                     text = f"HTTP {response.status} from {url}"
-                    return Answer(response.status, body, kind, 11200, text)
+                    failure = "4xx" if response.status < 500 else "5xx"
+                    return Answer(response.status, body, kind, 11200, text, failure)
                 return Answer(response.status, body, kind)
+        except aiohttp.ConnectionTimeoutError:
+            text = f"no connection in time for {url}"
+            return Answer(error_code=11205, error_text=text, failure="ct")
         except TimeoutError:
-            return Answer(error_code=11200, error_text=f"time is up for {url}")
+            return Answer(error_code=11200, error_text=f"time is up for {url}", failure="rt")
         except aiohttp.InvalidURL:
             return Answer(error_code=11100, error_text=f"invalid URL {url}")
         except aiohttp.ClientError as error:
-            return Answer(error_code=11205, error_text=f"{url}: {error}")
+            # One that broke too: a kept connection may end at a process that is gone.
+            return Answer(error_code=11205, error_text=f"{url}: {error}", failure="ct")
+
+
+def _repeats(overrides: Mapping[str, str], answer: Answer) -> bool:
+    if "rp" not in overrides:
+        return True
+    named = set(overrides["rp"].split(","))
+    return "all" in named or answer.failure in named
 
 
 def _new_session() -> aiohttp.ClientSession:

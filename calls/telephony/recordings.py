@@ -22,7 +22,6 @@ from voiceplatform.base import http
 _NOT_FOUND = 404
 # Far more than a call has; a listing without an end must not hold an erasure up.
 _MOST = 200
-_API = "https://api.twilio.com"
 _CHUNK_BYTES = 64 * 1024
 EVENTS = ("in-progress", "completed", "absent")
 
@@ -115,8 +114,7 @@ def recording_sound(access: TwilioAccess, recording_sid: str) -> Iterator[bytes]
         RecordingGone: it is not there, or not yet.
         RecordingSilent: Twilio did not give it, or not all of it.
     """
-    base = access.api_base_url or _API
-    url = f"{base}/2010-04-01/Accounts/{access.account_sid}/Recordings/{recording_sid}.wav"
+    url = f"{access.origin}/2010-04-01/Accounts/{access.account_sid}/Recordings/{recording_sid}.wav"
     try:
         with (
             http.client(read_seconds=20.0) as client,
@@ -124,7 +122,7 @@ def recording_sound(access: TwilioAccess, recording_sid: str) -> Iterator[bytes]
                 "GET",
                 url,
                 params={"RequestedChannels": "2"},
-                auth=(access.account_sid, access.auth_token),
+                auth=access.login,
             ) as response,
         ):
             if response.status_code == _NOT_FOUND:

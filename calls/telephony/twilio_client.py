@@ -11,13 +11,18 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from requests import ConnectTimeout, RequestException
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
+
+from calls.telephony.rest_rules import api_host
+
+if TYPE_CHECKING:
+    from calls.models import TwilioAccount
 
 TIMEOUT_SECONDS = 4
 # The call is over already: 20404 not found, 21220 not in progress (trap T16).
@@ -31,23 +36,63 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TwilioAccess:
-    """What it takes to act for an account."""
+    """What it takes to act for an account: its API key if it has one, else its token."""
 
     account_sid: str
     auth_token: str = field(repr=False)
     api_base_url: str = ""
+    key_sid: str = ""
+    key_secret: str = field(default="", repr=False)
+    region: str = ""
+    edge: str = ""
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Return user and password."""
+        if self.key_sid:
+            return self.key_sid, self.key_secret
+        return self.account_sid, self.auth_token
+
+    @property
+    def origin(self) -> str:
+        """Return where the account's API is.
+
+        Raises:
+            ValueError: the region is none.
+        """
+        return self.api_base_url.rstrip("/") or f"https://{api_host(self.region, self.edge)}"
+
+
+def access_of(account: TwilioAccount) -> TwilioAccess:
+    """Return what it takes to act for a stored account."""
+    return TwilioAccess(
+        account.account_sid,
+        account.auth_token,
+        account.api_base_url,
+        account.api_key_sid,
+        account.api_key_secret,
+        account.region,
+        account.edge,
+    )
 
 
 def client_for(access: TwilioAccess) -> Client:
-    """Return a client of the account, or of the stand-in its row points to."""
+    """Return a client of the account, or of the stand-in its row points to.
+
+    Raises:
+        TwilioException: the account's region is none; no token is sent to a made-up host.
+    """
+    try:
+        origin = access.origin
+    except ValueError as error:
+        raise TwilioException(str(error)) from error
     client = Client(
+        *access.login,
         access.account_sid,
-        access.auth_token,
         http_client=TwilioHttpClient(timeout=TIMEOUT_SECONDS, max_retries=1),
         environment=NO_ENVIRONMENT,
     )
-    if access.api_base_url:
-        client.api.base_url = access.api_base_url
+    client.api.base_url = origin
     return client
 
 

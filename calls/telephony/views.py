@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
@@ -28,19 +28,20 @@ from calls.media.pool import pool
 from calls.media.reach import reach
 from calls.models import Call, TwilioAccount
 from calls.services.assistant_request import assistant_awaited, assistant_requested
-from calls.services.call_finish import status_apply, stream_report_apply
+from calls.services.call_finish import stream_report_apply
 from calls.services.call_keys import call_key
 from calls.services.call_next import (
     CallNext,
     call_after_dial,
     call_next,
-    call_take_back,
     caller_id_of,
 )
-from calls.services.call_start import call_start, media_token, previous_url
+from calls.services.call_start import CallStart, call_start, media_token
+from calls.services.call_take_back import call_take_back
 from calls.services.consent import consent_answered
 from calls.services.consent_question import question_of
 from calls.services.recordings import recording_report_apply
+from calls.services.status_forward import status_taken
 from calls.telephony.addresses import (
     after_dial_path,
     after_stream_path,
@@ -50,7 +51,8 @@ from calls.telephony.addresses import (
     public_url,
     stream_url,
 )
-from calls.telephony.handover import hand_over
+from calls.telephony.handover import handed_over, heard_of
+from calls.telephony.previous_stack import monotonic_ms
 from calls.telephony.refusals import Knock, refusals
 from calls.telephony.security import PROBE_SIGNATURE, form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
@@ -68,7 +70,17 @@ REQUEST_KEY = "I-Twilio-Idempotency-Token"
 HOST_HEADERS = ("Host", "X-Forwarded-Host", "X-Original-Host")
 
 P = ParamSpec("P")
-Form = dict[str, str]
+
+
+class Form(dict[str, str]):
+    """The fields of a request as text, the request that brought them, and when."""
+
+    def __init__(self, fields: Mapping[str, str], request: HttpRequest) -> None:
+        super().__init__(fields)
+        self.request = request
+        self.arrived_ms = monotonic_ms()
+
+
 SignedView = Callable[Concatenate[Form, TwilioAccount, P], Awaitable[HttpResponse]]
 View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponse]]
 
@@ -92,7 +104,7 @@ def _try_again(reason: str) -> HttpResponse:
 def _form_of(request: HttpRequest) -> Form | None:
     """Return the request's fields as text, None if the body is no form and no JSON object."""
     if request.method == "GET":
-        return {key: str(value) for key, value in request.GET.items()}
+        return Form({key: str(value) for key, value in request.GET.items()}, request)
     if request.content_type == "application/json":
         try:
             body = json.loads(request.body)
@@ -100,8 +112,9 @@ def _form_of(request: HttpRequest) -> Form | None:
             return None
         if not isinstance(body, dict):
             return None
-        return {str(key): value for key, value in body.items() if isinstance(value, str)}
-    return {key: str(value) for key, value in request.POST.items()}
+        texts = {str(key): value for key, value in body.items() if isinstance(value, str)}
+        return Form(texts, request)
+    return Form({key: str(value) for key, value in request.POST.items()}, request)
 
 
 def _account(account_sid: str) -> TwilioAccount | None:
@@ -235,6 +248,31 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         live_calls=live.active_count() + len(pool),
         is_lost=reach.is_lost,
     )
+    if start.answer == "drill":
+        # Twilio asks the number's net at once: what is answered is not repeated (net.Overrides).
+        return _refusal(503, "a drill: this call is not answered here, on purpose")
+    if start.answer == "previous" and start.call is not None:
+        answer = await handed_over(
+            start.call,
+            heard_of(form.request, form, own_field=REQUEST_KEY),
+            is_again=start.is_again,
+            arrived_ms=form.arrived_ms,
+        )
+        if answer is not None:
+            return HttpResponse(answer.body, content_type=answer.content_type)
+        outcome = await in_database(
+            call_take_back, call_id=str(start.call.pk), call_sid=start.call.call_sid
+        )
+        if outcome is None:
+            return _refusal(404, "no such call")
+        if isinstance(outcome, CallNext):
+            return _next_twiml(outcome)
+        start = outcome
+    return await _start_twiml(start)
+
+
+async def _start_twiml(start: CallStart) -> HttpResponse:
+    """Answer what our own side does with a call that came in."""
     if start.call is not None and start.answer == "ask":
         start = await assistant_requested(str(start.call.pk))
     elif start.call is not None and start.answer == "await":
@@ -244,9 +282,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
     if start.answer == "say":
         return _twiml(twilio_voice.say_and_hang_up(start.say_first, start.language))
     if start.answer == "decline" or start.call is None:
-        return _twiml(twilio_voice.say_and_hang_up(NOT_IN_SERVICE))
-    if start.answer == "previous":
-        return await _previous_twiml(form, account, start.call)
+        return _twiml(twilio_voice.say_and_hang_up(start.say_first or NOT_IN_SERVICE))
     if start.answer == "dial":
         return _dial_twiml(start.call)
     if start.ticket is not None:
@@ -254,16 +290,6 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         plan = start.ticket.plan
         pool.open(plan.call_id, start.ticket.endpoint, configuration(plan))
     return _bridge_twiml(start.call, start.say_first, start.language, hears_keys=start.hears_keys)
-
-
-async def _previous_twiml(form: Form, account: TwilioAccount, call: Call) -> HttpResponse:
-    """Answer what the previous stack answers; without it, a person or the last words."""
-    sent = {name: value for name, value in form.items() if name != REQUEST_KEY}
-    twiml = await hand_over(previous_url(call.number), sent, account.auth_token)
-    if twiml is not None:
-        return _twiml(twiml)
-    outcome = await in_database(call_take_back, call_id=str(call.pk), call_sid=call.call_sid)
-    return _refusal(404, "no such call") if outcome is None else _next_twiml(outcome)
 
 
 @signed
@@ -384,7 +410,8 @@ def _next_twiml(outcome: CallNext) -> HttpResponse:
 async def status(form: Form, account: TwilioAccount) -> HttpResponse:
     """Take a call status callback."""
     report = twilio_voice.status_report(form)
-    call = await in_database(status_apply, report=report, account=account)
+    heard = heard_of(form.request, form, own_field=REQUEST_KEY)
+    call = await in_database(status_taken, report=report, account=account, heard=heard)
     if call is None:
         return HttpResponse(status=404)
     if call.status == Call.Status.ENDED:

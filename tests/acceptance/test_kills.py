@@ -41,7 +41,8 @@ def test_kill_9_of_web_worker_beat_and_valkey_while_calls_are_on(
     rig = _rig(platform)
     media = platform.pid_of("media")
     calls = [rig.place(LONG), rig.place(LONG)]
-    for placed, parts in zip(calls, (("web", "worker"), ("valkey", "beat")), strict=True):
+    groups = ("web", "worker"), ("valkey", "beat", "watcher")
+    for placed, parts in zip(calls, groups, strict=True):
         placed.wait("heard", "first answer")
         for part in parts:
             platform.kill(part)

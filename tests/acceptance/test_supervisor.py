@@ -42,7 +42,7 @@ def test_t30_a_life_killed_at_any_moment_and_begun_again_beside_another_instance
             assert not path.exists() or len(path.read_text()) == length
 
     first = start_platform()
-    for part in ("valkey", "database", "media", "web", "worker", "beat"):
+    for part in ("valkey", "database", "media", "web", "worker", "beat", "watcher"):
         assert f"\n{part}" in "\n" + first.output(), part
     assert "sign in: user admin, password " in first.output()
     assert first.get("/healthz") == (200, '{"alive": true}')

@@ -25,7 +25,7 @@ from tests.platform import Platform, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3600)]
 
-PARTS = ("media", "web", "worker", "beat", "valkey")
+PARTS = ("media", "web", "worker", "beat", "valkey", "watcher")
 
 
 def test_kills_of_every_part_in_the_middle_of_a_call(

@@ -39,6 +39,17 @@ from tests.factories.calls import (
     make_turn,
 )
 from tests.factories.events import make_attempt, make_destination, make_event
+from tests.factories.guards import (
+    make_guard,
+    make_guard_limits,
+    make_incident,
+    make_notice,
+    make_notice_receiver,
+)
+from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
+from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
+from tests.factories.plans import make_plan, make_plan_entry
+from tests.factories.readiness import make_account_facts, make_model_limit, make_readiness
 from tests.factories.recordings import make_recording, make_removal
 from tests.factories.telephony import (
     make_account,
@@ -46,7 +57,9 @@ from tests.factories.telephony import (
     make_clip,
     make_connection,
     make_desk,
+    make_firing,
     make_missed_call,
+    make_net,
     make_number,
     make_policy,
     make_refusal,
@@ -56,24 +69,43 @@ from tests.factories.telephony import (
 __all__ = [
     "default_organisation",
     "make_account",
+    "make_account_facts",
     "make_api_key",
     "make_assistant",
     "make_attempt",
     "make_audit_entry",
     "make_call",
     "make_carrier_check",
+    "make_change",
     "make_clip",
     "make_connection",
     "make_control",
+    "make_departed_number",
+    "make_departure",
     "make_desk",
     "make_destination",
     "make_event",
     "make_file",
+    "make_guard",
+    "make_guard_limits",
+    "make_incident",
     "make_job",
+    "make_firing",
     "make_missed_call",
+    "make_model_limit",
+    "make_handover",
+    "make_move",
+    "make_old_stack",
+    "make_notice",
+    "make_notice_receiver",
+    "make_net",
     "make_number",
+    "make_old_rate",
     "make_organisation",
+    "make_plan",
+    "make_plan_entry",
     "make_policy",
+    "make_readiness",
     "make_recording",
     "make_redaction_rule",
     "make_refusal",

@@ -14,6 +14,8 @@ from calls.models import (
     CallPolicy,
     CarrierCheck,
     MissedCall,
+    NetFiring,
+    NumberNet,
     OperatorDesk,
     PhoneNumber,
     PolicyWording,
@@ -171,3 +173,24 @@ def make_missed_call(number: PhoneNumber, **columns: Any) -> MissedCall:
     return MissedCall.objects.create(
         organisation=number.organisation, number=number, **{**defaults, **columns}
     )
+
+
+def make_net(number: PhoneNumber | None = None, **columns: Any) -> NumberNet:
+    """Make the row of a number's net, which nobody has looked at."""
+    number = number or make_number()
+    return NumberNet.objects.create(
+        number=number, **{"organisation_id": number.organisation_id, **columns}
+    )
+
+
+def make_firing(number: PhoneNumber, **columns: Any) -> NetFiring:
+    """Make one time that a net was needed: a caller while our site was dead."""
+    defaults: dict[str, Any] = {
+        "organisation_id": number.organisation_id,
+        "part": "a",
+        "outcome": "held",
+        "fired_at": timezone.now(),
+        "call_sid": sid("CA"),
+        "words": "Twilio asked the net, and it answered",
+    }
+    return NetFiring.objects.create(number=number, **{**defaults, **columns})

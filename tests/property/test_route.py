@@ -56,6 +56,7 @@ FACTS = st.builds(
     sticky=st.sampled_from(["caller", "hour", "call"]),
     schedule=st.none() | SCHEDULES,
     old_stack=st.sampled_from(["none", "up", "down", "probe"]),
+    old_trunk=st.booleans(),
     old_fixed=st.booleans(),
     patience_ms=st.integers(-1, 20_000),
     qualified=st.booleans(),
@@ -101,8 +102,11 @@ def test_every_answer_keeps_the_promises(
     else:
         assert (decision.attempt_ms, decision.instead) == (0, "fallback")
     if facts.route == "vapi" and facts.schedule is None and ours:
-        assert facts.qualified
-        assert facts.old_stack == "down" or not (call is not None and call.is_ringing)
+        old_is_asked = call is not None and call.is_ringing and facts.old_stack != "none"
+        assert facts.qualified or (facts.old_trunk and not old_is_asked)
+        assert facts.old_stack == "down" or not old_is_asked
+    if decision.answer == "decline" and facts.route in {"vapi", "canary", "direct"}:
+        assert decision.code == "paused" or not facts.has_person
 
 
 @given(FACTS, CALLS, st.integers(0, 100), st.integers(0, 100))

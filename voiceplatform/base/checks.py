@@ -7,6 +7,7 @@ base.E003   the stored canary does not open under FIELD_ENCRYPTION_KEYS
 base.E004   PUBLIC_BASE_URL is neither https nor a loopback address
 base.E005   PUBLIC_BASE_URL is not a bare origin
 base.E006   a vendor's URL is neither encrypted nor on a loopback address
+base.E007   SMTP_* and MAIL_FROM do not make a mail server that can be used
 base.W001   DEBUG is on although the origin is public
 ==========  ==================================================================
 """
@@ -131,6 +132,37 @@ def check_public_base_url(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register(Tags.security)
+def check_mail(**_: Any) -> list[CheckMessage]:
+    """Report a mail server that cannot be used, or only in the clear (base.E007)."""
+    faults: list[tuple[str, str]] = []
+    if settings.SMTP_SECURITY not in ("starttls", "tls", "none"):
+        faults.append(("SMTP_SECURITY is none of starttls, tls and none.", "Set one of them."))
+    if settings.EMAIL_HOST:
+        if "@" not in settings.DEFAULT_FROM_EMAIL:
+            faults.append(
+                (
+                    "SMTP_HOST is set and MAIL_FROM is no mail address.",
+                    "Set MAIL_FROM, e.g. voice@example.com.",
+                )
+            )
+        if settings.SMTP_SECURITY == "none" and not is_loopback(settings.EMAIL_HOST):
+            faults.append(
+                (
+                    "SMTP_SECURITY=none would send notices and a password in the clear.",
+                    "Set SMTP_SECURITY=starttls or tls; none is for a server on loopback.",
+                )
+            )
+        if bool(settings.EMAIL_HOST_USER) != bool(settings.EMAIL_HOST_PASSWORD):
+            faults.append(
+                (
+                    "Of SMTP_USER and SMTP_PASSWORD only one is set, so nobody signs in.",
+                    "Set both, or neither where the server wants none.",
+                )
+            )
+    return [Error(words, hint=fix, id="base.E007") for words, fix in faults]
 
 
 VENDOR_URLS = ("OPENAI_REALTIME_URL", "OPENAI_BASE_URL", "TWILIO_API_BASE_URL")

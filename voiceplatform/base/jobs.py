@@ -60,6 +60,16 @@ class RunningJob:
         if time.monotonic() >= self._next_beat:
             self._beat(done_count=done, total_count=total, message=label[:500])
 
+    def hold(self) -> None:
+        """Make sure that the job is still this worker's; in a transaction, until its end.
+
+        Belongs before what the job writes: who lost the lease writes nothing more.
+
+        Raises:
+            JobLost: another worker has it.
+        """
+        self._write(state=Job.State.RUNNING)
+
     def cancelled(self) -> bool:
         """Tell whether somebody asked to stop; looks at the row about twice a second.
 

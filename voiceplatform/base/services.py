@@ -24,6 +24,7 @@ SCOPES: dict[str, str] = {
     "calls": "Start, change, control and delete calls",
     "admin": "Create, change and delete credentials",
     "transcripts": "Read what was said in calls",
+    "numbers": "Move numbers, set who answers them, put them back",
 }
 DEFAULT_SCOPES = ("read", "write")
 KEY_PREFIX = "vp_"

@@ -109,6 +109,7 @@ def _parts(
             "beat", *celery, "beat", "--pidfile", "",
             "--schedule", str(settings.VAR_DIR / "beat-schedule"),
         ),
+        watcher=part("watcher", "voiceplatform.watching"),
         redis=redis,
         redis_socket=settings.REDIS_SOCKET,
         standins=part("standins", "calls.standins.__main__", fd=standins) if standins else None,

@@ -58,6 +58,7 @@ class Parts:
     web: Child
     worker: Child
     beat: Child
+    watcher: Child
     redis: Child | None
     redis_socket: Path
     standins: Child | None
@@ -130,7 +131,7 @@ class Supervisor:
         while not {parts.media.name, parts.web.name} <= self._announced:
             self._turn(stop_is_an_error=True)
         # Later than the two that callers wait for.
-        for child in (parts.worker, parts.beat):
+        for child in (parts.worker, parts.beat, parts.watcher):
             self._launch(child)
             self._announce(child.name, "started")
         say(f"ready: {self._admin_url}")
@@ -280,7 +281,8 @@ class Supervisor:
         started = set(map(id, self._children))
         log.info("stopping", drain_seconds=self._drain_seconds)
         media = [child for child in self._children if child.name == parts.media.name]
-        middle = [child for child in (parts.web, parts.beat, parts.worker, parts.standins) if child]
+        others = (parts.web, parts.beat, parts.worker, parts.watcher, parts.standins)
+        middle = [child for child in others if child]
         for group, seconds in (
             (media, self._drain_seconds + DRAIN_EXTRA_SECONDS),
             (middle, STOP_SECONDS),

@@ -30,6 +30,8 @@ MODULES = (
     "voiceplatform.asgi_media",
     "voiceplatform.asgi",
     "voiceplatform.serving",
+    "voiceplatform.watching",
+    "calls.services.guards",
     "celery.__main__",
     "celery.bin.celery",
     "celery.apps.worker",

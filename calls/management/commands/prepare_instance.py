@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from assistants.redacted_copies import redacted_copies_refresh
-from calls.services.seed import instance_seed, standins_seed
+from calls.services.seed import instance_seed, movable_seed, standins_seed
 from voiceplatform.base.commands import ExampleCommand
 
 EXAMPLES = """examples:
@@ -39,5 +39,7 @@ class Command(ExampleCommand):
             self.stdout.write(f"secrets hidden in {again} more stored copies")
         instance_seed()
         if options["standins_url"]:
-            number = standins_seed(options["standins_url"].rstrip("/"))
+            origin = options["standins_url"].rstrip("/")
+            number = standins_seed(origin)
+            movable_seed(origin)
             self.stdout.write(f"stand-in number {number.number_e164}")

@@ -25,7 +25,7 @@ from calls.services.call_variables import renderer_for
 from calls.services.tool_posts import UNAVAILABLE, note_running
 from calls.services.tool_records import exchange_begin, exchange_settle
 from calls.services.vapi_objects import customer_object
-from calls.telephony.twilio_client import TextSent, TwilioAccess, send_text
+from calls.telephony.twilio_client import TextSent, TwilioAccess, access_of, send_text
 from tools.dispatch import ArgumentsRefused, checked_arguments
 from tools.models import Tool
 from tools.offered import judging_schema
@@ -191,5 +191,5 @@ def _prepared(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Message | 
     if isinstance(form, ToolResult):
         return form
     account = call.twilio_account
-    access = TwilioAccess(account.account_sid, account.auth_token, account.api_base_url)
+    access = access_of(account)
     return _Message(access, form["From"], form["To"], form["Body"])

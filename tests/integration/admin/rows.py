@@ -89,6 +89,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
     resources = {f"resource.{kind}": factories.make_resource(organisation, kind) for kind in kinds}
     reading = factories.make_file(organisation)
     file = reading.file
+    plan = factories.make_plan(organisation, numbers=[number])
     route = UnknownRoute.objects.create(
         organisation=organisation, method="GET", route="/campaign", count=1, last_at=timezone.now()
     )
@@ -144,15 +145,36 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.callcontrol": factories.make_control(call, text=SPOKEN),
         "calls.outboxevent": event,
         "calls.deliveryattempt": attempt,
+        "calls.incident": (incident := factories.make_incident(number, calls=(call,))),
+        "calls.incidentcall": incident.listed.get(),
+        "calls.numberguard": factories.make_guard(number),
+        "calls.notice": factories.make_notice(incident),
+        "calls.noticereceiver": factories.make_notice_receiver(organisation),
+        "calls.guardlimits": factories.make_guard_limits(number),
         "calls.eventdestination": factories.make_destination(organisation),
         "calls.carriercheck": factories.make_carrier_check(number.twilio_account),
         "calls.missedcall": factories.make_missed_call(number),
+        "calls.numbernet": factories.make_net(number),
+        "calls.netfiring": factories.make_firing(number),
         "calls.renderedclip": factories.make_clip(assistant.current_revision),
         "calls.redactionrule": factories.make_redaction_rule(organisation),
         "calls.retentionrule": RetentionRule.objects.create(organisation=organisation),
         "calls.erasure": Erasure.objects.create(
             organisation=organisation, actor="system", counts={"calls.call": 2}
         ),
+        "calls.departure": (departure := factories.make_departure(organisation)),
+        "calls.departednumber": factories.make_departed_number(departure, number),
+        "calls.oldstackrate": factories.make_old_rate(organisation),
+        "calls.oldstack": (old_stack := factories.make_old_stack(organisation)),
+        "calls.callhandover": factories.make_handover(call, old_stack=old_stack),
+        "calls.numberchange": factories.make_change(number),
+        "calls.numbermove": factories.make_move(number),
+        "calls.numberreadiness": factories.make_readiness(number),
+        "calls.accountfacts": factories.make_account_facts(number.twilio_account),
+        "calls.modellimit": factories.make_model_limit(number.connection),
+        "calls.migrationplan": plan,
+        "calls.plannumber": plan.places.get(),
+        "calls.planentry": factories.make_plan_entry(plan),
         "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }

@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from calls.models import CallPolicy, PhoneNumber
+from calls.services.number_routes import RouteOrder, route_set
 from tests import factories
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -19,8 +20,10 @@ def _save(client: Client, number: PhoneNumber, **changes: object) -> str:
         "number_e164": number.number_e164,
         "route": number.route,
         "canary_percent": 5,
+        "patience_ms": 10_000,
         "assistant": number.assistant_id or "",
         "policy": number.policy_id or "",
+        "connection": number.connection_id or "",
         "max_call_seconds": 600,
         "max_tool_calls": 10,
         "max_spend_usd": "1.00",
@@ -36,11 +39,53 @@ def staff(client: Client) -> Client:
     return client
 
 
-def test_a_canary_waits_for_the_hand_over(staff: Client) -> None:
-    number = factories.make_number()
-    assert "hand-over to Vapi" in _save(staff, number, route="canary")
+def test_a_canary_needs_to_know_where_calls_went_before(staff: Client) -> None:
+    number = factories.make_number(route="vapi")
+    assert "none can be handed back" in _save(staff, number, route="canary")
     number.refresh_from_db()
-    assert number.route != "canary"
+    assert number.route == "vapi"
+    canary = {"route": "canary", "canary_sticky": "hour", "route_why": "try it"}
+    _save(staff, number, old_url="https://old.example.com/voice?token=t", **canary)
+    number.refresh_from_db()
+    assert (number.route, number.canary_percent, number.canary_sticky) == ("canary", 5, "hour")
+    change = number.changes.get()
+    assert (change.why, change.kind, number.version) == ("try it", "route", 1)
+    page = staff.get(f"/admin/calls/phonenumber/{number.pk}/change/").content.decode()
+    assert "token=t" not in page
+    assert "vapi -&gt; canary 5%, the same ones for an hour (try it)" in page
+
+
+def test_a_form_that_was_open_while_the_guard_changed_the_route_is_refused(staff: Client) -> None:
+    number = factories.make_number(route="direct")
+    shown = {"seen_version": number.version, "route": "direct", "canary_percent": 0}
+    route_set(number_id=number.pk, order=RouteOrder("vapi"), actor="guard", why="calls failed")
+    answer = _save(staff, number, **shown, name="New name")
+    assert "guard at" in answer and "calls failed" in answer
+    number.refresh_from_db()
+    assert (number.route, number.name == "New name") == ("vapi", False)
+    _save(staff, number, **{**shown, "seen_version": 1, "route": "vapi"}, name="New name")
+    number.refresh_from_db()
+    assert (number.route, number.name, number.version) == ("vapi", "New name", 1)
+
+
+def test_who_stands_in_for_the_old_stack_is_said_in_the_form(staff: Client) -> None:
+    number = factories.make_number(route="vapi")
+    _save(staff, number, is_qualified="on", patience_ms=9_000)
+    number.refresh_from_db()
+    assert number.qualified_at is not None
+    assert number.qualified_by.startswith("user:")
+    assert "Twilio gives up" in _save(staff, number, route="vapi", patience_ms=20_000)
+    _save(staff, number)
+    number.refresh_from_db()
+    again = PhoneNumber.objects.get(pk=number.pk)
+    assert again.qualified_at is None
+    assert again.patience_ms == 10_000
+
+
+def test_the_address_of_the_old_stack_is_none_of_ours(staff: Client) -> None:
+    number = factories.make_number(route="vapi")
+    own = "https://voice.example.com/twilio/voice"
+    assert "our own webhook" in _save(staff, number, old_url=own)
 
 
 def test_a_policy_that_asks_can_be_served_unless_it_promises_a_person_whom_nobody_named(

@@ -241,6 +241,10 @@ def test_numbers_start_on_vapi_once_their_account_is_known(
     )
     row = PhoneNumber.objects.get()
     assert (str(row.pk), row.route, str(row.assistant_id)) == (number["id"], "vapi", ASSISTANT_ID)
+    # Where Vapi has Twilio send the calls (vapi.md 7.2); with an assistant it asks no server first.
+    assert row.previous_voice_url == "https://api.vapi.ai/twilio/inbound_call"
+    assert row.previous_target["status_callback"] == "https://api.vapi.ai/twilio/status"
+    assert row.previous_asks is False
     write(folder, "number.json", {**number, "name": "Front line"})
     assert outcomes(run(folder, capsys=capsys))[1] == "updated"
     assert outcomes(run(folder, capsys=capsys))[1] == "unchanged"

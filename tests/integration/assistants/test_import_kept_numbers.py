@@ -195,5 +195,7 @@ def test_a_number_gets_its_assistant_when_that_comes_later() -> None:
     value = {**TWILIO, "assistantId": object_id(1, 1)}
     run(value)
     assert PhoneNumber.objects.get().assistant is None
+    # The file names one, so Vapi asks nobody who answers.
+    assert not PhoneNumber.objects.get().previous_asks
     run(value, assistant(1))
     assert str(PhoneNumber.objects.get().assistant_id) == object_id(1, 1)

@@ -28,6 +28,7 @@ from calls.media.database import in_database
 from calls.media.pool import pool
 from calls.models import Call, PhoneNumber, Turn
 from calls.standins.book import StandinBook
+from calls.standins.old_stack import OldStackApp
 from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import Scenario
@@ -79,6 +80,7 @@ class Rig:
     carrier: Carrier
     number: PhoneNumber
     session: aiohttp.ClientSession
+    old: OldStackApp
     model_frames: list[list[dict[str, Any]]] = field(default_factory=list)
 
     @property
@@ -292,7 +294,8 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
     _tap(book, frames)
     carrier = Carrier(PUBLIC, TOKEN, factories.sid("AC"), book=book)
     platform = uvicorn.Server(server_config(application))
-    standin = make_server(StandinApp(book, carrier))
+    standins = StandinApp(book, carrier)
+    standin = make_server(standins)
     async with (
         serving(platform, standin) as (port, standin_port),
         aiohttp.ClientSession() as session,
@@ -301,7 +304,7 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
         origin = f"http://127.0.0.1:{standin_port}"
         number = await in_database(_make_line, origin, carrier.account_sid)
         try:
-            yield Rig(port, origin, carrier, number, session, frames)
+            yield Rig(port, origin, carrier, number, session, standins.old, frames)
         finally:
             await carrier.close()
             live.end_all_now()

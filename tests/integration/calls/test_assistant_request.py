@@ -86,7 +86,7 @@ def test_without_an_assistant_the_caller_is_told_and_the_call_says_why(
 ) -> None:
     said, call = answered(asking(), answer)
     assert (said, call.status, call.ended_reason) == ("say", "ended", reason)
-    assert answered(call, {"assistant": DOCUMENT})[0] == "decline"  # too late
+    assert answered(call, {"assistant": DOCUMENT})[0] == "say"  # too late: the same again
 
 
 def test_the_fallback_destination_takes_a_call_that_nobody_answers_for() -> None:

@@ -60,7 +60,9 @@ def test_half_a_signature_is_none(half: str) -> None:
 def test_a_call_of_a_marked_number_is_declined_and_never_reaches_a_model() -> None:
     forbidden = _number({"health_data": True})
     start = _ring(forbidden)
-    assert (start.answer, start.call, start.ticket) == ("decline", None, None)
+    assert (start.answer, start.ticket) == ("decline", None)
+    assert (start.call.status, start.call.route_code) == ("ended", "contract")
+    assert (start.call.connection, start.call.stream_count) == (None, 0)
     allowed = _number({"health_data": True}, **SIGNED)
     assert _ring(allowed).answer == "direct"
     # Also where the connection is the organisation's default one.
@@ -97,6 +99,7 @@ def test_the_number_s_form_refuses_the_connection(client: Client) -> None:
         "number_e164": number.number_e164,
         "route": "direct",
         "canary_percent": 0,
+        "patience_ms": 10_000,
         "assistant": number.assistant_id,
         "policy": number.policy_id,
         "connection": number.connection_id,

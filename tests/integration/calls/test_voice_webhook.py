@@ -15,11 +15,13 @@ import pytest
 
 from calls.media import live
 from calls.media.database import in_database
-from calls.models import Call, CallPolicy, PhoneNumber
+from calls.models import Call, CallPolicy, OutboxEvent, PhoneNumber
 from calls.services.call_start import token_expiry
+from calls.services.net_flag import flag_clear, flag_set
 from calls.standins.twiml import parse_twiml
 from tests import factories
 from tests.integration.calls.rig import (
+    CALLER,
     PUBLIC,
     SECONDARY_TOKEN,
     TOKEN,
@@ -32,6 +34,7 @@ from tests.integration.calls.rig import (
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
+CODE = "old-missing"  # Twilio sent it here, and nobody knows where its calls went before
 NOT_IN_SERVICE = "We are sorry. This number is not in service at the moment. Goodbye."
 
 
@@ -197,8 +200,14 @@ async def test_an_unknown_number_is_declined_politely_without_a_row(
 async def test_other_routes_decline(rig: Rig, route: str) -> None:
     rig.number.route = PhoneNumber.Route(route)
     await in_database(rig.number.save)
-    assert _verbs(await rig.voice())[0] == ("Say", NOT_IN_SERVICE)
-    assert await rig.rows() == []
+    form = rig.form()
+    for _ in range(2):  # and again to a repeat
+        answer = await rig.post("/twilio/voice", form)
+        assert _verbs(answer) == [("Say", NOT_IN_SERVICE), ("Hangup", "")]
+    call = await rig.only_call()
+    assert (call.status, call.route_code) == ("ended", "paused" if route == "paused" else CODE)
+    assert call.route_reason and call.ended_reason
+    assert not await in_database(OutboxEvent.objects.exists)
 
 
 async def test_an_unreviewed_policy_declines_whether_it_asks_or_not(rig: Rig) -> None:
@@ -211,14 +220,16 @@ async def test_an_unreviewed_policy_declines_whether_it_asks_or_not(rig: Rig) ->
     assert rig.model_sessions == []
 
 
-async def test_over_the_ceiling_twilio_is_told_busy_without_a_row(
-    rig: Rig, settings: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_over_the_ceiling_twilio_is_told_busy(rig: Rig, settings: Any) -> None:
     settings.MAX_CONCURRENT_CALLS = 0
-    answer = await rig.voice()
-    assert answer.status == 200
-    assert '<Reject reason="busy" />' in answer.body
-    await _assert_nothing_happened(rig, caplog)
+    form = rig.form()
+    for _ in range(2):
+        answer = await rig.post("/twilio/voice", form)
+        assert answer.status == 200
+        assert '<Reject reason="busy" />' in answer.body
+    call = await rig.only_call()
+    assert (call.status, call.route_code) == ("ended", "full")
+    assert rig.model_sessions == []
 
 
 async def test_t30_while_draining_a_new_call_is_503_and_callbacks_go_on(
@@ -365,3 +376,15 @@ async def test_calls_whose_stream_is_on_its_way_count_against_the_ceiling(
 
 def test_a_token_outlives_the_line_that_twilio_speaks_first() -> None:
     assert token_expiry("x" * 800) - token_expiry() > timedelta(seconds=90)
+
+
+async def test_a_drill_refuses_its_one_call_and_leaves_every_other_answered(rig: Rig) -> None:
+    row = await in_database(lambda: factories.make_net(rig.number, is_test=True, address="x"))
+    assert await in_database(lambda: flag_set(row, token="t", caller=CALLER))
+    assert (await rig.voice(From="+15550101111")).status == 200
+    form = rig.form()
+    for _ in range(2):  # Twilio may repeat it
+        assert (await rig.post("/twilio/voice", form)).status == 503
+    assert (await rig.voice()).status == 200
+    await in_database(lambda: flag_clear(row.pk, "t"))
+    assert [call.caller for call in await rig.rows()] == ["+15550101111", CALLER]

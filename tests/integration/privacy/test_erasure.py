@@ -22,7 +22,14 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 
 from assistants.models import StoredResource
-from calls.models import AssistantActivation, Call, CallInputChunk, Erasure, MissedCall
+from calls.models import (
+    AssistantActivation,
+    Call,
+    CallHandover,
+    CallInputChunk,
+    Erasure,
+    MissedCall,
+)
 from calls.selectors.erasures import erased_sids
 from calls.services.call_fixture import fixture_noted
 from calls.services.call_records import call_rename
@@ -101,7 +108,10 @@ def a_call(**columns: Any) -> Call:
     factories.make_refusal(call.twilio_account, call=call, url=f"https://x.example/{call.pk}")
     factories.make_control(call, text=WORDS)
     factories.make_recording(call)
-    factories.make_missed_call(call.number, caller=NUMBER)
+    missed = factories.make_missed_call(call.number, caller=NUMBER)
+    for call_sid in (call.call_sid, missed.call_sid):
+        factories.make_firing(call.number, call_sid=call_sid)
+    factories.make_incident(call.number, calls=(call,))
     AssistantActivation.objects.create(
         call=call,
         ordinal=0,
@@ -109,6 +119,14 @@ def a_call(**columns: Any) -> Call:
         started_ms=0,
         first_ordinal=0,
         variables={"a": WORDS},
+    )
+    CallHandover.objects.create(
+        call=call,
+        attempt_ms=10_000,
+        instead="fallback",
+        outcome={"reason": WORDS},
+        answer={"body": WORDS},
+        status_asked={"fields": NUMBER},
     )
     call_rename(call=call, name=WORDS, actor=None)
     audit_write(actor=None, action="t", organisation=call.organisation, details={"to": NUMBER})
@@ -333,6 +351,18 @@ def test_an_export_holds_everything_and_is_audited(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="international form"):
         call_command("export_caller", "x", "--to", str(tmp_path / "other.json"))
     assert not (tmp_path / "other.json").exists()
+
+
+def test_an_export_holds_nothing_that_opens_the_old_stack(tmp_path: Path) -> None:
+    call = a_call()
+    CallHandover.objects.filter(call=call).update(
+        answer={"body": "old-stack-token"},
+        cookies=[{"value": "old-stack-cookie"}],
+        status_url="https://old.example/status?token=old-stack-key",
+    )
+    found = caller_export(organisation=call.organisation, number=NUMBER, actor=None)
+    text = json.dumps(found)
+    assert "both_reached" in text and "old-stack" not in text
 
 
 def test_an_export_of_somebody_unknown_is_empty() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -49,3 +50,47 @@ async def test_a_retry_does_not_meet_a_process_that_died_on_another_kept_connect
             await webhooks.close()
             for writer in connections:
                 writer.close()
+
+
+@contextlib.asynccontextmanager
+async def hanging() -> AsyncIterator[tuple[str, list[str]]]:
+    """Serve at an address that takes requests and never answers; yields it and its requests."""
+    requests: list[str] = []
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handlers.add(task)
+        requests.append("asked")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/voice", requests
+        await asyncio.gather(*handlers)
+
+
+@pytest.mark.parametrize(("repeated", "asked"), [("ct", 1), ("all", 2), ("rt", 2), ("5xx", 1)])
+async def test_what_hangs_is_asked_again_only_where_the_address_says_so(
+    repeated: str, asked: int
+) -> None:
+    """twilio.md 1.3: ``rp`` names what is repeated."""
+    async with hanging() as (url, requests):
+        webhooks = Webhooks("token")
+        asked_url = f"{url}#ct=1000&rt=100&tt=5000&rc=1&rp={repeated}"
+        answer = await webhooks.fetch(asked_url, "POST", {"CallSid": "CA1"})
+        await webhooks.close()
+    assert (answer.error_code, answer.failure, len(requests)) == (11200, "rt", asked)
+
+
+async def test_the_time_for_all_tries_is_one() -> None:
+    """With ``tt`` used up by the first try there is no second one."""
+    async with hanging() as (url, requests):
+        webhooks = Webhooks("token")
+        answer = await webhooks.fetch(f"{url}#rt=15000&tt=100&rc=5&rp=all", "POST", {"A": "1"})
+        await webhooks.close()
+    assert (answer.error_code, len(requests)) == (11200, 1)

@@ -48,9 +48,17 @@ REST_PARTS = {
     "call-transcript": "calls.call",
     "call-mono-recording": "calls.call",
     "call-stereo-recording": "calls.call",
+    "phone-number-moves": "calls.phonenumber",
+    "phone-number-readiness": "calls.phonenumber",
+    "phone-number-dossier": "calls.phonenumber",
 }
 # Commands: routes below an object that only take a POST, with a body that is right.
-REST_COMMANDS = {"call-control": ("calls.call", {"type": "end-call"})}
+REST_COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "call-control": ("calls.call", {"type": "end-call"}),
+    "phone-number-route": ("calls.phonenumber", {"route": "paused"}),
+    "phone-number-move": ("calls.phonenumber", {}),
+    "phone-number-restore": ("calls.phonenumber", {}),
+}
 # Patterns with parameters that are no stored id of an organisation, each with its reason.
 NOT_TENANT_IDS = {
     "admin/(?P<url>.*)$": "the admin's catch-all",

@@ -52,17 +52,22 @@ PURE = (
     "calls.numbers.schedule",
     "calls.numbers.old_stack",
     "calls.numbers.hours",
+    "calls.numbers.readiness",
     "calls.numbers.switch",
+    "calls.numbers.net_parts",
     "calls.telephony.rest_rules",
     "calls.numbers.entries",
     "calls.numbers.sequential",
     "calls.numbers.guard",
     "calls.numbers.incident",
+    "calls.numbers.incident_state",
     "calls.numbers.plan",
     "calls.numbers.plan_hours",
     "calls.numbers.plan_gates",
     "calls.numbers.plan_step",
     "calls.numbers.plan_calendar",
+    "calls.numbers.plan_stored",
+    "calls.numbers.plan_words",
     "calls.money.rates",
     "calls.money.carrier",
     "calls.events.retry",
@@ -111,7 +116,7 @@ WRITES = frozenset(
 SETTINGS_READERS = ("voiceplatform.settings", "voiceplatform.env")
 # Where a process begins: these name the settings module for Django and read nothing.
 ENTRY_POINTS = re.compile(
-    r"manage|voiceplatform\.(asgi\w*|celery|serving|(supervisor|demo)(\.\w+)*)"
+    r"manage|voiceplatform\.(asgi\w*|celery|serving|watching|(supervisor|demo)(\.\w+)*)"
 )
 # These start children and hand them an environment; they read none.
 PARENTS_OF_PROCESSES = ("voiceplatform.supervisor", "voiceplatform.demo")

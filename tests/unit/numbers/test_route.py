@@ -15,6 +15,7 @@ GOOD = NumberFacts(
     has_revision=True,
     has_connection=True,
     policy_reviewed=True,
+    has_person=False,
 )
 
 
@@ -54,7 +55,7 @@ def test_the_ceiling_is_inclusive(live: int, answer: str) -> None:
 
 
 def test_a_model_out_of_reach_is_left_to_somebody_else_also_when_all_lines_are_taken() -> None:
-    lost = replace(GOOD, model_lost=True)
+    lost = replace(GOOD, model_lost=True, has_person=True)
     for live in (0, 10):
         assert decide(lost, live_calls=live, max_calls=10).answer == "fallback"
     paused = replace(lost, route="paused")
@@ -63,5 +64,5 @@ def test_a_model_out_of_reach_is_left_to_somebody_else_also_when_all_lines_are_t
 
 def test_every_reason_fits_its_column() -> None:
     for change in ({"route": "vapi"}, {"policy_reviewed": False}, {"has_connection": False}):
-        decision = decide(replace(GOOD, **change), live_calls=0, max_calls=1)  # type: ignore[arg-type]
+        decision = decide(replace(GOOD, **change), live_calls=0, max_calls=1)
         assert len(decision.reason) <= 200

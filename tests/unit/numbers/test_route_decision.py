@@ -84,7 +84,8 @@ def test_an_unknown_number_is_declined_and_so_is_an_unknown_route_without_old_st
     unknown = decide(None, live_calls=0, max_calls=1, call=CALL)
     assert told(unknown) == ("decline", "unknown-number")
     assert told(decided(route="odd")) == ("previous", "route-vapi")
-    assert told(decided(route="odd", old_stack="none")) == ("decline", "old-missing")
+    odd: dict[str, Any] = {"route": "odd", "old_stack": "none"}
+    assert told(decided(has_person=False, **odd)) == ("decline", "old-missing")
 
 
 @pytest.mark.parametrize("old", ["up", "down", "probe"])
@@ -103,9 +104,10 @@ def test_what_is_amiss_leaves_the_call_to_the_old_stack_and_names_what_to_mend(
             assert told(decision) == ("previous", code)
             assert decision.instead == "fallback"
             assert decision.attempt_ms == PATIENCE_MS
-    assert decided(old_stack="none", **change).answer == (
-        "fallback" if code == "model-lost" else "decline"
-    )
+    # Nobody is turned away while somebody sits at the number's desk.
+    assert told(decided(old_stack="none", **change)) == ("fallback", code)
+    alone = decided(old_stack="none", has_person=False, **change)
+    assert told(alone) == ("direct" if code == "model-lost" else "decline", code)
 
 
 @pytest.mark.parametrize("route", ["vapi", "canary", "direct"])
@@ -116,7 +118,7 @@ def test_a_blocked_number_and_one_without_reviewed_policy_never_leave_vapi(
 ) -> None:
     for call in (CALL, ANSWERED):
         decision = decided(call, route=route, canary_percent=100, old_stack=old, **change)
-        assert decision.answer in {"previous", "decline"}
+        assert decision.answer in {"previous", "fallback"}
         assert decision.instead == "fallback"
         assert (decision.answer == "previous") is (call.is_ringing and old != "none")
 
@@ -208,10 +210,23 @@ def test_the_callers_outside_the_share_do_not_see_what_our_side_lacks() -> None:
 
 def test_a_call_that_has_been_answered_is_not_handed_over() -> None:
     assert told(decided(ANSWERED, route="vapi")) == ("direct", "not-ringing")
-    assert told(decided(ANSWERED, route="vapi", qualified=False)) == ("decline", "old-missing")
-    assert told(decided(route="vapi", old_stack="none")) == ("decline", "old-missing")
-    for code, change in AMISS[:5]:
-        assert told(decided(ANSWERED, **change)) == ("decline", code)
+    for has_person, answer in ((True, "fallback"), (False, "decline")):
+        desk: dict[str, Any] = {"has_person": has_person}
+        unqualified = decided(ANSWERED, route="vapi", qualified=False, **desk)
+        assert told(unqualified) == (answer, "old-missing")
+        assert told(decided(route="vapi", old_stack="none", **desk)) == (answer, "old-missing")
+        for code, change in AMISS[:5]:
+            assert told(decided(ANSWERED, **desk, **change)) == (answer, code)
+
+
+def test_a_call_of_a_number_on_its_way_back_to_a_trunk_is_answered() -> None:
+    way: dict[str, Any] = {"route": "vapi", "old_stack": "none", "old_trunk": True}
+    for call in (CALL, ANSWERED):
+        for qualified in (True, False):
+            assert told(decided(call, qualified=qualified, **way)) == ("direct", "on-the-way")
+    for _, change in AMISS:
+        assert told(decided(**way, **change)) == ("fallback", "old-missing")
+        assert told(decided(**way, has_person=False, **change)) == ("decline", "old-missing")
 
 
 def test_a_lost_model_is_left_to_the_old_stack_then_a_person_then_asked_all_the_same() -> None:
@@ -269,7 +284,7 @@ def test_a_schedule_does_not_lead_around_the_policy() -> None:
 
 def test_without_a_call_the_old_stack_is_not_there_and_no_schedule_is_read() -> None:
     assert told(decided(None, **scheduled("paused"))) == ("direct", "route-direct")
-    assert told(decided(None, route="vapi")) == ("decline", "old-missing")
+    assert told(decided(None, route="vapi")) == ("fallback", "old-missing")
 
 
 def test_every_reason_fits_its_column() -> None:

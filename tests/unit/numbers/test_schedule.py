@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
-from calls.numbers.hours import DAYS, hours_stored, zone_of
-from calls.numbers.schedule import Schedule, is_inside
+from calls.numbers.hours import DAYS, HoursError, hours_stored, zone_of
+from calls.numbers.schedule import Schedule, is_inside, schedule_of, schedule_stored
 
 pytestmark = pytest.mark.unit
 
@@ -161,3 +162,29 @@ def test_the_zone_of_now_does_not_matter() -> None:
     moment = utc("2026-11-23T08:00")
     for name in ("UTC", "Asia/Tokyo", "Europe/Berlin"):
         assert is_inside(plan, moment.astimezone(zone_of(name)))[0]
+
+
+def test_a_schedule_is_stored_as_it_is_written_and_read_again() -> None:
+    written = {
+        "zone": "Europe/Berlin",
+        "windows": {"mon": "09:00-12:30, 13:30-17:00", "fri": "22:00-06:00"},
+        "outside": "canary",
+        "holidays": "2026-12-25 Christmas\n2026-01-01",
+    }
+    plan = schedule_of(written)
+    assert schedule_stored(plan.as_json()) == plan == schedule_of(plan.as_json())
+    assert plan.as_json()["holidays"] == "2026-01-01\n2026-12-25"
+    assert schedule_stored(None) is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"windows": {"mon": "9-17"}}, {"windows": {"xyz": ""}}, {"holidays": "Christmas"}]
+)
+def test_what_cannot_be_read_is_refused_when_written_and_closed_when_stored(
+    wrong: dict[str, Any],
+) -> None:
+    with pytest.raises(HoursError, match="Fix:"):
+        schedule_of({"zone": "UTC", **wrong})
+    stored = schedule_stored({"zone": "UTC", "outside": "odd", **wrong})
+    assert stored is not None
+    assert (stored.outside, any(stored.windows), stored.holidays) == ("vapi", False, frozenset())

@@ -53,7 +53,7 @@ def test_a_machine_out_of_processes_is_asked_again_and_keeps_what_runs(
 
     monkeypatch.setattr("voiceplatform.supervisor.children.subprocess.Popen", refuse)
     child = Child("web", ["true"], {}, Path("/"), reports_ready=True)
-    parts = Parts(child, child, child, child, child, None, Path("/none"), None)
+    parts = Parts(child, child, child, child, child, child, None, Path("/none"), None)
     supervisor = Supervisor(parts, admin_url="", drain_seconds=0)
     for pause in (0.1, 0.2):
         supervisor._restart(child, now=5.0)
@@ -81,7 +81,7 @@ class Started(Child):
 
 def _with_media() -> tuple[Supervisor, Started]:
     media = Started("media", [], {}, Path("/"))
-    parts = Parts(media, media, media, media, media, None, Path("/none"), None)
+    parts = Parts(media, media, media, media, media, media, None, Path("/none"), None)
     supervisor = Supervisor(parts, admin_url="", drain_seconds=0)
     supervisor._launch(media)
     _is_ready(supervisor, media)

@@ -1,0 +1,93 @@
+"""A call comes back from the old stack, which gave Twilio nothing: we answer, or a person does.
+
+Idempotent: whoever comes first takes it back, and a repeat is answered as the row then says. That
+both stacks may have been reached is in the row's reason (ADR 0007).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from django.db import transaction
+
+from calls.models import Call, CallHandover
+from calls.services.call_handover import lost_words
+from calls.services.call_next import CallNext, call_next
+from calls.services.call_start import CallStart, answer_again, columns_of_ours, started
+from calls.services.handoffs import squad_begins
+
+# Vapi's word for a call whose stack never came (vapi.md 6.4).
+NEVER_CONNECTED: Final = "call.in-progress.error-vapifault-transport-never-connected"
+# Calls that were the old stack's by their route; of the others our own side could not take one.
+_ITS_OWN: Final = frozenset({"route-vapi", "old-probe", "old-down", "canary-out"})
+
+log = structlog.get_logger(__name__)
+
+
+def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | None:
+    """Take a call back and return how to answer Twilio; None when the ids do not belong together.
+
+    What follows was decided when the call came: the assistant, a server that names one, or a
+    person and then the last words.
+    """
+    with transaction.atomic():
+        rows = Call.objects.select_for_update(of=("self",)).filter(pk=call_id, call_sid=call_sid)
+        call: Call | None = rows.select_related(
+            *("organisation", "twilio_account", "policy_wording", "connection"),
+            *("number__assistant__current_revision", "number__policy", "number__connection"),
+            *("number__squad", "number__operator_desk", "number__twilio_account"),
+        ).first()
+        if call is None:
+            return None
+        if call.stack != Call.Stack.VAPI or call.status == Call.Status.ENDED:
+            return answer_again(call)
+        instead = _instead(call)
+        call.stack = Call.Stack.DIRECT
+        call.route_reason = f"{lost_words(call)[:150]}; {_WORDS[instead]}"
+        if instead != "fallback":
+            assert call.number is not None
+            columns, member = columns_of_ours(call.number, asks=instead == "ask")
+            for name, value in columns.items():
+                setattr(call, name, value)
+            call.started_at = None  # as of any call whose stream is still to come
+            call.save()
+            if member is not None:
+                squad_begins(call, member)
+        else:
+            call.next_step = {"kind": "apologise"}
+            if call.route_code in _ITS_OWN:
+                call.metrics = {**call.metrics, "lost_reason": NEVER_CONNECTED}
+            call.save(update_fields=["stack", "route_reason", "next_step", "metrics"])
+    log.warning("call_taken_back", call_sid=call_sid, instead=instead)
+    if instead == "direct":
+        return started(call)
+    if instead == "ask":
+        return CallStart("ask", call)
+    outcome = call_next(call_id=call_id, call_sid=call_sid, call_status="ringing")
+    if outcome is not None and outcome.step == "apologise" and call.route_code in _ITS_OWN:
+        # Nobody answered, and that was no fault of ours: whoever counts our calls must not.
+        closed = Call.objects.filter(pk=call_id, status=Call.Status.ENDED)
+        closed.update(stack=Call.Stack.VAPI)
+    return outcome
+
+
+_WORDS: Final = {
+    "direct": "the assistant answers in its place",
+    "ask": "the number's server is asked who answers in its place",
+    "fallback": "a person, else the last words",
+}
+
+
+def _instead(call: Call) -> str:
+    """Return what was decided to follow, if the number still has it."""
+    row: CallHandover | None = CallHandover.objects.filter(call=call).first()
+    number = call.number
+    instead = row.instead if row is not None else "fallback"
+    if number is None or number.policy is None:
+        return "fallback"
+    if instead == "direct" and (
+        number.assistant is None or number.assistant.current_revision is None
+    ):
+        return "fallback"
+    return instead

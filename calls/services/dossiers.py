@@ -1,0 +1,259 @@
+"""Gathers what the dossier of a number is made of, and says that somebody read it.
+
+Reads rows of every room of the migration in a fixed number of queries; what a dossier says is
+``calls.numbers.dossier``. Takes no column that may hold a secret, a caller or a word of a call.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db.models import Count
+from django.utils import timezone
+
+from assistants.models import Assistant
+from calls.models import (
+    Call,
+    Incident,
+    NetFiring,
+    NumberChange,
+    NumberMove,
+    NumberReadiness,
+    OldStackRate,
+    PhoneNumber,
+    PlanEntry,
+    ToolInvocation,
+)
+from calls.numbers.dossier import (
+    Approval,
+    Change,
+    Dossier,
+    DossierCall,
+    DossierFacts,
+    IncidentLine,
+    MoveLine,
+    NetPart,
+    OldRate,
+    ReadinessLine,
+    ToolLine,
+    compose,
+)
+from calls.numbers.guard import EndedCall
+from calls.services.nets import NetView, net_view
+from calls.services.plan_facts import parity_of
+from tools.models import Tool
+from voiceplatform.base.fields import DecryptionError
+from voiceplatform.base.services import audit_write
+
+# Enough for exact bounds of a percent; more would only make the page slow.
+MOST_CALLS: Final = 20_000
+PERIOD: Final = dt.timedelta(days=120)
+_MOST_LINES: Final = 200
+_APPROVED: Final = "step approved"
+_BAD_TOOLS: Final = (ToolInvocation.State.ERROR, ToolInvocation.State.TIMEOUT)
+
+
+def dossier_of(number: PhoneNumber) -> Dossier:
+    """Return the dossier of a number as its rows are now."""
+    now = timezone.now()
+    calls, left_out = _calls(number, now)
+    changes = list(NumberChange.objects.filter(number=number).order_by("-created_at")[:_MOST_LINES])
+    moves = _moves(number)
+    parity, parity_words = parity_of(number)
+    return compose(
+        DossierFacts(
+            number_id=str(number.pk),
+            number=number.number_e164,
+            name=number.name,
+            organisation=number.organisation.name,
+            route=number.route,
+            made_at=now,
+            calls=calls,
+            calls_left_out=left_out,
+            changes=[_change(each) for each in reversed(changes)],
+            approvals=_approvals(number, changes),
+            tools=_tools(number),
+            net=_net(number),
+            incidents=_incidents(number),
+            moves=moves,
+            readiness=_readiness(number),
+            old_rate=_old_rate(number),
+            parity=parity,
+            parity_words=parity_words,
+        )
+    )
+
+
+def dossier_read(*, number: PhoneNumber, actor: Any, through: str) -> Dossier:
+    """Return the dossier for somebody, which is audited. ``through``: admin or api."""
+    dossier = dossier_of(number)
+    audit_write(
+        actor=actor,
+        action="dossier.read",
+        organisation=number.organisation,
+        target=number,
+        details={"through": through},
+    )
+    return dossier
+
+
+def _calls(number: PhoneNumber, now: dt.datetime) -> tuple[list[DossierCall], bool]:
+    rows = list(
+        Call.objects.filter(number=number, status=Call.Status.ENDED, created_at__gte=now - PERIOD)
+        .order_by("-created_at")
+        .values_list(
+            *("pk", "stack", "created_at", "ended_at", "ended_reason", "duration_seconds"),
+            *("first_word_ms", "turn_latency_p95_ms", "cost_usd", "metrics"),
+        )[: MOST_CALLS + 1]
+    )
+    failed = dict(
+        ToolInvocation.objects.filter(
+            call__number=number, call__created_at__gte=now - PERIOD, state__in=_BAD_TOOLS
+        )
+        .order_by()
+        .values_list("call")
+        .annotate(count=Count("pk"))
+    )
+    found = [_call(number, row, failed) for row in rows[:MOST_CALLS]]
+    return found, len(rows) > MOST_CALLS
+
+
+def _call(number: PhoneNumber, row: tuple[Any, ...], failed: dict[Any, int]) -> DossierCall:
+    pk, stack, begun_at, ended_at, reason, seconds, first_word_ms, turn_ms, cost, metrics = row
+    is_ours = stack == Call.Stack.DIRECT
+    return DossierCall(
+        EndedCall(
+            call_id=str(pk),
+            number_id=str(number.pk),
+            stack=stack,
+            begun_at=begun_at,
+            ended_at=ended_at,
+            ended_reason=reason,
+            duration_seconds=seconds,
+            dead_airs=_dead_airs(metrics) if is_ours else None,
+            failed_tools=failed.get(pk, 0) if is_ours else None,
+            first_word_ms=first_word_ms,
+            turn_p95_ms=turn_ms,
+        ),
+        Decimal(cost),
+    )
+
+
+def _dead_airs(metrics: Any) -> int | None:
+    """Return how often a call was silent when it should not; None where nobody counted."""
+    streams = metrics.get("streams") if isinstance(metrics, dict) else None
+    if not isinstance(streams, list) or not streams:
+        return None
+    counters = (each.get("counters", {}) for each in streams if isinstance(each, dict))
+    return sum(int(each.get("dead_air", 0)) for each in counters)
+
+
+def _change(row: NumberChange) -> Change:
+    before, after = row.before.get("words", ""), row.after.get("words", "")
+    return Change(row.created_at, row.kind, str(before), str(after), row.who, row.why)
+
+
+def _approvals(number: PhoneNumber, changes: Iterable[NumberChange]) -> list[Approval]:
+    """Return who approved what: in plans, and by changing the route with their own hands."""
+    entries = PlanEntry.objects.filter(number=number, kind=_APPROVED).order_by("-pk")[:_MOST_LINES]
+    found = [
+        Approval(each.at, each.who, each.words or f"{each.evidence.get('percent', '')}%", each.why)
+        for each in entries
+    ]
+    found += [
+        Approval(each.created_at, each.who, str(each.after.get("words", "")), each.why)
+        for each in changes
+        if each.kind == NumberChange.Kind.ROUTE
+    ]
+    return sorted(found, key=lambda each: each.at)
+
+
+def _tools(number: PhoneNumber) -> list[ToolLine]:
+    """Return the tools of the assistant that answers, with what the last check of each found."""
+    if number.assistant_id is None:
+        return []
+    current = Assistant.objects.filter(pk=number.assistant_id).values("current_revision")
+    rows = (
+        Tool.objects.filter(revisiontool__revision__in=current, deleted_at__isnull=True)
+        .order_by("name")
+        .values_list(
+            *("name", "check_result__verdict", "check_result__checked_at"),
+            "check_result__was_dry",
+        )
+        .distinct()
+    )
+    return [
+        ToolLine(name, verdict or "unknown", at, was_dry is not False)
+        for name, verdict, at, was_dry in rows
+    ]
+
+
+def _net(number: PhoneNumber) -> list[NetPart]:
+    try:
+        view: NetView = net_view(number)
+    except DecryptionError:
+        return []
+    return [
+        NetPart(
+            each.part.title,
+            each.part.words,
+            _fired(each.last_real),
+            _fired(each.last_drill),
+        )
+        for each in view.parts
+    ]
+
+
+def _fired(row: NetFiring | None) -> dt.datetime | None:
+    return row.fired_at if row is not None else None
+
+
+def _incidents(number: PhoneNumber) -> list[IncidentLine]:
+    rows = Incident.objects.filter(number=number).annotate(count=Count("listed"))
+    return [
+        IncidentLine(
+            row.opened_at,
+            row.closed_at,
+            row.words,
+            str(row.get_state_display()),
+            row.count,
+        )
+        for row in rows.order_by("opened_at")[:_MOST_LINES]
+    ]
+
+
+def _moves(number: PhoneNumber) -> list[MoveLine]:
+    rows = NumberMove.objects.filter(number=number).defer("state", "snapshot")
+    return [
+        MoveLine(
+            row.created_at,
+            row.finished_at,
+            "back" if row.direction == NumberMove.Direction.BACK else "here",
+            str(row.get_step_display()),
+            row.who,
+            row.why,
+        )
+        for row in rows.order_by("created_at")[:_MOST_LINES]
+    ]
+
+
+def _readiness(number: PhoneNumber) -> ReadinessLine | None:
+    row = NumberReadiness.objects.filter(number=number).first()
+    if row is None:
+        return None
+    findings = (each.get("short", "") for each in row.findings if isinstance(each, dict))
+    return ReadinessLine(
+        row.checked_at, str(row.get_colour_display()), row.reason, tuple(map(str, findings))
+    )
+
+
+def _old_rate(number: PhoneNumber) -> OldRate | None:
+    row = OldStackRate.objects.for_organisation(number.organisation).first()
+    if row is None:
+        return None
+    is_measured = row.source == OldStackRate.Source.MEASURED
+    words = f"measured on {row.calls} of Vapi's own records of calls" if is_measured else "entered"
+    return OldRate(row.usd_per_minute, words, row.note, is_measured)

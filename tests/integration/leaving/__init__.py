@@ -1,0 +1,1 @@
+"""Leaving Vapi, and the dossier of a number."""

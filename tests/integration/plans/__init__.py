@@ -1,0 +1,1 @@
+"""Plans through rows: the services, the clock, the pages."""
