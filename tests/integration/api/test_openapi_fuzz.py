@@ -28,6 +28,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from calls.api import moves
+from calls.models import TwilioAccount
+from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from tests.integration.admin.rows import make_world
 from tests.integration.tenancy.test_other_organisation import (
@@ -74,7 +77,9 @@ class World:
 
     @functools.cached_property
     def rows(self) -> dict[str, Any]:
-        return make_world(self.organisation)
+        rows = make_world(self.organisation)
+        TwilioAccount.objects.update(api_base_url="http://127.0.0.1:9")
+        return rows
 
     def id_for(self, path: str) -> str:
         """Return the id of an object that this path may name."""
@@ -82,8 +87,15 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    """A world, in the test's own transaction: requests must not close its connection."""
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world, in the test's own transaction: requests must not close its connection.
+
+    Its Twilio is an address at which nobody listens, given up at once instead of after seconds.
+    """
+    monkeypatch.setattr(moves, "_REQUEST_SECONDS", 0.0)
+    defaults = TwilioRest.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "within_seconds", 0.0)
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield World()
