@@ -129,6 +129,7 @@ UNFOLD: dict[str, Any] = {
                     "permission": _may_view("calls", "phonenumber"),
                 },
                 _item("Readiness", "traffic", "calls", "numberreadiness"),
+                _item("Accepted differences", "hearing", "calls", "audibleacceptance"),
                 _item("Phone numbers", "dialpad", "calls", "phonenumber")
                 | {"active": _is_below("/admin/calls/phonenumber/", "moving/", "restore-all/")},
                 _item("Changes of routes", "alt_route", "calls", "numberchange"),

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from assistants.models import Assistant
 from calls.models import (
+    AudibleAcceptance,
     Call,
     Incident,
     NetFiring,
@@ -74,7 +75,9 @@ def dossier_of(number: PhoneNumber) -> Dossier:
             calls=calls,
             calls_left_out=left_out,
             changes=[_change(each) for each in reversed(changes)],
-            approvals=_approvals(number, changes),
+            approvals=sorted(
+                (*_approvals(number, changes), *_acceptances(number)), key=lambda each: each.at
+            ),
             tools=_tools(number),
             net=_net(number),
             incidents=_incidents(number),
@@ -168,7 +171,19 @@ def _approvals(number: PhoneNumber, changes: Iterable[NumberChange]) -> list[App
         for each in changes
         if each.kind == NumberChange.Kind.ROUTE
     ]
-    return sorted(found, key=lambda each: each.at)
+    return found
+
+
+def _acceptances(number: PhoneNumber) -> list[Approval]:
+    """Return who accepted what callers hear differently, of what the last check read."""
+    sources = NumberReadiness.objects.filter(number=number).values_list("sources", flat=True)
+    rows = AudibleAcceptance.objects.filter(
+        organisation=number.organisation_id, source__in=sources.first() or ()
+    ).order_by("at")
+    return [
+        Approval(each.at, each.who, f"callers hear: {'; '.join(map(str, each.words))}", each.why)
+        for each in rows[:_MOST_LINES]
+    ]
 
 
 def _tools(number: PhoneNumber) -> list[ToolLine]:

@@ -23,13 +23,13 @@ from calls.models import (
     Call,
     Incident,
     NumberMove,
-    NumberReadiness,
     PhoneNumber,
     ToolInvocation,
 )
 from calls.numbers.guard import EndedCall, has_hurt, p95
 from calls.numbers.plan import SETTLED, Parity, Plan, PlanState, Progress
 from calls.numbers.plan_gates import NumberFacts
+from calls.services.readiness_gate import Standing, standings_of
 from voiceplatform.base.fields import DecryptionError, unseal
 from voiceplatform.base.selectors import uuids_in
 
@@ -105,7 +105,7 @@ def plan_facts(plan: Plan, state: PlanState) -> Known:
         ).values_list("number", "key")
     )
     moves = _newest_moves(wanted)
-    checked = _readiness(wanted)
+    checked = standings_of(wanted)
     calls = _Calls(asked)
     found: dict[str, NumberFacts] = {}
     versions: dict[str, int] = {}
@@ -124,10 +124,7 @@ def plan_facts(plan: Plan, state: PlanState) -> Known:
                 "is_trunk": _is_trunk(number),
                 "policy_reviewed": number.policy is not None
                 and number.policy.reviewed_at is not None,
-                "readiness": (
-                    *_not_here(number, moves.get(number.pk)),
-                    *checked.get(number.pk, (NOT_CHECKED,)),
-                ),
+                **_readiness(_not_here(number, moves.get(number.pk)), checked.get(number.pk)),
                 "parity": parity,
                 "parity_note": note,
                 **calls.of(number.pk),
@@ -185,12 +182,14 @@ def _not_here(number: Any, move: Mapping[str, Any] | None) -> list[str]:
     return [] if is_there else [MOVING]
 
 
-def _readiness(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, ...]]:
-    rows = NumberReadiness.objects.filter(number__in=ids).values_list("number", "findings")
+def _readiness(not_here: list[str], standing: Standing | None) -> dict[str, Any]:
+    if standing is None:
+        return {"readiness": (*not_here, NOT_CHECKED), "readiness_note": "never checked"}
+    checked = f"checked {standing.checked_at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
     return {
-        number_id: tuple(str(each["short"]) for each in findings if each.get("weight") == "blocks")
-        for number_id, findings in rows
-        if number_id is not None
+        "readiness": (*not_here, *standing.blockers),
+        "readiness_waits": standing.waits,
+        "readiness_note": "; ".join(each for each in (checked, standing.note) if each),
     }
 
 

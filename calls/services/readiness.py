@@ -70,16 +70,6 @@ def readiness_of(number: PhoneNumber) -> NumberReadiness | None:
     return NumberReadiness.objects.filter(number=number).first()
 
 
-def blockers_of(number: PhoneNumber) -> tuple[str, ...]:
-    """Return what blocks ``number`` according to the last check, in sentences, the worst first.
-
-    Empty when nothing does, and when it was never checked: ``readiness_of`` tells them apart.
-    """
-    row = readiness_of(number)
-    found = row.findings if row is not None else []
-    return tuple(str(each["short"]) for each in found if each.get("weight") == "blocks")
-
-
 def readiness_daily(now: dt.datetime | None = None) -> int:
     """Queue a check for every organisation whose last one is a day old; return how many.
 
@@ -178,7 +168,7 @@ def _store(running: RunningJob, some: Iterable[tuple[Joined, Verdict]]) -> None:
         return
     columns = (
         *("number", "companion_id", "account", "twilio_sid", "colour", "reason", "next_step"),
-        *("next_link", "next_target", "findings", "facts", "checked_at", "job"),
+        *("next_link", "next_target", "findings", "facts", "sources", "checked_at", "job"),
     )
     with transaction.atomic():
         running.hold()
@@ -210,6 +200,7 @@ def _row(job: Job, joined: Joined, verdict: Verdict, now: dt.datetime) -> Number
         next_target=verdict.target,
         findings=[each.as_json() for each in verdict.findings],
         facts=facts_json(verdict.facts),
+        sources=list(verdict.sources),
         checked_at=now,
         job=job,
     )

@@ -14,7 +14,8 @@ from calls.doctor.checks import Result
 from calls.models import AccountFacts, ModelLimit, NumberReadiness, PhoneNumber, TwilioAccount
 from calls.services import readiness
 from calls.services.call_finish import stream_finish
-from calls.services.readiness import blockers_of, readiness_begin, readiness_daily, readiness_of
+from calls.services.readiness import readiness_begin, readiness_daily, readiness_of
+from calls.services.readiness_gate import blockers_of
 from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from tests.integration.api.client import Rest
