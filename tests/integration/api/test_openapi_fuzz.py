@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -28,9 +28,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from calls.api import moves
-from calls.models import TwilioAccount
-from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from tests.integration.admin.rows import make_world
 from tests.integration.tenancy.test_other_organisation import (
@@ -70,7 +67,8 @@ LABELS = {
 class World:
     """A key with every scope, and one object of every kind as soon as one is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent_twilio: Callable[[], None]) -> None:
+        self._silent_twilio = silent_twilio
         self.organisation = factories.make_organisation()
         _, clear = factories.make_api_key(self.organisation, scopes=sorted(services.SCOPES))
         self.headers = {"Authorization": f"Bearer {clear}"}
@@ -78,7 +76,7 @@ class World:
     @functools.cached_property
     def rows(self) -> dict[str, Any]:
         rows = make_world(self.organisation)
-        TwilioAccount.objects.update(api_base_url="http://127.0.0.1:9")
+        self._silent_twilio()
         return rows
 
     def id_for(self, path: str) -> str:
@@ -87,18 +85,11 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A world, in the test's own transaction: requests must not close its connection.
-
-    Its Twilio is an address at which nobody listens, given up at once instead of after seconds.
-    """
-    monkeypatch.setattr(moves, "_REQUEST_SECONDS", 0.0)
-    defaults = TwilioRest.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "within_seconds", 0.0)
+def world(silent_twilio: Callable[[], None]) -> Iterator[World]:
+    """A world, in the test's own transaction: requests must not close its connection."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
-    yield World()
+    yield World(silent_twilio)
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
 
