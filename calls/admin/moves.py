@@ -24,6 +24,7 @@ _COLOURS: Final = {
     "done": "success",
     "stopped": "danger",
     "abandoned": "warning",
+    "replaced": "warning",
 }
 
 

@@ -42,7 +42,7 @@ from calls.numbers.dossier import (
     ToolLine,
     compose,
 )
-from calls.numbers.guard import EndedCall
+from calls.selectors.ended_calls import COLUMNS, FAILED_TOOLS, EndedRow, callers, ended_calls
 from calls.services.nets import NetView, net_view
 from calls.services.plan_facts import parity_of
 from tools.models import Tool
@@ -54,7 +54,6 @@ MOST_CALLS: Final = 20_000
 PERIOD: Final = dt.timedelta(days=120)
 _MOST_LINES: Final = 200
 _APPROVED: Final = "step approved"
-_BAD_TOOLS: Final = (ToolInvocation.State.ERROR, ToolInvocation.State.TIMEOUT)
 
 
 def dossier_of(number: PhoneNumber) -> Dossier:
@@ -104,54 +103,15 @@ def dossier_read(*, number: PhoneNumber, actor: Any, through: str) -> Dossier:
 
 
 def _calls(number: PhoneNumber, now: dt.datetime) -> tuple[list[DossierCall], bool]:
-    rows = list(
-        Call.objects.filter(number=number, status=Call.Status.ENDED, created_at__gte=now - PERIOD)
-        .order_by("-created_at")
-        .values_list(
-            *("pk", "stack", "created_at", "ended_at", "ended_reason", "duration_seconds"),
-            *("first_word_ms", "turn_latency_p95_ms", "cost_usd", "metrics"),
-        )[: MOST_CALLS + 1]
+    lately = callers().filter(number=number, status=Call.Status.ENDED, created_at__gte=now - PERIOD)
+    newest = lately.order_by("-created_at")[: MOST_CALLS + 1]
+    found = list(newest.values_list(*COLUMNS, "cost_usd"))
+    rows = [EndedRow(*row) for *row, _ in found[:MOST_CALLS]]
+    tools = ToolInvocation.objects.filter(
+        call__number=number, call__created_at__gte=now - PERIOD, state__in=FAILED_TOOLS
     )
-    failed = dict(
-        ToolInvocation.objects.filter(
-            call__number=number, call__created_at__gte=now - PERIOD, state__in=_BAD_TOOLS
-        )
-        .order_by()
-        .values_list("call")
-        .annotate(count=Count("pk"))
-    )
-    found = [_call(number, row, failed) for row in rows[:MOST_CALLS]]
-    return found, len(rows) > MOST_CALLS
-
-
-def _call(number: PhoneNumber, row: tuple[Any, ...], failed: dict[Any, int]) -> DossierCall:
-    pk, stack, begun_at, ended_at, reason, seconds, first_word_ms, turn_ms, cost, metrics = row
-    is_ours = stack == Call.Stack.DIRECT
-    return DossierCall(
-        EndedCall(
-            call_id=str(pk),
-            number_id=str(number.pk),
-            stack=stack,
-            begun_at=begun_at,
-            ended_at=ended_at,
-            ended_reason=reason,
-            duration_seconds=seconds,
-            dead_airs=_dead_airs(metrics) if is_ours else None,
-            failed_tools=failed.get(pk, 0) if is_ours else None,
-            first_word_ms=first_word_ms,
-            turn_p95_ms=turn_ms,
-        ),
-        Decimal(cost),
-    )
-
-
-def _dead_airs(metrics: Any) -> int | None:
-    """Return how often a call was silent when it should not; None where nobody counted."""
-    streams = metrics.get("streams") if isinstance(metrics, dict) else None
-    if not isinstance(streams, list) or not streams:
-        return None
-    counters = (each.get("counters", {}) for each in streams if isinstance(each, dict))
-    return sum(int(each.get("dead_air", 0)) for each in counters)
+    calls = zip(ended_calls(rows, tools), found, strict=False)  # one row more tells of more
+    return [DossierCall(call, Decimal(cost)) for call, (*_, cost) in calls], len(found) > MOST_CALLS
 
 
 def _change(row: NumberChange) -> Change:
