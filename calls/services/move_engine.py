@@ -112,6 +112,8 @@ def outcome_of(move_id: uuid.UUID) -> Outcome:
         return Outcome("done", "back as it was" if is_back else "its calls come here")
     if row.step == NumberMove.Step.ABANDONED:
         return Outcome("nothing", "the move was given up")
+    if row.step == NumberMove.Step.REPLACED:
+        return Outcome("nothing", "a way back took the move over")
     if row.step == NumberMove.Step.STOPPED:
         return Outcome("person", row.problem)
     if row.step == NumberMove.Step.TESTED:
