@@ -77,6 +77,21 @@ def test_a_fault_of_the_old_stack_is_told_and_moves_nothing() -> None:
     assert Notice.objects.get().subject == "Incident: the old stack fails calls"
 
 
+def test_calls_that_this_platform_placed_are_no_evidence() -> None:
+    number = direct()
+    memory = Memory()
+    guard_look(memory=memory)
+    ended(number, 6, is_test=True)
+    ended(number, 6, is_test=True, stack="vapi")
+    ended(number, 3)
+    guard_look(memory=memory)
+    assert not Incident.objects.exists()
+    ended(number, 1)
+    guard_look(memory=memory)
+    incident = incident_open(number)
+    assert incident is not None and incident.listed.count() == 4
+
+
 def test_a_number_that_goes_home_by_hand_is_not_watched_until_it_is_back() -> None:
     number = direct()
     guard_look()
