@@ -40,6 +40,8 @@ def entry_words(entry: Entry) -> str:
             return "stopped; a person says what now"
         case "number skipped":
             return "left out; its route stays as it is"
+        case "plan changed":
+            return f"changed: {', '.join(name.replace('_', ' ') for name in evidence)}"
         case "number put back":
             return f"put back, attempt {evidence['attempt']}"
         case "number arrived":
