@@ -26,6 +26,7 @@ class OldStackAdmin(ReadOnlyAdmin):
         "The stacks that had the numbers before. While one is down, callers of numbers whose "
         "assistant is qualified are answered here at once; a few find out whether it is back."
     )
+    list_empty = "A row appears with the first call that is handed to the stack before us."
     fields = ("origin", "state", "fares", "changed_at")
 
     @badge(description="State", label=_STATES)
@@ -51,6 +52,7 @@ class CallHandoverAdmin(ReadOnlyAdmin):
         "Calls that were handed to the stack before us. “Both may have been reached”: it gave us "
         "nothing in time, and may have taken the call all the same."
     )
+    list_empty = "No call was handed over yet: it takes a number that is here with the route Vapi."
     fields = (
         *("call", "old_stack", "begun_at", "ended_at", "result", "reason", "attempt_ms"),
         *("instead", "tells", "status_told"),

@@ -109,6 +109,7 @@ class NoticeReceiverAdmin(BesideForm, ScopedAdmin):
         "Who is told when a guard opens an incident, when the number is back, and when a person is "
         "needed. Notices hold ids and figures, never a telephone number or a word of a call."
     )
+    list_empty = "Nobody is told of incidents yet. Add a mailbox, a webhook or a Slack channel."
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave what is sealed in the database, where no form shows it."""
@@ -247,3 +248,4 @@ class NoticeAdmin(ReadOnlyAdmin):
         "Every notice, whoever the receivers were. Whether it arrived is shown on the page of its "
         "incident and in the Outbox."
     )
+    list_empty = "Nothing had to be told."

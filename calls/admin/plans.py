@@ -136,6 +136,10 @@ class MigrationPlanAdmin(EditDoor, BesideForm, ScopedAdmin):
         "A plan moves numbers to this platform a share at a time, e.g. one number a day for a "
         "week, and only while everything it asks for holds. The clock looks every 30 seconds."
     )
+    list_empty = (
+        "Move the numbers here with the route Vapi first, under Moving; a plan then raises their "
+        "shares day by day."
+    )
     fieldsets = (
         (
             "Numbers",
@@ -379,6 +383,7 @@ class PlanEntryAdmin(ReadOnlyAdmin):
     date_hierarchy = "at"
     fields = ("plan", "at", "number", "kind", "words", "who", "why", "evidence")
     list_hint = "What plans did, who said so and why; the figures are on each entry's own page."
+    list_empty = "No plan has done anything. Plans are made under Plans."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the figures in the database."""

@@ -112,6 +112,7 @@ class NumberReadinessAdmin(AcceptDoor, ReadOnlyAdmin):
         "can be moved. A check only reads: at Twilio, in your imports and here. After the first "
         "one it is repeated every day."
     )
+    list_empty = "No check has ended yet. One takes about a second for each number."
     list_display = ("number_e164", "colour_badge", "reason", "step", "account_name", "checked_at")
     list_filter = ("colour", HereFilter, ("account", ScopedRelatedFilter))
     search_fields = ("number_e164", "reason")

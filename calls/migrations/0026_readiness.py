@@ -232,7 +232,12 @@ class Migration(migrations.Migration):
                         default=uuid.uuid4, editable=False, primary_key=True, serialize=False
                     ),
                 ),
-                ("number_e164", models.CharField(help_text="As it is dialled", max_length=40)),
+                (
+                    "number_e164",
+                    models.CharField(
+                        help_text="As it is dialled", max_length=40, verbose_name="number"
+                    ),
+                ),
                 (
                     "companion_id",
                     models.UUIDField(

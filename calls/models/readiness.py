@@ -31,7 +31,7 @@ class NumberReadiness(OrganisationOwned):
         GREY = "grey", "Not known"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    number_e164 = models.CharField(max_length=40, help_text="As it is dialled")
+    number_e164 = models.CharField("number", max_length=40, help_text="As it is dialled")
     number = models.OneToOneField(
         PhoneNumber,
         on_delete=models.CASCADE,

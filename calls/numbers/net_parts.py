@@ -22,7 +22,7 @@ TITLES: Final[dict[Letter, str]] = {
     "c": "The previous stack is dead",
     "d": "Our site is dead after the previous stack is closed",
 }
-_ENTER: Final = "Enter an address below that dials a person."
+_ENTER: Final = "Enter an address that dials a person."
 
 
 @dataclass(frozen=True, slots=True)

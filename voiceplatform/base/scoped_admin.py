@@ -141,6 +141,7 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
     warn_unsaved_form = True
     list_before_template = "admin/list_hint.html"
     list_hint = ""  # what stands in the list and where it comes from, also when it is empty
+    list_empty = ""  # what a person does so that something stands there, or why that is well
     # What a service says, in words for people, when somebody else was faster than this form.
     overtaken_by: tuple[type[Exception], ...] = (RowGone,)
 

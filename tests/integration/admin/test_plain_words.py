@@ -31,6 +31,9 @@ def page(client: Client, name: str, *arguments: object) -> str:
         ("base_unknownroute", "nothing was missed"),
         ("base_apikey", "shown once"),
         ("base_job", "go on when the page is closed"),
+        ("calls_numberreadiness", "No check has ended yet"),
+        ("calls_migrationplan", "Move the numbers here with the route Vapi first"),
+        ("calls_noticereceiver", "Nobody is told of incidents yet"),
     ],
 )
 def test_a_list_says_what_stands_in_it_even_when_it_is_empty(

@@ -130,7 +130,7 @@ def test_what_was_not_shown_is_not_confirmed(twilio: Twilio) -> None:
     twilio.resource(number)["voice_url"] = "https://else.example/voice"
     with pytest.raises(MoveRefused, match="not as it was shown"):
         move_begin(number=number, actor=None, why="", fingerprint=shown, typed=number.number_e164)
-    with pytest.raises(MoveRefused, match="type the number itself"):
+    with pytest.raises(MoveRefused, match="Type the number itself"):
         move_begin(
             number=number,
             actor=None,

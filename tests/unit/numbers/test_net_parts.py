@@ -62,7 +62,7 @@ def test_the_state_of_each_part(changes: dict[str, Any], expected: str) -> None:
 def test_a_part_that_nobody_covers_says_what_to_enter() -> None:
     for part in parts_of(replace(MOVED, fallback="none", previous_closed=True)):
         if part.state == "bare":
-            assert "Enter an address below that dials a person." in part.words, part.letter
+            assert "Enter an address that dials a person." in part.words, part.letter
 
 
 def test_the_seconds_are_those_of_the_connection_overrides() -> None:
