@@ -38,7 +38,8 @@ class PlanForm(PlanTerms, ScopedForm):
         "Ready: the page “Readiness” found nothing that blocks, and no other plan has it.",
     )
     chosen: Any = forms.ModelMultipleChoiceField(
-        label="Tick",
+        label="Tick them",
+        help_text="Only where Numbers says so.",
         queryset=PhoneNumber.objects.none(),
         required=False,
         widget=UnfoldAdminCheckboxSelectMultipleWidget,

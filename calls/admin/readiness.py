@@ -243,7 +243,8 @@ class NumberReadinessAdmin(AcceptDoor, ReadOnlyAdmin):
         )
         lines = format_html_join(
             "",
-            '<tr><td>{}</td><td>{}</td><td>{}</td><td class="vp-fixed">{}</td></tr>',
+            "<tr><td>{}</td><td>{}</td>"
+            '<td class="vp-fixed">{}</td><td class="vp-fixed">{}</td></tr>',
             rows,
         )
         return _table(("Fact", "Value", "Source", "Date"), lines)

@@ -102,7 +102,8 @@ def gate_words(plan: Plan) -> tuple[str, ...]:
         "no incident is open, the call policy has been reviewed, nothing blocks the number",
         parity,
         approval,
-        f"the last step has stood for {gates.soak} and {gates.least_calls} calls",
+        f"the last step has stood for {gates.soak.total_seconds() // 60:.0f} minutes and "
+        f"{gates.least_calls} calls",
         f"at most {gates.budget_share:.1%} of these calls were bad, {gates.budget_least} always "
         "allowed",
         f"P95 of the first word under {gates.first_word_p95_ms} ms, of answers under "
