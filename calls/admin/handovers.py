@@ -1,23 +1,29 @@
-"""Admin of hand-overs to old stacks: what came of each, and how the stacks fare. Read-only."""
+"""Admin of hand-overs to old stacks: what came of each, and how the stacks fare.
+
+Rows are written by calls. A person may say one thing alone: that a stack works again.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 
 from calls.models import CallHandover, OldStack
-from calls.services.old_stacks import health_of, health_words
+from calls.services.old_stacks import health_of, health_words, stack_mended
 from voiceplatform.base.redaction import redact_url
-from voiceplatform.base.scoped_admin import ReadOnlyAdmin, badge
+from voiceplatform.base.scoped_admin import BesideForm, ReadOnlyAdmin, badge
 
 _STATES = {"up": "success", "down": "danger", "probing": "warning"}
 
 
 @admin.register(OldStack)
-class OldStackAdmin(ReadOnlyAdmin):
+class OldStackAdmin(BesideForm, ReadOnlyAdmin):
     """One row for each stack that calls are handed to."""
 
     list_display = ("origin", "state", "fares", "changed_at")
@@ -28,6 +34,43 @@ class OldStackAdmin(ReadOnlyAdmin):
     )
     list_empty = "A row appears with the first call that is handed to the stack before us."
     fields = ("origin", "state", "fares", "changed_at")
+    change_form_template = "admin/calls/oldstack/change_form.html"
+
+    def beside_form(self, request: HttpRequest, obj: OldStack) -> dict[str, Any]:
+        """Offer to say that it works again, where something speaks against it."""
+        state = health_of(obj).state
+        may_mend = state != "up" and request.user.has_perm("calls.change_oldstack")
+        page = {"row": obj, "state": state, "colour": _STATES[state], "words": health_words(obj)}
+        return {"stack_page": {**page, "may_mend": may_mend}}
+
+    def get_urls(self) -> list[Any]:
+        """Add the page behind “It works again”."""
+        view = self.admin_site.admin_view(self.mended_view)
+        own = path("<int:object_id>/mended/", view, name="calls_oldstack_mended")
+        return [own, *super().get_urls()]
+
+    def mended_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Say what follows, then take the person's word for it."""
+        row: OldStack | None = self.get_object(request, str(object_id))
+        if row is None or not self.has_view_permission(request, row):
+            raise Http404("The old stack was not found.")
+        if not request.user.has_perm("calls.change_oldstack"):
+            raise PermissionDenied
+        if request.method == "POST":
+            if stack_mended(stack_id=row.pk, actor=request.user):
+                self.message_user(request, "The next caller is handed over to it again.")
+            else:
+                words = "Nothing speaks against it by now, so nothing was changed."
+                self.message_user(request, words, messages.WARNING)
+            return HttpResponseRedirect(reverse("admin:calls_oldstack_change", args=[row.pk]))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "It works again",
+            "opts": self.opts,
+            "row": row,
+            "words": health_words(row),
+        }
+        return TemplateResponse(request, "admin/calls/oldstack/mended.html", context)
 
     @badge(description="State", label=_STATES)
     def state(self, obj: OldStack) -> str:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
+from django.db import transaction
 from django.utils import timezone
 
 from calls.models import OldStack, PhoneNumber
 from calls.numbers import old_stack
 from calls.numbers.old_stack import Attempt, Health, Outcome, Standing
 from calls.services.previous_targets import origin_of, previous_of
+from voiceplatform.base.services import audit_write
 
 _TRIES = 5
 
@@ -99,6 +102,41 @@ def ended(stack_id: int, *, outcome: Outcome, begun_ms: int, ended_ms: int) -> N
     _note(stack_id, lambda health: old_stack.ended(health, Attempt(outcome, begun_ms, ended_ms)))
 
 
+def stack_mended(*, stack_id: int, actor: Any) -> bool:
+    """Take a person's word that an old stack works again: the next caller is handed over.
+
+    If that is lost it is down again, and nobody has waited longer than a probe does.
+
+    Returns:
+        False when nothing speaks against it, so that there is nothing to take back.
+    """
+    for _ in range(_TRIES):
+        row = OldStack.objects.select_related("organisation").get(pk=stack_id)
+        before = health_of(row)
+        after = old_stack.mended(before, now_ms())
+        if after == before:
+            return False
+        with transaction.atomic():
+            if _changed(row, after):
+                audit_write(
+                    actor=actor,
+                    action="oldstack.mended",
+                    organisation=row.organisation,
+                    target=row,
+                    details={"before": before.state, "after": after.state},
+                )
+                return True
+    return False
+
+
+def _changed(row: OldStack, after: Health) -> bool:
+    return bool(
+        OldStack.objects.filter(pk=row.pk, version=row.version).update(
+            health=after.as_json(), version=row.version + 1, changed_at=timezone.now()
+        )
+    )
+
+
 def _note(stack_id: int, change: Callable[[Health], Health]) -> None:
     for _ in range(_TRIES):
         row = OldStack.objects.filter(pk=stack_id).first()
@@ -108,10 +146,7 @@ def _note(stack_id: int, change: Callable[[Health], Health]) -> None:
         after = change(before)
         if after == before or _is_as_good(before, after):
             return
-        changed = OldStack.objects.filter(pk=row.pk, version=row.version).update(
-            health=after.as_json(), version=row.version + 1, changed_at=timezone.now()
-        )
-        if changed:
+        if _changed(row, after):
             if after.state != before.state:
                 log.warning(
                     "old_stack_changed", stack_id=str(row.pk), before=before.state, now=after.state
