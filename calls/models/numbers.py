@@ -72,7 +72,10 @@ class PhoneNumber(OrganisationOwned):
         max_length=20, blank=True, help_text="Twilio's region that handles its calls, e.g. us1"
     )
     previous_target = EncryptedJSONField(
-        null=True, blank=True, help_text="Where calls went before, as Twilio had it"
+        null=True,
+        blank=True,
+        opens_late=True,  # a call that needs it not is answered, whatever became of its key
+        help_text="Where calls went before, as Twilio had it",
     )
     previous_asks = models.BooleanField(
         default=False,

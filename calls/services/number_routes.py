@@ -25,7 +25,7 @@ from calls.numbers.switch.net import overrides_for
 from calls.numbers.switch.voice import Kind, Target
 from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
-from calls.services.previous_targets import previous_of, target_json, target_stored
+from calls.services.previous_targets import previous_of, target_json, target_known
 from calls.services.server_messages.targets import number_asks
 from voiceplatform.base.services import actor_label, audit_write
 
@@ -287,7 +287,7 @@ def previous_set(number: PhoneNumber, target: Target | None) -> None:
 
 def kind_of(number: PhoneNumber) -> Kind:
     """Return what answered the number's calls before: trunk, app, url, or none that is known."""
-    target = target_stored(number)
+    target = target_known(number)
     return target.kind if target is not None else "none"
 
 

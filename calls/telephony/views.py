@@ -56,6 +56,7 @@ from calls.telephony.previous_stack import monotonic_ms
 from calls.telephony.refusals import Knock, refusals
 from calls.telephony.security import PROBE_SIGNATURE, form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
+from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.redaction import redact_url
 
 MAX_BODY_BYTES = 65_536
@@ -120,7 +121,7 @@ def _form_of(request: HttpRequest) -> Form | None:
 def _account(account_sid: str) -> TwilioAccount | None:
     if not twilio_voice.is_sid(account_sid, "AC"):
         return None
-    return TwilioAccount.objects.filter(account_sid=account_sid).first()
+    return TwilioAccount.objects.defer("api_key_secret").filter(account_sid=account_sid).first()
 
 
 def _signed_url(request: HttpRequest) -> str:
@@ -196,6 +197,10 @@ def signed(view: SignedView[P]) -> View[P]:
             # Twilio asks again, or the number's fallback. The name alone: texts quote rows.
             log.error("webhook_not_stored", error=type(error).__name__)
             return _try_again("the database does not answer")
+        except DecryptionError:
+            # Twilio asks the number's fallback, which a person or the old stack is behind.
+            log.error("webhook_unreadable", path=request.path.split("/")[2])
+            return _try_again("what is stored cannot be opened")
 
     return checked
 
@@ -255,7 +260,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         answer = await handed_over(
             start.call,
             heard_of(form.request, form, own_field=REQUEST_KEY),
-            is_again=start.is_again,
+            question=start.question,
             arrived_ms=form.arrived_ms,
         )
         if answer is not None:
