@@ -118,7 +118,7 @@ def _unanswered(letter: Letter, facts: NetFacts) -> Part:
         words += f" after {facts.dead_ms / 1000:g} s, or {facts.hanging_ms / 1000:g} s if we hang"
         if facts.hanging_ms > NET_MS:
             # Twilio must not give up on a hand-over that is about to be answered.
-            words += ", because the previous stack is given longer to answer"
+            words += ", because a server is asked who answers, which is given longer"
     return Part(letter, "armed", f"{words}.", *seconds)
 
 
