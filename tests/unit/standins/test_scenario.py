@@ -129,7 +129,7 @@ def test_errors_name_file_place_and_fix(text: str, place: str, fix: str) -> None
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="one of: barge_in, booking, hello, transfer"):
+    with pytest.raises(ScenarioError, match="one of: barge_in, booking, hello, ring, transfer"):
         load_scenario("nothing")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [")
