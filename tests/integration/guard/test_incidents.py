@@ -187,7 +187,7 @@ def test_windows_that_lead_here_do_not_keep_a_bad_number_here() -> None:
     assert NumberChange.objects.get().before["schedule"] == schedule
 
 
-def test_a_number_whose_key_is_lost_is_told_of_all_the_same() -> None:
+def test_a_number_whose_key_is_lost_goes_home_and_is_told_of_all_the_same() -> None:
     number = direct()
     guard_look()
     with connection.cursor() as cursor:
@@ -196,8 +196,9 @@ def test_a_number_whose_key_is_lost_is_told_of_all_the_same() -> None:
     guard_look()
     incident = incident_open(number)
     assert incident is not None
-    assert incident.evidence["route_refused"].startswith("the number's row cannot be read")
-    assert "its route could not be set to vapi" in Notice.objects.get().words
+    assert "route_refused" not in incident.evidence
+    assert list(PhoneNumber.objects.values_list("route", flat=True)) == ["vapi"]
+    assert Notice.objects.get().subject == "Incident: calls of a number have become bad"
 
 
 def test_a_tool_that_fails_and_a_wait_in_silence_count_and_a_call_without_them_does_not() -> None:
