@@ -109,8 +109,8 @@ class NumberReadinessAdmin(AcceptDoor, ReadOnlyAdmin):
     list_before_template = "admin/calls/numberreadiness/list_before.html"
     list_hint = (
         "Every number that Twilio lists, that an import brought or that is here, and whether it "
-        "can be moved. A check only reads: at Twilio, in your imports and here. After the first "
-        "one it is repeated every day."
+        "can be moved. A check only reads: at Twilio, in your imports and here. It is repeated "
+        "every day."
     )
     list_empty = "No check has ended yet. One takes about a second for each number."
     list_display = ("number_e164", "colour_badge", "reason", "step", "account_name", "checked_at")

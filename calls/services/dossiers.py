@@ -15,6 +15,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from assistants.models import Assistant
+from assistants.squad_members import members_of
 from calls.models import (
     AudibleAcceptance,
     Call,
@@ -147,10 +148,11 @@ def _acceptances(number: PhoneNumber) -> list[Approval]:
 
 
 def _tools(number: PhoneNumber) -> list[ToolLine]:
-    """Return the tools of the assistant that answers, with what the last check of each found."""
-    if number.assistant_id is None:
-        return []
-    current = Assistant.objects.filter(pk=number.assistant_id).values("current_revision")
+    """Return the tools of whoever answers, all members of a squad, each as its last check left it.
+
+    A member that is written inside the squad has no saved revision, and so no tools of its own.
+    """
+    current = Assistant.objects.filter(pk__in=_answering(number)).values("current_revision")
     rows = (
         Tool.objects.filter(revisiontool__revision__in=current, deleted_at__isnull=True)
         .order_by("name")
@@ -164,6 +166,19 @@ def _tools(number: PhoneNumber) -> list[ToolLine]:
         ToolLine(name, verdict or "unknown", at, was_dry is not False)
         for name, verdict, at, was_dry in rows
     ]
+
+
+def _answering(number: PhoneNumber) -> list[Any]:
+    """Return the ids of the assistants that may speak to a caller of the number."""
+    if number.squad is not None and number.squad.deleted_at is None:
+        try:
+            members = members_of(number.squad)
+        except DecryptionError:
+            members = []
+        found = [each.assistant.pk for each in members if each.assistant is not None]
+        if found:
+            return found
+    return [number.assistant_id] if number.assistant_id is not None else []
 
 
 def _net(number: PhoneNumber) -> list[NetPart]:

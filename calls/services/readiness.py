@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from calls.doctor.checks import Result, run_for
@@ -73,12 +74,14 @@ def readiness_of(number: PhoneNumber) -> NumberReadiness | None:
 def readiness_daily(now: dt.datetime | None = None) -> int:
     """Queue a check for every organisation whose last one is a day old; return how many.
 
-    The first one is begun by a person, who thereby says that the numbers are to be moved.
+    Nobody has to begin the first one: it is due when its first number has been here for a day.
     """
     now = now or timezone.now()
     jobs = Job.objects.filter(kind=KIND)
     fresh = jobs.filter(created_at__gt=now - EVERY).values("organisation")
-    due = Organisation.objects.filter(pk__in=jobs.values("organisation")).exclude(pk__in=fresh)
+    settled = PhoneNumber.objects.filter(created_at__lte=now - EVERY).values("organisation")
+    wanted = Q(pk__in=jobs.values("organisation")) | Q(pk__in=settled)
+    due = Organisation.objects.filter(wanted).exclude(pk__in=fresh)
     for organisation in due:
         readiness_begin(organisation=organisation, actor=None)
     return len(due)

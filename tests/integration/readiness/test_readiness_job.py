@@ -210,7 +210,16 @@ def test_a_cancelled_check_keeps_what_was_known(office: Office) -> None:
     assert NumberReadiness.objects.get().checked_at >= before
 
 
-def test_the_first_check_is_a_persons_and_the_next_one_the_clocks(office: Office) -> None:
+def test_numbers_that_nobody_checked_are_checked_by_the_clock_after_a_day(office: Office) -> None:
+    later = timezone.now() + readiness.EVERY * 2
+    assert readiness_daily(later) == 0, "there is no number"
+    office.number()
+    assert readiness_daily() == 0, "whoever has just entered it is still at work"
+    assert readiness_daily(later) == 1
+    assert Job.objects.filter(kind=readiness.KIND).count() == 1
+
+
+def test_after_a_persons_check_the_next_one_is_the_clocks(office: Office) -> None:
     organisation = office.twilio.account.organisation
     assert readiness_daily() == 0
     job = readiness_begin(organisation=organisation, actor=None)
