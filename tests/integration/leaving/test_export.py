@@ -146,11 +146,13 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_there(
     world: dict[str, Any], tmp_path: Path
 ) -> None:
     call: Call = world["calls.call"]
-    other = factories.make_call(number=call.number, status="ended")
+    other = factories.make_call(number=world["calls.phonenumber"], status="ended")
     # As it is stored, past the field, which would seal it.
     raw = Value("gAAAAAno-key-of-ours-made-this", output_field=TextField())
     Call.objects.filter(pk=call.pk).update(variable_values=raw)
-    TwilioAccount.objects.filter(pk=call.number.twilio_account_id).update(auth_token=raw)
+    TwilioAccount.objects.filter(pk=world["calls.phonenumber"].twilio_account_id).update(
+        auth_token=raw
+    )
     vapi = account(
         vapi_call(1, recordingUrl="https://storage.test/gone.wav"),
         vapi_call(2, recordingUrl="https://storage.test/moved.wav"),
