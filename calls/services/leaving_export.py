@@ -265,8 +265,8 @@ def _in_batches(organisation: Organisation) -> Iterator[Call | uuid.UUID]:
         *("connection__api_key", "number__previous_target"),
         *(f"number__twilio_account__{name}" for name in _SEALED_OF_ACCOUNTS),
     )
-    ids = Call.objects.for_organisation(organisation).filter(status=Call.Status.ENDED)
-    ids = ids.order_by("pk").values_list("pk", flat=True)
+    ended = Call.objects.for_organisation(organisation).filter(status=Call.Status.ENDED)
+    ids = ended.order_by("pk").values_list("pk", flat=True)
     last: uuid.UUID | None = None
     while batch := list((ids if last is None else ids.filter(pk__gt=last))[:_BATCH]):
         names = call_names(organisation, batch)
