@@ -145,7 +145,8 @@ def _note_refusal(request: HttpRequest, form: Form, account: TwilioAccount | Non
         "signature_refused",
         path=request.path.split("/")[2],
         # The address that we hashed: it must be what Twilio was told (twilio.md 1.5).
-        url=redact_url(url)[:300],
+        # Without what a GET carries: a query of Twilio's names the caller.
+        url=redact_url(url if request.method == "POST" else url.partition("?")[0])[:300],
         account_known=account is not None,
     )
     signature = request.headers.get("X-Twilio-Signature", "")
