@@ -58,7 +58,7 @@ def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | Non
             return answer_again(call)
         instead, columns, member = _followed(call)
         call.stack = Call.Stack.DIRECT
-        call.route_reason = _reason(call, instead)
+        call.route_reason = taken_back_words(call, instead)
         if instead != "fallback":
             for name, value in columns.items():
                 setattr(call, name, value)
@@ -91,7 +91,7 @@ _WORDS: Final = {
 }
 
 
-def _reason(call: Call, instead: str) -> str:
+def taken_back_words(call: Call, instead: str) -> str:
     """Return why the call is ours now: whatever is cut, not that both may have been reached."""
     words, both = lost_words(call)
     rest = f"{'; both may have been reached' if both else ''}; {_WORDS[instead]}"

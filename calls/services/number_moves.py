@@ -12,12 +12,12 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import structlog
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from calls.models import Call, NumberMove, PhoneNumber
@@ -289,22 +289,27 @@ def stop_of(move: NumberMove) -> Stop | None:
     return move_of(move).stop
 
 
+def moves_watched(now: datetime) -> QuerySet[NumberMove]:
+    """Return the moves that a webhook tells something: open ones, and those just tried by us."""
+    is_open = Q(finished_at__isnull=True)
+    rows: QuerySet[NumberMove] = NumberMove.objects.filter(direction=NumberMove.Direction.HERE)
+    return rows.filter(is_open | Q(test_placed_at__gt=now - move_test_calls.COMING))
+
+
 def webhook_seen(*, number: PhoneNumber, call_sid: str, caller: str = "") -> None:
     """Note that Twilio asked us about a call to the number; in the caller's transaction.
 
-    One read where no move is open. A test call of ours is marked, so that nobody judges by it how
-    callers fare; one that comes after its move has ended is marked too.
+    One read where no move is open, none where ``number`` was read with ``is_watched``. A test call
+    of ours is marked, so that nobody judges by it how callers fare; one that comes after its move
+    has ended is marked too.
 
     Args:
         caller: who calls, which tells our own test call; '' looks it up in the call's row.
     """
+    if not getattr(number, "is_watched", True):
+        return
     now = timezone.now()
-    is_open = Q(finished_at__isnull=True)
-    rows = list(
-        NumberMove.objects.defer("state", "snapshot")
-        .filter(is_open | Q(test_placed_at__gt=now - move_test_calls.COMING), number=number)
-        .filter(direction=NumberMove.Direction.HERE)
-    )
+    rows = list(moves_watched(now).defer("state", "snapshot").filter(number=number))
     if not rows:
         return
     tests = [row for row in rows if move_test_calls.recent(row)]
@@ -316,11 +321,13 @@ def webhook_seen(*, number: PhoneNumber, call_sid: str, caller: str = "") -> Non
             if from_number == row.test_caller:
                 Call.objects.filter(call_sid=call_sid).update(is_test=True)
                 NumberMove.objects.filter(
-                    is_open, pk=row.pk, test_seen_sid="", test_state="placed"
+                    finished_at__isnull=True, pk=row.pk, test_seen_sid="", test_state="placed"
                 ).update(test_seen_sid=call_sid)
                 transaction.on_commit(move_bell.poke)
                 return
-    first = NumberMove.objects.filter(is_open, pk__in=[row.pk for row in rows], first_call_sid="")
+    first = NumberMove.objects.filter(
+        finished_at__isnull=True, pk__in=[row.pk for row in rows], first_call_sid=""
+    )
     if first.update(first_call_sid=call_sid, next_at=now):
         transaction.on_commit(move_bell.poke)
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
-from django.db.models import Model
+from django.db.models import Exists, Model, OuterRef
+from django.utils import timezone
 
 from assistants.models import AssistantRevision
 from calls.models import OldStack, PhoneNumber, ProviderConnection, TwilioAccount
@@ -24,6 +25,7 @@ from calls.numbers.schedule import schedule_stored
 from calls.previous.target import PreviousTarget
 from calls.services.call_plan import connection_for, line_of
 from calls.services.contract import contract_problem
+from calls.services.number_moves import moves_watched
 from calls.services.old_stacks import health_of, stack_at
 from calls.services.operators import desk_of, reached
 from calls.services.previous_targets import previous_of
@@ -62,18 +64,21 @@ def number_called(callee: str, account: TwilioAccount) -> PhoneNumber | None:
     """Return the number that a call came for, with the rows that an answer needs; None: not ours.
 
     One query, unless something of it cannot be opened: that is read without, and ``facts_for``
-    tells of it.
+    tells of it. ``is_watched`` is for ``webhook_seen``.
     """
     rows = (
         PhoneNumber.objects.filter(number_e164=normalised(callee), twilio_account=account)
         .select_related("assistant__current_revision", "policy", "connection", "operator_desk")
         .select_related("squad", "net")
         .defer("net__address")
+        .annotate(is_watched=Exists(moves_watched(timezone.now()).filter(number=OuterRef("pk"))))
     )
+    number: PhoneNumber | None
     try:
-        return rows.first()
+        number = rows.first()
     except DecryptionError:
-        return rows.defer("net__address", *_SEALED).first()
+        number = rows.defer("net__address", *_SEALED).first()
+    return number
 
 
 def call_facts(request: VoiceRequest, now: dt.datetime) -> CallFacts:
