@@ -66,6 +66,8 @@ def test_a_number_is_green_once_its_differences_are_accepted_and_so_is_its_siste
         accept(here)
     office.check()
     assert office.found()[here.number_e164].colour == "green", "the next check knows it too"
+    PhoneNumber.objects.filter(pk=here.pk).update(assistant=other.assistant)
+    assert standing(here).waits == (CHANGED,), "somebody else answers than was checked"
 
 
 def test_a_new_revision_asks_again_and_holds_a_plan_before_the_next_check(office: Office) -> None:
