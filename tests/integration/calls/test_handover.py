@@ -352,6 +352,20 @@ async def test_a_webhook_whose_process_died_is_taken_back_by_its_repeat(moved: M
     assert not await in_database(handover_abandoned, str(call.pk))
 
 
+async def test_an_answer_that_comes_after_a_repeat_took_the_call_back_is_given_to_nobody(
+    moved: Moved,
+) -> None:
+    rig = await moved(fallback_message="Call again.")
+    rig.old.delay_seconds = 0.5
+    form = rig.form()
+    asking = asyncio.ensure_future(rig.post("/twilio/voice", form))
+    await until(lambda: rig.old.asked(VOICE_PATH), what="the old stack")
+    call = await rig.only_call()
+    assert await in_database(handover_abandoned, str(call.pk))
+    assert "Call again." in (await rig.post("/twilio/voice", form)).body
+    assert "Call again." in (await asking).body
+
+
 async def test_a_caller_who_hung_up_meanwhile_is_not_answered(moved: Moved) -> None:
     rig = await moved(qualified_at=timezone.now())
     rig.old.mode, rig.old.delay_seconds = "failing", 0.4
