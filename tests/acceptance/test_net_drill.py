@@ -22,7 +22,7 @@ from tests.platform import Platform, wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
 
-NUMBER = "+15550100011"
+NUMBER = "+15550100013"
 
 # What runs beside the instance does not know its port.
 _HERE = """
