@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
 from calls.models import CallHandover, OldStack
+from calls.services.call_take_back import INSTEAD_WORDS
 from calls.services.old_stacks import health_of, health_words, stack_mended
 from voiceplatform.base.redaction import redact_url
 from voiceplatform.base.scoped_admin import BesideForm, ReadOnlyAdmin, badge
@@ -88,7 +89,7 @@ class CallHandoverAdmin(ReadOnlyAdmin):
     """One row for each call that the old stack was given."""
 
     organisation_path = "call__organisation"
-    list_display = ("begun_at", "call", "old_stack", "result", "took", "instead")
+    list_display = ("begun_at", "call", "old_stack", "result", "took", "otherwise")
     list_filter = ("is_taken", "both_reached")
     list_select_related = ("call", "old_stack")
     list_hint = (
@@ -98,7 +99,7 @@ class CallHandoverAdmin(ReadOnlyAdmin):
     list_empty = "No call was handed over yet: it takes a number that is here with the route Vapi."
     fields = (
         *("call", "old_stack", "begun_at", "ended_at", "result", "reason", "attempt_ms"),
-        *("instead", "tells", "status_told"),
+        *("otherwise", "tells", "status_told"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -119,6 +120,11 @@ class CallHandoverAdmin(ReadOnlyAdmin):
         if obj.is_taken:
             return "taken", "answered there"
         return ("both", "both may have been reached") if obj.both_reached else ("lost", "not there")
+
+    @admin.display(description="If it gives nothing")
+    def otherwise(self, obj: CallHandover) -> str:
+        """Say who takes the call then."""
+        return INSTEAD_WORDS.get(obj.instead, obj.instead)
 
     @admin.display(description="Took")
     def took(self, obj: CallHandover) -> str:

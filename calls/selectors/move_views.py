@@ -368,7 +368,7 @@ def _returning(number: PhoneNumber, move: NumberMove | None) -> ReturningRow:
         is_open = move.finished_at is None and move.step != NumberMove.Step.STOPPED
         match move.step:
             case "done":
-                words, colour = "back as it was", "success"
+                words, colour = "as it was before it moved", "success"
             case "stopped":
                 words, colour = f"needs a person: {move.problem}", "danger"
             case "abandoned":

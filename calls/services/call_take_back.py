@@ -84,7 +84,7 @@ def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | Non
     return outcome
 
 
-_WORDS: Final = {
+INSTEAD_WORDS: Final = {
     "direct": "the assistant answers in its place",
     "ask": "the number's server is asked who answers in its place",
     "fallback": "a person, else the last words",
@@ -94,7 +94,7 @@ _WORDS: Final = {
 def taken_back_words(call: Call, instead: str) -> str:
     """Return why the call is ours now: whatever is cut, not that both may have been reached."""
     words, both = lost_words(call)
-    rest = f"{'; both may have been reached' if both else ''}; {_WORDS[instead]}"
+    rest = f"{'; both may have been reached' if both else ''}; {INSTEAD_WORDS[instead]}"
     return words[: REASON_CHARACTERS - len(rest)] + rest
 
 
