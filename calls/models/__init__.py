@@ -14,6 +14,7 @@ from calls.models.nets import NetFiring, NumberNet
 from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
+from calls.models.parity import ParityCall, ParityRun, ParityScenario
 from calls.models.plans import MigrationPlan, PlanEntry, PlanNumber
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.privacy import Erasure, RedactionRule, RetentionRule
@@ -57,6 +58,9 @@ __all__ = [
     "OldStack",
     "OperatorDesk",
     "OutboxEvent",
+    "ParityCall",
+    "ParityRun",
+    "ParityScenario",
     "PhoneNumber",
     "PlanEntry",
     "PlanNumber",

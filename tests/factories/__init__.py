@@ -48,6 +48,7 @@ from tests.factories.guards import (
 )
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
+from tests.factories.parity import make_parity_call, make_run, make_scenario
 from tests.factories.plans import make_plan, make_plan_entry
 from tests.factories.readiness import make_account_facts, make_model_limit, make_readiness
 from tests.factories.recordings import make_recording, make_removal
@@ -102,6 +103,7 @@ __all__ = [
     "make_number",
     "make_old_rate",
     "make_organisation",
+    "make_parity_call",
     "make_plan",
     "make_plan_entry",
     "make_policy",
@@ -112,6 +114,8 @@ __all__ = [
     "make_removal",
     "make_resource",
     "make_revision",
+    "make_run",
+    "make_scenario",
     "make_silent_host",
     "make_squad",
     "make_staff",

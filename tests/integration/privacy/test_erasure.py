@@ -128,6 +128,14 @@ def a_call(**columns: Any) -> Call:
         answer={"body": WORDS},
         status_asked={"fields": NUMBER},
     )
+    factories.make_scenario(source="extracted", source_call=call, document={"caller": WORDS})
+    factories.make_parity_call(
+        factories.make_run(),
+        source_call=call,
+        document={"caller": WORDS},
+        sequence={"tools": WORDS},
+        transcript=[WORDS],
+    )
     call_rename(call=call, name=WORDS, actor=None)
     audit_write(actor=None, action="t", organisation=call.organisation, details={"to": NUMBER})
     LogEntry.objects.create(

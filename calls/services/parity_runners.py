@@ -1,0 +1,87 @@
+"""Who plays the calls of a run: one runner for each kind of run, and what it gives back.
+
+Owns the registry and the words between a run and its runners. It must not play anything itself:
+``parity_runs`` deals the calls, a runner plays one on one stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from calls.models import ParityCall, ParityRun
+
+
+class CallRefused(Exception):
+    """This call cannot be played, now or later; the message names the cause and the fix."""
+
+
+class CallLost(Exception):
+    """Something in between failed, such as a socket; the call is played again, three times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What ``role`` (``user`` or ``assistant``) said, ``at_ms`` from the begin of the call."""
+
+    role: str
+    text: str
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallLatency:
+    """How long the caller waited, in ms: for the first word, and for each answer."""
+
+    first_word_ms: int | None = None
+    turns_ms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What came of one call on one stack; ``sequence`` is a ``calls.parity.sequence.Sequence``."""
+
+    sequence: Any
+    transcript: tuple[Utterance, ...] = ()
+    latency: CallLatency = CallLatency()
+    cost_usd: Decimal = Decimal(0)
+    cut: bool = False
+    audio_seconds: float = 0.0
+    audio_key: str = ""
+
+
+# Plays the call that is named, on the stack that is named, and may take minutes. It runs in a
+# thread of its own, up to ``ParityRun.parallel`` at once, and may use the database. Raises
+# CallRefused or CallLost, nothing else.
+Runner = Callable[[ParityCall], CallResult]
+# Looks at a run before its first call, in the worker's own thread, each time a worker takes it;
+# raises CallRefused where the whole run cannot be played.
+Preparation = Callable[[ParityRun], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A runner with what it needs before its first call."""
+
+    play: Runner
+    prepare: Preparation = field(default=lambda run: None)
+
+
+_RUNNERS: Final[dict[str, Registered]] = {}
+
+
+def register_runner(kind: str, runner: Runner, *, prepare: Preparation | None = None) -> None:
+    """Have ``runner`` play the calls of runs of ``kind``; belongs into ``AppConfig.ready``."""
+    _RUNNERS[kind] = Registered(runner, prepare) if prepare else Registered(runner)
+
+
+def runner_of(kind: str) -> Registered | None:
+    """Return who plays runs of ``kind``, None where nobody does."""
+    return _RUNNERS.get(kind)
+
+
+def kinds_played() -> tuple[str, ...]:
+    """Return the kinds of runs that can be begun here."""
+    return tuple(kind for kind in ParityRun.Kind.values if kind in _RUNNERS)

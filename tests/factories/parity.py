@@ -1,0 +1,60 @@
+"""Rows of parity: scenarios, runs and their calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assistants.models import Assistant
+from calls.models import ParityCall, ParityRun, ParityScenario
+from tests.factories.assistants import make_assistant
+from tests.factories.base import next_number
+
+DOCUMENT: dict[str, Any] = {
+    "caller": [
+        {
+            "say": "I would like to book a cleaning on Friday.",
+            "expect": [{"tool": "check_availability", "arguments": {"date": "2026-11-27"}}],
+            "agent": "Ten or eleven, which time suits you?",
+        },
+        {"say": "Ten. Goodbye.", "agent": "See you on Friday."},
+        {"hang_up": True},
+    ],
+    "tools": {"check_availability": [{"result": "10:00 and 11:00 are free"}]},
+}
+
+
+def make_scenario(assistant: Assistant | None = None, **columns: Any) -> ParityScenario:
+    """Make a scenario of two turns and one tool call."""
+    assistant = assistant or make_assistant()
+    defaults: dict[str, Any] = {"name": f"booking {next_number()}", "document": DOCUMENT}
+    return ParityScenario.objects.create(
+        assistant=assistant, organisation=assistant.organisation, **{**defaults, **columns}
+    )
+
+
+def make_run(assistant: Assistant | None = None, **columns: Any) -> ParityRun:
+    """Make a rehearsal that nobody has begun."""
+    assistant = assistant or make_assistant()
+    defaults: dict[str, Any] = {
+        "kind": "rehearsal",
+        "revision": assistant.current_revision,
+        "seed": 7,
+        "wanted": 1,
+    }
+    return ParityRun.objects.create(
+        assistant=assistant, organisation=assistant.organisation, **{**defaults, **columns}
+    )
+
+
+def make_parity_call(run: ParityRun, **columns: Any) -> ParityCall:
+    """Make a call of a run that waits."""
+    defaults: dict[str, Any] = {
+        "position": 0,
+        "scenario": "booking",
+        "index": 0,
+        "stack": "direct",
+        "document": DOCUMENT,
+    }
+    return ParityCall.objects.create(
+        run=run, organisation=run.organisation, **{**defaults, **columns}
+    )
