@@ -61,6 +61,7 @@ class TurnDetection:
     """Voice activity detection; always sent complete (openai_realtime.md 2.1, 2.2).
 
     ``semantic_vad`` judges by what was said: of the numbers it has none, only ``eagerness``.
+    ``none``: whoever sends the audio says where a turn ends, with ``input_commit``.
     """
 
     threshold: float = 0.5
@@ -68,7 +69,7 @@ class TurnDetection:
     silence_duration_ms: int = 320
     create_response: bool = True
     interrupt_response: bool = True
-    kind: Literal["server_vad", "semantic_vad"] = "server_vad"
+    kind: Literal["server_vad", "semantic_vad", "none"] = "server_vad"
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
 
     @property
@@ -207,7 +208,9 @@ def takes_hints(transcription_model: str) -> bool:
     return transcription_model not in _TAKES_NO_PROMPT
 
 
-def _turn_detection(value: TurnDetection) -> dict[str, Any]:
+def _turn_detection(value: TurnDetection) -> dict[str, Any] | None:
+    if value.kind == "none":
+        return None
     if value.kind == "semantic_vad":
         return {
             "type": "semantic_vad",
@@ -376,6 +379,27 @@ def formats_are_mulaw(event: Mapping[str, Any], dialect: Dialect) -> bool:
 def append(payload: str) -> str:
     """Return an append event around a payload that has been checked for base64."""
     return f"{APPEND_HEAD}{payload}{APPEND_TAIL}"
+
+
+def input_commit(event_id: str) -> str:
+    """Render the end of a turn of the caller whose audio was appended by hand (2.2)."""
+    return _dump({"type": "input_audio_buffer.commit", "event_id": event_id})
+
+
+def response_beside(
+    event_id: str, dialect: Dialect, *, purpose: str, modality: Literal["audio", "text"]
+) -> str:
+    """Render a response that sees the conversation and stays outside of it (4, ``conversation``).
+
+    What it says and which functions it calls becomes no item, so whoever asks decides how the
+    conversation goes on, and what is cached of it stays so.
+    """
+    response: dict[str, Any] = {"conversation": "none", "metadata": {"purpose": purpose}}
+    if dialect == "beta":
+        response["modalities"] = ["audio", "text"] if modality == "audio" else ["text"]
+    else:
+        response["output_modalities"] = [modality]
+    return _dump({"type": "response.create", "event_id": event_id, "response": response})
 
 
 def response_create(
