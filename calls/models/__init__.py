@@ -1,5 +1,6 @@
 """State of the calls layer, one module per subject."""
 
+from calls.models.call_logs import CallLogImport, CallLogPiece, ImportedCall
 from calls.models.changes import NumberChange
 from calls.models.clips import RenderedClip
 from calls.models.connections import ProviderConnection, TwilioAccount
@@ -23,6 +24,7 @@ from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.recordings import Recording, RecordingRemoval
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
 from calls.models.refusals import RefusedRequest
+from calls.models.shims import ShimRecord, ToolShim
 from calls.models.talks import Talk
 from calls.models.tool_records import SilentHost, ToolCheck, ToolExchange
 
@@ -33,6 +35,8 @@ __all__ = [
     "CallControl",
     "CallHandover",
     "CallInputChunk",
+    "CallLogImport",
+    "CallLogPiece",
     "CallPolicy",
     "CarrierCheck",
     "DeliveryAttempt",
@@ -41,6 +45,7 @@ __all__ = [
     "EventDestination",
     "GuardLimits",
     "Incident",
+    "ImportedCall",
     "IncidentCall",
     "MigrationPlan",
     "MissedCall",
@@ -71,12 +76,14 @@ __all__ = [
     "RedactionRule",
     "RefusedRequest",
     "RenderedClip",
+    "ShimRecord",
     "SilentHost",
     "RetentionRule",
     "Talk",
     "ToolCheck",
     "ToolExchange",
     "ToolInvocation",
+    "ToolShim",
     "Turn",
     "TwilioAccount",
 ]

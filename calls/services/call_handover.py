@@ -95,7 +95,7 @@ def handover_question(call_id: str) -> Question | Answer | None:
         call_id=call_id,
         voice=target.voice,
         fallback=target.fallback,
-        auth_token=row.call.twilio_account.auth_token,
+        auth_token=row.call.account.auth_token,
         attempt_ms=row.attempt_ms,
         has_net=row.instead != "fallback",
         stack_id=row.old_stack_id,

@@ -184,7 +184,7 @@ def plan_for(call: Call, *, anew: bool = False) -> CallPlan:
     return CallPlan(
         call_id=str(call.pk),
         call_sid=call.call_sid,
-        account_sid=call.twilio_account.account_sid,
+        account_sid=call.account.account_sid,
         dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
         model=model,
         session=session_config(

@@ -186,11 +186,14 @@ def _call_erase(call_id: uuid.UUID, found: Found) -> None:
     if call is None:
         return
     account = call.twilio_account
-    access = access_of(account)
     is_left = False
     try:
-        found.counts["recordings at Twilio"] += recordings_delete(access, call.call_sid)
+        # Of a call that never came here, Twilio is not asked: its log says nothing of an account.
+        if account is not None:
+            deleted = recordings_delete(access_of(account), call.call_sid)
+            found.counts["recordings at Twilio"] += deleted
     except RecordingsRemain as error:
+        assert account is not None, "somebody was asked"
         removal_want(account, call.call_sid, "", "its caller was erased")
         found.problems.append(
             f"Recordings of the call {call.call_sid} may remain: {error}. It is tried again until "

@@ -111,7 +111,7 @@ def transport_object(call: Call) -> dict[str, Any]:
     return {
         "provider": "twilio",
         "conversationType": "voice",
-        "accountSid": call.twilio_account.account_sid,
+        "accountSid": call.account.account_sid,
         "callSid": call.call_sid,
     }
 

@@ -1,0 +1,154 @@
+"""Sequences of calls that have rows here, whether they came here or their log was imported.
+
+Owns how rows become the values that parity compares (``calls.parity``). Reads only; what a caller
+of these may show of them is decided where calls are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from assistants.models import Assistant
+from calls.conversation import Entry
+from calls.conversation import conversation as in_order
+from calls.models import Call, ImportedCall, PhoneNumber
+from calls.parity.logs.past_call import PastCall
+from calls.parity.logs.sequencing import sequence_from, structured_of
+from calls.parity.sequence import Sequence, Stack
+from calls.selectors.records import speech_of, tool_use_of
+from tools.loose_json import as_object
+from voiceplatform.base.fields import DecryptionError
+from voiceplatform.base.models import Organisation
+
+SEALED: Final = ("facts", "recordings")
+
+
+def past_calls(
+    organisation: Organisation,
+    *,
+    assistant: Assistant | None = None,
+    number: PhoneNumber | None = None,
+) -> QuerySet[ImportedCall]:
+    """Return the calls of the old stack whose logs are here, newest first, with their calls.
+
+    Args:
+        assistant: only those that the log says it answered; ``number``: only calls of this number.
+    """
+    rows: QuerySet[ImportedCall] = ImportedCall.objects.for_organisation(organisation)
+    if assistant is not None:
+        rows = rows.filter(assistant=assistant)
+    if number is not None:
+        rows = rows.filter(number=number)
+    rows = rows.defer(*SEALED).select_related("call")
+    return rows.order_by("-call__started_at", "-pk")
+
+
+def with_spoken_parts(rows: QuerySet[ImportedCall]) -> QuerySet[ImportedCall]:
+    """Fetch what was said and done along: two queries for any number of calls."""
+    return rows.prefetch_related("call__turns", "call__tool_invocations")
+
+
+def entries_of(call: Call) -> tuple[Entry, ...]:
+    """Return what was said and done in a call, in the order in which it was heard."""
+    return in_order(map(speech_of, call.turns.all()), map(tool_use_of, call.tool_invocations.all()))
+
+
+def sequence_of(call: Call) -> Sequence:
+    """Return what a call did: one that came here, or one whose log was imported.
+
+    Of a call that came here and that Vapi answered, the log says it; without its log the sequence
+    is empty and cut.
+    """
+    imported = imported_of(call)
+    stack: Stack = "vapi" if call.stack == Call.Stack.VAPI else "direct"
+    facts = facts_of(imported)
+    return sequence_from(
+        key=imported.log_id if imported is not None and imported.log_id else str(call.pk),
+        stack=stack,
+        entries=entries_of(call),
+        ended_reason=call.ended_reason if is_known_end(call, imported) else "",
+        structured=structured_of(as_object(call.analysis), as_object(facts.get("structured"))),
+        transferred=facts.get("was_transferred"),
+        is_whole=imported.is_whole if imported is not None else stack == "direct",
+        has_times=imported.has_times if imported is not None else True,
+    )
+
+
+def sequences_of(calls: Iterable[Call]) -> list[Sequence]:
+    """Return the sequences of several calls, whose turns and tool calls were fetched along."""
+    return [sequence_of(call) for call in calls]
+
+
+def past_call_of(call: Call) -> PastCall:
+    """Return a stored call as a value, as its log told it and as far as it may be kept.
+
+    Own calls too: what they say and do is theirs, costs and recordings are the log's alone.
+    """
+    imported = imported_of(call)
+    facts = facts_of(imported)
+    return PastCall(
+        log_id=imported.log_id if imported is not None else str(call.pk),
+        provider_sid=imported.provider_sid if imported is not None else call.call_sid,
+        stack="vapi" if call.stack == Call.Stack.VAPI else "direct",
+        direction=call.direction,  # type: ignore[arg-type]  # one of the three, by who writes it
+        caller=call.caller,
+        callee=call.callee,
+        assistant_id=str(facts.get("assistant_id") or ""),
+        assistant_name=str(facts.get("assistant_name") or ""),
+        squad_id=str(facts.get("squad_id") or ""),
+        number_id=str(facts.get("number_id") or ""),
+        created_at=call.created_at,
+        started_at=call.started_at,
+        ended_at=call.ended_at,
+        has_ended=imported.is_whole if imported is not None else call.status == "ended",
+        ended_reason=call.ended_reason if is_known_end(call, imported) else "",
+        speech=tuple(map(speech_of, call.turns.order_by("ordinal"))),
+        tools=tuple(map(tool_use_of, call.tool_invocations.order_by("started_ms", "pk"))),
+        has_times=imported.has_times if imported is not None else True,
+        was_transferred=facts.get("was_transferred"),
+        analysis=as_object(call.analysis),
+        structured=as_object(facts.get("structured")),
+        cost_usd=facts.get("cost_usd"),
+        costs=tuple(facts.get("costs") or ()),
+        cost_breakdown=as_object(facts.get("cost_breakdown")),
+        latency=as_object(facts.get("latency")),
+        recordings=recordings_of(imported),
+        consent=imported.consent if imported is not None else "unknown",  # type: ignore[arg-type]
+        problems=tuple(facts.get("problems") or ()),
+    )
+
+
+def imported_of(call: Call) -> ImportedCall | None:
+    """Return what a log says of a call, None when no log of it was imported."""
+    if "imported" in call._state.fields_cache:
+        cached: ImportedCall | None = call._state.fields_cache["imported"]
+        return cached
+    # What is sealed is opened when it is asked for, so that a lost key hides nothing else.
+    rows = ImportedCall.objects.filter(call=call).defer(*SEALED)
+    found: ImportedCall | None = rows.first()
+    return found
+
+
+def is_known_end(call: Call, imported: ImportedCall | None) -> bool:
+    """Tell whether the reason of a call's end is one that somebody told."""
+    return imported is None or imported.is_whole or imported.was_here
+
+
+def facts_of(imported: ImportedCall | None) -> Mapping[str, Any]:
+    """Return what a log says beside the conversation; nothing where no key opens it."""
+    try:
+        return as_object(imported.facts) if imported is not None else {}
+    except DecryptionError:
+        return {}
+
+
+def recordings_of(imported: ImportedCall | None) -> Mapping[str, str]:
+    """Return the addresses of a call's recordings at the old stack, by name."""
+    try:
+        found = as_object(imported.recordings) if imported is not None else {}
+    except DecryptionError:
+        return {}
+    return {str(name): str(url) for name, url in found.items()}
