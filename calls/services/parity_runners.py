@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from calls.models import ParityCall, ParityRun
+from calls.parity.played import CallLatency, CallResult, Utterance
+
+__all__ = [
+    "CallLatency",
+    "CallLost",
+    "CallRefused",
+    "CallResult",
+    "Registered",
+    "Utterance",
+    "kinds_played",
+    "register_runner",
+    "runner_of",
+]
 
 
 class CallRefused(Exception):
@@ -20,36 +32,6 @@ class CallRefused(Exception):
 
 class CallLost(Exception):
     """Something in between failed, such as a socket; the call is played again, three times."""
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """What ``role`` (``user`` or ``assistant``) said, ``at_ms`` from the begin of the call."""
-
-    role: str
-    text: str
-    at_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CallLatency:
-    """How long the caller waited, in ms: for the first word, and for each answer."""
-
-    first_word_ms: int | None = None
-    turns_ms: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CallResult:
-    """What came of one call on one stack; ``sequence`` is a ``calls.parity.sequence.Sequence``."""
-
-    sequence: Any
-    transcript: tuple[Utterance, ...] = ()
-    latency: CallLatency = CallLatency()
-    cost_usd: Decimal = Decimal(0)
-    cut: bool = False
-    audio_seconds: float = 0.0
-    audio_key: str = ""
 
 
 # Plays the call that is named, on the stack that is named, and may take minutes. It runs in a
