@@ -1,4 +1,4 @@
-"""Our stack in a rehearsal is the real bridge: what the assistant lacks shows, and nothing leaks."""
+"""Our stack in a rehearsal is the real bridge: what the assistant lacks shows there."""
 
 from __future__ import annotations
 
