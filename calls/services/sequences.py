@@ -104,6 +104,7 @@ def past_call_of(call: Call) -> PastCall:
         started_at=call.started_at,
         ended_at=call.ended_at,
         has_ended=imported.is_whole if imported is not None else call.status == "ended",
+        tells_tools=imported.is_whole if imported is not None else call.stack == "direct",
         ended_reason=call.ended_reason if is_known_end(call, imported) else "",
         speech=tuple(map(speech_of, call.turns.order_by("ordinal"))),
         tools=tuple(map(tool_use_of, call.tool_invocations.order_by("started_ms", "pk"))),

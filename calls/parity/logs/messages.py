@@ -127,8 +127,6 @@ def read_messages(messages: Any, started_at: dt.datetime | None) -> Spoken:
     reading = _Reading(has_times)
     if cut:
         reading.problems.append(f"{cut} messages are cut off and were left out")
-    if rows and not has_times:
-        reading.problems.append("its messages have no times, only an order")
     for place, row in enumerate(rows):
         begin = _begin_ms(row, started_at) if has_times else place * STEP_MS
         _message(reading, row, begin or 0, started_at)

@@ -27,9 +27,10 @@ class PastCall:
 
     ``log_id`` is Vapi's call id, '' where the log has none. ``tools`` are in the order in which
     they were called; one that is ``running`` has an answer that nobody knows. ``has_times`` False:
-    the log gives an order and no times, so all ms are places in that order. ``is_platforms``: the
-    log is one of this platform's own (``call.ended``). ``recordings`` are addresses by name:
-    stereo, mono, customer, assistant.
+    the log gives an order and no times, so all ms are places in that order. ``recordings`` are
+    addresses by name: stereo, mono, customer, assistant. ``tells_tools``: ``tools`` are all there
+    were; a log without messages says nothing of them. ``start_is_told`` False: ``started_at`` is
+    the nearest moment that is told, since ms must count from somewhere.
     """
 
     log_id: str = ""
@@ -50,6 +51,8 @@ class PastCall:
     speech: tuple[Speech, ...] = ()
     tools: tuple[ToolUse, ...] = ()
     has_times: bool = True
+    tells_tools: bool = False
+    start_is_told: bool = True
     was_transferred: bool | None = None
     analysis: Mapping[str, Any] = field(default_factory=dict)
     structured: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +68,23 @@ class PastCall:
     def key(self) -> str:
         """Return what tells this call from others: Vapi's id, else the carrier's."""
         return self.log_id or self.provider_sid
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the log tells the call to its end, with all its tool calls."""
+        return self.has_ended and self.tells_tools
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """Return in words what is not known of the call, besides what was wrong with its log."""
+        found = []
+        if not self.has_ended:
+            found.append("no log tells how the call ended")
+        if not self.tells_tools:
+            found.append("no log has the whole conversation, so tool calls may be missing")
+        if not self.has_times:
+            found.append("the log has no times, only an order")
+        return tuple(found)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -96,6 +116,7 @@ def tool_rank(tool: ToolUse, *, has_times: bool) -> int:
 def richness(call: PastCall) -> tuple[int, ...]:
     """Return how much a telling says; of two tellings the greater one wins."""
     return (
+        int(call.is_whole),
         int(call.has_ended),
         sum(tool_rank(tool, has_times=call.has_times) for tool in call.tools),
         len(call.tools),
@@ -112,6 +133,8 @@ def merged(one: PastCall, other: PastCall) -> PastCall:
     What was said is the richer one's, whole. Tool calls are joined by their ids, since a tool
     server sees its own only.
     """
+    began_at, is_told = _begin(one, other)
+    one, other = _moved(one, began_at), _moved(other, began_at)
     rich, poor = sorted((one, other), key=_place, reverse=True)
     columns: dict[str, Any] = {
         name: getattr(rich, name) or getattr(poor, name) for name in (*_SINGLE, *_GROUPS)
@@ -122,12 +145,43 @@ def merged(one: PastCall, other: PastCall) -> PastCall:
     return replace(
         rich,
         **columns,
+        started_at=began_at,
+        start_is_told=is_told,
         has_ended=rich.has_ended or poor.has_ended,
+        tells_tools=rich.tells_tools or poor.tells_tools,
         speech=rich.speech or poor.speech,
         tools=_tools(rich, poor),
         has_times=rich.has_times if rich.speech or rich.tools else poor.has_times,
         consent=rich.consent if rich.consent != "unknown" else poor.consent,
         problems=tuple(dict.fromkeys((*rich.problems, *poor.problems))),
+    )
+
+
+def _begin(one: PastCall, other: PastCall) -> tuple[dt.datetime | None, bool]:
+    """Return from when on the ms of both count: the begin that is told, else the earliest news."""
+    told = [each.started_at for each in (one, other) if each.start_is_told and each.started_at]
+    if told:
+        return min(told), True
+    near = [each.started_at for each in (one, other) if each.started_at]
+    return (min(near), False) if near else (None, False)
+
+
+def _moved(call: PastCall, began_at: dt.datetime | None) -> PastCall:
+    if call.started_at is None or began_at is None or call.started_at == began_at:
+        return call
+    by_ms = round((call.started_at - began_at).total_seconds() * 1000)
+
+    def move(at_ms: int | None) -> int | None:
+        return None if at_ms is None else max(0, at_ms + by_ms)
+
+    return replace(
+        call,
+        started_at=began_at,
+        speech=tuple(
+            replace(each, started_ms=move(each.started_ms) or 0, ended_ms=move(each.ended_ms))
+            for each in call.speech
+        ),
+        tools=tuple(replace(each, started_ms=move(each.started_ms) or 0) for each in call.tools),
     )
 
 
@@ -138,9 +192,7 @@ def _place(call: PastCall) -> tuple[tuple[int, ...], str]:
 def _tools(rich: PastCall, poor: PastCall) -> tuple[ToolUse, ...]:
     known = {tool.tool_call_id: tool for tool in rich.tools}
     added = []
-    later_ms = _later_ms(rich, poor)
-    for each in poor.tools:
-        tool = replace(each, started_ms=max(0, each.started_ms + later_ms))
+    for tool in poor.tools:
         before = known.get(tool.tool_call_id)
         if before is None:
             added.append(tool)
@@ -152,13 +204,6 @@ def _tools(rich: PastCall, poor: PastCall) -> tuple[ToolUse, ...]:
     if not added:
         return tuple(known.values())
     return tuple(sorted((*known.values(), *added), key=lambda tool: tool.started_ms))
-
-
-def _later_ms(rich: PastCall, poor: PastCall) -> int:
-    """Return how much later the poorer telling lets the call begin; its times move by that."""
-    if rich.started_at is None or poor.started_at is None:
-        return 0
-    return round((poor.started_at - rich.started_at).total_seconds() * 1000)
 
 
 def digest(call: PastCall) -> str:

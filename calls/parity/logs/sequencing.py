@@ -140,7 +140,7 @@ def sequence_of_log(call: PastCall) -> Sequence:
         ended_reason=call.ended_reason,
         structured=structured_of(call.analysis, call.structured),
         transferred=call.was_transferred,
-        is_whole=call.has_ended,
+        is_whole=call.is_whole,
         has_times=call.has_times,
     )
 
