@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
+import phonenumbers
+
 from calls.parity.moments import moment
 from calls.parity.sequence import canonical_arguments
-from voiceplatform.base.phones import in_region
 
 Kind = Literal["phone", "email", "name", "date", "id", "number", "text"]
 
@@ -80,6 +81,22 @@ def plain_name(text: str) -> str:
     letters = unicodedata.normalize("NFKC", _ACCENTS.sub("", folded)).casefold()
     plain = _NO_LETTER.sub(" ", letters).strip()
     return plain or plain_text(text)
+
+
+def in_region(text: str, region: str) -> str:
+    """Return a number as people write it in ``region`` (ISO 3166, e.g. ``US``) as E.164, or ''.
+
+    An extension follows as ``;ext=12``. Digits that cannot be a number there give '': the length
+    is judged, not whether anybody answers.
+    """
+    try:
+        number = phonenumbers.parse(text, region or None)
+    except phonenumbers.NumberParseException:
+        return ""
+    if not phonenumbers.is_possible_number(number):
+        return ""
+    e164: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return f"{e164};ext={number.extension}" if number.extension else e164
 
 
 def _phone(text: str, region: str) -> str:

@@ -47,19 +47,3 @@ def dialable(text: str) -> str:
     }:
         return ""
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-def in_region(text: str, region: str) -> str:
-    """Return a number as people write it in ``region`` (ISO 3166, e.g. ``US``) as E.164, or ''.
-
-    An extension follows as ``;ext=12``. Digits that cannot be a number there give '': the length
-    is judged, not whether anybody answers.
-    """
-    try:
-        number = phonenumbers.parse(text, region or None)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_possible_number(number):
-        return ""
-    e164: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return f"{e164};ext={number.extension}" if number.extension else e164

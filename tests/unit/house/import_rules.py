@@ -83,7 +83,7 @@ IMPURE = (
     *("sqlite3", "concurrent", "http.client", "urllib.request"),
 )
 PURE_MAY_USE = {
-    "voiceplatform.base.phones": ("phonenumbers",),
+    "calls.parity.forms": ("phonenumbers",),
     "calls.wire.twilio_voice": ("twilio.twiml",),
     "tools.schema": ("jsonschema",),
     "assistants.prompt": ("liquid",),
