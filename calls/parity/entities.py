@@ -38,11 +38,11 @@ _SIGNS: Final = {
 _DOTS: Final = frozenset({"dot", "point", "period", "."})
 _NAMED: Final = re.compile(
     r"\b(?:my (?:full |last |first )?name(?: is|'s)|the name(?: is|'s)|under the name(?: of)?|"
-    r"name is|call me)\s+",
+    r"name is)\s+",
     re.IGNORECASE,
 )
 # Weaker beginnings: what follows is a name only where it is written like one.
-_PERHAPS: Final = re.compile(r"\b(?:i am|i'm|this is|it's|it is)\s+", re.IGNORECASE)
+_PERHAPS: Final = re.compile(r"\b(?:i am|i'm|this is|it's|it is|call me)\s+", re.IGNORECASE)
 _SPEAKING: Final = re.compile(r"\b([A-Z][\w'-]+(?: [A-Z][\w'-]+)?) speaking\b")
 _NAME_WORD: Final = re.compile(r"[^\W\d_][\w'’-]*", re.UNICODE)
 _SPELLED: Final = re.compile(r"(?<![\w'’])(?:[A-Za-z][ .,-]{1,2}){2,}[A-Za-z]\b")
@@ -75,11 +75,7 @@ class Compared:
     kind: Kind
     old: Entity | None
     new: Entity | None
-
-    @property
-    def agrees(self) -> bool:
-        """Tell whether both are the same."""
-        return self.old is not None and self.new is not None and same(self.old, self.new)
+    agrees: bool = False
 
 
 def entities_of(text: str, moment: dt.date | None = None) -> tuple[Entity, ...]:
@@ -139,7 +135,7 @@ def compare(old: Iterable[Entity], new: Iterable[Entity]) -> tuple[Compared, ...
     for each in list(left):
         twin = next((other for other in right if same(each, other)), None)
         if twin is not None:
-            pairs.append(Compared(each.kind, each, twin))
+            pairs.append(Compared(each.kind, each, twin, agrees=True))
             left.remove(each)
             right.remove(twin)
     for kind in KINDS:

@@ -7,17 +7,68 @@ than invent one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from calls.parity.fields import Marks, normalise, values_at
+from calls.parity.forms import as_said, plain_text
 from calls.parity.past import PastTool, Script
+from calls.parity.sequence import canonical_arguments
 
 Alike = Callable[[str, Mapping[str, Any], Mapping[str, Any]], bool]
 # ``here``: as in the past; ``early``: it came later there; ``echo``: asked for again where it stood
 # after it was brought forward; ``again``: it has been answered before.
 How = Literal["here", "early", "echo", "again"]
 OPENING: Final = -1
+# Fields that tell a person something; two models never write the same, and no tool looks it up.
+_TOLD: Final = re.compile(
+    r"note|notes|reason|summary|description|message|comment|details|remark|remarks|text",
+    re.IGNORECASE,
+)
+_LONGEST_FACT: Final = 80
+_MOST_WORDS: Final = 8
+
+
+def alike_by(marks: Marks) -> Alike:
+    """Return the rule by which two calls of a tool ask the same, so that one result answers both.
+
+    Critical fields are the same after normalisation, all else is the same JSON but for case and
+    spaces; prose and fields that only tell a person something are not looked at. A field that is
+    missing and one that is empty are the same.
+    """
+
+    def alike(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+        marked = marks.get(name, {})
+        for path, kind in marked.items():
+            before = {place: normalise(kind, value) for place, value in values_at(old, path)}
+            after = {place: normalise(kind, value) for place, value in values_at(new, path)}
+            if _said(before) != _said(after):
+                return False
+        return _said(_rest(old, marked)) == _said(_rest(new, marked))
+
+    return alike
+
+
+def _said(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in values.items() if text}
+
+
+def _rest(arguments: Mapping[str, Any], marked: Mapping[str, Any]) -> dict[str, str]:
+    tops = {re.split(r"[.\[]", path)[0] for path in marked}
+    found: dict[str, str] = {}
+    for name, value in arguments.items():
+        if name in tops or _TOLD.fullmatch(str(name)):
+            continue
+        if isinstance(value, str):
+            text = plain_text(value)
+            if len(text) > _LONGEST_FACT or len(text.split()) > _MOST_WORDS:
+                continue
+            found[str(name)] = text
+        else:
+            found[str(name)] = as_said(value) and plain_text(canonical_arguments(value))
+    return found
 
 
 @dataclass(slots=True)

@@ -7,12 +7,12 @@ and no socket.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from calls.conversation import Entry, ToolUse
+from calls.parity.logs.sequencing import arguments_of, outcome_of
 from calls.parity.sequence import Outcome
 
 
@@ -146,22 +146,12 @@ class _Open:
 
 
 def _past(tool: ToolUse, names: Mapping[str, str], message: int | None) -> PastTool:
-    answered = not tool.running and (tool.state == "ok" or bool(tool.output))
     return PastTool(
         name=names.get(tool.name, tool.name),
-        arguments=arguments_of(tool.arguments_json),
-        result=tool.output if answered else None,
+        arguments=arguments_of(tool),
+        result=None if tool.running else tool.output,
         at_ms=tool.started_ms,
         tool_call_id=tool.tool_call_id,
-        outcome="unknown" if tool.running else "ok" if tool.state == "ok" else "failed",
+        outcome=outcome_of(tool),
         message=message,
     )
-
-
-def arguments_of(text: str) -> dict[str, Any]:
-    """Return the arguments in a JSON text; what is no object stands whole under ``""``."""
-    try:
-        value = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        return {"": text}
-    return value if isinstance(value, dict) else {"": value}

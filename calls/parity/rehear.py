@@ -14,8 +14,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from calls.parity.entities import KINDS, Compared, Entity, Kind, compare, entities_of, entity, tally
-from calls.parity.past import Exchange, PastTool, Script
+from calls.parity.entities import (
+    KINDS,
+    Compared,
+    Entity,
+    Kind,
+    compare,
+    entities_of,
+    entity,
+    same,
+    tally,
+)
+from calls.parity.fields import Marks, values_at
+from calls.parity.forms import as_said, normalise
+from calls.parity.past import Exchange, Script
 from calls.parity.replay import BYTES_PER_MS, Replayed
 
 # A detector of voice begins late and ends late; so much sound is taken along on either side.
@@ -162,7 +174,7 @@ def understood(
     script: Script,
     replayed: Replayed,
     spans: Mapping[int, Span],
-    marks: Mapping[str, Mapping[str, str]],
+    marks: Marks,
     *,
     moment: dt.date | None = None,
 ) -> HeardAgain:
@@ -221,7 +233,7 @@ def _seconds(span: Span, text: str, found: Entity) -> tuple[float, float]:
 
 
 def _arguments(
-    replayed: Replayed, marks: Mapping[str, Mapping[str, str]], moment: dt.date | None
+    replayed: Replayed, marks: Marks, moment: dt.date | None
 ) -> Iterable[tuple[int, str, str, Compared]]:
     """Yield the critical arguments of calls that stand in the same place on both stacks."""
     rest = list(replayed.compared)
@@ -233,34 +245,27 @@ def _arguments(
         for path, kind in marks.get(call.name, {}).items():
             if kind not in KINDS:
                 continue
-            pair = _pair(kind, _at(old, path), _value_at(call.arguments, path), moment)
-            if pair is not None:
-                yield call.exchange, call.name, path, pair
+            before, after = (
+                dict(values_at(old.arguments, path)),
+                dict(values_at(call.arguments, path)),
+            )
+            for place in dict.fromkeys((*before, *after)):
+                pair = _pair(kind, before.get(place), after.get(place), moment)
+                if pair is not None:
+                    yield call.exchange, call.name, place, pair
 
 
-def _pair(kind: Any, old: str | None, new: str | None, moment: dt.date | None) -> Compared | None:
-    if old is None and new is None:
+def _pair(kind: Any, old: Any, new: Any, moment: dt.date | None) -> Compared | None:
+    """Return one critical argument on both sides, equal by the rule of the gate (``forms``)."""
+    one, two = normalise(kind, old), normalise(kind, new)
+    if not one and not two:
         return None
     return Compared(
         kind,
-        None if old is None else entity(kind, old, moment),
-        None if new is None else entity(kind, new, moment),
+        entity(kind, as_said(old), moment) if one else None,
+        entity(kind, as_said(new), moment) if two else None,
+        agrees=one == two,
     )
-
-
-def _at(tool: PastTool, path: str) -> str | None:
-    return _value_at(tool.arguments, path)
-
-
-def _value_at(arguments: Mapping[str, Any], path: str) -> str | None:
-    value: Any = arguments
-    for name in path.split("."):
-        if isinstance(value, list):
-            value = value[0] if value else None
-        value = value.get(name) if isinstance(value, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return str(value).strip() or None
 
 
 def _where_said(
@@ -282,12 +287,8 @@ def _where_said(
             continue
         for text in (script.exchanges[index].caller, heard.get(index, "")):
             for found in entities_of(text, moment):
-                if any(side and _alike(found, side) for side in (pair.old, pair.new)):
+                if any(side and same(found, side) for side in (pair.old, pair.new)):
                     start, end = _seconds(span, text, found)
                     return index, start, end
     span = spans.get(exchange, Span(0, 0))
     return exchange, span.start_ms / 1000, span.end_ms / 1000
-
-
-def _alike(found: Entity, side: Entity) -> bool:
-    return found.kind == side.kind and bool(compare([found], [side])[0].agrees)

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from calls.money.rates import ModelPrice, response_microusd, response_tokens
 from calls.parity.known_results import OPENING, Alike, Known, KnownResults
-from calls.parity.past import Exchange, PastTool, Reaction, Script, Words, arguments_of
+from calls.parity.past import Exchange, PastTool, Reaction, Script, Words
 from calls.parity.sequence import Outcome
 from calls.wire import realtime
 from calls.wire.realtime import Dialect, SessionConfig, TurnDetection
@@ -359,7 +359,7 @@ class Replay:
             if not isinstance(item, Mapping):
                 continue
             if item.get("type") == "function_call" and item.get("status") != "incomplete":
-                calls.append((str(item.get("name")), arguments_of(str(item.get("arguments", "")))))
+                calls.append((str(item.get("name")), _object(item.get("arguments"))))
             elif item.get("type") == "message":
                 self.result.answers[-1].said += _texts(item)
         return calls
@@ -551,6 +551,15 @@ class Replay:
 _FIRST_PIECES: Final = frozenset(
     {"response.output_audio.delta", "response.output_text.delta", "response.output_item.added"}
 )
+
+
+def _object(text: object) -> dict[str, Any]:
+    """Return the arguments of a call; text that is no object stands under ``_text``."""
+    try:
+        value = json.loads(text) if isinstance(text, str) and text.strip() else {}
+    except (ValueError, RecursionError):
+        return {"_text": text}
+    return value if isinstance(value, dict) else {"_value": value}
 
 
 def _texts(item: Mapping[str, Any]) -> list[str]:
