@@ -11,6 +11,7 @@ from calls.events.delivery import drain
 from calls.services import (
     analysis,
     analysis_run,
+    call_logs,
     erasure_jobs,
     leaving_jobs,
     move_bell,
@@ -279,3 +280,19 @@ def take_leaving() -> int:
     """Tell a worker of steps that lost theirs, and people of what is overdue."""
     departures_remind(timezone.now())
     return leaving_jobs.BELL.poke_waiting()
+
+
+@shared_task(
+    name=call_logs.TASK,
+    soft_time_limit=call_logs.SOFT_LIMIT_SECONDS,
+    time_limit=call_logs.SOFT_LIMIT_SECONDS + 60,
+)
+def run_call_logs(job_id: str) -> None:
+    """Import call logs, or do nothing when another worker does."""
+    call_logs.import_job_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_call_logs")
+def take_call_logs() -> int:
+    """Tell a worker of imports that lost theirs."""
+    return call_logs.BELL.poke_waiting()

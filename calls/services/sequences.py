@@ -15,6 +15,7 @@ from assistants.models import Assistant
 from calls.conversation import Entry
 from calls.conversation import conversation as in_order
 from calls.models import Call, ImportedCall, PhoneNumber
+from calls.parity.logs.loose import time_of
 from calls.parity.logs.past_call import PastCall
 from calls.parity.logs.sequencing import sequence_from, structured_of
 from calls.parity.sequence import Sequence, Stack
@@ -69,7 +70,7 @@ def sequence_of(call: Call) -> Sequence:
         key=imported.log_id if imported is not None and imported.log_id else str(call.pk),
         stack=stack,
         entries=entries_of(call),
-        ended_reason=call.ended_reason if is_known_end(call, imported) else "",
+        ended_reason=_ended_reason(call, imported, facts),
         structured=structured_of(as_object(call.analysis), as_object(facts.get("structured"))),
         transferred=facts.get("was_transferred"),
         is_whole=imported.is_whole if imported is not None else stack == "direct",
@@ -100,12 +101,15 @@ def past_call_of(call: Call) -> PastCall:
         assistant_name=str(facts.get("assistant_name") or ""),
         squad_id=str(facts.get("squad_id") or ""),
         number_id=str(facts.get("number_id") or ""),
-        created_at=call.created_at,
+        created_at=time_of(facts.get("created_at")) if imported is not None else call.created_at,
         started_at=call.started_at,
-        ended_at=call.ended_at,
-        has_ended=imported.is_whole if imported is not None else call.status == "ended",
-        tells_tools=imported.is_whole if imported is not None else call.stack == "direct",
-        ended_reason=call.ended_reason if is_known_end(call, imported) else "",
+        start_is_told=bool(facts.get("start_is_told")) if imported is not None else True,
+        ended_at=time_of(facts.get("ended_at")) if imported is not None else call.ended_at,
+        has_ended=bool(facts.get("has_ended")) if imported is not None else call.status == "ended",
+        tells_tools=bool(facts.get("tells_tools"))
+        if imported is not None
+        else call.stack == Call.Stack.DIRECT,
+        ended_reason=_ended_reason(call, imported, facts),
         speech=tuple(map(speech_of, call.turns.order_by("ordinal"))),
         tools=tuple(map(tool_use_of, call.tool_invocations.order_by("started_ms", "pk"))),
         has_times=imported.has_times if imported is not None else True,
@@ -133,9 +137,9 @@ def imported_of(call: Call) -> ImportedCall | None:
     return found
 
 
-def is_known_end(call: Call, imported: ImportedCall | None) -> bool:
-    """Tell whether the reason of a call's end is one that somebody told."""
-    return imported is None or imported.is_whole or imported.was_here
+def _ended_reason(call: Call, imported: ImportedCall | None, facts: Mapping[str, Any]) -> str:
+    """Return why a call ended, '' where nobody has told: of an old stack's call by its log."""
+    return call.ended_reason if imported is None else str(facts.get("ended_reason") or "")
 
 
 def facts_of(imported: ImportedCall | None) -> Mapping[str, Any]:

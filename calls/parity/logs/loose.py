@@ -82,6 +82,8 @@ def time_of(value: Any) -> dt.datetime | None:
         found = found.astimezone(dt.UTC)
     except OverflowError:
         return None
+    # A millisecond is what both sides write (vapi.md 1.6).
+    found = found.replace(microsecond=found.microsecond // 1000 * 1000)
     return found if 2000 <= found.year <= 2100 else None
 
 

@@ -63,14 +63,12 @@ class _Reading:
     tools: dict[str, ToolUse] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def say(self, role: Role, text: str, started_ms: int, ended_ms: int | None, by: str) -> None:
+    def say(self, role: Role, text: str, started_ms: int, ended_ms: int | None) -> None:
         """Add one turn."""
         if ended_ms is not None and ended_ms < started_ms:
             ended_ms = None  # captures have an end before the begin
         ordinal = len(self.speech)
-        self.speech.append(
-            Speech(role, text, started_ms, ended_ms, ordinal=ordinal, speaker=by[:200])
-        )
+        self.speech.append(Speech(role, text, started_ms, ended_ms, ordinal=ordinal))
 
     def call(self, tool_call_id: str, name: str, arguments: str, at_ms: int) -> None:
         """Add one tool call behind the others."""
@@ -141,7 +139,7 @@ def _message(
         text = content_of(first(row.get("message"), row.get("content")))
         end = _end_ms(row, at_ms, started_at) if reading.has_times else None
         if text:
-            reading.say(_SPEAKERS[role], text, at_ms, end, text_of(row.get("assistantName")))
+            reading.say(_SPEAKERS[role], text, at_ms, end)
         # The OpenAI format puts calls into the assistant's message; some logs mix the two.
         add_calls(reading, first(row.get("toolCalls"), row.get("tool_calls")), at_ms)
     elif role in _CALLS:

@@ -134,7 +134,7 @@ def merged(one: PastCall, other: PastCall) -> PastCall:
     server sees its own only.
     """
     began_at, is_told = _begin(one, other)
-    one, other = _moved(one, began_at), _moved(other, began_at)
+    one, other = moved(one, began_at), moved(other, began_at)
     rich, poor = sorted((one, other), key=_place, reverse=True)
     columns: dict[str, Any] = {
         name: getattr(rich, name) or getattr(poor, name) for name in (*_SINGLE, *_GROUPS)
@@ -166,7 +166,8 @@ def _begin(one: PastCall, other: PastCall) -> tuple[dt.datetime | None, bool]:
     return (min(near), False) if near else (None, False)
 
 
-def _moved(call: PastCall, began_at: dt.datetime | None) -> PastCall:
+def moved(call: PastCall, began_at: dt.datetime | None) -> PastCall:
+    """Return a telling whose ms count from ``began_at``."""
     if call.started_at is None or began_at is None or call.started_at == began_at:
         return call
     by_ms = round((call.started_at - began_at).total_seconds() * 1000)
