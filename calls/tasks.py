@@ -18,6 +18,7 @@ from calls.services import (
     net_drills,
     net_facts,
     net_probes,
+    parity_playing,
     readiness,
     reconciler,
     recordings,
@@ -296,3 +297,20 @@ def run_call_logs(job_id: str) -> None:
 def take_call_logs() -> int:
     """Tell a worker of imports that lost theirs."""
     return call_logs.BELL.poke_waiting()
+
+
+@shared_task(
+    name=parity_playing.TASK,
+    soft_time_limit=parity_playing.SOFT_LIMIT_SECONDS,
+    time_limit=parity_playing.SOFT_LIMIT_SECONDS + 120,
+)
+def play_parity_run(job_id: str) -> None:
+    """Play what is left of a parity run, or nothing when another worker does."""
+    parity_playing.run_play(job_id)
+
+
+@shared_task(name="calls.tasks.take_parity_runs")
+def take_parity_runs() -> int:
+    """Tell a worker of parity runs that lost theirs, and end those whose job has ended."""
+    parity_playing.runs_settle()
+    return parity_playing.BELL.poke_waiting()

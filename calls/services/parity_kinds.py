@@ -1,0 +1,27 @@
+"""Which kinds of runs this installation plays: the one list, read when an application is ready.
+
+Owns the registration. Runners are fetched when their first run is played: a rehearsal brings both
+stand-ins along, which no start should wait for.
+"""
+
+from __future__ import annotations
+
+from calls.models import ParityCall, ParityRun
+from calls.services.parity_runners import CallResult, register_runner
+
+
+def kinds_register() -> None:
+    """Register every runner."""
+    register_runner("rehearsal", _rehearsal_play, prepare=_rehearsal_prepare)
+
+
+def _rehearsal_play(call: ParityCall) -> CallResult:
+    from calls.services.parity_rehearsals import rehearsal_play
+
+    return rehearsal_play(call)
+
+
+def _rehearsal_prepare(run: ParityRun) -> None:
+    from calls.services.parity_rehearsals import rehearsal_prepare
+
+    rehearsal_prepare(run)

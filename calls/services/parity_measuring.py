@@ -1,0 +1,94 @@
+"""What the calls of a run say together: its pairs in the order in which they were dealt.
+
+Owns how rows become pairs and measures become columns. A row that no key opens, or that another
+version wrote, is a pair that is missing, never an error of the run. What a measure is, is
+``calls.parity.measures``'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import F, TextField
+from django.db.models.functions import Cast
+
+from calls.models import ParityCall, ParityRun
+from calls.parity.sequence import Sequence, SequenceUnreadable, sequence_load
+from voiceplatform.base.fields import DecryptionError, unseal
+
+VAPI, DIRECT, AGAIN = ParityCall.Stack.VAPI, ParityCall.Stack.DIRECT, ParityCall.Stack.AGAIN
+_OVER = (ParityCall.State.DONE, ParityCall.State.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedPair:
+    """One pair of a run; a side is None where it is not over, failed, or cannot be read."""
+
+    position: int
+    scenario: str
+    index: int
+    old: Sequence | None
+    new: Sequence | None
+    again: Sequence | None = None
+    calls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether both sides can be compared."""
+        return self.old is not None and self.new is not None
+
+
+_COLUMNS = (
+    *("id", "position", "scenario", "index", "stack", "state", "is_cut", "audio_seconds"),
+    *("latency", "cost_usd", "problem", "source_call_id", "audio_key"),
+)
+
+
+def played_pairs(run: ParityRun) -> list[PlayedPair]:
+    """Return every pair of a run in the order of dealing, whatever became of it; one query."""
+    sides: dict[int, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    # Fetched as stored: one row that no key opens must not hide the others.
+    rows = ParityCall.objects.filter(run=run).annotate(
+        sequence_sealed=Cast(F("sequence"), TextField())
+    )
+    for row in rows.order_by("position").values(*_COLUMNS, "sequence_sealed"):
+        sides[row["position"]][row["stack"]] = row
+    return [_pair(position, found) for position, found in sorted(sides.items())]
+
+
+def _pair(position: int, sides: dict[str, Mapping[str, Any]]) -> PlayedPair:
+    first = next(iter(sides.values()))
+    return PlayedPair(
+        position=position,
+        scenario=str(first["scenario"]),
+        index=int(first["index"]),
+        old=_sequence(sides.get(VAPI)),
+        new=_sequence(sides.get(DIRECT)),
+        again=_sequence(sides.get(AGAIN)),
+        calls=sides,
+    )
+
+
+def _sequence(row: Mapping[str, Any] | None) -> Sequence | None:
+    if row is None or row["state"] != ParityCall.State.DONE or not row["sequence_sealed"]:
+        return None
+    try:
+        return sequence_load(json.loads(unseal(row["sequence_sealed"].encode("ascii"))))
+    except (DecryptionError, SequenceUnreadable, ValueError):
+        return None
+
+
+def whole_pairs(run: ParityRun) -> Iterator[PlayedPair]:
+    """Yield the pairs of which both calls can be compared, in the order of dealing."""
+    yield from (pair for pair in played_pairs(run) if pair.is_whole)
+
+
+def run_measure(run: ParityRun) -> dict[str, Any]:
+    """Return the columns of a run that say what its pairs show so far: no one's words in them."""
+    pairs = played_pairs(run)
+    over = sum(all(row["state"] in _OVER for row in pair.calls.values()) for pair in pairs)
+    return {"done": over, "measures": None, "figures": {}, "verdict": "undecided"}

@@ -1,0 +1,338 @@
+"""Playing what a run still lacks: claimed call by call, many at once, fenced by leases.
+
+Owns the job of a run and what is stored of each call. Whoever lost a call's lease, or the job,
+writes nothing more. What is played first follows from the order that was dealt; what came of it
+does not, so a run that was cancelled and resumed says the same. How a call is played is a
+runner's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any, Final
+
+import structlog
+from django.db import connections, transaction
+from django.db.models import Sum
+from django.utils import timezone
+
+from calls.models import ParityCall, ParityRun
+from calls.parity.played import CallResult
+from calls.parity.sequence import sequence_dump
+from calls.services.parity_measuring import run_measure
+from calls.services.parity_runners import CallLost, CallRefused, Registered, runner_of
+from voiceplatform.base.job_bell import JobBell
+from voiceplatform.base.jobs import RunningJob
+from voiceplatform.base.models import Job
+
+KIND: Final = "parity-run"
+TASK: Final = "calls.tasks.play_parity_run"
+SOFT_LIMIT_SECONDS: Final = 55 * 60
+MOST_ATTEMPTS: Final = 3
+# Longer than the longest call: a call whose worker died is played again then, or when its job is
+# taken over, whichever comes first.
+LEASE: Final = dt.timedelta(minutes=70)
+_LOOK_SECONDS: Final = 0.2
+_TOLD_SECONDS: Final = 0.5
+
+# Given back at its time limit: what is left is played by the next worker.
+BELL: Final = JobBell(TASK, (KIND,), is_alone=False)
+
+log = structlog.get_logger(__name__)
+
+
+def run_play(job_id: uuid.UUID | str) -> None:
+    """Do one job of a run to its end; harmless when another worker has it or it has ended."""
+    try:
+        BELL.run(job_id, _play)
+    finally:
+        run = ParityRun.objects.filter(job__id=job_id).values_list("pk", flat=True).first()
+        if run is not None:
+            runs_settle(run)
+
+
+def runs_settle(run_id: uuid.UUID | None = None) -> int:
+    """Give runs whose job ended without them its end; return how many.
+
+    A job may end where no run is asked: cancelled while nobody worked on it, or given up after
+    workers had died on it.
+    """
+    rows = ParityRun.objects.filter(
+        state__in=(ParityRun.State.QUEUED, ParityRun.State.RUNNING), job__finished_at__isnull=False
+    )
+    rows = rows.filter(pk=run_id) if run_id is not None else rows
+    settled = 0
+    for run in rows.select_related("job"):
+        assert run.job is not None, "it was asked for"
+        is_cancelled = run.job.state == Job.State.CANCELLED
+        settled += ParityRun.objects.filter(pk=run.pk, state=run.state, job=run.job).update(
+            state=ParityRun.State.CANCELLED if is_cancelled else ParityRun.State.FAILED,
+            problem="" if is_cancelled else run.job.message,
+            finished_at=run.job.finished_at,
+            **run_measure(run),
+        )
+    return settled
+
+
+def calls_requeue(run: ParityRun) -> None:
+    """Let the calls that failed, or that a worker left, be played again."""
+    run.calls.exclude(state=ParityCall.State.DONE).update(
+        state=ParityCall.State.WAITING,
+        attempts=0,
+        problem="",
+        lease_token="",
+        lease_until=None,
+    )
+
+
+def _play(running: RunningJob) -> None:
+    run = (
+        ParityRun.objects.select_related(
+            *("organisation", "assistant", "revision__assistant__organisation"),
+            *("number__twilio_account", "number__policy"),
+        )
+        .filter(job=running.job)
+        .first()
+    )
+    if run is None:
+        running.end(Job.State.FAILED, "The run is gone.")
+        return
+    registered = runner_of(run.kind)
+    try:
+        if registered is None:
+            raise CallRefused(f"nothing here plays runs of kind {run.kind}")
+        registered.prepare(run)
+    except CallRefused as refused:
+        _end(running, run, ParityRun.State.FAILED, str(refused))
+        return
+    with transaction.atomic():
+        running.hold()
+        ParityRun.objects.filter(pk=run.pk).update(
+            state=ParityRun.State.RUNNING, begun_at=run.begun_at or timezone.now()
+        )
+        # Another worker's calls: it lost the job, so it stores nothing any more.
+        run.calls.filter(state=ParityCall.State.RUNNING).update(
+            state=ParityCall.State.WAITING,
+            lease_token="",
+        )
+    _Playing(running, run, registered).play()
+
+
+class _Playing:
+    """A run in the hands of this worker."""
+
+    def __init__(self, running: RunningJob, run: ParityRun, registered: Registered) -> None:
+        self._running, self._run, self._registered = running, run, registered
+        self._token = uuid.uuid4().hex
+        self._left = self._sides_left()
+        self._failed = 0
+        self._told_at: dt.datetime | None = None
+
+    def play(self) -> None:
+        """Play until nothing is left, somebody cancels, or the money is spent."""
+        stopped = ""
+        with self._pool() as submit:
+            under_way: dict[Future[CallResult], ParityCall] = {}
+            while True:
+                stopped = stopped or self._why_stop()
+                if not stopped:
+                    self._fill(submit, under_way)
+                if not under_way:
+                    break
+                done, _ = wait(under_way, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._store(under_way.pop(future), future)
+                self._tell()
+        self._finish(stopped)
+
+    @contextmanager
+    def _pool(self) -> Iterator[Any]:
+        """Give a way to play calls beside this thread; one at a time is played in it."""
+        if self._run.parallel == 1:
+            yield self._played_here
+            return
+        pool = ThreadPoolExecutor(self._run.parallel, thread_name_prefix="parity")
+        try:
+            yield lambda call: pool.submit(_beside, self._registered, call)
+        finally:
+            # What nobody waits for any more is not begun; what is under way ends by itself.
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _played_here(self, call: ParityCall) -> Future[CallResult]:
+        future: Future[CallResult] = Future()
+        try:
+            future.set_result(self._registered.play(call))
+        except (CallRefused, CallLost) as error:
+            future.set_exception(error)
+        return future
+
+    def _fill(self, submit: Any, under_way: dict[Future[CallResult], ParityCall]) -> None:
+        while len(under_way) < self._run.parallel:
+            call = self._claim()
+            if call is None:
+                return
+            under_way[submit(call)] = call
+            if self._run.parallel == 1:
+                return
+
+    def _claim(self) -> ParityCall | None:
+        """Take the next call in the order of dealing."""
+        waiting = ParityCall.objects.filter(run=self._run, state=ParityCall.State.WAITING)
+        call: ParityCall | None = waiting.order_by("position", "stack").first()
+        if call is None:
+            return None
+        now = timezone.now()
+        with transaction.atomic():
+            self._running.hold()
+            taken = waiting.filter(pk=call.pk).update(
+                state=ParityCall.State.RUNNING,
+                lease_token=self._token,
+                lease_until=now + LEASE,
+                begun_at=now,
+                attempts=call.attempts + 1,
+            )
+        if not taken:
+            return None
+        call.attempts += 1
+        call.run = self._run
+        return call
+
+    def _store(self, call: ParityCall, future: Future[CallResult]) -> None:
+        try:
+            columns = _stored(future.result())
+        except CallRefused as refused:
+            columns = {"state": ParityCall.State.FAILED, "problem": str(refused)[:300]}
+        except CallLost as lost:
+            again = call.attempts < MOST_ATTEMPTS
+            state = ParityCall.State.WAITING if again else ParityCall.State.FAILED
+            columns = {"state": state, "problem": str(lost)[:300]}
+        held = ParityCall.objects.filter(
+            pk=call.pk, lease_token=self._token, state=ParityCall.State.RUNNING
+        )
+        kept = held.update(**columns, lease_token="", lease_until=None)
+        if not kept:
+            log.warning("parity_call_lost", run_id=str(self._run.pk), call_id=str(call.pk))
+            return
+        if columns["state"] != ParityCall.State.WAITING:
+            self._left[call.position] -= 1
+        self._failed += columns["state"] == ParityCall.State.FAILED
+
+    # ---- how far it is --------------------------------------------------------------------------
+
+    def _sides_left(self) -> Counter[int]:
+        open_states = (ParityCall.State.WAITING, ParityCall.State.RUNNING)
+        rows = self._run.calls.filter(state__in=open_states)
+        return Counter(rows.values_list("position", flat=True))
+
+    @property
+    def _done(self) -> int:
+        return self._run.wanted - sum(1 for left in self._left.values() if left > 0)
+
+    def _why_stop(self) -> str:
+        """Return why no further call is begun, '' while there is no reason."""
+        if self._running.cancelled():
+            return "cancelled"
+        if self._run.kind != ParityRun.Kind.REHEARSAL and self._spent() >= (
+            self._run.cost_limit_usd
+        ):
+            return "cost"
+        if self._run.stops_early and self._is_decided():
+            return "decided"
+        return ""
+
+    def _spent(self) -> Decimal:
+        spent = self._run.calls.aggregate(sum=Sum("cost_usd"))["sum"]
+        return Decimal(spent or 0)
+
+    def _is_decided(self) -> bool:
+        if self._done == self._run.done:
+            return False
+        self._run.done = self._done
+        return bool(run_measure(self._run)["figures"].get("is_final"))
+
+    def _tell(self, *, always: bool = False) -> None:
+        now = timezone.now()
+        if (
+            not always
+            and self._told_at is not None
+            and ((now - self._told_at).total_seconds() < _TOLD_SECONDS)
+        ):
+            return
+        self._told_at = now
+        words = f"{self._done} of {self._run.wanted} pairs are played"
+        words += f", {self._failed} calls could not be" if self._failed else ""
+        self._running.progress(self._done, self._run.wanted, words)
+        with transaction.atomic():
+            self._running.hold()
+            ParityRun.objects.filter(pk=self._run.pk).update(
+                done=self._done, cost_usd=self._spent()
+            )
+
+    def _finish(self, stopped: str) -> None:
+        self._tell(always=True)
+        if stopped == "cancelled":
+            _end(self._running, self._run, ParityRun.State.CANCELLED, "")
+        elif stopped == "cost":
+            limit = self._run.cost_limit_usd
+            _end(
+                self._running,
+                self._run,
+                ParityRun.State.CANCELLED,
+                f"The cost limit of {limit} USD was reached. Fix: resume it with a higher one.",
+            )
+        else:
+            _end(self._running, self._run, ParityRun.State.DONE, "")
+
+
+def _beside(registered: Registered, call: ParityCall) -> CallResult:
+    """Play one call in a thread of the pool, which has database connections of its own."""
+    try:
+        return registered.play(call)
+    finally:
+        connections.close_all()
+
+
+def _stored(result: CallResult) -> dict[str, Any]:
+    return {
+        "state": ParityCall.State.DONE,
+        "problem": "",
+        "sequence": sequence_dump(result.sequence),
+        "transcript": [asdict(each) for each in result.transcript],
+        "latency": asdict(result.latency),
+        "cost_usd": result.cost_usd,
+        "is_cut": result.cut or result.sequence.cut,
+        "audio_seconds": result.audio_seconds,
+        "audio_key": result.audio_key,
+        "finished_at": timezone.now(),
+    }
+
+
+def _end(running: RunningJob, run: ParityRun, state: ParityRun.State, problem: str) -> None:
+    """End the run with its job, with the measures of what was played."""
+    measured = run_measure(run)
+    words = {
+        ParityRun.State.DONE: f"Done: {measured['verdict']}.",
+        ParityRun.State.CANCELLED: problem or "Cancelled. What was played is kept.",
+    }.get(state, problem)
+    job_state = {
+        ParityRun.State.DONE: Job.State.DONE,
+        ParityRun.State.CANCELLED: Job.State.CANCELLED,
+    }.get(state, Job.State.FAILED)
+    result = {"model": "calls.parityrun", "id": str(run.pk)}
+    with transaction.atomic():
+        done = measured.pop("done")
+        running.end(job_state, words, result=result, counts=(done, run.wanted))
+        ParityRun.objects.filter(pk=run.pk).update(
+            state=state,
+            problem=problem[:500],
+            finished_at=timezone.now(),
+            done=done,
+            **measured,
+        )

@@ -1,0 +1,266 @@
+"""Runs: dealt by their seed, played by any worker, cancelled and resumed with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from calls.models import ParityCall, ParityRun
+from calls.parity.dealing import deal
+from calls.parity.played import CallResult
+from calls.parity.sequence import Sequence, ToolCall
+from calls.services import parity_runners
+from calls.services.parity_measuring import played_pairs, run_measure
+from calls.services.parity_playing import run_play, runs_settle
+from calls.services.parity_runners import CallLost, CallRefused, Registered, register_runner
+from calls.services.parity_runs import (
+    RunRefused,
+    run_begin,
+    run_cancel,
+    run_continue,
+    run_resume,
+)
+from tests import factories
+from voiceplatform.base.fields import seal
+from voiceplatform.base.jobs import job_claim
+from voiceplatform.base.models import AuditEntry, Job
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+
+def a_run(**given: Any) -> ParityRun:
+    tool = factories.make_tool(name="check_availability", parameters={"type": "object"})
+    assistant = factories.make_assistant(tools=[tool])
+    rows = [factories.make_scenario(assistant, name=name) for name in ("one", "two")]
+    settings: dict[str, Any] = {
+        "kind": "rehearsal",
+        "assistant": assistant,
+        "scenarios": rows,
+        "pairs": 3,
+        "seed": 5,
+        "parallel": 1,
+        "actor": None,
+        "tells_workers": False,
+    }
+    return run_begin(**settings | given)
+
+
+def outcome(run: ParityRun) -> list[Any]:
+    """Return what a run showed, without the ids of its rows."""
+    return [
+        (pair.scenario, pair.index, side.tools, side.outcomes)
+        for pair in played_pairs(run)
+        for side in (pair.old, pair.new)
+        if side is not None
+    ]
+
+
+def test_a_rehearsal_plays_both_stacks_and_ends_with_its_measures() -> None:
+    run = a_run()
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.done, run.wanted) == ("done", 3, 3)
+    assert run.begun_at and run.finished_at and run.verdict == "undecided"
+    assert run.job is not None and run.job.state == Job.State.DONE
+    pairs = played_pairs(run)
+    assert [(pair.scenario, pair.index) for pair in pairs] == [
+        (each.scenario, each.index) for each in deal(["one", "two"], 3, 5)
+    ]
+    for pair in pairs:
+        assert pair.old is not None and pair.new is not None
+        assert [t.name for t in pair.old.tools] == ["check_availability"]
+        assert [t.name for t in pair.new.tools] == ["check_availability"]
+    direct = run.calls.filter(stack="direct").first()
+    assert direct is not None and direct.transcript and direct.latency["turns_ms"]
+    assert direct.lease_token == "" and direct.cost_usd > 0
+    assert AuditEntry.objects.filter(action="parity_run.begin", target_id=str(run.pk)).exists()
+    run_continue(run.pk)  # it has ended: nothing happens
+    assert run.calls.filter(attempts=1).count() == 6
+
+
+class Interrupted:
+    """A runner that cancels its run after some calls, or dies there."""
+
+    def __init__(self, after: int, act: Callable[[ParityRun], Any]) -> None:
+        self.played, self.after, self.act = 0, after, act
+        self.usual = parity_runners.runner_of("rehearsal")
+
+    def __call__(self, call: ParityCall) -> CallResult:
+        self.played += 1
+        if self.played == self.after:
+            self.act(call.run)
+        assert self.usual is not None
+        return self.usual.play(call)
+
+
+@pytest.fixture
+def restored() -> Any:
+    usual = dict(parity_runners._RUNNERS)
+    yield
+    parity_runners._RUNNERS.clear()
+    parity_runners._RUNNERS.update(usual)
+
+
+def replaced(play: Callable[[ParityCall], CallResult]) -> None:
+    usual = parity_runners.runner_of("rehearsal")
+    assert usual is not None
+    parity_runners._RUNNERS["rehearsal"] = Registered(play, usual.prepare)
+
+
+@pytest.mark.usefixtures("restored")
+def test_cancelled_half_way_and_resumed_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voiceplatform.base.jobs._BEAT_SECONDS", 0)
+    whole = a_run(pairs=4)
+    run_continue(whole.pk)
+    whole.refresh_from_db()
+    run = run_begin(
+        kind="rehearsal",
+        assistant=whole.assistant,
+        scenarios=list(whole.assistant.parity_scenarios.all()),
+        pairs=4,
+        seed=5,
+        parallel=1,
+        actor=None,
+        tells_workers=False,
+    )
+    stopping = Interrupted(4, lambda run: run_cancel(run=run, actor=None))
+    replaced(stopping)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "cancelled" and run.done == 2 and run.finished_at
+    assert run.calls.filter(state="done").count() == 4
+    assert stopping.usual is not None
+    replaced(stopping.usual.play)
+    run_resume(run=run, actor=None, tells_workers=False)
+    assert run.state == "queued"
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "done" and run.done == 4
+    assert run.calls.filter(attempts=1).count() == 8  # nothing was played twice
+    assert outcome(run) == outcome(whole)
+    assert (run.verdict, run.measures, run.figures) == (
+        whole.verdict,
+        whole.measures,
+        whole.figures,
+    )
+
+
+@pytest.mark.usefixtures("restored")
+def test_who_lost_the_lease_of_a_call_stores_nothing() -> None:
+    run = a_run(pairs=1)
+
+    def taken_over(call: ParityCall) -> CallResult:
+        ParityCall.objects.filter(pk=call.pk).update(lease_token="another")
+        return CallResult(Sequence("k", "vapi", (ToolCall("wrong"),)))
+
+    replaced(taken_over)
+    run_continue(run.pk)
+    assert not run.calls.filter(state="done").exists()
+    assert run.calls.filter(lease_token="another").count() == 2
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_call_that_is_lost_is_played_again_three_times_and_one_refused_is_not() -> None:
+    run = a_run(pairs=1)
+
+    def play(call: ParityCall) -> CallResult:
+        if call.stack == "direct":
+            raise CallLost("the socket broke")
+        raise CallRefused("no such recording. Fix: fetch it")
+
+    replaced(play)
+    run_continue(run.pk)
+    found = {call.stack: call for call in run.calls.all()}
+    assert found["direct"].attempts == 3 and found["direct"].problem == "the socket broke"
+    assert found["vapi"].attempts == 1 and found["vapi"].state == "failed"
+    run.refresh_from_db()
+    assert run.state == "done" and run.done == 1 and run.verdict == "undecided"
+    run_resume(run=run, actor=None, tells_workers=False)  # it lacks something
+    assert run.calls.filter(state="waiting", attempts=0).count() == 2
+
+
+@pytest.mark.usefixtures("restored")
+def test_no_call_begins_beyond_the_cost_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    register_runner("replay", lambda call: CallResult(Sequence("k", "direct"), cost_usd=Decimal(2)))
+    run = a_run(kind="replay", pairs=4, cost_limit_usd=Decimal(3))
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "cancelled" and "cost limit of 3.00 USD" in run.problem
+    assert run.calls.filter(state="done").count() == 2 and run.cost_usd == 4
+    run_resume(run=run, actor=None, cost_limit_usd=Decimal(100), tells_workers=False)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "done" and run.cost_usd == 16
+
+
+def test_a_dead_workers_calls_are_played_by_the_next_one() -> None:
+    run = a_run(pairs=1)
+    dead = job_claim(run.job_id or "")
+    assert dead is not None
+    ParityRun.objects.filter(pk=run.pk).update(state="running")
+    run.calls.update(state="running", lease_token="dead", lease_until=timezone.now())
+    run_continue(run.pk)  # the dead worker's lease of the job holds
+    assert run.calls.filter(state="done").count() == 0
+    Job.objects.filter(pk=str(run.job_id)).update(parameters={"run": str(run.pk)}, state="queued")
+    run_continue(run.pk)
+    assert run.calls.filter(state="done").count() == 2
+
+
+def test_a_run_ends_with_a_job_that_ended_without_it() -> None:
+    run = a_run()
+    assert run_cancel(run=run, actor=None)  # nobody worked on it
+    run.refresh_from_db()
+    assert run.state == "cancelled" and run.done == 0
+    assert not run_cancel(run=run, actor=None)
+    other = a_run()
+    Job.objects.filter(pk=str(other.job_id)).update(
+        state="failed", finished_at=timezone.now(), message="given up"
+    )
+    assert runs_settle() == 1
+    other.refresh_from_db()
+    assert (other.state, other.problem) == ("failed", "given up")
+
+
+def test_a_row_that_no_key_opens_hides_no_other_pair() -> None:
+    run = a_run()
+    run_play(run.job_id or "")
+    broken = run.calls.filter(stack="vapi").order_by("position").first()
+    assert broken is not None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE calls_paritycall SET sequence = %s WHERE id = %s",
+            [seal(b"{}").decode()[:-8] + "AAAAAAAA", broken.pk],
+        )
+    pairs = played_pairs(run)
+    assert [pair.is_whole for pair in pairs] == [False, True, True]
+    assert run_measure(run)["done"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"kind": "shadow"}, "nothing here plays"),
+        ({"pairs": 0}, "pairs is 0"),
+        ({"parallel": 51}, "calls at once is 51"),
+        ({"cost_limit_usd": Decimal(-1)}, "cost limit is -1"),
+        ({"scenarios": []}, "nothing to play"),
+        ({"documents": {"bad": {"caller": [{"say": 1}]}}}, "caller[0].say: it is a number"),
+    ],
+)
+def test_a_run_that_cannot_be_played_is_refused_with_its_fix(
+    given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RunRefused) as refused:
+        a_run(**given)
+    assert says in str(refused.value) and "Fix: " in str(refused.value)
+    assert not ParityRun.objects.exists()
+
+
+def test_a_revision_of_another_assistant_is_refused() -> None:
+    with pytest.raises(RunRefused, match="no such revision"):
+        a_run(revision=factories.make_assistant().current_revision)
