@@ -129,6 +129,6 @@ def json_text(value: Any) -> Any:
     if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
         return value
     try:
-        return json.loads(value)
+        return json.loads(value, strict=False)
     except (ValueError, RecursionError):
         return value

@@ -48,12 +48,16 @@ STEP_MS: Final = 1000
 
 @dataclass(slots=True)
 class Spoken:
-    """What messages say; ``has_times`` False: ms are places in their order."""
+    """What messages say; ``has_times`` False: ms are places in their order.
+
+    ``is_cut``: some messages are no messages any more, so tool calls may be missing.
+    """
 
     speech: tuple[Speech, ...] = ()
     tools: tuple[ToolUse, ...] = ()
     has_times: bool = True
     problems: tuple[str, ...] = ()
+    is_cut: bool = False
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ class _Reading:
     speech: list[Speech] = field(default_factory=list)
     tools: dict[str, ToolUse] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    latest_ms: int = 0
 
     def say(self, role: Role, text: str, started_ms: int, ended_ms: int | None) -> None:
         """Add one turn."""
@@ -72,12 +77,12 @@ class _Reading:
 
     def call(self, tool_call_id: str, name: str, arguments: str, at_ms: int) -> None:
         """Add one tool call behind the others."""
-        latest = max((tool.started_ms for tool in self.tools.values()), default=0)
         key = tool_call_id or self._made_id(name, arguments)
         if key in self.tools:
             return  # copies of one message repeat it
+        # It was made after all that stands before it, whatever the clocks say.
         self.tools[key] = ToolUse(
-            key, name, arguments, max(at_ms, latest), state="running", running=True
+            key, name, arguments, max(at_ms, self.latest_ms), state="running", running=True
         )
 
     def answer(self, tool_call_id: str, name: str, result: str, at_ms: int) -> None:
@@ -128,7 +133,10 @@ def read_messages(messages: Any, started_at: dt.datetime | None) -> Spoken:
     for place, row in enumerate(rows):
         begin = _begin_ms(row, started_at) if has_times else place * STEP_MS
         _message(reading, row, begin or 0, started_at)
-    return reading.done()
+        reading.latest_ms = max(reading.latest_ms, begin or 0)
+    spoken = reading.done()
+    spoken.is_cut = cut > 0
+    return spoken
 
 
 def _message(

@@ -94,7 +94,7 @@ class PastCall:
     @property
     def duration_seconds(self) -> int:
         """Return how long it was, 0 where the log does not say."""
-        if self.started_at is None or self.ended_at is None:
+        if self.started_at is None or self.ended_at is None or not self.start_is_told:
             return 0
         return max(0, round((self.ended_at - self.started_at).total_seconds()))
 
@@ -139,14 +139,13 @@ def merged(one: PastCall, other: PastCall) -> PastCall:
     columns: dict[str, Any] = {
         name: getattr(rich, name) or getattr(poor, name) for name in (*_SINGLE, *_GROUPS)
     }
+    columns |= {"started_at": began_at, "start_is_told": is_told}
     for name in ("was_transferred", "cost_usd"):
         if columns[name] is None:
             columns[name] = getattr(poor, name)
     return replace(
         rich,
         **columns,
-        started_at=began_at,
-        start_is_told=is_told,
         has_ended=rich.has_ended or poor.has_ended,
         tells_tools=rich.tells_tools or poor.tells_tools,
         speech=rich.speech or poor.speech,

@@ -138,7 +138,7 @@ def _line(number: int, line: str) -> Iterator[Item]:
 def _value(text: str) -> tuple[bool, Any, str]:
     """Return whether ``text`` is JSON, the value, and why not; a bare word or number is none."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, strict=False)
     except RecursionError:
         return False, None, "it is nested too deep"
     except ValueError as error:

@@ -87,14 +87,15 @@ def read_call(call: Mapping[str, Any], message: Mapping[str, Any] | None = None)
         **_people(call, outer),
         **_assistant(call, outer),
         created_at=created_at or started_at or told_at,
-        started_at=started_at or _begin(spoken, created_at, told_at),
+        # Without a begin, ms count from the next best moment.
+        started_at=started_at or (None if never_began else created_at or told_at),
         ended_at=ended_at,
         has_ended=has_ended,
         ended_reason=text_of(both.get("endedReason"), 120),
         speech=spoken.speech,
         tools=spoken.tools,
         has_times=spoken.has_times,
-        tells_tools=never_began or _has_messages(call, outer),
+        tells_tools=never_began or (_has_messages(call, outer) and not spoken.is_cut),
         start_is_told=started_at is not None,
         was_transferred=_transferred(both, details),
         analysis=_analysis(both),
@@ -174,13 +175,6 @@ def _has_messages(call: Mapping[str, Any], outer: Mapping[str, Any]) -> bool:
         for row in rows
         for name in ("messages", "messagesOpenAIFormatted")
     )
-
-
-def _begin(
-    spoken: Spoken, created_at: dt.datetime | None, told_at: dt.datetime | None
-) -> dt.datetime | None:
-    """Return from when on ms count where no begin is told: the object's birth, else the news."""
-    return (created_at or told_at) if is_any(spoken) or created_at is None else None
 
 
 def _people(call: Mapping[str, Any], outer: Mapping[str, Any]) -> dict[str, Any]:
