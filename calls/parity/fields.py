@@ -189,7 +189,7 @@ def _leaves(
 
 def _kind(name: str, schema: Mapping[str, Any]) -> Kind | None:
     types = schema.get("type")
-    known = {types} if isinstance(types, str) else set(map(str, types or ()))
+    known = set(map(str, types if isinstance(types, list) else (types,) if types else ()))
     if "enum" in schema or "const" in schema or (known and not known & {*_TEXTUAL, *_NUMERIC}):
         return None
     by_format = _FORMATS.get(str(schema.get("format")))
