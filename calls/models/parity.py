@@ -213,6 +213,9 @@ class ParityCall(OrganisationOwned):
     state = models.CharField(max_length=7, choices=State, default=State.WAITING)
     sequence = EncryptedJSONField(null=True, blank=True, help_text="Tool calls in their order")
     transcript = EncryptedJSONField(null=True, blank=True, help_text="What was said, in order")
+    extras = EncryptedJSONField(
+        null=True, blank=True, help_text="What this kind of run found besides"
+    )
     audio_key = models.CharField(max_length=200, blank=True, help_text="Of a stored recording")
     audio_seconds = models.FloatField(default=0)
     latency = models.JSONField(

@@ -5,8 +5,10 @@ Pure values. They hold what people said: nothing of them belongs in a log.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from calls.parity.sequence import Sequence
 
@@ -33,7 +35,8 @@ class CallResult:
     """One call: what it did, what was said, how fast, and what it cost or would cost.
 
     ``cut``: it is compared only as far as the sequence reaches. ``audio_seconds``: how much sound
-    of a caller was heard; ``audio_key`` names a stored recording of it.
+    of a caller was heard; ``audio_key`` names a stored recording of it. ``extras``: what this kind
+    of run found besides, as JSON; it is stored sealed.
     """
 
     sequence: Sequence
@@ -43,3 +46,4 @@ class CallResult:
     cut: bool = False
     audio_seconds: float = 0.0
     audio_key: str = ""
+    extras: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -46,6 +46,7 @@ from tests.factories.calls import (
     make_turn,
 )
 from tests.factories.events import make_attempt, make_destination, make_event
+from tests.factories.forecasts import make_forecast, make_guardrail
 from tests.factories.guards import (
     make_guard,
     make_guard_limits,
@@ -113,6 +114,8 @@ __all__ = [
     "make_old_rate",
     "make_old_stack",
     "make_organisation",
+    "make_forecast",
+    "make_guardrail",
     "make_parity_call",
     "make_plan",
     "make_plan_entry",
