@@ -22,10 +22,8 @@ class CallsConfig(AppConfig):
         from calls.services.number_export import number_export
         from calls.services.number_import import number_import
         from calls.services.parity_kinds import kinds_register
-        from calls.services.replay_runs import runners_register
 
         register_number_importer(number_import)
         register_number_exporter(number_export)
         register_answering_reader(answering_default)
         kinds_register()
-        runners_register()

@@ -6,6 +6,7 @@ is ``differ``'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from calls.parity.logs.sequencing import tool_name
@@ -15,14 +16,19 @@ from calls.parity.replay import Replayed
 from calls.parity.sequence import Sequence, ToolCall
 
 
-def new_sequence(key: str, replayed: Replayed) -> Sequence:
-    """Return what our model did, as far as it was compared."""
+def new_sequence(key: str, replayed: Replayed, shown: Mapping[str, str] | None = None) -> Sequence:
+    """Return what our model did, as far as it was compared.
+
+    Args:
+        shown: names under which tools are compared, by those of the session.
+    """
+    shown = shown or {}
     return Sequence(
         key=key,
         stack="direct",
         tools=tuple(
             ToolCall(
-                name=tool_name(call.name),
+                name=shown.get(call.name) or tool_name(call.name),
                 arguments=call.arguments,
                 outcome=call.outcome,
                 at_ms=call.at_ms,
@@ -35,17 +41,19 @@ def new_sequence(key: str, replayed: Replayed) -> Sequence:
     )
 
 
-def old_sequence(key: str, replayed: Replayed) -> Sequence:
+def old_sequence(key: str, replayed: Replayed, shown: Mapping[str, str] | None = None) -> Sequence:
     """Return what of the old stack's call ours is set against.
 
-    It is whole where ours is cut: what stands in it was reached.
+    It is cut where ours is, at the same moment, and has the same key: ``differ`` need not guess
+    how far it may be compared.
     """
-    return Sequence(key=key, stack="vapi", tools=tuple(map(_tool, replayed.compared)))
+    tools = tuple(_tool(tool, shown or {}) for tool in replayed.compared)
+    return Sequence(key=key, stack="vapi", tools=tools, cut=bool(replayed.cut))
 
 
-def _tool(tool: PastTool) -> ToolCall:
+def _tool(tool: PastTool, shown: Mapping[str, str]) -> ToolCall:
     return ToolCall(
-        name=tool_name(tool.name),
+        name=shown.get(tool.name) or tool_name(tool.name),
         arguments=tool.arguments,
         outcome=tool.outcome,
         at_ms=tool.at_ms,
@@ -87,11 +95,13 @@ def _end_of(exchange: Exchange) -> int:
     return exchange.ended_ms if exchange.ended_ms is not None else exchange.started_ms
 
 
-def result_of(key: str, script: Script, replayed: Replayed) -> CallResult:
+def result_of(
+    key: str, script: Script, replayed: Replayed, shown: Mapping[str, str] | None = None
+) -> CallResult:
     """Return a replay as the call of a run on our stack."""
     waits = tuple(each.latency_ms for each in replayed.answers if each.latency_ms is not None)
     return CallResult(
-        sequence=new_sequence(key, replayed),
+        sequence=new_sequence(key, replayed, shown),
         transcript=transcript(script, replayed),
         latency=CallLatency(turns_ms=waits),
         cost_usd=Decimal(replayed.cost_microusd) / 1_000_000,

@@ -13,6 +13,8 @@ from calls.services.parity_runners import CallResult, register_runner
 def kinds_register() -> None:
     """Register every runner."""
     register_runner("rehearsal", _rehearsal_play, prepare=_rehearsal_prepare)
+    register_runner("replay", _replay_play, prepare=_replay_prepare)
+    register_runner("rehear", _rehear_play, prepare=_replay_prepare)
 
 
 def _rehearsal_play(call: ParityCall) -> CallResult:
@@ -25,3 +27,21 @@ def _rehearsal_prepare(run: ParityRun) -> None:
     from calls.services.parity_rehearsals import rehearsal_prepare
 
     rehearsal_prepare(run)
+
+
+def _replay_play(call: ParityCall) -> CallResult:
+    from calls.services.replay_runs import replay_play
+
+    return replay_play(call)
+
+
+def _rehear_play(call: ParityCall) -> CallResult:
+    from calls.services.replay_runs import rehear_play
+
+    return rehear_play(call)
+
+
+def _replay_prepare(run: ParityRun) -> None:
+    from calls.services.replay_runs import replay_prepare
+
+    replay_prepare(run)

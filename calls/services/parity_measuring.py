@@ -53,9 +53,10 @@ def played_pairs(run: ParityRun) -> list[PlayedPair]:
     sides: dict[int, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     # Fetched as stored: one row that no key opens must not hide the others.
     rows = ParityCall.objects.filter(run=run).annotate(
-        sequence_sealed=Cast(F("sequence"), TextField())
+        sequence_sealed=Cast(F("sequence"), TextField()),
+        extras_sealed=Cast(F("extras"), TextField()),
     )
-    for row in rows.order_by("position").values(*_COLUMNS, "sequence_sealed"):
+    for row in rows.order_by("position").values(*_COLUMNS, "sequence_sealed", "extras_sealed"):
         sides[row["position"]][row["stack"]] = row
     return [_pair(position, found) for position, found in sorted(sides.items())]
 
@@ -66,7 +67,7 @@ def _pair(position: int, sides: dict[str, Mapping[str, Any]]) -> PlayedPair:
         position=position,
         scenario=str(first["scenario"]),
         index=int(first["index"]),
-        old=_sequence(sides.get(VAPI)),
+        old=_against(sides.get(DIRECT)) or _sequence(sides.get(VAPI)),
         new=_sequence(sides.get(DIRECT)),
         again=_sequence(sides.get(AGAIN)),
         calls=sides,
@@ -78,6 +79,17 @@ def _sequence(row: Mapping[str, Any] | None) -> Sequence | None:
         return None
     try:
         return sequence_load(json.loads(unseal(row["sequence_sealed"].encode("ascii"))))
+    except (DecryptionError, SequenceUnreadable, ValueError):
+        return None
+
+
+def _against(row: Mapping[str, Any] | None) -> Sequence | None:
+    """Return what of the old call a replay was compared with: as far as it went, and no further."""
+    if row is None or not row["extras_sealed"]:
+        return None
+    try:
+        extras = json.loads(unseal(row["extras_sealed"].encode("ascii")))
+        return sequence_load(extras["old"]) if extras.get("old") else None
     except (DecryptionError, SequenceUnreadable, ValueError):
         return None
 

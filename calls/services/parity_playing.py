@@ -310,6 +310,7 @@ def _stored(result: CallResult) -> dict[str, Any]:
         "is_cut": result.cut or result.sequence.cut,
         "audio_seconds": result.audio_seconds,
         "audio_key": result.audio_key,
+        "extras": dict(result.extras) or None,
         "finished_at": timezone.now(),
     }
 

@@ -23,7 +23,7 @@ from calls.parity.replay import CUT_WORDS, Plan, Replay, Replayed
 from calls.parity.replay_outcome import old_sequence, old_transcript, result_of
 from calls.parity.sequence import sequence_dump
 from calls.parity.sound_file import SoundFile, SoundUnreadable, sound_file
-from calls.services.parity_runners import CallLost, CallRefused, register_runner
+from calls.services.parity_runners import CallLost, CallRefused
 from calls.services.recording_files import sound_read
 from calls.services.replay_sessions import (
     ReplaySession,
@@ -86,7 +86,7 @@ def _play(call: ParityCall, *, aloud: bool) -> CallResult:
         spans, audio = _voice(past, session.script)
     replayed = _replayed(session, marks, audio, run)
     heard = understood(session.script, replayed, spans, marks, moment=call_day(past))
-    result = result_of(str(past.pk), session.script, replayed)
+    result = result_of(str(past.pk), session.script, replayed, session.shown)
     return CallResult(
         sequence=result.sequence,
         transcript=result.transcript,
@@ -126,11 +126,15 @@ def _pace(run: ParityRun) -> float:
 
 
 def run_marks(run: ParityRun, tools: tuple[ToolSpec, ...]) -> Marks:
-    """Return the critical arguments of a run: as it was begun with, else by rule."""
-    if run.marks:
-        marks: Marks = run.marks
-        return marks
-    return {tool.name: marks_of(tool.parameters) for tool in tools}
+    """Return the critical arguments of a run by the names that a session has for its tools.
+
+    As the run was begun with; by rule for a tool that it knows nothing of.
+    """
+    known: Marks = run.marks or {}
+    return {
+        tool.name: known.get(tool.posted_name or tool.name) or marks_of(tool.parameters)
+        for tool in tools
+    }
 
 
 def _extras(
@@ -139,7 +143,7 @@ def _extras(
     """Return what the report shows beside the sequences: where it was cut, what was understood."""
     tokens = replayed.tokens
     return {
-        "old": sequence_dump(old_sequence(str(past.pk), replayed)),
+        "old": sequence_dump(old_sequence(str(past.pk), replayed, session.shown)),
         "cut": replayed.cut,
         "cut_words": CUT_WORDS[replayed.cut] if replayed.cut else "",
         "cut_exchange": replayed.cut_exchange,
@@ -243,9 +247,3 @@ def _sound(past: Call, row: Recording) -> SoundFile:
     if sound.channels == 1 and row.channels != 1:
         raise CallRefused("its recording mixes both sides. Fix: fetch the one with two channels.")
     return sound
-
-
-def runners_register() -> None:
-    """Have both kinds of runs played; called once when the application is ready."""
-    register_runner(ParityRun.Kind.REPLAY, replay_play, prepare=replay_prepare)
-    register_runner(ParityRun.Kind.REHEAR, rehear_play, prepare=replay_prepare)

@@ -51,6 +51,11 @@ class ReplaySession:
     script: Script
 
     @property
+    def shown(self) -> dict[str, str]:
+        """Return the names under which tools are compared, by those of the session."""
+        return {tool.name: tool_name(tool.posted_name or tool.name) for tool in self.tools}
+
+    @property
     def ends(self) -> frozenset[str]:
         """Return the names of tools after which the assistant no longer has the call."""
         return frozenset(tool.name for tool in self.tools if tool.kind in _ENDS)
@@ -111,6 +116,8 @@ def replay_session(run: ParityRun, past: Call) -> ReplaySession:
     Raises:
         CallRefused: it may not be replayed, or there is nothing to replay.
     """
+    if past.organisation_id != run.organisation_id:
+        raise CallRefused("the past call is not this organisation's. Fix: choose another call.")
     connection = connection_of(run)
     imported = past_call_check(past, connection)
     call = _call_like(run, past, connection, imported)

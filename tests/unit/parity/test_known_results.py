@@ -51,9 +51,10 @@ def test_a_replay_gives_both_sequences_and_the_pair_is_compared_as_far_as_it_wen
         calls=ours, compared=(check, book), cut="unknown-result", cost_microusd=2_500
     )
     old, new = old_sequence("past", replayed), new_sequence("past", replayed)
-    assert (old.cut, new.cut) == (False, True)
-    found = difference(old, new, {})
-    assert found.cut and found.drifts
+    assert (old.cut, new.cut) == (True, True)
+    found = difference(old, new, {"book": {"phone": "phone"}})
+    assert found.cut and found.omitted == ("check",) and found.extra == ()
+    assert [(each.old, each.new) for each in found.arguments] == [("212 555 0123", "212 555 0124")]
     result = result_of("past", script(("user", "Hi.")), replayed)
     assert result.cut and str(result.cost_usd) == "0.0025"
     assert [tool.name for tool in result.sequence.tools] == ["book"]
