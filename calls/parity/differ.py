@@ -125,7 +125,7 @@ def difference(
     new_tools, new_retries = _without_retries(_named(new.tools, renames))
     is_cut = old.cut or new.cut
     # A replay cuts both sides of one past call at the same moment; nothing is left to guess then.
-    at_once = old.cut and new.cut and old.key == new.key
+    at_once = bool(old.cut_with) and old.cut_with == new.cut_with
     if is_cut and not at_once:
         most = min(
             len(tools)

@@ -38,17 +38,19 @@ def new_sequence(key: str, replayed: Replayed, shown: Mapping[str, str] | None =
             for call in replayed.calls
         ),
         cut=bool(replayed.cut),
+        cut_with=key if replayed.cut else "",
     )
 
 
 def old_sequence(key: str, replayed: Replayed, shown: Mapping[str, str] | None = None) -> Sequence:
     """Return what of the old stack's call ours is set against.
 
-    It is cut where ours is, at the same moment, and has the same key: ``differ`` need not guess
-    how far it may be compared.
+    It is cut where ours is, at the same moment, so ``differ`` need not guess how far it may be
+    compared.
     """
     tools = tuple(_tool(tool, shown or {}) for tool in replayed.compared)
-    return Sequence(key=key, stack="vapi", tools=tools, cut=bool(replayed.cut))
+    is_cut = bool(replayed.cut)
+    return Sequence(key, "vapi", tools, cut=is_cut, cut_with=key if is_cut else "")
 
 
 def _tool(tool: PastTool, shown: Mapping[str, str]) -> ToolCall:

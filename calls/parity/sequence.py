@@ -60,7 +60,8 @@ class Sequence:
     """What one call did on one stack.
 
     ``key``: our call id, or that of the log. ``cut``: the call was compared only as far as
-    ``tools`` reaches, what came after is unknown. ``scenario``: '' for a call that has none.
+    ``tools`` reaches, what came after is unknown. ``cut_with``: both sides of a replay have the
+    same one where they were cut at the same moment. ``scenario``: '' for a call that has none.
     """
 
     key: str
@@ -69,6 +70,7 @@ class Sequence:
     outcomes: Outcomes = field(default_factory=Outcomes)
     cut: bool = False
     scenario: str = ""
+    cut_with: str = ""
 
 
 def canonical_arguments(arguments: Any) -> str:
@@ -92,6 +94,7 @@ def sequence_dump(sequence: Sequence) -> dict[str, Any]:
         "stack": sequence.stack,
         "scenario": sequence.scenario,
         "cut": sequence.cut,
+        "cut_with": sequence.cut_with,
         "tools": [
             {
                 "name": tool.name,
@@ -139,6 +142,7 @@ def sequence_load(stored: Any) -> Sequence:
             ),
             cut=bool(stored["cut"]),
             scenario=str(stored["scenario"]),
+            cut_with=str(stored.get("cut_with") or ""),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SequenceUnreadable(
