@@ -119,6 +119,9 @@ class ImportedCall(OrganisationOwned):
     facts = EncryptedJSONField(
         null=True, blank=True, help_text="Costs, delays and ids that the log names"
     )
+    structured = EncryptedJSONField(
+        null=True, blank=True, help_text="What was made of the words: structured outputs"
+    )
     recordings = EncryptedJSONField(
         null=True, blank=True, help_text="Where the old stack keeps its recordings"
     )

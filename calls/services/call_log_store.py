@@ -199,7 +199,8 @@ class Store:
         row.assistant = assistant or row.assistant
         row.is_whole, row.has_times, row.consent = past.is_whole, past.has_times, past.consent
         row.tellings = [*row.tellings, mark][-_MOST_TELLINGS:]
-        row.facts = _facts(past, keeping)
+        row.facts = _facts(past)
+        row.structured = keeping.variables(dict(past.structured)) or None
         row.recordings = dict(past.recordings) or None
         row.save()
         if not row.was_here:
@@ -322,8 +323,7 @@ def _as_if(call: Call, assistant: Assistant | None, past: PastCall) -> Call:
     return shown
 
 
-def _facts(past: PastCall, keeping: Keeping) -> dict[str, Any]:
-    structured = keeping.variables(dict(past.structured)) if past.structured else {}
+def _facts(past: PastCall) -> dict[str, Any]:
     found = {
         "assistant_id": past.assistant_id,
         "assistant_name": past.assistant_name,
@@ -336,7 +336,6 @@ def _facts(past: PastCall, keeping: Keeping) -> dict[str, Any]:
         "created_at": iso(past.created_at),
         "ended_at": iso(past.ended_at),
         "was_transferred": past.was_transferred,
-        "structured": structured,
         "cost_usd": past.cost_usd,
         "costs": list(past.costs),
         "cost_breakdown": dict(past.cost_breakdown),

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call, Erasure, MissedCall, NetFiring, RecordingRemoval
+from calls.models import Call, Erasure, ImportedCall, MissedCall, NetFiring, RecordingRemoval
 from calls.selectors.erasures import REMEMBERED, sid_hash
 from calls.services.call_rows import BATCH, call_rows_count, call_rows_delete
 from calls.services.recordings import removal_want
@@ -178,6 +178,10 @@ def _recent_hashes(
     ours = Call.objects.filter(pk__in=list(calls), created_at__gte=since)
     missed = _missed(organisation, number).filter(called_at__gte=since)
     sids = [*ours.values_list("call_sid", flat=True), *missed.values_list("call_sid", flat=True)]
+    # Logs are kept for years: whoever imports one again must not bring the call back.
+    logged = ImportedCall.objects.filter(call__in=list(calls))
+    for log_id, provider_sid in logged.values_list("log_id", "provider_sid"):
+        sids += [each for each in (log_id, provider_sid) if each]
     return sorted(sid_hash(sid) for sid in sids)
 
 

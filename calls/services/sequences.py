@@ -7,49 +7,31 @@ of these may show of them is decided where calls are shown.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from django.db.models import QuerySet
-
-from assistants.models import Assistant
 from calls.conversation import Entry
 from calls.conversation import conversation as in_order
-from calls.models import Call, ImportedCall, PhoneNumber
+from calls.models import Call, ImportedCall
 from calls.parity.logs.loose import time_of
 from calls.parity.logs.past_call import PastCall
 from calls.parity.logs.sequencing import sequence_from, structured_of
 from calls.parity.sequence import Sequence, Stack
+from calls.selectors.past_calls import imported_of, past_calls, with_spoken_parts
 from calls.selectors.records import speech_of, tool_use_of
 from tools.loose_json import as_object
 from voiceplatform.base.fields import DecryptionError
-from voiceplatform.base.models import Organisation
 
-SEALED: Final = ("facts", "recordings")
-
-
-def past_calls(
-    organisation: Organisation,
-    *,
-    assistant: Assistant | None = None,
-    number: PhoneNumber | None = None,
-) -> QuerySet[ImportedCall]:
-    """Return the calls of the old stack whose logs are here, newest first, with their calls.
-
-    Args:
-        assistant: only those that the log says it answered; ``number``: only calls of this number.
-    """
-    rows: QuerySet[ImportedCall] = ImportedCall.objects.for_organisation(organisation)
-    if assistant is not None:
-        rows = rows.filter(assistant=assistant)
-    if number is not None:
-        rows = rows.filter(number=number)
-    rows = rows.defer(*SEALED).select_related("call")
-    return rows.order_by("-call__started_at", "-pk")
-
-
-def with_spoken_parts(rows: QuerySet[ImportedCall]) -> QuerySet[ImportedCall]:
-    """Fetch what was said and done along: two queries for any number of calls."""
-    return rows.prefetch_related("call__turns", "call__tool_invocations")
+__all__ = [
+    "entries_of",
+    "facts_of",
+    "imported_of",
+    "past_call_of",
+    "past_calls",
+    "recordings_of",
+    "sequence_of",
+    "sequences_of",
+    "with_spoken_parts",
+]
 
 
 def entries_of(call: Call) -> tuple[Entry, ...]:
@@ -71,7 +53,7 @@ def sequence_of(call: Call) -> Sequence:
         stack=stack,
         entries=entries_of(call),
         ended_reason=_ended_reason(call, imported, facts),
-        structured=structured_of(as_object(call.analysis), as_object(facts.get("structured"))),
+        structured=structured_of(as_object(call.analysis), _opened(imported, "structured")),
         transferred=facts.get("was_transferred"),
         is_whole=imported.is_whole if imported is not None else stack == "direct",
         has_times=imported.has_times if imported is not None else True,
@@ -115,7 +97,7 @@ def past_call_of(call: Call) -> PastCall:
         has_times=imported.has_times if imported is not None else True,
         was_transferred=facts.get("was_transferred"),
         analysis=as_object(call.analysis),
-        structured=as_object(facts.get("structured")),
+        structured=_opened(imported, "structured"),
         cost_usd=facts.get("cost_usd"),
         costs=tuple(facts.get("costs") or ()),
         cost_breakdown=as_object(facts.get("cost_breakdown")),
@@ -126,17 +108,6 @@ def past_call_of(call: Call) -> PastCall:
     )
 
 
-def imported_of(call: Call) -> ImportedCall | None:
-    """Return what a log says of a call, None when no log of it was imported."""
-    if "imported" in call._state.fields_cache:
-        cached: ImportedCall | None = call._state.fields_cache["imported"]
-        return cached
-    # What is sealed is opened when it is asked for, so that a lost key hides nothing else.
-    rows = ImportedCall.objects.filter(call=call).defer(*SEALED)
-    found: ImportedCall | None = rows.first()
-    return found
-
-
 def _ended_reason(call: Call, imported: ImportedCall | None, facts: Mapping[str, Any]) -> str:
     """Return why a call ended, '' where nobody has told: of an old stack's call by its log."""
     return call.ended_reason if imported is None else str(facts.get("ended_reason") or "")
@@ -144,16 +115,16 @@ def _ended_reason(call: Call, imported: ImportedCall | None, facts: Mapping[str,
 
 def facts_of(imported: ImportedCall | None) -> Mapping[str, Any]:
     """Return what a log says beside the conversation; nothing where no key opens it."""
-    try:
-        return as_object(imported.facts) if imported is not None else {}
-    except DecryptionError:
-        return {}
+    return _opened(imported, "facts")
 
 
 def recordings_of(imported: ImportedCall | None) -> Mapping[str, str]:
     """Return the addresses of a call's recordings at the old stack, by name."""
+    return {name: str(url) for name, url in _opened(imported, "recordings").items()}
+
+
+def _opened(imported: ImportedCall | None, column: str) -> Mapping[str, Any]:
     try:
-        found = as_object(imported.recordings) if imported is not None else {}
+        return as_object(getattr(imported, column)) if imported is not None else {}
     except DecryptionError:
         return {}
-    return {str(name): str(url) for name, url in found.items()}
