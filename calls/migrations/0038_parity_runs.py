@@ -113,9 +113,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "measures",
-                    voiceplatform.base.fields.EncryptedJSONField(
+                    models.JSONField(
                         blank=True,
-                        help_text="What the pairs say together, without anybody's words",
+                        help_text="What the pairs say together; nobody's words are in it",
                         null=True,
                     ),
                 ),
@@ -209,7 +209,7 @@ class Migration(migrations.Migration):
                 (
                     "scenario",
                     models.CharField(
-                        help_text="A scenario's name, or a past call's id", max_length=160
+                        help_text="A scenario's name, or which past call", max_length=160
                     ),
                 ),
                 (

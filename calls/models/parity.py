@@ -132,8 +132,8 @@ class ParityRun(OrganisationOwned):
     marks = models.JSONField(
         default=dict, blank=True, help_text="Critical arguments of each tool, by path"
     )
-    measures = EncryptedJSONField(
-        null=True, blank=True, help_text="What the pairs say together, without anybody's words"
+    measures = models.JSONField(
+        null=True, blank=True, help_text="What the pairs say together; nobody's words are in it"
     )
     figures = models.JSONField(
         default=dict, blank=True, help_text="The gates in figures, for lists; nobody's words"
@@ -195,7 +195,7 @@ class ParityCall(OrganisationOwned):
 
     run = models.ForeignKey(ParityRun, on_delete=models.CASCADE, related_name="calls")
     position = models.PositiveIntegerField(help_text="In the order in which pairs are dealt")
-    scenario = models.CharField(max_length=160, help_text="A scenario's name, or a past call's id")
+    scenario = models.CharField(max_length=160, help_text="A scenario's name, or which past call")
     index = models.PositiveIntegerField(help_text="Which repetition of the scenario, from 0")
     stack = models.CharField(max_length=6, choices=Stack)
     document = EncryptedJSONField(

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from django.db.models import F, TextField
 from django.db.models.functions import Cast
 
 from calls.models import ParityCall, ParityRun
+from calls.parity.measures import Measures, Pair, measure
 from calls.parity.sequence import Sequence, SequenceUnreadable, sequence_load
+from calls.parity.stored import measures_stored
 from voiceplatform.base.fields import DecryptionError, unseal
 
 VAPI, DIRECT, AGAIN = ParityCall.Stack.VAPI, ParityCall.Stack.DIRECT, ParityCall.Stack.AGAIN
@@ -94,13 +97,88 @@ def _against(row: Mapping[str, Any] | None) -> Sequence | None:
         return None
 
 
-def whole_pairs(run: ParityRun) -> Iterator[PlayedPair]:
-    """Yield the pairs of which both calls can be compared, in the order of dealing."""
-    yield from (pair for pair in played_pairs(run) if pair.is_whole)
-
-
 def run_measure(run: ParityRun) -> dict[str, Any]:
-    """Return the columns of a run that say what its pairs show so far: no one's words in them."""
+    """Return the columns of a run that say what its pairs show so far; nobody's words are in them.
+
+    Pairs stand in the order of dealing; one that failed is left out.
+    """
     pairs = played_pairs(run)
     over = sum(all(row["state"] in _OVER for row in pair.calls.values()) for pair in pairs)
-    return {"done": over, "measures": None, "figures": {}, "verdict": "undecided"}
+    measures = measure_pairs(run, pairs)
+    return {
+        "done": over,
+        "measures": measures_stored(measures),
+        "figures": figures_of(measures),
+        "verdict": measures.verdict,
+    }
+
+
+def is_decided(run: ParityRun) -> bool:
+    """Tell whether every gate has its verdict, in an unbroken beginning of what was dealt.
+
+    What ended soonest would be another choice of pairs than the one that was dealt.
+    """
+    begun = takewhile(
+        lambda pair: all(row["state"] in _OVER for row in pair.calls.values()), played_pairs(run)
+    )
+    return bool(figures_of(measure_pairs(run, begun))["is_final"])
+
+
+def measure_pairs(run: ParityRun, pairs: Iterable[PlayedPair]) -> Measures:
+    """Return what pairs of a run say together."""
+    whole = [pair for pair in pairs if pair.is_whole]
+    repeats = [
+        Pair(pair.scenario, _kept(pair.old, pair), _kept(pair.again, pair))
+        for pair in whole
+        if pair.again is not None
+    ]
+    return measure(
+        (
+            Pair(
+                pair.scenario,
+                _kept(pair.old, pair),
+                _kept(pair.new, pair),
+                has_audio=run.has_audio and pair.calls[DIRECT]["audio_seconds"] > 0,
+            )
+            for pair in whole
+        ),
+        run.marks,
+        repeats,
+    )
+
+
+def _kept(sequence: Sequence | None, pair: PlayedPair) -> Sequence:
+    """Return a side under the pair's place: measures outlive a past call that is erased."""
+    assert sequence is not None, "whole pairs only"
+    return replace(sequence, key=str(pair.position))
+
+
+def figures_of(measures: Measures) -> dict[str, Any]:
+    """Return the gates in figures, for lists, gates of plans and programs."""
+    gates = {
+        gate.name: {
+            "state": gate.verdict.state if gate.applies else "not asked",
+            "k": gate.verdict.k,
+            "n": gate.verdict.n,
+            "lower": round(gate.verdict.lower, 6),
+            "upper": round(gate.verdict.upper, 6),
+            "limit": gate.limit,
+            "more": gate.verdict.more,
+            "words": gate.words(),
+        }
+        for gate in measures.gates
+    }
+    final = all(
+        gate.verdict.state != "undecided" or gate.verdict.is_final
+        for gate in measures.gates
+        if gate.applies
+    )
+    return {
+        "gates": gates,
+        "pairs": measures.pairs,
+        "audio_pairs": measures.audio_pairs,
+        "cut": measures.cut,
+        "empty": measures.empty,
+        "more": measures.more,
+        "is_final": final,
+    }

@@ -26,7 +26,7 @@ from django.utils import timezone
 from calls.models import ParityCall, ParityRun
 from calls.parity.played import CallResult
 from calls.parity.sequence import sequence_dump
-from calls.services.parity_measuring import run_measure
+from calls.services.parity_measuring import is_decided, run_measure
 from calls.services.parity_runners import CallLost, CallRefused, Registered, runner_of
 from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.jobs import RunningJob
@@ -255,7 +255,7 @@ class _Playing:
         if self._done == self._run.done:
             return False
         self._run.done = self._done
-        return bool(run_measure(self._run)["figures"].get("is_final"))
+        return is_decided(self._run)
 
     def _tell(self, *, always: bool = False) -> None:
         now = timezone.now()

@@ -14,6 +14,7 @@ from calls.models import ParityCall, ParityRun
 from calls.parity.dealing import deal
 from calls.parity.played import CallResult
 from calls.parity.sequence import Sequence, ToolCall
+from calls.parity.stored import measures_read
 from calls.services import parity_runners
 from calls.services.parity_measuring import played_pairs, run_measure
 from calls.services.parity_playing import run_play, runs_settle
@@ -67,6 +68,8 @@ def test_a_rehearsal_plays_both_stacks_and_ends_with_its_measures() -> None:
     assert (run.state, run.done, run.wanted) == ("done", 3, 3)
     assert run.begun_at and run.finished_at and run.verdict == "undecided"
     assert run.job is not None and run.job.state == Job.State.DONE
+    assert run.figures["gates"]["order"]["n"] == 3 and run.figures["gates"]["order"]["k"] == 0
+    assert measures_read(run.measures).pairs == 3 and run.figures["audio_pairs"] == 0
     pairs = played_pairs(run)
     assert [(pair.scenario, pair.index) for pair in pairs] == [
         (each.scenario, each.index) for each in deal(["one", "two"], 3, 5)
@@ -224,6 +227,18 @@ def test_a_run_ends_with_a_job_that_ended_without_it() -> None:
     assert runs_settle() == 1
     other.refresh_from_db()
     assert (other.state, other.problem) == ("failed", "given up")
+
+
+def test_planted_drift_fails_the_gate_and_the_worst_pairs_are_named_without_values() -> None:
+    planted = {**factories.parity.DOCUMENT, "noise": {"ours": {"omit_percent": 60}}}
+    run = a_run(documents={"drifting": planted}, scenarios=(), pairs=30)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.verdict == "fail"
+    measures = measures_read(run.measures)
+    assert 8 <= measures.omitted <= 26 and measures.extra == 0
+    assert measures.worst[0].omitted == ("check_availability",)
+    assert "2026-11-27" not in str(run.measures)
 
 
 def test_a_row_that_no_key_opens_hides_no_other_pair() -> None:
