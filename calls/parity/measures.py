@@ -151,7 +151,7 @@ class Measures:
     def more(self) -> int | None:
         """Return how many further pairs without a difference would pass all gates; None: unknown.
 
-        From fields to pairs by what a pair has given so far.
+        From fields to pairs by what a pair has given so far; before the first, by one field each.
         """
         wanted = 0
         for gate in self.gates:
