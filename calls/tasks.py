@@ -19,6 +19,7 @@ from calls.services import (
     net_facts,
     net_probes,
     parity_playing,
+    past_recordings,
     readiness,
     reconciler,
     recordings,
@@ -296,7 +297,7 @@ def run_call_logs(job_id: str) -> None:
 @shared_task(name="calls.tasks.take_call_logs")
 def take_call_logs() -> int:
     """Tell a worker of imports that lost theirs."""
-    return call_logs.BELL.poke_waiting()
+    return call_logs.BELL.poke_waiting() + past_recordings.BELL.poke_waiting()
 
 
 @shared_task(
@@ -314,3 +315,13 @@ def take_parity_runs() -> int:
     """Tell a worker of parity runs that lost theirs, and end those whose job has ended."""
     parity_playing.runs_settle()
     return parity_playing.BELL.poke_waiting()
+
+
+@shared_task(
+    name=past_recordings.TASK,
+    soft_time_limit=past_recordings.SOFT_LIMIT_SECONDS,
+    time_limit=past_recordings.SOFT_LIMIT_SECONDS + 60,
+)
+def run_past_recordings(job_id: str) -> None:
+    """Fetch recordings of past calls, or do nothing when another worker does."""
+    past_recordings.fetch_job_run(job_id)

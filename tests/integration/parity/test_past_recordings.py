@@ -1,0 +1,131 @@
+"""Recordings of past calls come on request alone, with a purpose, the caller first."""
+
+from __future__ import annotations
+
+import array
+import json
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from assistants.vapi_api import VapiApiError
+from calls.models import ImportedCall, Recording, RecordingRemoval
+from calls.parity.sound_file import sound_file
+from calls.services import past_recordings
+from calls.services.past_recordings import FetchRefused, fetch_begin, recording_fetch
+from calls.services.recording_files import path_of, sound_read, wav_header
+from calls.services.recordings import recording_remove
+from tests import factories
+from tests.unit.parity.test_sides import TURNS, side, stereo
+from voiceplatform.base.models import AuditEntry
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+PURPOSE = "Parity of the booking desk; consent was asked by the old stack"
+
+
+def wav(samples: array.array[int], channels: int = 1) -> bytes:
+    raw = samples.tobytes()
+    return wav_header(len(raw), channels=channels) + raw
+
+
+FILES = {
+    "https://x.example/customer.wav": wav(side("user")),
+    "https://x.example/assistant.wav": wav(side("assistant")),
+    "https://x.example/stereo.wav": wav(
+        array.array("h", stereo(side("assistant"), side("user")).sound), channels=2
+    ),
+}
+
+
+def fetch(url: str) -> bytes:
+    if url not in FILES:
+        raise VapiApiError("status 404")
+    return FILES[url]
+
+
+def a_past_call(**columns: Any) -> ImportedCall:
+    names = columns.pop("names", ("customer", "assistant", "stereo"))
+    row = factories.make_imported_call(
+        recordings={name: f"https://x.example/{name}.wav" for name in names}, **columns
+    )
+    for place, (role, begin, end) in enumerate(TURNS):
+        row.call.turns.create(
+            ordinal=place, role=role, text="words", started_ms=begin, ended_ms=end
+        )
+    return row
+
+
+@pytest.mark.parametrize("names", [("customer", "assistant"), ("stereo",)])
+def test_the_caller_is_on_the_first_channel_whatever_the_old_stack_had(names: Any) -> None:
+    row = a_past_call(names=names)
+    assert recording_fetch(row.call_id, fetch) is True
+    stored = Recording.objects.get(call=row.call)
+    assert (stored.state, stored.origin, stored.channels) == ("stored", "log", 2)
+    assert stored.duration_seconds == 4
+    sound = sound_file(b"".join(sound_read(row.call_id)))
+    samples = array.array("h", sound.sound)
+    assert samples[0::2] == side("user") and samples[1::2] == side("assistant")
+    assert b"RIFF" not in path_of(row.call_id).read_bytes()[:200]  # sealed
+    assert recording_fetch(row.call_id, fetch) is False
+
+
+def test_where_the_channels_cannot_be_told_apart_nothing_is_stored() -> None:
+    row = a_past_call(names=("stereo",))
+    row.call.turns.all().delete()
+    with pytest.raises(FetchRefused, match="cannot be told"):
+        recording_fetch(row.call_id, fetch)
+    assert not Recording.objects.exists() and not path_of(row.call_id).exists()
+
+
+def test_what_may_not_be_heard_is_never_fetched() -> None:
+    asked: list[str] = []
+
+    def watched(url: str) -> bytes:
+        asked.append(url)
+        return fetch(url)
+
+    with pytest.raises(FetchRefused, match="did not agree"):
+        recording_fetch(a_past_call(consent="refused").call_id, watched)
+    factories.make_redaction_rule(phone_numbers=True)
+    with pytest.raises(FetchRefused, match="masked"):
+        recording_fetch(a_past_call().call_id, watched)
+    assert asked == []
+
+
+def test_a_request_says_what_for_and_reaches_no_other_organisation() -> None:
+    row, organisation = a_past_call(), factories.default_organisation()
+    ask: dict[str, Any] = {"organisation": organisation, "actor": "system"}
+    with pytest.raises(FetchRefused, match="purpose"):
+        fetch_begin(calls=[row.call_id], purpose="", **ask)
+    theirs = a_past_call(organisation=factories.make_organisation())
+    with pytest.raises(FetchRefused, match="no imported call"):
+        fetch_begin(calls=[theirs.call_id], purpose=PURPOSE, **ask)
+    job = fetch_begin(calls=[row.call_id, theirs.call_id], purpose=PURPOSE, **ask)
+    assert job.parameters["calls"] == [str(row.call_id)]
+    assert AuditEntry.objects.get(action="recording.fetch").details["purpose"] == PURPOSE
+
+
+def test_a_job_fetches_what_it_can_and_names_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, gone = a_past_call(), a_past_call(names=("mono",))
+    monkeypatch.setattr(past_recordings, "_fetching", lambda client, running: fetch)
+    job = fetch_begin(
+        organisation=factories.default_organisation(),
+        calls=[good.call_id, gone.call_id],
+        purpose=PURPOSE,
+        actor=None,
+    )
+    past_recordings.fetch_job_run(job.pk)
+    job.refresh_from_db()
+    assert job.state == "done" and "1 of 2 recordings fetched" in job.message
+    assert "status 404" in json.dumps(job.result)
+
+
+def test_what_was_fetched_goes_without_a_word_to_twilio() -> None:
+    row = a_past_call()
+    recording_fetch(row.call_id, fetch)
+    stored = Recording.objects.get()
+    recording_remove(stored, "kept long enough")
+    assert not RecordingRemoval.objects.exists()
+    assert stored.next_attempt_at is not None and stored.next_attempt_at <= timezone.now()
