@@ -103,6 +103,12 @@ class Difference:
         """Return the facts about the outcome that differ."""
         return tuple(each for each in self.facts if each.differs)
 
+    @property
+    def count(self) -> int:
+        """Return how many things differ, each counted once."""
+        tools = len(self.omitted) + len(self.extra) + len(self.reordered)
+        return tools + len(self.arguments) + len(self.outcome)
+
 
 def difference(
     old: Sequence,

@@ -302,7 +302,7 @@ def _worst(given: list[Pair], found: list[Difference]) -> tuple[WorstPair, ...]:
             scenario=pair.scenario,
             old_key=pair.old.key,
             new_key=pair.new.key,
-            differences=_weight(each),
+            differences=each.count,
             omitted=each.omitted,
             extra=each.extra,
             reordered=each.reordered,
@@ -310,13 +310,7 @@ def _worst(given: list[Pair], found: list[Difference]) -> tuple[WorstPair, ...]:
             outcome=tuple(one.fact for one in each.outcome),
         )
         for at, (pair, each) in enumerate(zip(given, found, strict=True))
-        if _weight(each)
+        if each.count
     ]
     lines.sort(key=lambda line: (-line.differences, line.index))
     return tuple(lines[:MOST_WORST])
-
-
-def _weight(each: Difference) -> int:
-    """Return how many things differ in a pair, each counted once."""
-    tools = len(each.omitted) + len(each.extra) + len(each.reordered)
-    return tools + len(each.arguments) + len(each.outcome)
