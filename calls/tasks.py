@@ -28,6 +28,7 @@ from calls.services import (
     silent_calls,
     status_forward,
     tool_check,
+    tool_shims,
     voice_sample,
 )
 from calls.services.call_finish import stale_calls_close
@@ -325,3 +326,9 @@ def take_parity_runs() -> int:
 def run_past_recordings(job_id: str) -> None:
     """Fetch recordings of past calls, or do nothing when another worker does."""
     past_recordings.fetch_job_run(job_id)
+
+
+@shared_task(name="calls.tasks.drain_shims")
+def drain_shims() -> int:
+    """Make what came through recording addresses part of its calls."""
+    return tool_shims.records_drain()

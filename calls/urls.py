@@ -1,9 +1,10 @@
-"""HTTP routes of the calls layer that Twilio asks; exact, without trailing slashes."""
+"""HTTP routes of the calls layer that Twilio and Vapi ask; exact, without trailing slashes."""
 
 from __future__ import annotations
 
 from django.urls import path
 
+from calls.shim.views import tool_shim
 from calls.telephony import views
 
 urlpatterns = [
@@ -15,4 +16,5 @@ urlpatterns = [
     path("twilio/key/<uuid:call_id>", views.key, name="twilio-key"),
     path("twilio/stream-status", views.stream_status, name="twilio-stream-status"),
     path("twilio/recording", views.recording, name="twilio-recording"),
+    path("tool-shim/<str:token>", tool_shim, name="tool-shim"),
 ]

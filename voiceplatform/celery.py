@@ -42,6 +42,7 @@ app.conf.beat_schedule = {
     "take leaving": {"task": "calls.tasks.take_leaving", "schedule": 20.0},
     "take call logs": {"task": "calls.tasks.take_call_logs", "schedule": 20.0},
     "take parity runs": {"task": "calls.tasks.take_parity_runs", "schedule": 10.0},
+    "drain shims": {"task": "calls.tasks.drain_shims", "schedule": 10.0},
     "take readiness": {"task": "calls.tasks.take_readiness", "schedule": 20.0},
     "work recordings": {"task": "calls.tasks.work_recordings", "schedule": 10.0},
     "run retention": {"task": "calls.tasks.run_retention", "schedule": 600.0},

@@ -24,7 +24,7 @@ from calls.parity.logs.loose import (
     words_of,
 )
 from calls.parity.logs.messages import STEP_MS
-from calls.parity.logs.past_call import Direction, PastCall
+from calls.parity.logs.past_call import UNNAMED, Direction, PastCall
 from calls.parity.logs.results import has_failed
 from calls.parity.logs.vapi import read_call
 from tools.loose_json import as_list, as_object
@@ -91,7 +91,7 @@ def _tools(flat: Mapping[str, Any]) -> tuple[tuple[ToolUse, ...], bool]:
         found.append(
             ToolUse(
                 text_of(first(row.get("tool_call_id"), row.get("id")), 64)
-                or f"unnamed-{name[:40]}-{place + 1}",
+                or f"{UNNAMED}{name[:40]}-{place + 1}",
                 name,
                 arguments_text(arguments),
                 max(started_ms or 0, latest),

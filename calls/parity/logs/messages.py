@@ -23,6 +23,7 @@ from calls.parity.logs.loose import (
     time_of,
     words_of,
 )
+from calls.parity.logs.past_call import UNNAMED
 from calls.parity.logs.results import has_failed
 from tools.loose_json import as_list, as_object
 
@@ -67,6 +68,7 @@ class _Reading:
     tools: dict[str, ToolUse] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     latest_ms: int = 0
+    mark: str = ""
 
     def say(self, role: Role, text: str, started_ms: int, ended_ms: int | None) -> None:
         """Add one turn."""
@@ -77,7 +79,7 @@ class _Reading:
 
     def call(self, tool_call_id: str, name: str, arguments: str, at_ms: int) -> None:
         """Add one tool call behind the others."""
-        key = tool_call_id or self._made_id(name, arguments)
+        key = tool_call_id or self._made_id(name)
         if key in self.tools:
             return  # copies of one message repeat it
         # It was made after all that stands before it, whatever the clocks say.
@@ -107,10 +109,10 @@ class _Reading:
             duration_ms=max(0, at_ms - tool.started_ms) if self.has_times else None,
         )
 
-    def _made_id(self, name: str, arguments: str) -> str:
+    def _made_id(self, name: str) -> str:
         """Return an id for a call that has none: the same in every telling of it."""
         same = sum(tool.name == name for tool in self.tools.values())
-        return f"unnamed-{name[:40]}-{same + 1}"
+        return f"{UNNAMED}{name[:40]}-{self.mark or same + 1}"
 
     def done(self) -> Spoken:
         """Return what was read."""
@@ -181,9 +183,13 @@ def add_calls(reading: _Reading, calls: Any, at_ms: int) -> None:
         reading.call(key, name, arguments_text(arguments), at_ms)
 
 
-def read_calls(calls: Any, at_ms: int | None) -> Spoken:
-    """Return the tool calls of one request to a tool server; their answers are not in it."""
-    reading = _Reading(has_times=at_ms is not None)
+def read_calls(calls: Any, at_ms: int | None, mark: str = "") -> Spoken:
+    """Return the tool calls of one request to a tool server; their answers are not in it.
+
+    Args:
+        mark: what tells the request from others, for a call that has no id.
+    """
+    reading = _Reading(has_times=at_ms is not None, mark=mark)
     add_calls(reading, calls, at_ms or 0)
     return reading.done()
 

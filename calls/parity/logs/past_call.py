@@ -17,8 +17,9 @@ from calls.conversation import Entry, Speech, ToolUse, conversation
 
 Consent = Literal["unknown", "granted", "refused"]
 Direction = Literal["inbound", "outbound", "web"]
-# What the result of a tool says of its success; see ``calls.parity.logs.results``.
 UNKNOWN_REASON: Final = "unknown"
+# How ids begin that were made here, for tool calls without one (vapi.md 4.4).
+UNNAMED: Final = "unnamed-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,8 @@ def _tools(rich: PastCall, poor: PastCall) -> tuple[ToolUse, ...]:
     added = []
     for tool in poor.tools:
         before = known.get(tool.tool_call_id)
+        if before is None and rich.is_whole and tool.tool_call_id.startswith(UNNAMED):
+            continue  # it has a place there, under the id that this telling lacked
         if before is None:
             added.append(tool)
         elif tool_rank(tool, has_times=poor.has_times) > tool_rank(

@@ -120,7 +120,7 @@ def read_tool_request(call: Mapping[str, Any], message: Mapping[str, Any]) -> Pa
     at_ms = None  # without any moment of the message there is nothing but an order
     if told_at is not None and past.started_at is not None:
         at_ms = max(0, round((told_at - past.started_at).total_seconds() * 1000))
-    asked = read_calls(_asked(message), at_ms)
+    asked = asked_calls(message, at_ms)
     known = {tool.tool_call_id for tool in past.tools}
     latest = max((tool.started_ms for tool in past.tools), default=0)
     new = tuple(
@@ -133,6 +133,12 @@ def read_tool_request(call: Mapping[str, Any], message: Mapping[str, Any]) -> Pa
         tools=(*past.tools, *new),
         has_times=past.has_times and asked.has_times if past.tools else asked.has_times,
     )
+
+
+def asked_calls(message: Mapping[str, Any], at_ms: int | None = None) -> Spoken:
+    """Return the tool calls that a server is asked to make by this very message."""
+    told_at = time_of(message.get("timestamp"))
+    return read_calls(_asked(message), at_ms, str(told_at.timestamp()) if told_at else "")
 
 
 def _asked(message: Mapping[str, Any]) -> list[Any]:
