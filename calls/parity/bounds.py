@@ -55,7 +55,7 @@ def needed(k: int, n: int, limit: float) -> int | None:
     short = enough // 2
     while enough - short > 1:
         middle = (short + enough) // 2
-        if middle >= n and upper(k, middle) < limit:
+        if upper(k, middle) < limit:
             enough = middle
         else:
             short = middle

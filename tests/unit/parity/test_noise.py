@@ -46,6 +46,12 @@ def test_three_and_one_by_hand() -> None:
     assert (found.arrangements, found.p_value) == (4, pytest.approx(1 / 4))
 
 
+def test_the_energy_distance_by_hand() -> None:
+    # a, a, b against b: between 2/3, within the first 4/9 (its four odd ones of nine), 0 within b.
+    found = compare_sets(_calls("a", "a", "b"), _calls("b"))
+    assert found.distance == pytest.approx(2 * 2 / 3 - 4 / 9)
+
+
 def test_sets_that_are_alike_differ_by_nothing() -> None:
     found = compare_sets(_calls("ab", "ab", "ba"), _calls("ba", "ab", "ab"))
     assert found.distance == pytest.approx(0)
