@@ -34,6 +34,8 @@ from calls.services import (
 from calls.services.call_finish import stale_calls_close
 from calls.services.call_handover import answers_forget
 from calls.services.clip_render import clips_work
+from calls.services.cost_forecasts import forecasts_check
+from calls.services.guardrail_proposals import guardrails_settle
 from calls.services.leaving import departures_remind
 from calls.services.model_watch import models_look
 from calls.services.number_moves import moves_continue
@@ -332,3 +334,9 @@ def run_past_recordings(job_id: str) -> None:
 def drain_shims() -> int:
     """Make what came through recording addresses part of its calls."""
     return tool_shims.records_drain()
+
+
+@shared_task(name="calls.tasks.settle_forecasts", soft_time_limit=240, time_limit=300)
+def settle_forecasts() -> int:
+    """Set forecasts against real calls, and judge instructions whose verification has ended."""
+    return forecasts_check() + guardrails_settle()

@@ -144,6 +144,8 @@ UNFOLD: dict[str, Any] = {
                 _item("Guard limits", "tune", "calls", "guardlimits"),
                 _item("Who is told", "notifications_active", "calls", "noticereceiver"),
                 _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
+                _item("Cost forecasts", "savings", "calls", "costforecast"),
+                _item("Guardrails", "fork_right", "calls", "guardrailproposal"),
                 _item("Plans", "event_upcoming", "calls", "migrationplan"),
                 _item("What plans did", "history_edu", "calls", "planentry"),
             ),

@@ -46,6 +46,7 @@ app.conf.beat_schedule = {
     "take readiness": {"task": "calls.tasks.take_readiness", "schedule": 20.0},
     "work recordings": {"task": "calls.tasks.work_recordings", "schedule": 10.0},
     "run retention": {"task": "calls.tasks.run_retention", "schedule": 600.0},
+    "settle forecasts": {"task": "calls.tasks.settle_forecasts", "schedule": 300.0},
     "tick plans": {"task": "calls.tasks.tick_plans", "schedule": 30.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }

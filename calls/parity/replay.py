@@ -107,9 +107,13 @@ class Answered:
 
 @dataclass(slots=True)
 class Tokens:
-    """What a replay used, in tokens; ``cached`` is a part of ``into``."""
+    """What a replay used, in tokens; ``cached`` is a part of ``into``, ``last`` the last ``into``.
+
+    What could be cached is all that was sent before: ``into`` without ``last``.
+    """
 
     into: int = 0
+    last: int = 0
     cached: int = 0
     out: int = 0
     responses: int = 0
@@ -337,6 +341,7 @@ class Replay:
         cached = details.get("cached_tokens") if isinstance(details, Mapping) else 0
         tokens = self.result.tokens
         tokens.into += into
+        tokens.last = into
         tokens.out += out
         tokens.cached += cached if isinstance(cached, int) else 0
         tokens.responses += 1

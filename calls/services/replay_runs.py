@@ -165,6 +165,7 @@ def _extras(
         ],
         "tokens": {
             "into": tokens.into,
+            "last": tokens.last,
             "cached": tokens.cached,
             "out": tokens.out,
             "responses": tokens.responses,

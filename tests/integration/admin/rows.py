@@ -164,6 +164,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         ),
         "calls.departure": (departure := factories.make_departure(organisation)),
         "calls.departednumber": factories.make_departed_number(departure, number),
+        "calls.costforecast": factories.make_forecast(assistant, number=number),
+        "calls.guardrailproposal": factories.make_guardrail(factories.make_run(assistant)),
         "calls.oldstackrate": factories.make_old_rate(organisation),
         "calls.oldstack": (old_stack := factories.make_old_stack(organisation)),
         "calls.callhandover": factories.make_handover(call, old_stack=old_stack),

@@ -30,7 +30,7 @@ MACHINE_WRITTEN = (
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
     *("calls.plannumber", "calls.planentry", "calls.numbermove", "calls.numberreadiness"),
-    "calls.netfiring",
+    *("calls.netfiring", "calls.costforecast", "calls.guardrailproposal"),
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
@@ -211,6 +211,13 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_departed_number(
                     world["calls.departure"], factories.make_number(organisation)
                 )
+            case "calls.costforecast":
+                factories.make_forecast(
+                    factories.make_assistant(organisation),
+                    number=factories.make_number(organisation),
+                )
+            case "calls.guardrailproposal":
+                factories.make_guardrail(factories.make_run(factories.make_assistant(organisation)))
             case "calls.deliveryattempt":
                 factories.make_attempt(factories.make_event(call=call))
 
