@@ -150,6 +150,13 @@ UNFOLD: dict[str, Any] = {
                 _item("What plans did", "history_edu", "calls", "planentry"),
             ),
             _group(
+                "Parity",
+                _item("Parity runs", "balance", "calls", "parityrun"),
+                _item("Scenarios", "theater_comedy", "calls", "parityscenario")
+                | {"active": _is_below("/admin/calls/parityscenario/")},
+                _item("Calls of runs", "call_split", "calls", "paritycall"),
+            ),
+            _group(
                 "Assistants",
                 _item("Assistants", "support_agent", "assistants", "assistant"),
                 _item("Squads", "groups", "assistants", "squad"),

@@ -177,6 +177,11 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.migrationplan": plan,
         "calls.plannumber": plan.places.get(),
         "calls.planentry": factories.make_plan_entry(plan),
+        "calls.parityscenario": factories.make_scenario(assistant),
+        "calls.parityrun": (parity_run := factories.make_run(assistant)),
+        "calls.paritycall": factories.make_parity_call(
+            parity_run, transcript=[{"role": "user", "text": SPOKEN}]
+        ),
         "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }

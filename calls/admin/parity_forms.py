@@ -1,0 +1,162 @@
+"""Forms of parity: a scenario as a person writes it, and what a run is to be.
+
+Owns the fields and their words; what a scenario may be is ``calls.parity.scenario_reading``'s, what
+a run may be ``calls.services.parity_runs``'.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from calls.models import ParityRun
+from calls.parity.scenario import Scenario
+from calls.services.parity_runs import MOST_PAIRS, MOST_PARALLEL, kinds_played
+from calls.services.parity_scenarios import ScenarioRefused, scenario_of_yaml, yaml_of
+from voiceplatform.base.fields import DecryptionError
+from voiceplatform.base.scoped_admin import ScopedForm
+
+EXAMPLE = """\
+name: books a cleaning
+persona: in a hurry
+caller:
+  - say: "I would like to book a cleaning on Friday."
+    expect:
+      - tool: check_availability
+        arguments: {date: "2026-11-27"}
+    agent: "Ten or eleven o'clock, which time suits you?"
+  - say: "Ten, please. Goodbye."
+    after: {heard: "which time"}
+    agent: "See you on Friday."
+  - hang_up: true
+tools:
+  check_availability:
+    - result: "10:00 and 11:00 are free"
+"""
+
+
+class ScenarioForm(ScopedForm):
+    """A scenario as the text of its file; ``scenario`` is it, once the form is valid."""
+
+    text = forms.CharField(
+        label="Scenario",
+        strip=False,
+        max_length=100_000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 26, "spellcheck": "false"}),
+        help_text="YAML. What the caller says on which cue, which tools are to be called then, and "
+        "what they answer. Indent with spaces.",
+    )
+    seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    scenario: Scenario
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and not self.instance._state.adding:
+            self.initial["seen_version"] = self.instance.version
+            try:
+                self.initial["text"] = yaml_of(self.instance.document)
+            except DecryptionError as error:
+                self.initial["text"] = f"# It cannot be read: {error}"
+        else:
+            self.initial.setdefault("text", EXAMPLE)
+
+    def clean_text(self) -> str:
+        """Read the scenario; every problem is told at once."""
+        text: str = self.cleaned_data["text"]
+        try:
+            self.scenario = scenario_of_yaml(text)
+        except ScenarioRefused as refused:
+            raise forms.ValidationError([str(each) for each in refused.problems]) from refused
+        return text
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a name that another scenario of the assistant has."""
+        cleaned = super().clean()
+        assistant = cleaned.get("assistant") or getattr(self.instance, "assistant", None)
+        found = getattr(self, "scenario", None)
+        if assistant is not None and found is not None:
+            others = assistant.parity_scenarios.filter(name=found.name)
+            if others.exclude(pk=self.instance.pk).exists():
+                words = f"The assistant has a scenario {found.name!r}. Fix: choose another name."
+                self.add_error("text", words)
+        return cleaned
+
+
+class RunForm(ScopedForm):
+    """What a run is to be."""
+
+    kind = forms.ChoiceField(
+        label="Kind",
+        widget=UnfoldAdminSelectWidget,
+        help_text="A rehearsal costs nothing and reaches nobody. Past calls as text, or heard "
+        "again, ask the model and are billed. Only kinds that hear callers open a number's gate.",
+    )
+    pairs = forms.IntegerField(
+        label="Pairs of calls",
+        initial=50,
+        min_value=1,
+        max_value=MOST_PAIRS,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
+        help_text="A pass under 5% wants at least 59 pairs without a difference, usually 76.",
+    )
+    parallel = forms.IntegerField(
+        label="Calls at once",
+        initial=20,
+        min_value=1,
+        max_value=MOST_PARALLEL,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
+    )
+    seed = forms.IntegerField(
+        label="Seed",
+        required=False,
+        min_value=0,
+        max_value=(1 << 63) - 1,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
+        help_text="Decides the order. The same seed gives the same rehearsal. Empty: drawn.",
+    )
+    cost_limit_usd = forms.DecimalField(
+        label="Cost limit in USD",
+        initial=Decimal(5),
+        min_value=0,
+        max_value=1_000,
+        decimal_places=2,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
+        help_text="No call begins beyond it. Rehearsals cost nothing.",
+    )
+    stops_early = forms.BooleanField(
+        label="Stop as soon as it is decided", required=False, widget=UnfoldBooleanSwitchWidget
+    )
+    again = forms.BooleanField(
+        label="Play the old stack twice",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="Shows how much the old stack differs from itself, and costs half as much again.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        played = kinds_played()
+        kinds: Any = self.fields["kind"]
+        kinds.choices = [each for each in ParityRun.Kind.choices if each[0] in played]
+
+    def clean(self) -> dict[str, Any]:
+        """Compare the number with the assistant that is to answer it."""
+        cleaned = super().clean()
+        assistant, number = cleaned.get("assistant"), cleaned.get("number")
+        if assistant is not None and assistant.current_revision is None:
+            self.add_error("assistant", "It has no revision. Fix: publish one.")
+        if assistant is not None and number is not None:
+            if number.organisation_id != assistant.organisation_id:
+                self.add_error("number", "This number is another organisation's.")
+            elif number.assistant_id != assistant.pk:
+                words = "Another assistant answers this number. Fix: choose that one, or no number."
+                self.add_error("number", words)
+        return cleaned
