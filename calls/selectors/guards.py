@@ -39,6 +39,7 @@ from calls.numbers.guard import (
     judge,
 )
 from calls.numbers.sequential import Sequential
+from calls.selectors.drift import baseline_for, orders_of
 
 # Until then a stream may still report, and an end be explained better (call_finish).
 SETTLED_AFTER: Final = dt.timedelta(minutes=5)
@@ -136,6 +137,8 @@ def _facts(
         .values_list("call")
         .annotate(failed=Count("pk", filter=Q(state__in=_FAILED)))
     )
+    baseline = baseline_for(number_id) if stack == "direct" else None
+    orders = orders_of(ids) if baseline is not None else {}
     for pk, begun, ended, reason, seconds, first_word, turn_p95, metrics in Call.objects.filter(
         pk__in=ids
     ).values_list(*_COLUMNS):
@@ -153,6 +156,7 @@ def _facts(
             failed_tools=tools.get(pk) if is_ours else None,
             first_word_ms=first_word,
             turn_p95_ms=turn_p95,
+            is_unfamiliar=baseline.is_unfamiliar(orders.get(pk, ())) if baseline else None,
         )
 
 
@@ -172,7 +176,9 @@ def verdict_of(
     stack: Stack = "vapi" if guard.stack == "vapi" else "direct"
     calls = window_of(guard.number_id, stack, armed_at=guard.armed_at, now=now, known=known)
     rules = rules_of(guard.number_id, guard.organisation_id)
-    return judge(calls, rules.limits, rules.tests)
+    baseline = baseline_for(guard.number_id) if stack == "direct" else None
+    tests = {**rules.tests, "unfamiliar": baseline.test} if baseline else rules.tests
+    return judge(calls, rules.limits, tests)
 
 
 @dataclass(frozen=True, slots=True)
