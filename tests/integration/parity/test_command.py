@@ -1,0 +1,124 @@
+"""The command plays files in its own process; its exit code and its JUnit are for builds."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+
+from calls.models import ParityRun
+from tests import factories
+from tests.integration.parity.junit import read_junit
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+BOOKING = {"name": "booking", **factories.parity.DOCUMENT}
+
+
+@pytest.fixture
+def scenarios(tmp_path: Path) -> Path:
+    tool = factories.make_tool(name="check_availability", parameters={"type": "object"})
+    factories.make_assistant(name="Harbour", tools=[tool])
+    folder = tmp_path / "scenarios"
+    folder.mkdir()
+    put(folder, BOOKING)
+    return folder
+
+
+def put(folder: Path, document: dict[str, Any]) -> None:
+    path = folder / f"{document['name']}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def ran(*words: str) -> tuple[int, str]:
+    """Return the exit code and what was printed."""
+    out = io.StringIO()
+    try:
+        call_command("parity", *words, stdout=out, stderr=io.StringIO())
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    except CommandError as error:
+        return error.returncode, str(error)
+    return 0, out.getvalue()
+
+
+def test_undecided_is_a_failure_unless_it_is_allowed(scenarios: Path, tmp_path: Path) -> None:
+    given = ("run", str(scenarios), "--pairs", "3", "--parallel", "1")
+    code, told = ran(*given, "--junit", str(tmp_path / "out.xml"))
+    assert code == 1 and told.startswith("UNDECIDED: 3 pairs are too few to tell.")
+    cases = read_junit((tmp_path / "out.xml").read_text(encoding="utf-8"))
+    assert cases["parity.scenarios.booking"] == "passed"
+    assert cases["parity.gates.Order of tool calls"] == "failed"
+    code, _ = ran(*given, "--allow-undecided", "--junit", str(tmp_path / "out.xml"))
+    assert code == 0
+    assert "failed" not in read_junit((tmp_path / "out.xml").read_text(encoding="utf-8")).values()
+
+
+def test_a_run_that_drifts_fails_its_build_and_names_the_scenario(
+    scenarios: Path, tmp_path: Path
+) -> None:
+    put(scenarios, {**BOOKING, "name": "bad", "noise": {"ours": {"omit_percent": 100}}})
+    out = tmp_path / "out.xml"
+    code, told = ran("run", str(scenarios), "--pairs", "12", "--seed", "1", "--junit", str(out))
+    assert code == 1 and told.startswith("FAIL: ") and "left out check_availability" in told
+    cases = read_junit(out.read_text(encoding="utf-8"))
+    assert cases["parity.scenarios.bad"] == "failed"
+    assert cases["parity.scenarios.booking"] == "passed"
+
+
+def test_a_clean_run_of_enough_pairs_passes_beside_threads(scenarios: Path) -> None:
+    short = [{"say": "Go.", "expect": ["check_availability"]}, {"hang_up": True}]
+    put(scenarios, {"name": "booking", "caller": short})
+    code, told = ran("run", str(scenarios), "--pairs", "76", "--seed", "1", "--json")
+    document = json.loads(told)
+    assert code == 0 and document["verdict"] == "pass"
+    assert document["run"]["pairs_done"] == 76
+    code, told = ran("list", "--json")
+    [row] = json.loads(told)
+    assert (row["verdict"], row["assistant"], row["done"]) == ("pass", "Harbour", 76)
+    code, told = ran("report", row["id"][:8], "--csv")
+    assert code == 0 and len(told.splitlines()) == 77
+    assert ran("report", row["id"])[1].startswith("PASS: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run", "nowhere"), "nowhere: it cannot be read"),
+        (("run", "--assistant", "Nobody"), "there is no assistant 'Nobody'. Fix: --assistant"),
+        (("run", "--revision", "9"), "has no revision 9. Fix: one of 1"),
+        (("run", "--junit", "/nowhere/out.xml"), "there is no such folder"),
+        (("run",), "there is nothing to play"),
+        (("run", "--kind", "shadow"), "nothing here plays runs of kind 'shadow'"),
+        (("report", "ffff"), "no run begins with 'ffff'. Fix: parity list"),
+    ],
+)
+@pytest.mark.usefixtures("scenarios")
+def test_bad_usage_is_two_and_says_what_to_do(words: tuple[str, ...], says: str) -> None:
+    code, told = ran(*words)
+    assert code == 2 and says in told
+    assert not ParityRun.objects.exists()
+
+
+def test_every_problem_of_every_file_is_told(scenarios: Path) -> None:
+    (scenarios / "no.yaml").write_text("caller: [{say: 1}]\n", encoding="utf-8")
+    (scenarios / "yaml.yaml").write_text("a: b: c\n", encoding="utf-8")
+    code, told = ran("run", str(scenarios))
+    assert code == 2
+    assert "no.yaml: caller[0].say: it is a number. Fix: " in told
+    assert "yaml.yaml: the text: it cannot be read: not YAML" in told
+
+
+def test_a_run_in_which_a_call_could_not_be_played_fails(
+    scenarios: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.parity.rehearsal.LONGEST_MS", 1_000)
+    out = tmp_path / "out.xml"
+    given = ("--pairs", "1", "--parallel", "1", "--junit", str(out), "--allow-undecided")
+    assert ran("run", str(scenarios), *given)[0] == 1
+    assert read_junit(out.read_text(encoding="utf-8"))["parity.scenarios.booking"] == "broken"
