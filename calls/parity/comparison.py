@@ -1,75 +1,79 @@
-"""Two measured runs beside each other: two revisions, two models, before and after a change.
+"""Calls of both stacks beside each other without pairs: past calls, as logs and rows hold them.
 
-Pure. Owns the exact test of Fisher on two shares (Statistical Methods for Research Workers, 1934),
-and the words for it. It must not give a verdict: each run has its own.
+Pure. Owns which tools are used in how many calls on each side, with the exact test of Fisher
+(Statistical Methods for Research Workers, 1934), beside the order of all of them (``noise``). It
+must not give a verdict: callers were not the same, so a difference may be theirs.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence as Row
 from dataclasses import dataclass
 from typing import Final
 
-from calls.parity.measures import GATES, GateName, Measures, Share, share
+from calls.parity import bounds
+from calls.parity.noise import SetsCompared, compare_sets
+from calls.parity.sequence import Sequence
 
 _SURE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One gate, tool or scenario of two runs. ``p_value``: how often shares of one and the same
-    origin are as far apart as these, or further.
+class Used:
+    """In how many calls a tool was used, with one-sided exact bounds."""
+
+    k: int
+    n: int
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUsed:
+    """A tool on both sides. ``p_value``: how often shares of one and the same origin are as far
+    apart as these, or further; ``words`` claim no more than that.
     """
 
     name: str
-    first: Share
-    second: Share
+    old: Used
+    new: Used
     p_value: float
     words: str
 
 
 @dataclass(frozen=True, slots=True)
-class RunsCompared:
-    """Two runs: by gate, by tool, by scenario. What only one of them has is left out."""
+class PastCompared:
+    """Past calls of both stacks: the order of their tools, and each tool by itself.
 
-    gates: tuple[Compared, ...]
-    tools: tuple[Compared, ...]
-    scenarios: tuple[Compared, ...]
+    ``old`` and ``new`` count the calls that were compared, ``left_out`` those of which only the
+    beginning is known.
+    """
+
+    old: int
+    new: int
+    order: SetsCompared
+    tools: tuple[ToolUsed, ...]
+    left_out: int
 
 
-def compare_runs(first: Measures, second: Measures) -> RunsCompared:
-    """Lay two runs beside each other, the drift of each gate, tool and scenario."""
-    tools = {line.name: line.drift for line in second.tools}
-    scenarios = {line.name: line.drift for line in second.scenarios}
-    return RunsCompared(
-        gates=tuple(
-            compare(name, _share(first, name), _share(second, name))
-            for name in GATES
-            if first.gate(name).applies and second.gate(name).applies
-        ),
+def compare_past(old: Row[Sequence], new: Row[Sequence], *, seed: int = 0) -> PastCompared:
+    """Compare calls that no scenario pairs, whole ones only."""
+    known = [[call for call in side if not call.cut] for side in (old, new)]
+    used = [Counter(name for call in side for name in _names(call)) for side in known]
+    return PastCompared(
+        old=len(known[0]),
+        new=len(known[1]),
+        order=compare_sets(*known, seed=seed),
         tools=tuple(
-            compare(line.name, line.drift, tools[line.name])
-            for line in first.tools
-            if line.name in tools
+            _tool(
+                name, *((counts[name], len(side)) for counts, side in zip(used, known, strict=True))
+            )
+            for name in sorted({*used[0], *used[1]})
         ),
-        scenarios=tuple(
-            compare(line.name, line.drift, scenarios[line.name])
-            for line in first.scenarios
-            if line.name in scenarios
-        ),
+        left_out=len(old) + len(new) - len(known[0]) - len(known[1]),
     )
-
-
-def compare(name: str, first: Share, second: Share) -> Compared:
-    """Lay two shares beside each other, in words that claim no more than they show."""
-    p_value = fisher(first.k, first.n, second.k, second.n)
-    if p_value >= _SURE:
-        words = "cannot be told apart"
-    elif second.k * first.n < first.k * second.n:
-        words = "less in the second"
-    else:
-        words = "more in the second"
-    return Compared(name, first, second, p_value, words)
 
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
@@ -92,6 +96,20 @@ def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
     return min(1.0, sum(way for way in ways if way <= seen) / whole)
 
 
-def _share(measures: Measures, name: GateName) -> Share:
-    gate = measures.gate(name)
-    return share(gate.verdict.k, gate.verdict.n, gate.limit)
+def _tool(name: str, old: tuple[int, int], new: tuple[int, int]) -> ToolUsed:
+    p_value = fisher(*old, *new)
+    if p_value >= _SURE:
+        words = "cannot be told apart"
+    elif new[0] * old[1] < old[0] * new[1]:
+        words = "used less here"
+    else:
+        words = "used more here"
+    return ToolUsed(name, _used(*old), _used(*new), p_value, words)
+
+
+def _used(k: int, n: int) -> Used:
+    return Used(k, n, bounds.lower(k, n), bounds.upper(k, n))
+
+
+def _names(call: Sequence) -> set[str]:
+    return {tool.name for tool in call.tools}

@@ -157,24 +157,26 @@ class _Table:
         self.kinds = [places[shape] for shape in shapes]
         self.old = len(old)
         self.dealt = self.kinds[: self.old]
-        self._all = Counter(self.kinds)
         known = list(examples.values())
-        self._far = [[distance(one, two, renames) for two in known] for one in known]
+        self._far = [[0.0] * len(known) for _ in known]
+        for (one, left), (two, right) in itertools.combinations(enumerate(known), 2):
+            self._far[one][two] = self._far[two][one] = distance(left, right, renames)
+        self._to_all = [sum(row[kind] for kind in self.kinds) for row in self._far]
+        self._whole = sum(self._to_all[kind] for kind in self.kinds)
 
     def apart(self, dealt: Iterable[int]) -> float:
-        """Return the energy distance if the old stack had made the calls of these kinds."""
-        one = Counter(dealt)
-        two = self._all - one
-        between = self._mean(one, two)
-        return 2 * between - self._mean(one, one) - self._mean(two, two)
+        """Return the energy distance if the old stack had made the calls of these kinds.
 
-    def _mean(self, one: Counter[int], two: Counter[int]) -> float:
-        total = sum(
-            many * times * self._far[kind][other]
-            for kind, many in one.items()
-            for other, times in two.items()
+        What is within the new stack follows from the whole, so only one side is added up.
+        """
+        side = Counter(dealt).items()
+        within = sum(
+            many * times * self._far[kind][other] for kind, many in side for other, times in side
         )
-        return total / (one.total() * two.total())
+        between = sum(many * self._to_all[kind] for kind, many in side) - within
+        rest = self._whole - 2 * between - within
+        old, new = self.old, len(self.kinds) - self.old
+        return 2 * between / (old * new) - within / old**2 - rest / new**2
 
 
 def _all(tables: list[_Table]) -> Iterator[float]:
