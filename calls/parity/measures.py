@@ -66,6 +66,15 @@ class Gate:
             return "nothing was compared yet"
         return self.verdict.words()
 
+    def note(self) -> str:
+        """Say that pairs came behind the verdict and left it as it was; '' when none did."""
+        decided, pairs = self.verdict.decided_at, self.pairs
+        if decided is None or decided >= pairs:
+            return ""
+        return (
+            f"The verdict fell with pair {decided} and stands; the figures are those of all {pairs}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Share:

@@ -212,6 +212,7 @@ def _notes(run: ParityRun, measures: Measures) -> tuple[str, ...]:
         )
     if measures.empty:
         notes.append(f"{measures.empty} pairs were cut before their first tool: no evidence.")
+    notes += [f"{_TITLES[gate.name]}: {note}." for gate in measures.gates if (note := gate.note())]
     if measures.noise is not None:
         notes.append(f"Noise floor: {measures.noise.words()}.")
     return tuple(notes)

@@ -102,6 +102,10 @@ def test_pairs_count_in_the_order_in_which_they_were_planned() -> None:
     assert early.gate("order").verdict.state == "fail"
     assert late.gate("order").verdict.state == "pass"
     assert early.gate("order").verdict.decided_at == 2
+    said = "The verdict fell with pair 2 and stands; the figures are those of all 100"
+    assert early.gate("order").note() == said
+    assert measure([SAME] * 76, {}).gate("order").note() == ""
+    assert measure([SAME] * 50, {}).gate("order").note() == ""
 
 
 def test_only_pairs_with_a_callers_sound_count_as_such() -> None:
