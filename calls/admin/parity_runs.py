@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import path, reverse
 
+from calls.admin.heard_page import HeardPage
 from calls.admin.parity_forms import RunForm
 from calls.models import ParityCall, ParityRun
 from calls.services.parity_choices import past_calls, runs_to_compare
@@ -50,7 +51,7 @@ _PAIR_COLOURS = {"same": "success", "differs": "danger", "missing": "warning"}
 
 
 @admin.register(ParityRun)
-class ParityRunAdmin(BesideForm, ScopedAdmin):
+class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
     """Comparisons of both stacks."""
 
     form = RunForm

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from assistants.models import Assistant
 from calls.models import Call, ParityRun, PhoneNumber, Turn
@@ -21,14 +22,28 @@ def past_calls(
     Only calls whose words were kept; for ``rehear`` only those whose sound is stored here.
     """
     words = Turn.objects.filter(call=OuterRef("pk"), role="user")
+    # A call whose log was imported hangs on no number; its own row says whose it was.
+    whose = (
+        Q(number=number) | Q(imported__number=number)
+        if number is not None
+        else Q(number__assistant=assistant)
+        | Q(imported__assistant=assistant)
+        | Q(imported__number__assistant=assistant)
+    )
     rows = Call.objects.filter(
-        organisation=assistant.organisation, status=Call.Status.ENDED
-    ).filter(Q(number=number) if number is not None else Q(number__assistant=assistant))
+        whose, Exists(words), organisation=assistant.organisation, status=Call.Status.ENDED
+    )
+    # Nothing of a caller who refused is played again; the runner asks once more.
+    rows = rows.filter(policy_refused_at__isnull=True).exclude(
+        Q(imported__isnull=False, imported__consent="refused")
+        | Q(consent__isnull=False, consent__state="refused")
+    )
     if kind == ParityRun.Kind.REHEAR:
         rows = rows.filter(recording__state="stored")
+        rows = rows.exclude(Q(imported__isnull=False, imported__has_times=False))
+    rows = rows.annotate(was_at=Coalesce("started_at", "created_at")).order_by("-was_at", "-pk")
     # The old stack's calls are what is measured against; where there are none, our own.
-    old = list(rows.filter(Exists(words), stack=Call.Stack.VAPI).order_by("-created_at")[:most])
-    return old or list(rows.filter(Exists(words)).order_by("-created_at")[:most])
+    return list(rows.filter(stack=Call.Stack.VAPI)[:most]) or list(rows[:most])
 
 
 def calls_to_extract(assistant: Assistant, most: int = 50) -> QuerySet[Any]:
