@@ -171,6 +171,8 @@ UNFOLD: dict[str, Any] = {
                     "permission": _may_view("assistants", "assistant"),
                 },
                 _item("Imported versions", "rule", "assistants", "importedobject"),
+                _item("Past calls", "history_toggle_off", "calls", "importedcall"),
+                _item("Call logs", "input", "calls", "calllogimport"),
                 _item("Talks", "mic", "calls", "talk"),
                 _item("Stored resources", "inventory_2", "assistants", "storedresource"),
             ),
@@ -179,6 +181,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Tools", "build", "tools", "tool"),
                 _item("Tool calls", "receipt_long", "calls", "toolinvocation"),
                 _item("Tool servers", "fact_check", "calls", "toolcheck"),
+                _item("Recording addresses", "switch_access_shortcut", "calls", "toolshim"),
                 _item("Files", "description", "assistants", "filereading"),
             ),
             _group(

@@ -1,6 +1,7 @@
 """Admin of the calls layer, one module per subject; importing them registers them."""
 
 from calls.admin import (
+    call_logs,
     clips,
     connections,
     event_destinations,
@@ -27,6 +28,7 @@ from calls.admin import (
     recordings,
     records,
     refusals,
+    shims,
     talk_page,
     tool_pages,
     tool_records,
@@ -34,6 +36,7 @@ from calls.admin import (
 )
 
 __all__ = [
+    "call_logs",
     "clips",
     "connections",
     "event_destinations",
@@ -60,6 +63,7 @@ __all__ = [
     "recordings",
     "records",
     "refusals",
+    "shims",
     "talk_page",
     "tool_pages",
     "tool_records",

@@ -20,8 +20,17 @@ from calls.admin.words import (
     reason_in_words,
     seconds_in_words,
 )
-from calls.models import Call, OutboxEvent, Recording, ToolExchange, ToolInvocation, Turn
+from calls.models import (
+    Call,
+    ImportedCall,
+    OutboxEvent,
+    Recording,
+    ToolExchange,
+    ToolInvocation,
+    Turn,
+)
 from calls.selectors.handoffs import speaker_names
+from calls.selectors.past_calls import imported_of
 from calls.selectors.records import conversation
 from calls.services.analysis import WAITING, analysis_state, analysis_verdict
 
@@ -162,6 +171,9 @@ def _total_ms(call: Call) -> int:
 
 
 def _facts(call: Call) -> list[Fact]:
+    imported = imported_of(call) if call.stack == Call.Stack.VAPI else None
+    if call.imported_at is not None and imported is not None:
+        return _facts_of_log(call, imported)
     number, revision = call.number, call.revision
     facts = [
         Fact("Caller", call.caller or "withheld"),
@@ -195,7 +207,49 @@ def _facts(call: Call) -> list[Fact]:
         ),
         Fact("Twilio call", call.call_sid),
     ]
+    if imported is not None:
+        facts.append(_log_fact(imported))
     return facts
+
+
+def _facts_of_log(call: Call, imported: ImportedCall) -> list[Fact]:
+    """Return the facts of a call that never came here: what its log says."""
+    number, assistant = imported.number, imported.assistant
+    return [
+        Fact("Caller", call.caller or "not in the log"),
+        Fact(
+            "Called number",
+            number.name or number.number_e164 if number else call.callee or "not in the log",
+            "",
+            ("admin:calls_phonenumber_change", number.pk) if number else None,
+        ),
+        Fact(
+            "Assistant",
+            str(assistant) if assistant else "not known here",
+            "",
+            ("admin:assistants_assistant_change", assistant.pk) if assistant else None,
+        ),
+        Fact("Duration", seconds_in_words(call.duration_seconds)),
+        Fact("Cost", f"${call.cost_usd:.4f}", "at Vapi"),
+        Fact("Answered by", call.get_stack_display(), "imported from its log"),
+        Fact(
+            "Answer time",
+            ms_in_words(call.turn_latency_p50_ms),
+            f"95% within {ms_in_words(call.turn_latency_p95_ms)}"
+            if call.turn_latency_p95_ms is not None
+            else "",
+        ),
+        Fact("Carrier's call", imported.provider_sid or "not in the log"),
+        _log_fact(imported),
+    ]
+
+
+def _log_fact(imported: ImportedCall) -> Fact:
+    hints = [f"consent to record: {imported.get_consent_display().lower()}"]
+    if not imported.has_times:
+        hints.append("the log has an order and no times")
+    words = "whole" if imported.is_whole else "only a part is known"
+    return Fact("Log", words, "; ".join(hints), ("admin:calls_importedcall_change", imported.pk))
 
 
 def _policy(call: Call) -> list[Fact]:

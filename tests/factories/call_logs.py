@@ -25,8 +25,12 @@ from tests.factories.base import default_organisation, next_number
 def make_imported_call(
     turns: tuple[tuple[str, str], ...] = (), tools: tuple[str, ...] = (), **columns: Any
 ) -> ImportedCall:
-    """Make a call whose log was imported; keywords of ``Call`` and ``ImportedCall`` alike."""
+    """Make a call whose log was imported; keywords of ``Call`` and ``ImportedCall`` alike.
+
+    With ``call``: that one came here, and its log was imported.
+    """
     own = {name.name for name in ImportedCall._meta.get_fields()} - {"organisation", "call"}
+    known: Call | None = columns.pop("call", None)
     organisation = columns.pop("organisation", None) or default_organisation()
     log_id = str(columns.pop("log_id", uuid.uuid4()))
     imported = {name: columns.pop(name) for name in list(columns) if name in own}
@@ -43,7 +47,7 @@ def make_imported_call(
         "caller": "+14155550142",
         "callee": "+14155550143",
     }
-    call = Call.objects.create(**{**defaults, **columns})
+    call = known or Call.objects.create(**{**defaults, **columns})
     for place, (role, text) in enumerate(turns):
         Turn.objects.create(call=call, ordinal=place, role=role, text=text, started_ms=place * 1000)
     for place, name in enumerate(tools):
@@ -58,7 +62,10 @@ def make_imported_call(
             started_ms=place * 1000 + 500,
         )
     return ImportedCall.objects.create(
-        call=call, organisation=organisation, log_id=log_id, **imported
+        call=call,
+        organisation=call.organisation,
+        log_id=log_id,
+        **{"was_here": known is not None, **imported},
     )
 
 

@@ -182,6 +182,11 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.paritycall": factories.make_parity_call(
             parity_run, transcript=[{"role": "user", "text": SPOKEN}]
         ),
+        "calls.calllogimport": (log_import := factories.make_log_import(organisation=organisation)),
+        "calls.calllogpiece": factories.make_log_piece(log_import),
+        "calls.importedcall": factories.make_imported_call(call=call),
+        "calls.toolshim": (shim := factories.make_shim(organisation=organisation)),
+        "calls.shimrecord": factories.make_shim_record(shim),
         "calls.talk": factories.make_talk(revision=assistant.current_revision, user=member),
         "clear_key": clear,
     }

@@ -31,6 +31,7 @@ MACHINE_WRITTEN = (
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
     *("calls.plannumber", "calls.planentry", "calls.numbermove", "calls.numberreadiness"),
     *("calls.netfiring", "calls.costforecast", "calls.guardrailproposal"),
+    *("calls.calllogimport", "calls.importedcall", "calls.shimrecord"),
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
