@@ -7,6 +7,7 @@ each the newest of some days. Reads only; what the comparison means is ``calls.p
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Final
 
 from assistants.models import Assistant
@@ -16,6 +17,7 @@ from calls.parity.logs.sequencing import tool_calls
 from calls.parity.sequence import Sequence, Stack
 from calls.selectors.past_calls import past_calls, with_spoken_parts
 from calls.services.sequences import entries_of
+from tools.names import legal_name
 
 # Of each side. More would show a difference that matters to nobody, and take minutes to draw.
 MOST_CALLS: Final = 200
@@ -50,4 +52,8 @@ def past_comparison(
 
 
 def _sequence(call: Call, stack: Stack, *, is_whole: bool = True) -> Sequence:
-    return Sequence(str(call.pk), stack, tool_calls(entries_of(call)), cut=not is_whole)
+    # A session has legal names, a log those of the export ("book a slot"): one for both.
+    tools = tuple(
+        replace(tool, name=legal_name(tool.name)) for tool in tool_calls(entries_of(call))
+    )
+    return Sequence(str(call.pk), stack, tools, cut=not is_whole)

@@ -68,6 +68,16 @@ def test_logged_calls_stand_against_calls_answered_here(
     assert found.order.p_value == pytest.approx(2 / 924)
 
 
+def test_a_name_that_our_sessions_made_legal_is_still_one_name() -> None:
+    assistant = factories.make_assistant()
+    for _ in range(5):
+        _at_vapi(assistant, "Book a table!")
+        _here(assistant, "Book_a_table")
+    found = past_comparison(assistant, since=SINCE)
+    assert [tool.name for tool in found.tools] == ["Book_a_table"]
+    assert found.order.p_value == 1.0
+
+
 def _run(*arguments: str) -> str:
     out = io.StringIO()
     call_command("compare_past_calls", *arguments, stdout=out)
