@@ -38,6 +38,11 @@ MARKS: Marks = {"book": {"phone": "phone", "when": "date"}}
 NAMES = ("find_customer", "check_slots", "book", "send_sms", "note", "transferCall")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _database_in_a_file() -> None:
+    """Make no database: what is drilled is pure."""
+
+
 def _call(stack: str, names: list[str], dice: random.Random) -> Sequence:
     """The same call as another model writes it, with tools that fail now and then."""
     tools: list[ToolCall] = []
