@@ -3,7 +3,7 @@
 Pure and without time of its own: text of the model and the moment go in, text for the model comes
 out. Owns what is sent when, what was answered and where the comparison ends. After each turn the
 old stack's real words and tool results take the place of ours (teacher forcing), so every turn is
-asked in the conversation that really was. The model is asked beside the conversation (ADR 0045):
+asked in the conversation that really was. The model is asked beside the conversation (ADR 0044):
 what it answers never becomes an item. No tool is called here: a call is answered with the result
 that the log holds, and where the log holds none the comparison ends.
 """
