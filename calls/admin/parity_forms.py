@@ -50,7 +50,9 @@ class ScenarioForm(ScopedForm):
         label="Scenario",
         strip=False,
         max_length=100_000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 26, "spellcheck": "false"}),
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 26, "spellcheck": "false", "style": "font-family: monospace"}
+        ),
         help_text="YAML. What the caller says on which cue, which tools are to be called then, and "
         "what they answer. Indent with spaces.",
     )

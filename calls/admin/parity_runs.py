@@ -210,7 +210,7 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
             "colour": STATE_COLOURS[run.state],
             "done": run.done,
             "total": run.wanted,
-            "message": run.problem or f"{run.done} of {run.wanted} pairs are played",
+            "message": run.problem or "pairs are played",
             "has_ended": run.finished_at is not None,
             "result_url": _url("change", run.pk),
         }

@@ -118,6 +118,7 @@ class GateLine:
     more: int | None
     scale: float
     applies: bool
+    decided: str = ""  # when the verdict fell, if that was before the last pair
 
     def x(self, share: float) -> float:
         """Return where a share stands on the drawing, in percent of its width."""
@@ -237,7 +238,15 @@ def _gate(gate: Any) -> GateLine:
         more=verdict.more,
         scale=scale,
         applies=gate.applies,
+        decided=_decided(gate),
     )
+
+
+def _decided(gate: Any) -> str:
+    at = gate.verdict.decided_at
+    if not gate.applies or at is None or at >= gate.pairs:
+        return ""
+    return f"The verdict fell at pair {at} of {gate.pairs}; what came after does not change it."
 
 
 def _sides(pairs: list[PlayedPair]) -> tuple[Side, ...]:
