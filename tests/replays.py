@@ -19,7 +19,7 @@ from calls.standins.peer import Close, Refuse
 from calls.standins.realtime_brain import Brain
 from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
-from calls.wire.realtime import FunctionTool, SessionConfig
+from calls.wire.realtime import Dialect, FunctionTool, SessionConfig
 from tests.contract import check_realtime_client
 
 MODEL = "gpt-realtime-2.1"
@@ -82,10 +82,13 @@ class Rehearsal:
         tools: Sequence[str] = (),
         profile: RealtimeProfile | None = None,
         alter: Callable[[Plan], Plan] = lambda plan: plan,
+        dialect: Dialect = "openai_ga",
     ) -> None:
         names = {tool.name for tool in past.tools} | set(tools)
-        plan = Plan(past, config_of(sorted(names)), "openai_ga", price_for(MODEL), same_text)
-        self.peer = RealtimePeer(profile, brain)
+        plan = Plan(past, config_of(sorted(names)), dialect, price_for(MODEL), same_text)
+        served: Any = {"openai_ga": "ga"}.get(dialect, dialect)
+        self._served = served
+        self.peer = RealtimePeer(profile or RealtimeProfile(dialect=served), brain)
         self.replay = Replay(alter(plan), 0)
         self.sent: list[dict[str, Any]] = []
         self.refusals: list[dict[str, Any]] = []
@@ -93,7 +96,10 @@ class Rehearsal:
 
     def run(self, until_ms: int = 600_000) -> Replayed:
         """Let both talk until the replay is over, and return its result."""
-        self.peer.opened(0)
+        headers = {"authorization": "Bearer sk-standin"}
+        headers |= {"openai-beta": "realtime=v1"} if self._served == "beta" else {}
+        headers |= {"api-key": "sk-standin"} if self._served == "azure_ga" else {}
+        self.peer.opened(0, None, headers)
         while not self.replay.done and self.now_ms <= until_ms:
             self._exchange()
             due = [self.peer.next_deadline_ms(), self.replay.next_deadline_ms()]
@@ -123,7 +129,7 @@ class Rehearsal:
                 busy = True
                 text = self.replay.to_model.popleft()
                 event = json.loads(text)
-                check_realtime_client(event, "ga")
+                check_realtime_client(event, self._served)
                 self.sent.append(event)
                 self.peer.receive(text, self.now_ms)
 

@@ -12,7 +12,7 @@ from calls.parity.replay import Plan
 from calls.standins.realtime_brain import CallTool, Part, Rule, RuleBrain, Step, Turn
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.tones import encode, silence
-from calls.wire.realtime import McpServer
+from calls.wire.realtime import Dialect, McpServer
 from tests.replays import Rehearsal, script
 
 pytestmark = pytest.mark.unit
@@ -290,3 +290,15 @@ def test_tokens_of_every_answer_are_added_up() -> None:
     tokens = rehearsal.run().tokens
     assert tokens.responses == 4
     assert tokens.into > tokens.out > 0
+
+
+@pytest.mark.parametrize("dialect", ["openai_ga", "azure_ga", "beta"])
+def test_every_dialect_is_replayed_as_text_and_as_sound(dialect: Dialect) -> None:
+    brain = RuleBrain([rule("Tuesday", CHECK), rule("0102", BOOK)])
+    sound = spoken((0, "I want Tuesday at ten."))
+    rehearsal = Rehearsal(script(*BOOKING), brain, alter=sound, dialect=dialect)
+    result = rehearsal.run()
+    assert (result.cut, result.problem, rehearsal.refusals) == ("", "", [])
+    assert names(rehearsal) == ["check", "book"]
+    assert result.answers[0].heard == "I want Tuesday at ten."
+    assert result.answers[0].said == ["Done."]
