@@ -122,6 +122,7 @@ def test_no_such_day_is_no_date() -> None:
         ("phone", "5550102233", "5550102234", False),
         ("phone", "0102233", "+445550102233", False),
         ("phone", "05550102233", "+495550102233", True),
+        ("phone", "102233", "7102233", False),
         ("email", "a@example.com", "b@example.com", False),
         ("name", "jane doe", "doe", True),
         ("name", "jane doe", "john doe", False),
