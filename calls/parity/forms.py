@@ -101,6 +101,20 @@ def in_region(text: str, region: str) -> str:
     return f"{e164};ext={number.extension}" if number.extension else e164
 
 
+def region_of(number_e164: str) -> str:
+    """Return the region that a number in E.164 belongs to, ISO 3166; the default for none."""
+    try:
+        number = phonenumbers.parse(number_e164, None)
+    except phonenumbers.NumberParseException:
+        return DEFAULT_REGION
+    # Several regions share +1 and +44: the number tells them apart, if it can be anybody's.
+    region = phonenumbers.region_code_for_number(
+        number
+    ) or phonenumbers.region_code_for_country_code(number.country_code or 0)
+    # "001" is a number of no country, e.g. a satellite's; "ZZ" of nobody.
+    return str(region) if str(region).isalpha() and region != "ZZ" else DEFAULT_REGION
+
+
 def _phone(text: str, region: str) -> str:
     found = in_region(text, region)
     if found:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from calls.parity.fields import Marks, normalise, values_at
+from calls.parity.fields import DEFAULT_REGION, Marks, normalise, values_at
 from calls.parity.forms import as_said, plain_text
 from calls.parity.past import PastTool, Script
 from calls.parity.sequence import canonical_arguments
@@ -31,19 +31,22 @@ _LONGEST_FACT: Final = 80
 _MOST_WORDS: Final = 8
 
 
-def alike_by(marks: Marks) -> Alike:
+def alike_by(marks: Marks, region: str = DEFAULT_REGION) -> Alike:
     """Return the rule by which two calls of a tool ask the same, so that one result answers both.
 
     Critical fields are the same after normalisation, all else is the same JSON but for case and
     spaces; prose and fields that only tell a person something are not looked at. A field that is
-    missing and one that is empty are the same.
+    missing and one that is empty are the same. ``region``: where phone numbers without a country
+    code belong.
     """
 
     def alike(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
         marked = marks.get(name, {})
         for path, kind in marked.items():
-            before = {place: normalise(kind, value) for place, value in values_at(old, path)}
-            after = {place: normalise(kind, value) for place, value in values_at(new, path)}
+            before = {
+                place: normalise(kind, value, region) for place, value in values_at(old, path)
+            }
+            after = {place: normalise(kind, value, region) for place, value in values_at(new, path)}
             if _said(before) != _said(after):
                 return False
         return _said(_rest(old, marked)) == _said(_rest(new, marked))

@@ -25,7 +25,7 @@ from calls.parity.entities import (
     same,
     tally,
 )
-from calls.parity.fields import Marks, values_at
+from calls.parity.fields import DEFAULT_REGION, Marks, values_at
 from calls.parity.forms import as_said, normalise
 from calls.parity.past import Exchange, Script
 from calls.parity.replay import BYTES_PER_MS, Replayed
@@ -177,12 +177,14 @@ def understood(
     marks: Marks,
     *,
     moment: dt.date | None = None,
+    region: str = DEFAULT_REGION,
 ) -> HeardAgain:
     """Compare what both stacks took from the caller's voice, turn by turn and argument by argument.
 
     Args:
         marks: the kinds of critical arguments, by tool and by dotted path.
         moment: the day of the call.
+        region: where phone numbers without a country code belong.
     """
     pairs: list[Compared] = []
     differences: list[Understood] = []
@@ -198,7 +200,7 @@ def understood(
                 assert found is not None, "a pair has one side at least"
                 start, end = _seconds(span, text, found)
                 differences.append(_told(answer.exchange, "words", pair, start, end))
-    for exchange, tool, path, pair in _arguments(replayed, marks, moment):
+    for exchange, tool, path, pair in _arguments(replayed, marks, moment, region):
         pairs.append(pair)
         if not pair.agrees:
             heard_in, start, end = _where_said(script, replayed, spans, exchange, pair, moment)
@@ -233,7 +235,7 @@ def _seconds(span: Span, text: str, found: Entity) -> tuple[float, float]:
 
 
 def _arguments(
-    replayed: Replayed, marks: Marks, moment: dt.date | None
+    replayed: Replayed, marks: Marks, moment: dt.date | None, region: str
 ) -> Iterable[tuple[int, str, str, Compared]]:
     """Yield the critical arguments of calls that stand in the same place on both stacks."""
     rest = list(replayed.compared)
@@ -250,14 +252,14 @@ def _arguments(
                 dict(values_at(call.arguments, path)),
             )
             for place in dict.fromkeys((*before, *after)):
-                pair = _pair(kind, before.get(place), after.get(place), moment)
+                pair = _pair(kind, before.get(place), after.get(place), moment, region)
                 if pair is not None:
                     yield call.exchange, call.name, place, pair
 
 
-def _pair(kind: Any, old: Any, new: Any, moment: dt.date | None) -> Compared | None:
+def _pair(kind: Any, old: Any, new: Any, moment: dt.date | None, region: str) -> Compared | None:
     """Return one critical argument on both sides, equal by the rule of the gate (``forms``)."""
-    one, two = normalise(kind, old), normalise(kind, new)
+    one, two = normalise(kind, old, region), normalise(kind, new, region)
     if not one and not two:
         return None
     return Compared(

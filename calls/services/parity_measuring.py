@@ -21,6 +21,7 @@ from calls.models import ParityCall, ParityRun
 from calls.parity.measures import Measures, Pair, measure
 from calls.parity.sequence import Sequence, SequenceUnreadable, sequence_load
 from calls.parity.stored import measures_stored
+from calls.services.parity_marks import run_region
 from voiceplatform.base.fields import DecryptionError, unseal
 
 VAPI, DIRECT, AGAIN = ParityCall.Stack.VAPI, ParityCall.Stack.DIRECT, ParityCall.Stack.AGAIN
@@ -144,6 +145,7 @@ def measure_pairs(run: ParityRun, pairs: Iterable[PlayedPair]) -> Measures:
         ),
         run.marks,
         repeats,
+        region=run_region(run),
     )
 
 

@@ -19,7 +19,7 @@ from assistants.models import Assistant, AssistantRevision
 from calls.models import Call, ParityCall, ParityRun, ParityScenario, PhoneNumber
 from calls.parity.dealing import deal
 from calls.parity.scenario_reading import scenario_problems
-from calls.services.parity_marks import marks_for
+from calls.services.parity_marks import marks_for, region_for
 from calls.services.parity_playing import BELL, KIND, calls_requeue, run_play, runs_settle
 from calls.services.parity_runners import (
     CallLatency,
@@ -123,7 +123,7 @@ def run_begin(
         parallel=parallel,
         stops_early=stops_early,
         cost_limit_usd=cost_limit_usd,
-        options=dict(options or {}),
+        options={"region": region_for(assistant, number), **(options or {})},
         marks=marks_for(revision),
         created_by=actor_label(actor),
     )

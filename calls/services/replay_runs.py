@@ -23,6 +23,7 @@ from calls.parity.replay import CUT_WORDS, Plan, Replay, Replayed
 from calls.parity.replay_outcome import old_sequence, old_transcript, result_of
 from calls.parity.sequence import sequence_dump
 from calls.parity.sound_file import SoundFile, SoundUnreadable, sound_file
+from calls.services.parity_marks import run_region
 from calls.services.parity_runners import CallLost, CallRefused
 from calls.services.recording_files import sound_read
 from calls.services.replay_sessions import (
@@ -85,7 +86,9 @@ def _play(call: ParityCall, *, aloud: bool) -> CallResult:
     if aloud:
         spans, audio = _voice(past, session.script)
     replayed = _replayed(session, marks, audio, run)
-    heard = understood(session.script, replayed, spans, marks, moment=call_day(past))
+    heard = understood(
+        session.script, replayed, spans, marks, moment=call_day(past), region=run_region(run)
+    )
     result = result_of(str(past.pk), session.script, replayed, session.shown)
     return CallResult(
         sequence=result.sequence,
@@ -107,7 +110,7 @@ def _replayed(
         config=session.config,
         dialect=session.dialect,
         price=session.price,
-        alike=alike_by(marks),
+        alike=alike_by(marks, run_region(run)),
         ends=session.ends,
         audio=audio,
         pace=_pace(run),

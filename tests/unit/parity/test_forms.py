@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from calls.parity.forms import Kind, as_said, normalise
+from calls.parity.forms import Kind, as_said, normalise, region_of
 
 pytestmark = pytest.mark.unit
 
@@ -174,3 +174,18 @@ def test_whatever_a_model_sends_has_a_form() -> None:
             "2026-99",
         ):
             assert isinstance(normalise(kind, value), str)
+
+
+@pytest.mark.parametrize(
+    ("number", "region"),
+    [
+        ("+12025550143", "US"),
+        ("+4930901820", "DE"),
+        ("+447700900123", "GB"),
+        ("", "US"),
+        ("+14165550143", "CA"),
+    ]
+    + [("+883510012345", "US"), ("anonymous", "US")],
+)
+def test_the_region_of_a_number(number: str, region: str) -> None:
+    assert region_of(number) == region
