@@ -9,6 +9,7 @@ runner's.
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ from voiceplatform.base.models import Job
 KIND: Final = "parity-run"
 TASK: Final = "calls.tasks.play_parity_run"
 SOFT_LIMIT_SECONDS: Final = 55 * 60
+# After that nothing more is begun here, so that the calls at hand end before the limit above.
+WORK_SECONDS: Final = 45 * 60
 MOST_ATTEMPTS: Final = 3
 # Longer than the longest call: a call whose worker died is played again then, or when its job is
 # taken over, whichever comes first.
@@ -134,6 +137,7 @@ class _Playing:
         self._left = self._sides_left()
         self._failed = 0
         self._told_at: dt.datetime | None = None
+        self._until = time.monotonic() + WORK_SECONDS
 
     def play(self) -> None:
         """Play until nothing is left, somebody cancels, or the money is spent."""
@@ -245,7 +249,7 @@ class _Playing:
             return "cost"
         if self._run.stops_early and self._is_decided():
             return "decided"
-        return ""
+        return "time" if time.monotonic() > self._until else ""
 
     def _spent(self) -> Decimal:
         spent = self._run.calls.aggregate(sum=Sum("cost_usd"))["sum"]
@@ -277,7 +281,9 @@ class _Playing:
 
     def _finish(self, stopped: str) -> None:
         self._tell(always=True)
-        if stopped == "cancelled":
+        if stopped == "time" and any(left > 0 for left in self._left.values()):
+            self._running.release()  # the next worker goes on where this one is
+        elif stopped == "cancelled":
             _end(self._running, self._run, ParityRun.State.CANCELLED, "")
         elif stopped == "cost":
             limit = self._run.cost_limit_usd

@@ -201,6 +201,31 @@ def test_no_call_begins_beyond_the_cost_limit(monkeypatch: pytest.MonkeyPatch) -
     assert run.state == "done" and run.cost_usd == 16
 
 
+def test_a_worker_whose_time_is_up_leaves_the_rest_to_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = a_run(pairs=2)
+    monkeypatch.setattr("calls.services.parity_playing.WORK_SECONDS", -1)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "running" and run.calls.filter(state="waiting").count() == 4
+    assert run.job is not None and run.job.state == Job.State.QUEUED
+    monkeypatch.undo()
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "done" and run.done == 2
+
+
+def test_a_run_that_may_stop_early_stops_when_every_gate_has_its_verdict() -> None:
+    short = [{"say": "Go.", "expect": ["check_availability"]}, {"hang_up": True}]
+    document = {"caller": short, "noise": {"ours": {"omit_percent": 100}}}
+    run = a_run(documents={"bad": document}, scenarios=(), pairs=300, stops_early=True)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "done" and run.verdict == "fail" and run.done < 120
+    assert run.figures["is_final"]
+
+
 def test_a_dead_workers_calls_are_played_by_the_next_one() -> None:
     run = a_run(pairs=1)
     dead = job_claim(run.job_id or "")
