@@ -28,7 +28,7 @@ from calls.parity.guardrails import (
     proposals,
     with_instructions,
 )
-from calls.services.parity_marks import run_region
+from calls.services.parity_marks import run_region, run_renames
 from calls.services.parity_measuring import PlayedPair, played_pairs
 from calls.services.parity_runs import RunRefused, run_begin
 from voiceplatform.base.prepared import ChangedMeanwhile, RowGone
@@ -89,7 +89,14 @@ def observed(run: ParityRun) -> list[Observed]:
     """
     return [
         Observed(
-            _key(pair), difference(pair.old, pair.new, run.marks or {}, region=run_region(run))
+            _key(pair),
+            difference(
+                pair.old,
+                pair.new,
+                run.marks or {},
+                renames=run_renames(run),
+                region=run_region(run),
+            ),
         )
         for pair in played_pairs(run)
         if pair.old is not None and pair.new is not None

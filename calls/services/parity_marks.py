@@ -40,3 +40,10 @@ def run_region(run: ParityRun) -> str:
     """Return the region that a run began with."""
     region = run.options.get("region")
     return region if isinstance(region, str) and region else DEFAULT_REGION
+
+
+def run_renames(run: ParityRun) -> dict[str, str]:
+    """Return the names of tools that a person said mean the same, as ``differ`` reads them."""
+    renames = run.options.get("renames")
+    given = renames.items() if isinstance(renames, dict) else ()
+    return {str(name): str(other) for name, other in given}

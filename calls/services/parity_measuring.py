@@ -21,7 +21,7 @@ from calls.models import ParityCall, ParityRun
 from calls.parity.measures import Measures, Pair, measure
 from calls.parity.sequence import Sequence, SequenceUnreadable, sequence_load
 from calls.parity.stored import measures_stored
-from calls.services.parity_marks import run_region
+from calls.services.parity_marks import run_region, run_renames
 from voiceplatform.base.fields import DecryptionError, unseal
 
 VAPI, DIRECT, AGAIN = ParityCall.Stack.VAPI, ParityCall.Stack.DIRECT, ParityCall.Stack.AGAIN
@@ -145,6 +145,7 @@ def measure_pairs(run: ParityRun, pairs: Iterable[PlayedPair]) -> Measures:
         ),
         run.marks,
         repeats,
+        renames=run_renames(run),
         region=run_region(run),
     )
 

@@ -21,7 +21,7 @@ from calls.parity.differ import Difference, difference
 from calls.parity.measures import Measures
 from calls.parity.sequence import ToolCall, canonical_arguments
 from calls.parity.stored import MeasuresUnreadable, measures_read
-from calls.services.parity_marks import run_region
+from calls.services.parity_marks import run_region, run_renames
 from calls.services.parity_measuring import PlayedPair, measure_pairs, played_pairs
 from voiceplatform.base.fields import DecryptionError, unseal
 
@@ -310,7 +310,9 @@ def _pair(
     }
     if pair.old is None or pair.new is None:
         return PairLine(state="missing", words=_missing(pair), **common)
-    found = difference(pair.old, pair.new, run.marks, region=run_region(run))
+    found = difference(
+        pair.old, pair.new, run.marks, renames=run_renames(run), region=run_region(run)
+    )
     differs = found.drifts or bool(found.arguments) or bool(found.outcome)
     return PairLine(
         state="differs" if differs else "same",

@@ -88,6 +88,13 @@ class Command(ExampleCommand):
         run.add_argument("--cost-limit", type=Decimal, default=Decimal(5), help="in USD")
         run.add_argument("--stop-early", action="store_true", help="end when it is decided")
         run.add_argument("--again", action="store_true", help="play the old stack twice")
+        run.add_argument(
+            "--rename",
+            action="append",
+            default=[],
+            metavar="OLD=NEW",
+            help="tools that mean the same: a name, or a beginning with *, and what stands for it",
+        )
         resume = deeds.add_parser("resume", help="play what a run still lacks, in this process")
         resume.add_argument("run", metavar="RUN", help="its id, or how it begins")
         for each in (run, resume):
@@ -131,6 +138,7 @@ class Command(ExampleCommand):
         assistant = _assistant(organisation, options["assistant"])
         revision = _revision(assistant, options["revision"])
         kind, paths = options["kind"], options["paths"]
+        renames = _renames(options["rename"])
         replays = kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR)
         if replays and paths:
             raise CommandError(
@@ -158,6 +166,7 @@ class Command(ExampleCommand):
                 stops_early=options["stop_early"],
                 again=options["again"],
                 cost_limit_usd=options["cost_limit"],
+                options=renames,
                 actor="command:parity",
                 tells_workers=False,
             )
@@ -283,6 +292,20 @@ def _revision(assistant: Assistant, number: int | None) -> AssistantRevision | N
         )
     revision: AssistantRevision = found
     return revision
+
+
+def _renames(given: list[str]) -> dict[str, dict[str, str]]:
+    """Return what a run keeps of ``--rename``: its option, or nothing."""
+    renames: dict[str, str] = {}
+    for each in given:
+        name, sign, other = each.partition("=")
+        if not sign or not name.strip("*"):
+            raise CommandError(
+                f"--rename {each!r} names no tool. Fix: e.g. 'vapi_*=' or 'book slot=book_slot'.",
+                returncode=BAD_USAGE,
+            )
+        renames[name] = other
+    return {"renames": renames} if renames else {}
 
 
 def _named_run(options: dict[str, Any]) -> ParityRun:

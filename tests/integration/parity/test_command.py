@@ -122,3 +122,14 @@ def test_a_run_in_which_a_call_could_not_be_played_fails(
     given = ("--pairs", "1", "--parallel", "1", "--junit", str(out), "--allow-undecided")
     assert ran("run", str(scenarios), *given)[0] == 1
     assert read_junit(out.read_text(encoding="utf-8"))["parity.scenarios.booking"] == "broken"
+
+
+def test_tools_that_mean_the_same_are_named_with_the_run(scenarios: Path) -> None:
+    given = ("run", str(scenarios), "--pairs", "1", "--parallel", "1", "--allow-undecided")
+    code, _ = ran(*given, "--rename", "vapi_*=", "--rename", "book slot=book_slot")
+    assert code == 0
+    run = ParityRun.objects.get()
+    assert run.options["renames"] == {"vapi_*": "", "book slot": "book_slot"}
+    for wrong in ("book", "=x", "*=x"):
+        code, told = ran(*given, "--rename", wrong)
+        assert code == 2 and "Fix:" in told

@@ -1,4 +1,6 @@
-"""A run reads phone numbers without a country code as its number's callers write them."""
+"""A run reads phone numbers without a country code as its number's callers write them, and takes
+names of tools as one where a person said so.
+"""
 
 from __future__ import annotations
 
@@ -66,3 +68,31 @@ def test_without_a_number_the_first_one_that_the_assistant_answers_says_it() -> 
     assert region_for(assistant, None) == DEFAULT_REGION
     factories.make_number(assistant.organisation, assistant=assistant, number_e164="+442079460018")
     assert region_for(assistant, None) == "GB"
+
+
+@pytest.mark.parametrize(("renames", "faults"), [({}, 2), ({"vapi_*": ""}, 0)])
+def test_names_are_one_only_where_a_person_said_so(
+    renames: dict[str, str], faults: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play(played: ParityCall) -> CallResult:
+        name = "vapi_book" if played.stack == ParityCall.Stack.VAPI else "book"
+        return CallResult(call(tool(name)), cost_usd=Decimal(0))
+
+    monkeypatch.setattr(parity_runners, "_RUNNERS", dict(parity_runners._RUNNERS))
+    register_runner("rehearsal", play)
+    assistant = factories.make_assistant()
+    run = run_begin(
+        kind="rehearsal",
+        assistant=assistant,
+        scenarios=[factories.make_scenario(assistant, name="one")],
+        pairs=2,
+        seed=1,
+        parallel=1,
+        options={"renames": renames},
+        actor=None,
+        tells_workers=False,
+    )
+    run_continue(run.pk)
+    assert run_measure(run)["figures"]["gates"]["order"]["k"] == faults
+    differs = [line for line in report_of(run).pairs if line.state == "differs"]
+    assert len(differs) == faults
