@@ -69,7 +69,7 @@ lint: $(VENV)/.dev-stamp ## ruff and mypy
 # `make test-postgres ON_POSTGRES=tests/integration`).
 # Nor is what tries Python's part of a request alone: Schemathesis, the SDKs, reading Vapi's API and
 # exports (what is stored of arbitrary JSON is tried there, and what two do at once), limits.
-ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy \
+ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy guard/test_locks.py \
   privacy/test_redaction.py::test_planted_personal_data_are_in_no_row_and_no_file_under_a_rule \
   privacy/test_redaction.py::test_a_row_that_the_database_refuses_is_not_quoted_in_the_log \
   privacy/test_erasure.py::test_after_an_erasure_nothing_planted_is_in_any_row_or_file \

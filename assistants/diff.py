@@ -94,8 +94,9 @@ def _object_changes(path: str, old: _Side, new: _Side) -> Iterator[Change]:
         below = step(path, name)
         if old.hides(name) or new.hides(name):
             before, after = old.raw.get(name), new.raw.get(name)
-            if _differs(before, after) and (before or after):
-                words = "changed" if before and after else "set" if after else "removed"
+            if _differs(before, after):
+                was, is_set = before not in (None, ""), after not in (None, "")
+                words = "changed" if was == is_set else "set" if is_set else "removed"
                 yield Change(below, "secret", new=words)
         elif name not in old.raw:
             yield Change(below, "added", new=new.shown[name])

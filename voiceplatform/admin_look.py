@@ -6,6 +6,7 @@ Every sidebar entry names the permission it needs, so nobody sees a link that an
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,17 @@ def _is_below(prefix: str, *but: str) -> Callable[[HttpRequest], bool]:
         return path.startswith(prefix) and not path.removeprefix(prefix).startswith(but)
 
     return check
+
+
+_MOVING = re.compile(
+    r"/admin/calls/phonenumber/(moving/|restore-all/"
+    r"|[0-9a-f-]{36}/(console|route|move|moves|restore|dossier)[/.])"
+)
+
+
+def _is_moving(request: HttpRequest) -> bool:
+    """Tell whether a page is one of those on which numbers are moved."""
+    return _MOVING.match(request.path) is not None
 
 
 def _group(title: str, *items: dict[str, Any]) -> dict[str, Any]:
@@ -127,27 +139,41 @@ UNFOLD: dict[str, Any] = {
                     "icon": "swap_calls",
                     "link": _link("admin:calls_phonenumber_moving"),
                     "permission": _may_view("calls", "phonenumber"),
+                    "active": _is_moving,
                 },
                 _item("Readiness", "traffic", "calls", "numberreadiness"),
-                _item("Phone numbers", "dialpad", "calls", "phonenumber")
-                | {"active": _is_below("/admin/calls/phonenumber/", "moving/", "restore-all/")},
-                _item("Changes of routes", "alt_route", "calls", "numberchange"),
-                _item("Old stacks", "dns", "calls", "oldstack"),
-                _item("Handed over", "phone_forwarded", "calls", "callhandover"),
+                _item("Plans", "event_upcoming", "calls", "migrationplan"),
+                _item("Incidents", "emergency_home", "calls", "incident"),
                 _item("Nets", "health_and_safety", "calls", "numbernet"),
+                _item("Phone numbers", "dialpad", "calls", "phonenumber")
+                | {
+                    "active": lambda request: (
+                        request.path.startswith("/admin/calls/phonenumber/")
+                        and not _is_moving(request)
+                    )
+                },
+                _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
+                _item("Who is told", "notifications_active", "calls", "noticereceiver"),
+                _item("Leave Vapi", "logout", "calls", "departure"),
+            ),
+            _group(
+                "What was done",
+                _item("Moves", "move_down", "calls", "numbermove"),
+                _item("Changes of routes", "alt_route", "calls", "numberchange"),
+                _item("Handed over", "phone_forwarded", "calls", "callhandover"),
+                _item("What plans did", "history_edu", "calls", "planentry"),
                 _item("Firings of nets", "crisis_alert", "calls", "netfiring"),
+                _item("Accepted differences", "hearing", "calls", "audibleacceptance"),
+                _item("Notices", "campaign", "calls", "notice"),
+            ),
+            _group(
+                "Limits",
+                _item("Guards", "shield", "calls", "numberguard"),
+                _item("Guard limits", "tune", "calls", "guardlimits"),
                 _item("Limits of accounts", "speed", "calls", "accountfacts"),
                 _item("Limits of models", "data_usage", "calls", "modellimit"),
-                _item("Leave Vapi", "logout", "calls", "departure"),
+                _item("Old stacks", "dns", "calls", "oldstack"),
                 _item("Rates of the old stack", "payments", "calls", "oldstackrate"),
-                _item("Incidents", "emergency_home", "calls", "incident"),
-                _item("Guard limits", "tune", "calls", "guardlimits"),
-                _item("Who is told", "notifications_active", "calls", "noticereceiver"),
-                _item("Operator destinations", "headset_mic", "calls", "operatordesk"),
-                _item("Cost forecasts", "savings", "calls", "costforecast"),
-                _item("Guardrails", "fork_right", "calls", "guardrailproposal"),
-                _item("Plans", "event_upcoming", "calls", "migrationplan"),
-                _item("What plans did", "history_edu", "calls", "planentry"),
             ),
             _group(
                 "Parity",
@@ -155,6 +181,8 @@ UNFOLD: dict[str, Any] = {
                 _item("Scenarios", "theater_comedy", "calls", "parityscenario")
                 | {"active": _is_below("/admin/calls/parityscenario/")},
                 _item("Calls of runs", "call_split", "calls", "paritycall"),
+                _item("Cost forecasts", "savings", "calls", "costforecast"),
+                _item("Guardrails", "fork_right", "calls", "guardrailproposal"),
             ),
             _group(
                 "Assistants",

@@ -51,6 +51,9 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["moving"] = home_moving(user)
         context["may_change_numbers"] = may_change(request)
         context["routes"] = _routes(user)
+        context["not_moved"] = next(
+            row["total"] for row in context["routes"] if row["name"] == PhoneNumber.Route.VAPI.label
+        )
         context["routes_total"] = sum(row["total"] for row in context["routes"])
     if user.has_perm("calls.view_providerconnection"):
         context["model_warnings"] = model_warnings(

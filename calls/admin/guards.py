@@ -67,6 +67,7 @@ class IncidentAdmin(BesideForm, ReadOnlyAdmin):
         "sends the number back where it was, once, tells the people under Who is told, and keeps "
         "an incident with the calls. It stays open until somebody closes it."
     )
+    list_empty = "No guard has found a number's calls bad. Who would be told: see Who is told."
     fields = (
         *("organisation", "id", "number", "stack", "opened_at", "signals_in_words", "words"),
         *("state_badge", "tries", "restored_at", "last_error"),
@@ -242,6 +243,7 @@ class GuardLimitsAdmin(ScopedAdmin):
         "What the guards count as a bad call, and how many are usual. Without a row here the usual "
         "limits hold: a number goes home after about four failed calls in a row."
     )
+    list_empty = "The usual limits hold for every number. Add a row only to change them."
 
     @admin.display(description="For", ordering="number")
     def whose(self, obj: GuardLimits) -> str:
@@ -264,6 +266,7 @@ class NumberGuardAdmin(ReadOnlyAdmin):
         "Each number that is answered here has a guard, and one more for the calls that its old "
         "stack answered. It is armed when the number comes here, and anew when an incident ends."
     )
+    list_empty = "No number is answered here, so nothing is watched."
 
     @badge(description="State", label={"on": "success", "off": "muted", "incident": "danger"})
     def on_badge(self, obj: NumberGuard) -> str:

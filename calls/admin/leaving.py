@@ -43,6 +43,10 @@ class DepartureAdmin(ReadOnlyAdmin):
         "Each time somebody prepared to leave Vapi, and what became of it. Leaving is the last "
         "step, after every number is answered here."
     )
+    list_empty = (
+        "Nobody has begun. “Prepare to leave Vapi” lists what still depends on it and changes "
+        "nothing: look early, the list is long at first."
+    )
 
     def get_urls(self) -> list[Any]:
         """Add the page that leads through a leave."""
@@ -107,6 +111,7 @@ class OldStackRateAdmin(ScopedAdmin):
         "What a minute at Vapi cost, all of its parts together. Dossiers compare it with ours. A "
         "figure that somebody enters is never replaced by a measured one."
     )
+    list_empty = "Add what a minute costs you at Vapi; the dossiers then compare."
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Note that a person has said so."""

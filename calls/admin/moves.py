@@ -24,6 +24,7 @@ _COLOURS: Final = {
     "done": "success",
     "stopped": "danger",
     "abandoned": "warning",
+    "replaced": "warning",
 }
 
 
@@ -41,6 +42,7 @@ class NumberMoveAdmin(ReadOnlyAdmin):
         "Every move of a number at Twilio and every way back, who ordered it and how it ended. To "
         "move a number, open Moving."
     )
+    list_empty = "No number was moved yet. Open one under Moving and preview its move."
     fields = (
         *("organisation", "phone_number", "page", "direction", "step_badge", "problem"),
         *("who", "why", "test_words", "first_call_sid", "writes", "silences"),

@@ -26,7 +26,7 @@ from calls.admin.moving_doors import (
 )
 from calls.models import NumberMove, NumberReadiness, PhoneNumber
 from calls.selectors.move_views import ReturningRow, returning_rows
-from calls.selectors.moves import PLACES, Filters, moving_rows, numbers_here
+from calls.selectors.moves import PLACES, Filters, MovingRow, moving_rows, numbers_here
 from calls.services.number_moves import restore_all_begin, restore_begin, restore_try
 from voiceplatform.base.models import Job, Organisation
 from voiceplatform.base.selectors import organisations_visible_to
@@ -67,6 +67,7 @@ def moving_page(request: HttpRequest) -> HttpResponse:
         "moving",
         "Moving numbers",
         rows=rows,
+        unchecked=_unchecked(request, rows),
         here=sum(row.is_here for row in rows),
         here_total=numbers_here(request.user).count(),
         filters=filters,
@@ -75,6 +76,13 @@ def moving_page(request: HttpRequest) -> HttpResponse:
         routes=PhoneNumber.Route.values,
         colours=NumberReadiness.Colour.choices,
     )
+
+
+def _unchecked(request: HttpRequest, rows: list[MovingRow]) -> int:
+    """Count the numbers that no check has seen; for those who may see readiness."""
+    if not request.user.has_perm("calls.view_numberreadiness"):
+        return 0
+    return sum(not row.readiness.title for row in rows)
 
 
 def restore_all_page(request: HttpRequest) -> HttpResponse:

@@ -13,6 +13,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from calls.models import PhoneNumber
 
@@ -82,7 +83,15 @@ def why_of(request: HttpRequest, default: str = "") -> str:
 
 
 def page(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
-    """Answer one of these pages; it is of the moment, so nobody keeps it."""
+    """Answer one of these pages; it is of the moment, so nobody keeps it.
+
+    A ``number`` in the context leads back to its own page from the head of the page.
+    """
+    trail = [{"title": "Moving", "link": reverse("admin:calls_phonenumber_moving")}]
+    number = context.get("number")
+    if isinstance(number, PhoneNumber):
+        link = reverse("admin:calls_phonenumber_console", args=[number.pk])
+        trail.append({"title": number.number_e164, "link": link})
     response = TemplateResponse(
         request,
         f"admin/calls/phonenumber/{template}.html",
@@ -90,6 +99,7 @@ def page(request: HttpRequest, template: str, title: str, **context: Any) -> Htt
             **admin.site.each_context(request),
             "title": title,
             "opts": PhoneNumber._meta,
+            "trail": trail,
             "may_change": may_change(request),
             **context,
         },

@@ -259,6 +259,7 @@ class NetFiringAdmin(ReadOnlyAdmin):
         "Calls that somebody else had to answer, one row each: what Twilio's own errors and our "
         "calls tell, and drills, which are marked as such. Empty: no net was ever needed."
     )
+    list_empty = "No net was ever needed. A drill on a number's net shows that it holds."
     fields = (
         *("organisation", "number", "part", "kind", "outcome", "words"),
         *("fired_at", "seconds", "call_sid", "noticed_at"),

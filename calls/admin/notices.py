@@ -16,12 +16,15 @@ from django.core.validators import validate_email
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils import timezone
 
 from calls.models import Notice, NoticeReceiver
+from calls.services.event_destinations import OVERLAP
 from calls.services.notices import (
     receiver_changed,
     receiver_created,
     receiver_delete,
+    receiver_earlier_secret_end,
     receiver_secret_renew,
     receiver_test,
 )
@@ -37,7 +40,7 @@ from voiceplatform.base.scoped_admin import (
 from voiceplatform.base.secret_form import SecretFormField
 
 _STATES = {"on": "success", "off": "info", "the receiver is gone": "danger"}
-_SEALED = ("address", "secret")
+_SEALED = ("address", "secret", "earlier_secret")
 
 
 def _state(row: NoticeReceiver) -> str:
@@ -109,6 +112,7 @@ class NoticeReceiverAdmin(BesideForm, ScopedAdmin):
         "Who is told when a guard opens an incident, when the number is back, and when a person is "
         "needed. Notices hold ids and figures, never a telephone number or a word of a call."
     )
+    list_empty = "Nobody is told of incidents yet. Add a mailbox, a webhook or a Slack channel."
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave what is sealed in the database, where no form shows it."""
@@ -166,7 +170,11 @@ class NoticeReceiverAdmin(BesideForm, ScopedAdmin):
     def get_urls(self) -> list[Any]:
         """Add what the buttons of a receiver's page post to."""
         wrap = self.admin_site.admin_view
-        steps = {"test": self.test_view, "renew": self.renew_view}
+        steps = {
+            "test": self.test_view,
+            "renew": self.renew_view,
+            "end-earlier": self.end_earlier_view,
+        }
         own = [
             path(f"<uuid:object_id>/{name}/", wrap(view), name=f"calls_noticereceiver_{name}")
             for name, view in steps.items()
@@ -197,6 +205,13 @@ class NoticeReceiverAdmin(BesideForm, ScopedAdmin):
             return self._back(row)
         return self._secret_page(request, row, receiver_secret_renew(row=row, actor=request.user))
 
+    def end_earlier_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
+        """Let the earlier secret sign no more."""
+        row = self._row(request, object_id)
+        if request.method == "POST" and receiver_earlier_secret_end(row=row, actor=request.user):
+            self.message_user(request, "Only the newest secret signs from now on.")
+        return self._back(row)
+
     def _row(self, request: HttpRequest, object_id: uuid.UUID) -> NoticeReceiver:
         row: NoticeReceiver | None = self.get_object(request, str(object_id))
         if row is None or not self.has_view_permission(request, row):
@@ -215,6 +230,8 @@ class NoticeReceiverAdmin(BesideForm, ScopedAdmin):
             "opts": self.opts,
             "row": row,
             "secret": secret,
+            "overlap_hours": int(OVERLAP.total_seconds() // 3600),
+            "had_one": bool(row.secret) and row.secret != secret,
         }
         response = TemplateResponse(request, "admin/calls/noticereceiver/secret.html", context)
         response["Cache-Control"] = "no-store"
@@ -222,8 +239,10 @@ class NoticeReceiverAdmin(BesideForm, ScopedAdmin):
 
     def beside_form(self, request: HttpRequest, obj: NoticeReceiver) -> dict[str, Any]:
         """Show how it is going above the form."""
+        until = obj.earlier_secret_until
         page = {
             "row": obj,
+            "earlier_until": until if until and until > timezone.now() else None,
             "state": _state(obj),
             "colour": _STATES[_state(obj)],
             "may_change": self.has_change_permission(request, obj),
@@ -247,3 +266,4 @@ class NoticeAdmin(ReadOnlyAdmin):
         "Every notice, whoever the receivers were. Whether it arrived is shown on the page of its "
         "incident and in the Outbox."
     )
+    list_empty = "Nothing had to be told."

@@ -178,6 +178,9 @@ class RouteForm(forms.Form):
         required=False,
         min_value=0,
         max_value=100,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), "Enter a whole number from 0 to 100."
+        ),
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
     )
     sticky = forms.ChoiceField(

@@ -305,6 +305,7 @@ class NumberChangeAdmin(ReadOnlyAdmin):
     search_fields = ("number__number_e164", "who", "why")
     date_hierarchy = None
     list_hint = "Who changed who answers a number, when and why: people, plans, moves, the guard."
+    list_empty = "No route was changed yet. Routes are changed on a number's page under Moving."
     fields = ("created_at", "number", "words", "who", "why", "kind", "evidence")
 
     @admin.display(description="Change")

@@ -18,6 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from calls.admin.plan_edit import CHANGES, EDITABLE, EditDoor
 from calls.admin.plan_form import PlanForm, WhyForm
 from calls.models import MigrationPlan, PhoneNumber, PlanEntry, PlanNumber
 from calls.numbers.plan import PlanError
@@ -40,7 +41,6 @@ from voiceplatform.base.scoped_admin import (
     visible_choices,
 )
 
-CHANGES: Final = "calls.change_migrationplan"
 APPROVES: Final = "calls.approve_plan_step"
 STATUS_COLOURS: Final = {
     "draft": "primary",
@@ -123,7 +123,7 @@ DEEDS: Final[Mapping[str, Deed]] = {
 
 
 @admin.register(MigrationPlan)
-class MigrationPlanAdmin(BesideForm, ScopedAdmin):
+class MigrationPlanAdmin(EditDoor, BesideForm, ScopedAdmin):
     """Which numbers move when, and how far they are."""
 
     form = PlanForm
@@ -135,6 +135,10 @@ class MigrationPlanAdmin(BesideForm, ScopedAdmin):
     list_hint = (
         "A plan moves numbers to this platform a share at a time, e.g. one number a day for a "
         "week, and only while everything it asks for holds. The clock looks every 30 seconds."
+    )
+    list_empty = (
+        "Move the numbers here with the route Vapi first, under Moving; a plan then raises their "
+        "shares day by day."
     )
     fieldsets = (
         (
@@ -252,6 +256,9 @@ class MigrationPlanAdmin(BesideForm, ScopedAdmin):
             ]
             if not page.problem
             else [],
+            "may_edit": obj.status in EDITABLE
+            and request.user.has_perm(CHANGES)
+            and not page.problem,
             "may_change": request.user.has_perm(CHANGES) and not page.problem,
             "may_approve": request.user.has_perm(APPROVES) and not page.problem,
             "entries": entries.defer("evidence").order_by("-pk")[:_ENTRIES],
@@ -265,6 +272,7 @@ class MigrationPlanAdmin(BesideForm, ScopedAdmin):
             path(f"<uuid:object_id>/{name}", wrap(view), name=f"calls_migrationplan_{short}")
             for name, short, view in (
                 ("do/", "do", self.do_view),
+                ("edit/", "edit", self.edit_view),
                 ("calendar/", "calendar", self.calendar_view),
                 ("record.csv", "csv", self.csv_view),
             )
@@ -375,6 +383,7 @@ class PlanEntryAdmin(ReadOnlyAdmin):
     date_hierarchy = "at"
     fields = ("plan", "at", "number", "kind", "words", "who", "why", "evidence")
     list_hint = "What plans did, who said so and why; the figures are on each entry's own page."
+    list_empty = "No plan has done anything. Plans are made under Plans."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the figures in the database."""

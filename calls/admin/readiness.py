@@ -20,6 +20,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from calls.admin.readiness_accept import AcceptDoor
 from calls.models import AccountFacts, ModelLimit, NumberReadiness
 from calls.selectors.readiness import as_csv, as_json, with_names
 from calls.services.account_limits import LimitsChanged, account_limits_enter
@@ -72,6 +73,8 @@ def step_url(row: NumberReadiness, link: str, target: str) -> str:
         }
         query = urlencode({name: value for name, value in known.items() if value})
         return f"{reverse('admin:calls_phonenumber_add')}?{query}"
+    if link == "accept":
+        return reverse("admin:calls_numberreadiness_accept", args=[row.pk])
     if link in _PAGES:
         return reverse(_PAGES[link])
     if link not in _ROWS:
@@ -100,15 +103,16 @@ class HereFilter(admin.SimpleListFilter):
 
 
 @admin.register(NumberReadiness)
-class NumberReadinessAdmin(ReadOnlyAdmin):
+class NumberReadinessAdmin(AcceptDoor, ReadOnlyAdmin):
     """One row per number: a colour, a reason, a next step."""
 
     list_before_template = "admin/calls/numberreadiness/list_before.html"
     list_hint = (
         "Every number that Twilio lists, that an import brought or that is here, and whether it "
-        "can be moved. A check only reads: at Twilio, in your imports and here. After the first "
-        "one it is repeated every day."
+        "can be moved. A check only reads: at Twilio, in your imports and here. It is repeated "
+        "every day."
     )
+    list_empty = "No check has ended yet. One takes about a second for each number."
     list_display = ("number_e164", "colour_badge", "reason", "step", "account_name", "checked_at")
     list_filter = ("colour", HereFilter, ("account", ScopedRelatedFilter))
     search_fields = ("number_e164", "reason")
@@ -137,6 +141,7 @@ class NumberReadinessAdmin(ReadOnlyAdmin):
             path("check/", wrap(self.check_view), name="calls_numberreadiness_check"),
             path("export.csv", wrap(self.csv_view), name="calls_numberreadiness_csv"),
             path("export.json", wrap(self.json_view), name="calls_numberreadiness_json"),
+            *self.accept_urls(),
             *super().get_urls(),
         ]
 
@@ -238,7 +243,8 @@ class NumberReadinessAdmin(ReadOnlyAdmin):
         )
         lines = format_html_join(
             "",
-            '<tr><td>{}</td><td>{}</td><td>{}</td><td class="vp-fixed">{}</td></tr>',
+            "<tr><td>{}</td><td>{}</td>"
+            '<td class="vp-fixed">{}</td><td class="vp-fixed">{}</td></tr>',
             rows,
         )
         return _table(("Fact", "Value", "Source", "Date"), lines)

@@ -29,7 +29,15 @@ from assistants.speech_models import is_speech_model, why_no_speech_model
 from calls.doctor.connection_test import connection_test
 from calls.doctor.refused import fault_of_refusal
 from calls.media.realtime_client import Endpoint
-from calls.models import CallPolicy, PhoneNumber, ProviderConnection, RefusedRequest, TwilioAccount
+from calls.models import (
+    CallPolicy,
+    NumberGuard,
+    PhoneNumber,
+    ProviderConnection,
+    RefusedRequest,
+    TwilioAccount,
+)
+from calls.services import watch_poke
 from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
 from calls.services.model_watch import model_warnings
@@ -41,6 +49,8 @@ from voiceplatform.base import http
 
 State = Literal["ok", "warning", "failed"]
 CLOCK_SECONDS = 5.0
+# A watcher looks every five seconds, and has a look at whatever is due.
+_OVERDUE = timedelta(minutes=1)
 _BROKEN_OFF = (TimeoutError, ConnectionClosed, RealtimeWireError)
 
 
@@ -74,6 +84,20 @@ def _database() -> Iterator[Result]:
         yield Result(
             "database", "failed", type(error).__name__, "Check DATABASE_URL and that it runs."
         )
+
+
+def _watcher() -> Iterator[Result]:
+    """Tell whether anybody looks at the guards, here or on another machine."""
+    overdue = NumberGuard.objects.filter(next_at__lt=timezone.now() - _OVERDUE).count()
+    fix = "Start the platform (`make serve` runs it); if it runs, look for `watcher` in its log."
+    if overdue:
+        words = f"{overdue} restores or notices of guards wait for more than a minute"
+        yield Result("watcher", "failed", words, fix)
+    elif watch_poke.is_heard():
+        yield Result("watcher", "ok", "listens, and nothing of the guards is overdue")
+    else:
+        words = "none listens on this machine: unless another machine has one, no number goes home "
+        yield Result("watcher", "warning", words + "by itself when its calls go bad", fix)
 
 
 def _redis() -> Iterator[Result]:
@@ -326,6 +350,7 @@ CHECKS: tuple[Callable[[], Iterator[Result]], ...] = (
     _configuration,
     _database,
     _redis,
+    _watcher,
     _public_url,
     _signatures,
     _refusals,

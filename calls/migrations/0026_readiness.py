@@ -7,9 +7,10 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
+        ("assistants", "0007_file_readings_fill"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
         ("base", "0006_recordings"),
         ("calls", "0025_recordings"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -231,7 +232,12 @@ class Migration(migrations.Migration):
                         default=uuid.uuid4, editable=False, primary_key=True, serialize=False
                     ),
                 ),
-                ("number_e164", models.CharField(help_text="As it is dialled", max_length=40)),
+                (
+                    "number_e164",
+                    models.CharField(
+                        help_text="As it is dialled", max_length=40, verbose_name="number"
+                    ),
+                ),
                 (
                     "companion_id",
                     models.UUIDField(
@@ -276,6 +282,7 @@ class Migration(migrations.Migration):
                         max_length=20,
                     ),
                 ),
+                ("next_target", models.CharField(blank=True, editable=False, max_length=36)),
                 (
                     "findings",
                     models.JSONField(

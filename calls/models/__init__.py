@@ -20,7 +20,7 @@ from calls.models.parity import ParityCall, ParityRun, ParityScenario
 from calls.models.plans import MigrationPlan, PlanEntry, PlanNumber
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.privacy import Erasure, RedactionRule, RetentionRule
-from calls.models.readiness import AccountFacts, ModelLimit, NumberReadiness
+from calls.models.readiness import AccountFacts, AudibleAcceptance, ModelLimit, NumberReadiness
 from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.recordings import Recording, RecordingRemoval
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
@@ -32,6 +32,7 @@ from calls.models.tool_records import SilentHost, ToolCheck, ToolExchange
 __all__ = [
     "AccountFacts",
     "AssistantActivation",
+    "AudibleAcceptance",
     "Call",
     "CallControl",
     "CallHandover",

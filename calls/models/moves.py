@@ -34,6 +34,8 @@ class NumberMove(OrganisationOwned):
         DONE = "done", "Done"
         STOPPED = "stopped", "Stopped, needs a person"
         ABANDONED = "abandoned", "Left as it is"
+        # No step of the machine's: a way back took the move over, wherever it was.
+        REPLACED = "replaced", "Taken over by its way back"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     number = models.ForeignKey(PhoneNumber, on_delete=models.CASCADE, related_name="moves")
@@ -72,6 +74,7 @@ class NumberMove(OrganisationOwned):
     test_call_sid = models.CharField(max_length=34, blank=True, help_text="Twilio's, of our call")
     test_caller = models.CharField(max_length=16, blank=True)
     test_placed_at = models.DateTimeField(null=True, blank=True)
+    tests_placed = models.PositiveSmallIntegerField(default=0)
     test_seen_sid = models.CharField(
         max_length=34, blank=True, help_text="The test call as it came in here"
     )

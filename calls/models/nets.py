@@ -120,7 +120,7 @@ class NumberNet(OrganisationOwned):
         )
 
     def __str__(self) -> str:
-        return f"net of {self.number_id}"
+        return f"net of {self.number}"
 
 
 class NetFiring(OrganisationOwned):

@@ -35,6 +35,10 @@ class NoticeReceiver(OrganisationOwned):
         max_length=255, blank=True, help_text="The host, so that people recognise it"
     )
     secret = EncryptedTextField(blank=True, default="", help_text="whsec_…, signs a webhook")
+    earlier_secret = EncryptedTextField(blank=True, default="")
+    earlier_secret_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until then the secret before this one signs too"
+    )
     enabled = models.BooleanField("on", default=True)
     switched_off_at = models.DateTimeField(
         null=True, blank=True, help_text="Since the receiver said that it is gone"
@@ -55,8 +59,11 @@ class NoticeReceiver(OrganisationOwned):
         return self.name
 
     def signing_secrets(self, now: datetime) -> tuple[str, ...]:
-        """Return the secrets that sign at ``now``."""
-        return tuple(filter(None, (self.secret,)))
+        """Return the secrets that sign at ``now``, the newest first."""
+        secrets = [self.secret]
+        if self.earlier_secret_until is not None and now < self.earlier_secret_until:
+            secrets.append(self.earlier_secret)
+        return tuple(filter(None, secrets))
 
 
 class Notice(OrganisationOwned):

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from assistants.models import AssistantRevision
 from calls.models.connections import ProviderConnection, TwilioAccount
 from calls.models.numbers import PhoneNumber
 from voiceplatform.base.models import Job, OrganisationOwned
@@ -30,7 +31,7 @@ class NumberReadiness(OrganisationOwned):
         GREY = "grey", "Not known"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    number_e164 = models.CharField(max_length=40, help_text="As it is dialled")
+    number_e164 = models.CharField("number", max_length=40, help_text="As it is dialled")
     number = models.OneToOneField(
         PhoneNumber,
         on_delete=models.CASCADE,
@@ -60,6 +61,9 @@ class NumberReadiness(OrganisationOwned):
     next_target = models.CharField(max_length=36, blank=True, editable=False)
     findings = models.JSONField(default=list, blank=True, help_text="All findings, worst first")
     facts = models.JSONField(default=list, blank=True, help_text="Each with its source and date")
+    sources = models.JSONField(
+        default=list, blank=True, editable=False, help_text="Documents that were read, by revision"
+    )
     checked_at = models.DateTimeField(help_text="When this was last put together")
     job = models.ForeignKey(
         Job, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
@@ -83,6 +87,41 @@ class NumberReadiness(OrganisationOwned):
 
     def __str__(self) -> str:
         return self.number_e164
+
+
+class AudibleAcceptance(OrganisationOwned):
+    """A person's word that callers may hear something differently; of one document as it was."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    source = models.CharField(
+        max_length=80,
+        help_text="The document: revision: and its id, or document: and its SHA-256 in a squad",
+    )
+    revision = models.ForeignKey(
+        AssistantRevision,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The assistant's revision; another one asks again. Empty: a squad holds it",
+    )
+    words = models.JSONField(help_text="What was accepted, each finding in its words")
+    who = models.CharField(max_length=200, help_text="user:name")
+    why = models.CharField(max_length=500)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-at",)
+        verbose_name = "accepted difference"
+        verbose_name_plural = "accepted differences"
+        permissions = (("accept_audible", "Can accept what callers hear differently"),)
+        indexes = (
+            models.Index(fields=("organisation", "source"), name="acceptance_of_source"),
+            models.Index(fields=("organisation", "-at"), name="acceptance_list"),
+        )
+
+    def __str__(self) -> str:
+        return f"{len(self.words)} accepted of {self.revision or 'a member of a squad'}"
 
 
 class AccountFacts(OrganisationOwned):

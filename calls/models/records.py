@@ -72,6 +72,13 @@ class Call(OrganisationOwned):
     route_code = models.CharField(
         max_length=20, blank=True, help_text="The row of the route table that decided"
     )
+    # Null rather than false: a column that may be null is added to a million calls in no time.
+    is_test = models.BooleanField(
+        "a test",
+        null=True,
+        help_text="Placed by this platform: the test call of a move, a rehearsal. It says nothing "
+        "of how callers fare. Empty: a caller's",
+    )
     caller = models.CharField(
         max_length=80, blank=True, help_text="From as Twilio gave it; not always a number"
     )

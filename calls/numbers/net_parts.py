@@ -22,7 +22,7 @@ TITLES: Final[dict[Letter, str]] = {
     "c": "The previous stack is dead",
     "d": "Our site is dead after the previous stack is closed",
 }
-_ENTER: Final = "Enter an address below that dials a person."
+_ENTER: Final = "Enter an address that dials a person."
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _unanswered(letter: Letter, facts: NetFacts) -> Part:
         words += f" after {facts.dead_ms / 1000:g} s, or {facts.hanging_ms / 1000:g} s if we hang"
         if facts.hanging_ms > NET_MS:
             # Twilio must not give up on a hand-over that is about to be answered.
-            words += ", because the previous stack is given longer to answer"
+            words += ", because a server is asked who answers, which is given longer"
     return Part(letter, "armed", f"{words}.", *seconds)
 
 

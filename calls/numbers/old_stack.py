@@ -42,14 +42,15 @@ PROBE_GAP_MS: Final = 5_000
 # Up for so long, and the next outage begins with the shortest rest again.
 STEADY_MS: Final = 300_000
 
-# design.md 2 (7): 10 s in all. A caller with a net hears the direct stack within 5 s of ringing, so
-# that is what our own answer (1 s, twilio.md 1.3) leaves, with a reserve.
-PATIENCE_MS: Final = 10_000
+# Twilio must not give up on a hand-over (``switch.net``), and has to leave a hanging site of ours
+# within 6 s: the 10 s of design.md 2 (7) would keep callers of a dead site waiting for 12.
+MOST_MS: Final = 4_000
+PATIENCE_MS: Final = MOST_MS
+# A caller with a net hears the direct stack within 5 s of ringing, so that is what our own answer
+# (1 s, twilio.md 1.3) leaves, with a reserve.
 NET_MS: Final = 3_500
 # Vapi asks the number's server for 7.5 s (vapi.md 5.3): less would cut off calls that it takes.
 DYNAMIC_MS: Final = 9_000
-# Twilio gives up after 15 s whatever its address says (twilio.md 1.3), and we have to answer.
-MOST_MS: Final = 14_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +102,15 @@ def attempt_ms(*, has_net: bool, fixed_assistant: bool, patience_ms: int = PATIE
 
     Args:
         has_net: the direct stack answers after it.
-        fixed_assistant: the old stack's number has one; if not, it asks a server first, and the
-            5 s cannot be kept: under 9 s nobody would be handed over at all (design.md 2 (7)).
-        patience_ms: what the number's operator allows.
+        fixed_assistant: the old stack's number has one; if not, it asks a server first, and
+            neither the 5 s nor the 6 s of the net can be kept: under 9 s nobody would be handed
+            over at all (design.md 2 (7)).
+        patience_ms: what the number's operator allows; more than ``MOST_MS`` is as much, and for
+            one that asks a server nothing is changed by it.
     """
-    most_ms = min(patience_ms, MOST_MS)
     if not fixed_assistant:
-        return max(most_ms, DYNAMIC_MS)
-    return max(min(most_ms, NET_MS) if has_net else most_ms, 1)
+        return DYNAMIC_MS
+    return max(min(patience_ms, NET_MS if has_net else MOST_MS), 1)
 
 
 def outcome_of(*, status: int | None, is_twiml: bool = False, timed_out: bool = False) -> Outcome:

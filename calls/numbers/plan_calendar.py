@@ -104,6 +104,7 @@ def _assumed(plan: Plan, fact: NumberFacts) -> NumberFacts:
         fact,
         policy_reviewed=True,
         readiness=(),
+        readiness_waits=(),
         incident="",
         parity="pass",
         route="vapi" if fact.route == "paused" else fact.route,

@@ -32,8 +32,9 @@ GateName = Literal[
 class NumberFacts:
     """What is known of a number now; calls are those that began on our stack since its last step.
 
-    ``readiness`` are the blockers of the readiness page, in words. ``incident`` is the key of an
-    open incident of our stack. ``bad_calls`` are those of which ``guard.has_hurt`` is true.
+    ``readiness`` are the blockers of the readiness page, in words, and ``readiness_waits`` what a
+    person has to do there first; ``readiness_note`` says when it looked. ``incident`` is the key of
+    an open incident of our stack. ``bad_calls`` are those of which ``guard.has_hurt`` is true.
     ``parity_note`` says e.g. how many more pairs are wanted. None: not measured.
     """
 
@@ -43,6 +44,8 @@ class NumberFacts:
     is_trunk: bool = False
     policy_reviewed: bool = False
     readiness: tuple[str, ...] = ()
+    readiness_waits: tuple[str, ...] = ()
+    readiness_note: str = ""
     incident: str = ""
     parity: Parity = "undecided"
     parity_note: str = ""
@@ -121,9 +124,14 @@ def _readiness(facts: NumberFacts) -> Gate:
     blockers = list(facts.readiness)
     if facts.route == "paused":
         blockers.append("the number is paused. Fix: set its route on the number's page")
-    if not blockers:
-        return Gate("readiness", "pass", "nothing blocks the number")
-    return Gate("readiness", "stop", "; ".join(blockers), {"blockers": blockers})
+    evidence = {"note": facts.readiness_note}
+    if blockers:
+        return Gate("readiness", "stop", "; ".join(blockers), {**evidence, "blockers": blockers})
+    if facts.readiness_waits:
+        waits = list(facts.readiness_waits)
+        return Gate("readiness", "stop", "; ".join(waits), {**evidence, "waits": waits})
+    note = f" ({facts.readiness_note})" if facts.readiness_note else ""
+    return Gate("readiness", "pass", f"nothing blocks the number{note}", evidence)
 
 
 def _parity(gates: Gates, facts: NumberFacts) -> Gate:

@@ -40,6 +40,8 @@ def entry_words(entry: Entry) -> str:
             return "stopped; a person says what now"
         case "number skipped":
             return "left out; its route stays as it is"
+        case "plan changed":
+            return f"changed: {', '.join(name.replace('_', ' ') for name in evidence)}"
         case "number put back":
             return f"put back, attempt {evidence['attempt']}"
         case "number arrived":
@@ -100,7 +102,8 @@ def gate_words(plan: Plan) -> tuple[str, ...]:
         "no incident is open, the call policy has been reviewed, nothing blocks the number",
         parity,
         approval,
-        f"the last step has stood for {gates.soak} and {gates.least_calls} calls",
+        f"the last step has stood for {gates.soak.total_seconds() // 60:.0f} minutes and "
+        f"{gates.least_calls} calls",
         f"at most {gates.budget_share:.1%} of these calls were bad, {gates.budget_least} always "
         "allowed",
         f"P95 of the first word under {gates.first_word_p95_ms} ms, of answers under "

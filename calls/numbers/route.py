@@ -2,7 +2,7 @@
 
 The first row that holds decides; a code names it. "The old stack" is there when it is known where
 the number's calls went before and the call still rings: one that has been answered is refused there
-(twilio.md 5.5). "Able": we could answer, because nothing of rows 5 to 12 is amiss.
+(twilio.md 5.5). "Able": we could answer, because nothing of rows 5 to 13 is amiss.
 
 |# | holds                                               | answer                 | code           |
 |--|-----------------------------------------------------|------------------------|----------------|
@@ -15,6 +15,7 @@ the number's calls went before and the call still rings: one that has been answe
 |  | - down; nobody else                                 | previous               | old-down       |
 |  | - known, but answered already; qualified and able   | direct, ask            | not-ringing    |
 |  | - a trunk, which is not asked call by call; able    | direct, ask            | on-the-way     |
+|  | - no key opens where it is; qualified and able      | direct, ask            | old-missing    |
 |  | - not there                                         | a person               | old-missing    |
 |5 | the number is blocked                               | previous, else person  | blocked        |
 |6 | its policy is not reviewed: it never leaves Vapi    | previous, else person  | policy         |
@@ -22,11 +23,12 @@ the number's calls went before and the call still rings: one that has been answe
 |8 | no assistant, and no server that names one          | previous, else person  | no-assistant   |
 |9 | no connection to a model                            | previous, else person  | no-connection  |
 |10| the connection is against what was agreed           | previous, else person  | contract       |
-|11| the model is out of reach: old stack not down       | previous               | model-lost     |
+|11| no key opens what our answer needs                  | previous, else person  | unreadable     |
+|12| the model is out of reach: old stack not down       | previous               | model-lost     |
 |  | - a person can be reached                           | fallback               | model-lost     |
-|12| all our lines are taken                             | previous, else busy    | overflow, full |
-|13| no assistant: its server is asked who answers       | ask                    | its route's    |
-|14| anything else                                       | direct                 | its route's    |
+|13| all our lines are taken                             | previous, else busy    | overflow, full |
+|14| no assistant: its server is asked who answers       | ask                    | its route's    |
+|15| anything else                                       | direct                 | its route's    |
 
 "Person" is ``fallback`` where somebody can be reached at the number's desk, ``decline`` where not.
 A number of a trunk sends its calls here only while it is on its way: Twilio still asks us for some
@@ -65,6 +67,7 @@ Code = Literal[
     "no-assistant",
     "no-connection",
     "contract",
+    "unreadable",
     "model-lost",
     "overflow",
     "full",
@@ -87,9 +90,11 @@ class NumberFacts:
         blocked: why its calls may not come here at all, '' when they may.
         old_stack: how the stack before us stands for this call (``old_stack.standing``); ``none``:
             it is not known where the calls went, or they went to a trunk.
+        old_unreadable: no key opens where the calls went, and nothing else tells.
         old_trunk: they went to a SIP trunk, so none can be handed back.
         old_fixed: the old stack's number has an assistant of its own and asks no server first.
         qualified: its assistant may answer in the old stack's place.
+        unreadable: what of our own side no key opens, '' when all of it can be read.
         has_person: somebody can be reached at the number's desk right now.
     """
 
@@ -107,9 +112,11 @@ class NumberFacts:
     schedule: Schedule | None = None
     old_stack: Old = "none"
     old_trunk: bool = False
+    old_unreadable: bool = False
     old_fixed: bool = False
     patience_ms: int = PATIENCE_MS
     qualified: bool = False
+    unreadable: str = ""
     has_person: bool = True
 
 
@@ -224,6 +231,8 @@ class _Number:
     def _unfit(self) -> tuple[Code, str] | None:
         """Return what the number lacks for us to answer."""
         facts = self.facts
+        if facts.unreadable:
+            return "unreadable", facts.unreadable
         if not (facts.has_revision or facts.asks):
             return "no-assistant", "the number has no assistant with a published revision"
         if not facts.has_connection:
@@ -286,6 +295,8 @@ class _Number:
             return self._ours("on-the-way", f"{reason}, but Twilio still sends its calls here")
         if facts.old_stack == "none" or self.call is None:
             reason = f"{reason}, Twilio sent the call here, and it cannot be handed over"
+            if facts.old_unreadable and not why_not:
+                return self._ours("old-missing", f"{reason}: no key opens where it went")
             return self._person("old-missing", reason)
         reason = f"{reason}, and the old stack takes ringing calls only"
         if why_not:

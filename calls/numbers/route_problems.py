@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from calls.numbers.hours import zone_of
-from calls.numbers.old_stack import DYNAMIC_MS, MOST_MS, NET_MS
+from calls.numbers.old_stack import MOST_MS, PATIENCE_MS, attempt_ms
 from calls.numbers.schedule import Schedule
 
 # What is left of Twilio's patience for our own answer (twilio.md 1.3).
@@ -35,7 +35,7 @@ class RouteSettings:
         has_previous_url: it is known where the calls went before, and that is not ourselves.
         kind: how the number was configured before it was moved.
         old_fixed: the old stack's number has an assistant of its own and asks no server first.
-        webhook_ms: how long Twilio waits for our answer: ``rt`` of the number's voice address.
+        webhook_ms: how long Twilio waits for our answer, by the number's voice address.
     """
 
     route: str
@@ -47,7 +47,7 @@ class RouteSettings:
     kind: Kind = "url"
     old_fixed: bool = True
     qualified: bool = False
-    patience_ms: int = 10_000
+    patience_ms: int = PATIENCE_MS
     webhook_ms: int = TWILIO_READ_MS
 
 
@@ -140,26 +140,26 @@ def _of_patience(settings: RouteSettings) -> Iterator[Problem]:
     """Find hand-overs that Twilio would not wait for, or that the old stack could not make."""
     if settings.kind == "trunk" or not _routes(settings) & {"canary", "vapi"}:
         return
-    patience_ms = min(settings.patience_ms, MOST_MS)
-    if settings.patience_ms < 1 or settings.patience_ms > MOST_MS:
+    if settings.patience_ms < 1 or settings.patience_ms > TWILIO_READ_MS:
         cause = f"The old stack cannot be waited for {settings.patience_ms} ms: Twilio gives up."
-        fix = f"Enter 1 to {MOST_MS} ms; 10000 is usual."
+        fix = f"Enter 1 to {MOST_MS} ms; {PATIENCE_MS} is usual."
         yield Problem("patience_ms", "error", cause, fix)
-    if not settings.old_fixed and patience_ms < DYNAMIC_MS:
+    elif settings.old_fixed and settings.patience_ms > MOST_MS:
         cause = (
-            "The number has no fixed assistant at Vapi, which asks a server for up to 7.5 s; the "
-            f"wait is taken as {DYNAMIC_MS} ms (vapi.md 5.3)."
+            f"Twilio leaves a site of ours that hangs within 6 s, so the old stack is waited for "
+            f"{MOST_MS} ms and not {settings.patience_ms}."
         )
-        yield Problem("patience_ms", "warning", cause, f"Enter {DYNAMIC_MS} ms or more.")
-    # With a net a fixed assistant is given less than the number allows.
-    waits_ms = patience_ms if settings.old_fixed else max(patience_ms, DYNAMIC_MS)
-    if settings.old_fixed and (settings.qualified or settings.route == "canary"):
-        waits_ms = min(waits_ms, NET_MS)
+        yield Problem("patience_ms", "warning", cause, f"Enter {MOST_MS} ms or less.")
+    waits_ms = attempt_ms(
+        has_net=settings.qualified or settings.route == "canary",
+        fixed_assistant=settings.old_fixed,
+        patience_ms=settings.patience_ms,
+    )
     needs_ms = waits_ms + OWN_ANSWER_MS
     if settings.webhook_ms < needs_ms:
         cause = (
             f"Twilio waits {settings.webhook_ms} ms for our answer, and a hand-over may take "
             f"{needs_ms} ms: the fallback address would be asked while the old stack answers."
         )
-        fix = f"Set rt={needs_ms} in the voice address, or a shorter wait for the old stack."
+        fix = "Put the number back and move it here again, which writes its voice address anew."
         yield Problem("webhook_ms", "warning", cause, fix)

@@ -72,10 +72,17 @@ def schedule_of(value: Mapping[str, Any]) -> Schedule:
         raise HoursError(f"“{unknown[0]}” is no day. Fix: use {', '.join(DAYS)}.")
     return Schedule(
         zone=str(value.get("zone") or "UTC"),
-        windows=tuple(day_of(str(week.get(day) or "")) for day in DAYS),
+        windows=tuple(_window(day, str(week.get(day) or "")) for day in DAYS),
         outside=value.get("outside") or "vapi",
         holidays=frozenset(holidays_of(str(value.get("holidays") or ""))),
     )
+
+
+def _window(day: str, text: str) -> tuple[Span, ...]:
+    try:
+        return day_of(text)
+    except HoursError as error:
+        raise HoursError(f"{DAY_NAMES[day]}: {error}") from None
 
 
 def schedule_stored(value: Any) -> Schedule | None:

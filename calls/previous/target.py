@@ -34,13 +34,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class PreviousTarget:
-    """What is asked for a call; ``problem`` says why nothing can be, and what to do about it."""
+    """What is asked for a call; ``problem`` says why nothing can be, and what to do about it.
+
+    ``is_unreadable``: it was recorded, and no key opens it.
+    """
 
     kind: Kind
     voice: Asked = Asked()
     fallback: Asked = Asked()
     status: Asked = Asked()
     problem: str = ""
+    is_unreadable: bool = False
 
 
 def previous_target(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from calls.models import (
@@ -22,7 +22,6 @@ from calls.models import (
     NumberGuard,
     OutboxEvent,
     PhoneNumber,
-    ToolInvocation,
 )
 from calls.numbers.guard import (
     TESTS,
@@ -40,15 +39,11 @@ from calls.numbers.guard import (
 )
 from calls.numbers.sequential import Sequential
 from calls.selectors.drift import baseline_for, orders_of
+from calls.selectors.ended_calls import callers, ended_calls, rows_of
 
 # Until then a stream may still report, and an end be explained better (call_finish).
 SETTLED_AFTER: Final = dt.timedelta(minutes=5)
-_FAILED: Final = (ToolInvocation.State.ERROR, ToolInvocation.State.TIMEOUT)
 _ROUTES_HERE: Final = ("direct", "canary")
-_COLUMNS: Final = (
-    *("pk", "created_at", "ended_at", "ended_reason", "duration_seconds", "first_word_ms"),
-    *("turn_latency_p95_ms", "metrics"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +98,17 @@ def window_of(
     Args:
         known: facts that will not change any more, by call; what is read is put there.
     """
-    rows = Call.objects.filter(
-        number=number_id, stack=stack, ended_at__gte=now - WINDOW, created_at__gte=armed_at
-    ).order_by("-ended_at")
+    rows = (
+        callers()
+        .filter(number=number_id, stack=stack, ended_at__gte=now - WINDOW, created_at__gte=armed_at)
+        .order_by("-ended_at")
+    )
     known = {} if known is None else known
     newest = list(rows.values_list("pk", flat=True)[:WINDOW_CALLS])
     missing = [pk for pk in newest if pk not in known]
     found = {call_id: known[call_id] for call_id in newest if call_id in known}
-    for call in _facts(missing, number_id, stack):
+    rows_missing = rows_of(Call.objects.filter(pk__in=missing)) if missing else []
+    for call in _with_orders(ended_calls(rows_missing), number_id, stack):
         found[uuid.UUID(call.call_id)] = call
         if call.ended_at < now - SETTLED_AFTER:
             known[uuid.UUID(call.call_id)] = call
@@ -125,46 +123,16 @@ def window_of(
     )
 
 
-def _facts(
-    call_ids: Iterable[uuid.UUID], number_id: uuid.UUID, stack: Stack
-) -> Iterable[EndedCall]:
-    ids = list(call_ids)
-    if not ids:
-        return
-    tools = dict(
-        ToolInvocation.objects.filter(call__in=ids)
-        .order_by()
-        .values_list("call")
-        .annotate(failed=Count("pk", filter=Q(state__in=_FAILED)))
-    )
-    baseline = baseline_for(number_id) if stack == "direct" else None
-    orders = orders_of(ids) if baseline is not None else {}
-    for pk, begun, ended, reason, seconds, first_word, turn_p95, metrics in Call.objects.filter(
-        pk__in=ids
-    ).values_list(*_COLUMNS):
-        is_ours = stack == "direct"
-        yield EndedCall(
-            call_id=str(pk),
-            number_id=str(number_id),
-            stack=stack,
-            begun_at=begun,
-            ended_at=ended,
-            ended_reason=reason,
-            duration_seconds=seconds,
-            dead_airs=_dead_airs(metrics) if is_ours else None,
-            # A call without tools says nothing of them.
-            failed_tools=tools.get(pk) if is_ours else None,
-            first_word_ms=first_word,
-            turn_p95_ms=turn_p95,
-            is_unfamiliar=baseline.is_unfamiliar(orders.get(pk, ())) if baseline else None,
-        )
-
-
-def _dead_airs(metrics: Mapping[str, Any]) -> int | None:
-    streams = metrics.get("streams") or []
-    if not streams:
-        return None
-    return sum(int(stream.get("counters", {}).get("dead_air", 0)) for stream in streams)
+def _with_orders(calls: list[EndedCall], number_id: uuid.UUID, stack: Stack) -> Iterable[EndedCall]:
+    """Say of each call whether its tools came in an order that was measured, where any was."""
+    baseline = baseline_for(number_id) if calls and stack == "direct" else None
+    if baseline is None:
+        return calls
+    orders = orders_of(uuid.UUID(call.call_id) for call in calls)
+    return [
+        replace(call, is_unfamiliar=baseline.is_unfamiliar(orders.get(uuid.UUID(call.call_id), ())))
+        for call in calls
+    ]
 
 
 def verdict_of(

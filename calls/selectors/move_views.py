@@ -29,6 +29,7 @@ from calls.numbers.switch.steps import Move
 from calls.numbers.switch.voice import Target, UnreadableNumber, target_of
 from calls.numbers.switch.writes import Difference, difference
 from calls.selectors import moves as overview
+from calls.selectors.ended_calls import callers
 from calls.selectors.moves import Mark
 from calls.services.move_rows import move_of, snapshot_of
 from calls.services.readiness import readiness_of
@@ -118,9 +119,11 @@ def _calls(number: PhoneNumber) -> list[Call]:
 
 def _day(number: PhoneNumber) -> dict[str, int]:
     since = timezone.now() - dt.timedelta(days=1)
-    rows = Call.objects.filter(
-        organisation=number.organisation_id, number=number, created_at__gte=since
-    ).order_by()
+    rows = (
+        callers()
+        .filter(organisation=number.organisation_id, number=number, created_at__gte=since)
+        .order_by()
+    )
     is_here = Q(stack=Call.Stack.DIRECT)
     counted: dict[str, int] = rows.aggregate(
         here=Count("pk", filter=is_here),
@@ -301,7 +304,7 @@ def _reached(row: NumberMove, order: Sequence[str]) -> int:
     match row.step:
         case "done":
             return len(order)
-        case "stopped" | "abandoned":
+        case "stopped" | "abandoned" | "replaced":
             if row.test_state:
                 return 3
             return 2 if row.stop_code == "not_taken" else 1
@@ -365,7 +368,7 @@ def _returning(number: PhoneNumber, move: NumberMove | None) -> ReturningRow:
         is_open = move.finished_at is None and move.step != NumberMove.Step.STOPPED
         match move.step:
             case "done":
-                words, colour = "back as it was", "success"
+                words, colour = "as it was before it moved", "success"
             case "stopped":
                 words, colour = f"needs a person: {move.problem}", "danger"
             case "abandoned":

@@ -17,7 +17,7 @@ import structlog
 from django.db import transaction
 from django.utils import timezone
 
-from calls.models import Call, CallHandover, PhoneNumber
+from calls.models import Call, CallHandover, PhoneNumber, TwilioAccount
 from calls.numbers.old_stack import outcome_of
 from calls.numbers.route import Decision
 from calls.previous.answers import Answer
@@ -28,12 +28,15 @@ from calls.services import old_stacks
 from calls.services.number_moves import webhook_seen
 from calls.services.previous_targets import previous_of
 from calls.services.route_facts import Facts
+from voiceplatform.base.fields import DecryptionError
 
 # TwiML is a few hundred bytes; sound is not kept, and is asked for again.
 _KEPT_BYTES: Final = 16 * 1024
 _BATCH: Final = 200  # rows of one write (design.md 9)
 # After its time and so much more, whoever asked is taken to be dead.
 _GRACE: Final = dt.timedelta(seconds=1)
+# Sealed, and for the message of the call's end alone.
+_NOT_NEEDED: Final = ("cookies", "status_url", "status_asked")
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +52,23 @@ class Question:
     attempt_ms: int
     has_net: bool
     stack_id: int | None
+    was_taken: bool = False
 
 
 def handed_over(
-    number: PhoneNumber, base: Mapping[str, Any], decision: Decision, facts: Facts
-) -> Call:
-    """Store a call that the old stack is given; ``base`` has the columns of every call."""
-    stack = facts.stack or old_stacks.stack_ensure(number)
+    number: PhoneNumber,
+    account: TwilioAccount,
+    base: Mapping[str, Any],
+    decision: Decision,
+    facts: Facts,
+) -> tuple[Call, Question]:
+    """Store a call that the old stack is given, and return what that is asked.
+
+    Args:
+        account: whose token signs it.
+        base: the columns of every call.
+    """
+    stack = facts.stack or old_stacks.stack_made(number, facts.target)
     status = facts.target.status
     with transaction.atomic():
         call = Call.objects.create(
@@ -71,22 +84,31 @@ def handed_over(
         )
         webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
     if stack is not None:
-        old_stacks.begun(stack.pk, old_stacks.now_ms())
-    return call
+        old_stacks.begun(stack, old_stacks.now_ms())
+    return call, Question(
+        call_id=str(call.pk),
+        voice=facts.target.voice,
+        fallback=facts.target.fallback,
+        auth_token=account.auth_token,
+        attempt_ms=decision.attempt_ms,
+        has_net=decision.instead != "fallback",
+        stack_id=stack.pk if stack is not None else None,
+    )
 
 
 def handover_question(call_id: str) -> Question | Answer | None:
-    """Return what is to be asked for a call, or the answer that it was given already.
+    """Return what is to be asked for a call that came before, or the answer that it was given.
 
     None: it gave none, and the call is somebody else's.
     """
-    row = _row(call_id)
+    rows = CallHandover.objects.select_related("call__twilio_account", "call__number")
+    row = rows.defer("answer", *_NOT_NEEDED).filter(call_id=call_id).first()
     if row is None or row.call.stack != Call.Stack.VAPI:
         return None
     if row.ended_at is not None and not row.is_taken:
         return None
-    if row.answer:
-        stored = row.answer
+    stored = _answer_of(row)
+    if stored is not None:
         return Answer(str(stored["content_type"]), base64.b64decode(stored["body"]))
     number = row.call.number
     assert number is not None, "the call of a number was handed over"
@@ -99,16 +121,27 @@ def handover_question(call_id: str) -> Question | Answer | None:
         attempt_ms=row.attempt_ms,
         has_net=row.instead != "fallback",
         stack_id=row.old_stack_id,
+        was_taken=row.is_taken,
     )
+
+
+def _answer_of(row: CallHandover) -> dict[str, Any] | None:
+    """Return the answer that was kept; one that no key opens is asked for again, as sound is."""
+    try:
+        return row.answer or None
+    except DecryptionError:
+        log.error("handover_answer_unreadable", call_id=str(row.call_id))
+        return None
 
 
 def handover_awaited(call_id: str) -> bool | None:
     """Tell whether an exchange is under way; None when whoever led it must have died."""
-    row = _row(call_id)
-    if row is None or row.ended_at is not None:
+    rows = CallHandover.objects.filter(call_id=call_id)
+    found = rows.values_list("attempt_ms", "begun_at", "ended_at").first()
+    if found is None or found[2] is not None:
         return False
-    longest = dt.timedelta(milliseconds=row.attempt_ms) + _GRACE
-    return None if timezone.now() > row.begun_at + longest else True
+    longest = dt.timedelta(milliseconds=found[0]) + _GRACE
+    return None if timezone.now() > found[1] + longest else True
 
 
 def handover_ended(
@@ -170,14 +203,13 @@ def answers_forget() -> int:
     return CallHandover.objects.filter(pk__in=ids).update(answer=None)
 
 
-def lost_words(call: Call) -> str:
-    """Return why a call was taken back from the old stack, for its row."""
-    row: CallHandover | None = CallHandover.objects.filter(call=call).first()
-    said = row.outcome if row is not None and isinstance(row.outcome, dict) else {}
-    reason = str(said.get("voice", {}).get("reason", "")).partition(". Fix:")[0]
-    words = reason or "no answer from the previous stack"
-    both = row is not None and row.both_reached
-    return f"{words[:150]}{'; both may have been reached' if both else ''}"
+def lost_words(call: Call) -> tuple[str, bool]:
+    """Return why the old stack did not take a call, and whether it may have all the same."""
+    rows = CallHandover.objects.filter(call=call)
+    outcome, both = rows.values_list("outcome", "both_reached").first() or (None, False)
+    said = outcome.get("voice", {}) if isinstance(outcome, dict) else {}
+    reason = str(said.get("reason", "")).partition(". Fix:")[0]
+    return reason or "no answer from the previous stack", both
 
 
 def cookies_of(row: CallHandover) -> tuple[Cookie, ...]:
@@ -186,9 +218,3 @@ def cookies_of(row: CallHandover) -> tuple[Cookie, ...]:
         return tuple(Cookie.from_json(each) for each in row.cookies or ())
     except (KeyError, TypeError):
         return ()
-
-
-def _row(call_id: str) -> CallHandover | None:
-    rows = CallHandover.objects.select_related("call__twilio_account", "call__number")
-    row: CallHandover | None = rows.filter(call_id=call_id).first()
-    return row

@@ -17,9 +17,9 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from calls.models import Call, PhoneNumber, ProviderConnection, TwilioAccount
+from calls.models import Call, PhoneNumber, TwilioAccount
 from calls.numbers.route import Answer, Decision, decide
-from calls.services.call_handover import handed_over
+from calls.services.call_handover import Question, handed_over
 from calls.services.call_plan import (
     StreamTicket,
     connection_for,
@@ -27,19 +27,21 @@ from calls.services.call_plan import (
     wording_for,
 )
 from calls.services.consent_question import asked_by
+from calls.services.contract import ContractForbids
 from calls.services.handoffs import Target, first_member, squad_begins
 from calls.services.net_flag import drill_takes
 from calls.services.number_moves import webhook_seen
 from calls.services.operators import (
+    Handover,
     desk_of,
     dial_step,
     handover,
     line_hears_keys,
 )
 from calls.services.reports import call_forwarding_enqueue
-from calls.services.route_facts import Facts, IsLost, facts_for
+from calls.services.route_facts import Facts, IsLost, facts_for, number_called
 from calls.wire.twilio_voice import VoiceRequest
-from voiceplatform.base.phones import normalised
+from voiceplatform.base.fields import DecryptionError
 
 TOKEN_SECONDS = 60
 SPOKEN_CHARACTERS_PER_SECOND = 8  # slow speech; half of the usual pace
@@ -50,6 +52,7 @@ _REASONS: Final = {
     BUSY: "call.start.error-subscription-concurrency-limit-reached",
     "paused": "call.ringing.hook-executed-say",
     "no-assistant": "call-start-error-neither-assistant-nor-server-set",
+    "unreadable": "call.start.error-get-assistant",
 }
 _NO_NUMBER: Final = "call.start.error-get-phone-number"
 
@@ -66,8 +69,8 @@ StartAnswer = Answer | Literal["previous", "dial", "say", "await", "drill"]
 class CallStart:
     """How to answer the webhook. ``ticket`` only in the request that inserted a direct call.
 
-    ``hears_keys``: keys mean something while ``say_first`` is spoken. ``is_again``: the webhook
-    came before.
+    ``question``: what the old stack is asked, in the request that inserted the call it is given.
+    ``hears_keys``: keys mean something while ``say_first`` is spoken.
     """
 
     answer: StartAnswer
@@ -76,7 +79,7 @@ class CallStart:
     say_first: str = ""
     language: str = ""
     hears_keys: bool = False
-    is_again: bool = False
+    question: Question | None = None
 
 
 def media_token(call: Call) -> str:
@@ -114,13 +117,7 @@ def call_start(
     known = _known(request.call_sid)
     if known is not None:
         return _answer_again(known, account)
-    number = (
-        PhoneNumber.objects.filter(number_e164=normalised(request.callee), twilio_account=account)
-        .select_related("assistant__current_revision", "policy", "connection", "operator_desk")
-        .select_related("squad", "net")
-        .defer("net__address")
-        .first()
-    )
+    number = number_called(request.callee, account)
     if number is not None and drill_takes(
         getattr(number, "net", None), call_sid=request.call_sid, caller=request.caller
     ):
@@ -175,12 +172,16 @@ def _carried_out(
     }
     match decision.answer:
         case "direct" | "ask":
-            call = _insert(number, base, asks=decision.answer == "ask")
+            try:
+                call = _insert(number, base, asks=decision.answer == "ask")
+            except DecryptionError:  # of a squad's member, which the decision does not look at
+                return _unreadable(number, base, facts)
             return CallStart("ask", call) if decision.answer == "ask" else started(call)
         case "previous":
-            return CallStart("previous", handed_over(number, base, decision, facts))
+            call, question = handed_over(number, account, base, decision, facts)
+            return CallStart("previous", call, question=question)
         case "fallback":
-            return _to_a_person(number, base, facts.connection)
+            return _to_a_person(number, base, facts)
         case "busy" | "decline":
             return _declined(number, base, decision)
         case _:
@@ -190,7 +191,8 @@ def _carried_out(
 def _known(call_sid: str) -> Call | None:
     return (
         Call.objects.filter(call_sid=call_sid)
-        .select_related("policy_wording", "twilio_account", "number")
+        .select_related("policy_wording", "number")
+        .defer("variable_values")
         .first()
     )
 
@@ -200,7 +202,7 @@ def _answer_again(call: Call, account: TwilioAccount) -> CallStart:
     if call.twilio_account_id != account.pk:
         return CallStart("decline")
     if call.status != Call.Status.ENDED and call.stack == Call.Stack.VAPI:
-        return CallStart("previous", call, is_again=True)
+        return CallStart("previous", call)
     return answer_again(call)
 
 
@@ -228,7 +230,13 @@ def started(call: Call, *, again: bool = False) -> CallStart:
     """
     if call.consent_state == Call.Consent.PENDING:
         return CallStart("direct", call)
-    ticket = None if again else ticket_for(call)
+    ticket = None
+    try:
+        ticket = None if again else ticket_for(call)
+    except (ContractForbids, DecryptionError) as error:
+        # What a tool needs, or what has ended meanwhile: the caller is not to wait for a stream.
+        log.error("call_not_answerable", call_sid=call.call_sid, error=type(error).__name__)
+        return _given_up(call)
     wording = call.policy_wording
     heard = call.policy_played_at is None or bool(call.consent)  # by the stream, or when asked
     if wording is None or heard or call.stream_count > 1:
@@ -237,32 +245,65 @@ def started(call: Call, *, again: bool = False) -> CallStart:
     return CallStart("direct", call, ticket, wording.text, wording.language, keys)
 
 
-def _to_a_person(
-    number: PhoneNumber, base: dict[str, Any], connection: ProviderConnection | None
-) -> CallStart:
+def _to_a_person(number: PhoneNumber, base: dict[str, Any], facts: Facts) -> CallStart:
     """Store a call that neither stack can take and that rings at the number's desk."""
     revision = number.assistant.current_revision if number.assistant is not None else None
-    found = handover(desk_of(number), language=revision.language if revision else "en")
-    asked_by = {
-        "asked_by": "unreachable",
-        "reach": found.decision.reach,
-        "reason": found.decision.reason,
-    }
+    language = revision.language if revision else "en"
     with transaction.atomic():
         call = Call.objects.create(
             **base,
             started_at=timezone.now(),
             status=Call.Status.FORWARDING,
-            revision=revision,
-            connection=connection,
-            # It rings on, unanswered, until a person picks up: nothing is said before.
-            next_step=dial_step(replace(found, say=""), "unreachable"),
-            metrics={"operator": asked_by},
+            # Whoever is told of the call must not fail for what no key opens.
+            revision=None if facts.number.unreadable else revision,
+            connection=facts.connection,
+            **_dialled(handover(desk_of(number), language=language)),
         )
         call_forwarding_enqueue(call, str(call.next_step["to"]))
         webhook_seen(number=number, call_sid=call.call_sid, caller=call.caller)
     log.warning("call_fell_back", call_sid=call.call_sid, code=call.route_code)
     return CallStart("dial", call)
+
+
+def _unreadable(number: PhoneNumber, base: dict[str, Any], facts: Facts) -> CallStart:
+    """Store a call that we were to answer, had its assistant not turned out unreadable."""
+    log.error("number_unreadable", number_id=str(number.pk), what="a member of the squad")
+    reason = "no key opens what is stored of the assistant that was to answer"
+    found = handover(desk_of(number)).decision.reach == "dial"
+    decision = Decision("fallback" if found else "decline", reason, "unreadable")
+    known = replace(facts, number=replace(facts.number, unreadable=reason))
+    base |= {"route_reason": reason, "route_code": "unreadable"}
+    return _to_a_person(number, base, known) if found else _declined(number, base, decision)
+
+
+def _dialled(found: Handover) -> dict[str, Any]:
+    """Return the columns of a call that rings on, unanswered, until a person picks up."""
+    asked_by = {
+        "asked_by": "unreachable",
+        "reach": found.decision.reach,
+        "reason": found.decision.reason,
+    }
+    return {
+        "next_step": dial_step(replace(found, say=""), "unreachable"),  # nothing is said before
+        "metrics": {"operator": asked_by},
+    }
+
+
+def _given_up(call: Call) -> CallStart:
+    """Give a stored call that we cannot answer after all to a person, else to the last words."""
+    found = handover(desk_of(call.number))
+    call.stream_count = 0
+    if found.decision.reach == "dial":
+        call.status, call.started_at = Call.Status.FORWARDING, timezone.now()
+        columns = _dialled(found)
+        call.next_step = columns["next_step"]
+        call.metrics = {**call.metrics, **columns["metrics"]}
+        call.save(update_fields=["stream_count", "status", "started_at", "next_step", "metrics"])
+        return CallStart("dial", call)
+    call.status, call.ended_at = Call.Status.ENDED, timezone.now()
+    call.ended_reason, call.next_step = _REASONS["unreadable"], {"kind": "hangup"}
+    call.save(update_fields=["stream_count", "status", "ended_at", "ended_reason", "next_step"])
+    return CallStart("decline", call, say_first=_last_words(call.number, call.route_code))
 
 
 def _declined(number: PhoneNumber, base: dict[str, Any], decision: Decision) -> CallStart:

@@ -6,21 +6,31 @@ both stacks may have been reached is in the row's reason (ADR 0007).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from django.db import transaction
 
 from calls.models import Call, CallHandover
+from calls.numbers.route import REASON_CHARACTERS
 from calls.services.call_handover import lost_words
 from calls.services.call_next import CallNext, call_next
 from calls.services.call_start import CallStart, answer_again, columns_of_ours, started
-from calls.services.handoffs import squad_begins
+from calls.services.handoffs import Target, squad_begins
+from voiceplatform.base.fields import DecryptionError
 
 # Vapi's word for a call whose stack never came (vapi.md 6.4).
 NEVER_CONNECTED: Final = "call.in-progress.error-vapifault-transport-never-connected"
 # Calls that were the old stack's by their route; of the others our own side could not take one.
 _ITS_OWN: Final = frozenset({"route-vapi", "old-probe", "old-down", "canary-out"})
+
+# Read when our own answer needs it: a person can be reached whatever of it no key opens.
+_SEALED: Final = (
+    *("organisation__call_log_url", "organisation__call_log_secret", "connection__api_key"),
+    *("number__connection__api_key", "number__squad__document", "variable_values"),
+    *(f"number__assistant__current_revision__{name}" for name in ("document", "server_url")),
+    "number__assistant__current_revision__server_secret",
+)
 
 log = structlog.get_logger(__name__)
 
@@ -33,21 +43,23 @@ def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | Non
     """
     with transaction.atomic():
         rows = Call.objects.select_for_update(of=("self",)).filter(pk=call_id, call_sid=call_sid)
-        call: Call | None = rows.select_related(
-            *("organisation", "twilio_account", "policy_wording", "connection"),
-            *("number__assistant__current_revision", "number__policy", "number__connection"),
-            *("number__squad", "number__operator_desk", "number__twilio_account"),
-        ).first()
+        call: Call | None = (
+            rows.select_related(
+                *("organisation", "twilio_account", "policy_wording", "connection"),
+                *("number__assistant__current_revision", "number__policy", "number__connection"),
+                *("number__squad", "number__operator_desk", "number__twilio_account"),
+            )
+            .defer(*_SEALED)
+            .first()
+        )
         if call is None:
             return None
         if call.stack != Call.Stack.VAPI or call.status == Call.Status.ENDED:
             return answer_again(call)
-        instead = _instead(call)
+        instead, columns, member = _followed(call)
         call.stack = Call.Stack.DIRECT
-        call.route_reason = f"{lost_words(call)[:150]}; {_WORDS[instead]}"
+        call.route_reason = taken_back_words(call, instead)
         if instead != "fallback":
-            assert call.number is not None
-            columns, member = columns_of_ours(call.number, asks=instead == "ask")
             for name, value in columns.items():
                 setattr(call, name, value)
             call.started_at = None  # as of any call whose stream is still to come
@@ -72,18 +84,37 @@ def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | Non
     return outcome
 
 
-_WORDS: Final = {
+INSTEAD_WORDS: Final = {
     "direct": "the assistant answers in its place",
     "ask": "the number's server is asked who answers in its place",
     "fallback": "a person, else the last words",
 }
 
 
+def taken_back_words(call: Call, instead: str) -> str:
+    """Return why the call is ours now: whatever is cut, not that both may have been reached."""
+    words, both = lost_words(call)
+    rest = f"{'; both may have been reached' if both else ''}; {INSTEAD_WORDS[instead]}"
+    return words[: REASON_CHARACTERS - len(rest)] + rest
+
+
+def _followed(call: Call) -> tuple[str, dict[str, Any], Target | None]:
+    """Return what follows, with the columns and the member of a squad if that is our answer."""
+    instead = _instead(call)
+    if instead == "fallback" or call.number is None:
+        return "fallback", {}, None
+    try:
+        return instead, *columns_of_ours(call.number, asks=instead == "ask")
+    except DecryptionError:
+        log.error("number_unreadable", number_id=str(call.number.pk), what="the assistant")
+        return "fallback", {}, None
+
+
 def _instead(call: Call) -> str:
     """Return what was decided to follow, if the number still has it."""
-    row: CallHandover | None = CallHandover.objects.filter(call=call).first()
+    rows = CallHandover.objects.filter(call=call)
     number = call.number
-    instead = row.instead if row is not None else "fallback"
+    instead: str = rows.values_list("instead", flat=True).first() or "fallback"
     if number is None or number.policy is None:
         return "fallback"
     if instead == "direct" and (

@@ -307,6 +307,7 @@ def _check(pk: uuid.UUID) -> int:
         organisation=row.organisation_id,
         stack=Call.Stack.DIRECT,
         imported_at__isnull=True,
+        is_test__isnull=True,
         created_at__gte=row.created_at,
         ended_at__isnull=False,
         duration_seconds__gt=0,

@@ -15,7 +15,9 @@ from django.db.models import Count
 from django.utils import timezone
 
 from assistants.models import Assistant
+from assistants.squad_members import members_of
 from calls.models import (
+    AudibleAcceptance,
     Call,
     Incident,
     NetFiring,
@@ -41,7 +43,7 @@ from calls.numbers.dossier import (
     ToolLine,
     compose,
 )
-from calls.numbers.guard import EndedCall
+from calls.selectors.ended_calls import COLUMNS, FAILED_TOOLS, EndedRow, callers, ended_calls
 from calls.services.nets import NetView, net_view
 from calls.services.plan_facts import parity_of
 from tools.models import Tool
@@ -53,7 +55,6 @@ MOST_CALLS: Final = 20_000
 PERIOD: Final = dt.timedelta(days=120)
 _MOST_LINES: Final = 200
 _APPROVED: Final = "step approved"
-_BAD_TOOLS: Final = (ToolInvocation.State.ERROR, ToolInvocation.State.TIMEOUT)
 
 
 def dossier_of(number: PhoneNumber) -> Dossier:
@@ -74,7 +75,9 @@ def dossier_of(number: PhoneNumber) -> Dossier:
             calls=calls,
             calls_left_out=left_out,
             changes=[_change(each) for each in reversed(changes)],
-            approvals=_approvals(number, changes),
+            approvals=sorted(
+                (*_approvals(number, changes), *_acceptances(number)), key=lambda each: each.at
+            ),
             tools=_tools(number),
             net=_net(number),
             incidents=_incidents(number),
@@ -101,54 +104,15 @@ def dossier_read(*, number: PhoneNumber, actor: Any, through: str) -> Dossier:
 
 
 def _calls(number: PhoneNumber, now: dt.datetime) -> tuple[list[DossierCall], bool]:
-    rows = list(
-        Call.objects.filter(number=number, status=Call.Status.ENDED, created_at__gte=now - PERIOD)
-        .order_by("-created_at")
-        .values_list(
-            *("pk", "stack", "created_at", "ended_at", "ended_reason", "duration_seconds"),
-            *("first_word_ms", "turn_latency_p95_ms", "cost_usd", "metrics"),
-        )[: MOST_CALLS + 1]
+    lately = callers().filter(number=number, status=Call.Status.ENDED, created_at__gte=now - PERIOD)
+    newest = lately.order_by("-created_at")[: MOST_CALLS + 1]
+    found = list(newest.values_list(*COLUMNS, "cost_usd"))
+    rows = [EndedRow(*row) for *row, _ in found[:MOST_CALLS]]
+    tools = ToolInvocation.objects.filter(
+        call__number=number, call__created_at__gte=now - PERIOD, state__in=FAILED_TOOLS
     )
-    failed = dict(
-        ToolInvocation.objects.filter(
-            call__number=number, call__created_at__gte=now - PERIOD, state__in=_BAD_TOOLS
-        )
-        .order_by()
-        .values_list("call")
-        .annotate(count=Count("pk"))
-    )
-    found = [_call(number, row, failed) for row in rows[:MOST_CALLS]]
-    return found, len(rows) > MOST_CALLS
-
-
-def _call(number: PhoneNumber, row: tuple[Any, ...], failed: dict[Any, int]) -> DossierCall:
-    pk, stack, begun_at, ended_at, reason, seconds, first_word_ms, turn_ms, cost, metrics = row
-    is_ours = stack == Call.Stack.DIRECT
-    return DossierCall(
-        EndedCall(
-            call_id=str(pk),
-            number_id=str(number.pk),
-            stack=stack,
-            begun_at=begun_at,
-            ended_at=ended_at,
-            ended_reason=reason,
-            duration_seconds=seconds,
-            dead_airs=_dead_airs(metrics) if is_ours else None,
-            failed_tools=failed.get(pk, 0) if is_ours else None,
-            first_word_ms=first_word_ms,
-            turn_p95_ms=turn_ms,
-        ),
-        Decimal(cost),
-    )
-
-
-def _dead_airs(metrics: Any) -> int | None:
-    """Return how often a call was silent when it should not; None where nobody counted."""
-    streams = metrics.get("streams") if isinstance(metrics, dict) else None
-    if not isinstance(streams, list) or not streams:
-        return None
-    counters = (each.get("counters", {}) for each in streams if isinstance(each, dict))
-    return sum(int(each.get("dead_air", 0)) for each in counters)
+    calls = zip(ended_calls(rows, tools), found, strict=False)  # one row more tells of more
+    return [DossierCall(call, Decimal(cost)) for call, (*_, cost) in calls], len(found) > MOST_CALLS
 
 
 def _change(row: NumberChange) -> Change:
@@ -168,14 +132,27 @@ def _approvals(number: PhoneNumber, changes: Iterable[NumberChange]) -> list[App
         for each in changes
         if each.kind == NumberChange.Kind.ROUTE
     ]
-    return sorted(found, key=lambda each: each.at)
+    return found
+
+
+def _acceptances(number: PhoneNumber) -> list[Approval]:
+    """Return who accepted what callers hear differently, of what the last check read."""
+    sources = NumberReadiness.objects.filter(number=number).values_list("sources", flat=True)
+    rows = AudibleAcceptance.objects.filter(
+        organisation=number.organisation_id, source__in=sources.first() or ()
+    ).order_by("at")
+    return [
+        Approval(each.at, each.who, f"callers hear: {'; '.join(map(str, each.words))}", each.why)
+        for each in rows[:_MOST_LINES]
+    ]
 
 
 def _tools(number: PhoneNumber) -> list[ToolLine]:
-    """Return the tools of the assistant that answers, with what the last check of each found."""
-    if number.assistant_id is None:
-        return []
-    current = Assistant.objects.filter(pk=number.assistant_id).values("current_revision")
+    """Return the tools of whoever answers, all members of a squad, each as its last check left it.
+
+    A member that is written inside the squad has no saved revision, and so no tools of its own.
+    """
+    current = Assistant.objects.filter(pk__in=_answering(number)).values("current_revision")
     rows = (
         Tool.objects.filter(revisiontool__revision__in=current, deleted_at__isnull=True)
         .order_by("name")
@@ -189,6 +166,19 @@ def _tools(number: PhoneNumber) -> list[ToolLine]:
         ToolLine(name, verdict or "unknown", at, was_dry is not False)
         for name, verdict, at, was_dry in rows
     ]
+
+
+def _answering(number: PhoneNumber) -> list[Any]:
+    """Return the ids of the assistants that may speak to a caller of the number."""
+    if number.squad is not None and number.squad.deleted_at is None:
+        try:
+            members = members_of(number.squad)
+        except DecryptionError:
+            members = []
+        found = [each.assistant.pk for each in members if each.assistant is not None]
+        if found:
+            return found
+    return [number.assistant_id] if number.assistant_id is not None else []
 
 
 def _net(number: PhoneNumber) -> list[NetPart]:

@@ -8,6 +8,7 @@ receivers of reports keep is theirs. May be run again at any time; a run that wa
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -206,7 +207,7 @@ def _call_erase(call_id: uuid.UUID, found: Found) -> None:
         is_left = True
     for path in _files([call_id]):
         try:
-            path.unlink()
+            path.unlink(missing_ok=True)
         except OSError as error:
             found.problems.append(f"The file {path} could not be deleted ({error.strerror}).")
         else:
@@ -233,16 +234,29 @@ def _files(calls: Sequence[uuid.UUID]) -> Iterator[Path]:
 
 def _is_about(path: Path, names: set[str]) -> bool:
     """Tell whether a test bears the mark of one of the calls: what it was replaced by does not."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
     return any(f"call_id={name}" in text for name in names)
 
 
 def _instance_files() -> Iterator[Path]:
-    root = Path(settings.VAR_DIR)
-    for path in sorted(root.rglob("*")) if root.is_dir() else ():
-        is_own = path.name.endswith(_NOT_SCANNED) or path.parent.name == "keys"
-        if not is_own and path.is_file() and not path.is_symlink():
-            yield path
+    """Yield the files of the instance; what others make and delete meanwhile may be among them."""
+    # Not rglob(): it fails on a folder that is deleted under it.
+    for folder, _, names in os.walk(settings.VAR_DIR):
+        for path in sorted(Path(folder, name) for name in names):
+            is_own = path.name.endswith(_NOT_SCANNED) or path.parent.name == "keys"
+            if not is_own and path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _holds(path: Path, number: str) -> bool:
+    """Tell whether a file names the number; one that has gone meanwhile names nobody."""
+    try:
+        return path.stat().st_size <= _LARGEST_FILE and number.encode() in path.read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def _entries(
@@ -310,7 +324,7 @@ def _others_clean(organisation: Organisation, number: str, found: Found) -> None
             "left as they are. Fix: search them, and change or delete them."
         )
     for path in _instance_files():
-        if path.stat().st_size <= _LARGEST_FILE and number.encode() in path.read_bytes():
+        if _holds(path, number):
             found.problems.append(
                 f"The file {path.relative_to(settings.VAR_DIR)} names the number. Fix: read it, "
                 "then delete it."

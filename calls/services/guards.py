@@ -20,9 +20,10 @@ from django.db import transaction
 from django.db.models import Exists, F, Min, OuterRef, Q
 from django.utils import timezone
 
-from calls.models import Call, Incident, NumberChange, NumberGuard, PhoneNumber
+from calls.models import Incident, NumberChange, NumberGuard, PhoneNumber
 from calls.numbers.guard import EndedCall, Verdict
 from calls.numbers.incident import GUARD, GuardState, Outcome, look, tick
+from calls.selectors.ended_calls import callers
 from calls.selectors.guards import numbers_here, verdict_of
 from calls.services.incidents import (
     UNREADABLE,
@@ -120,7 +121,7 @@ def guards_judge(now: dt.datetime, memory: Memory) -> tuple[int, list[Try]]:
 
 
 def _recent(now: dt.datetime) -> dict[uuid.UUID, _Mark]:
-    rows = Call.objects.filter(ended_at__gte=now - RECENT, number__isnull=False)
+    rows = callers().filter(ended_at__gte=now - RECENT, number__isnull=False)
     columns = ("number", "stack", "ended_reason", "first_word_ms", "turn_latency_p95_ms")
     found = rows.order_by().values_list("pk", *columns, "report_due_at")
     return {pk: tuple(mark) for pk, *mark in found}

@@ -313,8 +313,10 @@ def _restored(attempt: Try) -> tuple[Result, str, float | None]:
     except UNREADABLE as error:
         return "failed", f"a row cannot be read ({type(error).__name__})", None
     words = without_numbers(found.words)  # they may be Twilio's own
-    if found.state in ("done", "nothing"):
+    if found.state == "done":
         return "restored", "", None
+    if found.state == "nothing":
+        return "person", "somebody gave the restore up and left the number as it is", None
     if found.state == "person":
         return "person", words, None
     return "failed", words, found.retry_after_seconds or None
@@ -330,7 +332,8 @@ def _order(number: PhoneNumber, attempt: Try) -> NumberMove | None:
 
     move = begin()
     is_earlier = move is not None and move.key != key
-    if move is not None and is_earlier and attempt.order and move.step == NumberMove.Step.STOPPED:
+    if move is not None and is_earlier and move.step == NumberMove.Step.STOPPED:
+        # Of an earlier incident or a person's: what stopped it may be over, so it is looked anew.
         move_abandon(move=move, actor=GUARD, why="the restore was ordered again")
         move = begin()
     return move

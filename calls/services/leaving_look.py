@@ -40,6 +40,7 @@ from calls.numbers.leaving import (
 )
 from calls.numbers.schedule import schedule_stored
 from calls.numbers.switch.net import is_same_site
+from calls.selectors.ended_calls import callers
 from calls.selectors.numbers import number_sources
 from calls.telephony.twilio_rest import NeverSent, TwilioRefused, TwilioRest, TwilioSilent
 from tools.loose_json import as_text
@@ -109,7 +110,8 @@ def _number_facts(
     pks = [number.pk for number in numbers]
     handed: dict[Any, dict[str, int]] = {}
     rows = (
-        Call.objects.filter(number__in=pks, stack=Call.Stack.VAPI, created_at__gte=now - LATELY)
+        callers()
+        .filter(number__in=pks, stack=Call.Stack.VAPI, created_at__gte=now - LATELY)
         .order_by()
         .values_list("number", "route_code")
         .annotate(count=Count("pk"))

@@ -16,6 +16,7 @@ from calls.services.recordings import recording_review
 from calls.services.reports import call_began_enqueue
 from calls.services.spool import spools_replay
 from calls.telephony.security import stream_signature_valid
+from voiceplatform.base.fields import DecryptionError
 
 
 class MediaRefused(Exception):
@@ -39,8 +40,8 @@ def media_open(
 
     Raises:
         MediaUnsigned: wrong signature, or none.
-        MediaRefused: unknown call, wrong, used or expired token, draining, or a
-            connection that the number may not use any more.
+        MediaRefused: unknown call, wrong, used or expired token, draining, a connection that the
+            number may not use any more, or a secret that no key opens.
     """
     call = (
         Call.objects.select_related(
@@ -84,7 +85,7 @@ def media_open(
         call.refresh_from_db()
     try:
         return ticket_for(call)
-    except ContractForbids as error:
+    except (ContractForbids, DecryptionError) as error:
         raise MediaRefused(str(error)) from error
 
 

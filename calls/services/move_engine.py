@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from calls.models import NumberMove, TwilioAccount
+from calls.models import NumberMove, PhoneNumber, TwilioAccount
 from calls.numbers.switch.steps import (
     Ask,
     Event,
@@ -112,6 +112,8 @@ def outcome_of(move_id: uuid.UUID) -> Outcome:
         return Outcome("done", "back as it was" if is_back else "its calls come here")
     if row.step == NumberMove.Step.ABANDONED:
         return Outcome("nothing", "the move was given up")
+    if row.step == NumberMove.Step.REPLACED:
+        return Outcome("nothing", "a way back took the move over")
     if row.step == NumberMove.Step.STOPPED:
         return Outcome("person", row.problem)
     if row.step == NumberMove.Step.TESTED:
@@ -269,6 +271,10 @@ class _Run:
             return
         log.warning("move_stopped", move_id=str(self.row.pk), code=stop.code)
         with transaction.atomic():
+            # First the number, then its moves, as whoever orders a way back locks them: the other
+            # way round each of two would wait for the other.
+            rows = PhoneNumber.objects.select_for_update().filter(pk=self.row.number_id)
+            rows.values_list("pk").first()
             # Nothing of ours is on its way, so whoever puts the number back need not wait for it.
             self._store(next_at=None, lease_until=None)
             audit_write(

@@ -11,7 +11,7 @@ import hashlib
 import json
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 
@@ -35,9 +35,6 @@ from calls.services.number_routes import RouteOrder, route_preview, slowest_answ
 from calls.services.previous_targets import target_json
 from calls.telephony.twilio_rest import TwilioRefused, TwilioRest
 from voiceplatform.base.redaction_urls import redact_url
-
-# The most that Twilio's 15 s leave for a hand-over (``overrides_for``).
-_MOST_ANSWER_MS: Final = 12_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def move_preview(*, number: PhoneNumber, route: RouteOrder | None = None) -> Mov
     target = None if before is None else target_of(before, application)
     then = _as_moved(number, target)
     net = _net(number, target)
-    overrides = overrides_for(min(slowest_answer_ms(then), _MOST_ANSWER_MS))
+    overrides = overrides_for(slowest_answer_ms(then))
     facts = MoveFacts(
         config=before,
         application=application,

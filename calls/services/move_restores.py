@@ -20,6 +20,7 @@ from calls.selectors.leaving import has_left
 from calls.services import move_bell
 from calls.services.move_rows import columns_of
 from calls.services.number_routes import RouteOrder, RouteRefused, route_set
+from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.services import actor_label, audit_write
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def restore_begin(
     """
     with transaction.atomic():
         # All orders about a number in one line: two restores at once are one.
-        locked = PhoneNumber.objects.select_for_update(of=("self",)).filter(pk=number.pk).first()
+        rows = PhoneNumber.objects.select_for_update(of=("self",)).defer("previous_target")
+        locked = rows.filter(pk=number.pk).first()
         if locked is None:
             return None
         number = locked
@@ -103,8 +105,8 @@ def _take_over(under_way: NumberMove, why: str) -> datetime | None:
     now = timezone.now()
     until: datetime | None = under_way.lease_until
     NumberMove.objects.filter(pk=under_way.pk).update(
-        step=NumberMove.Step.ABANDONED,
-        problem=f"put back instead: {why}"[:500],
+        step=NumberMove.Step.REPLACED,
+        problem=f"put back before it was done: {why}"[:500],
         lease_token="",
         lease_until=None,
         next_at=None,
@@ -126,26 +128,37 @@ def route_columns(number: PhoneNumber) -> dict[str, Any]:
 def _route_back(
     number: PhoneNumber, here: NumberMove, made: NumberMove, *, actor: Any, why: str
 ) -> None:
-    """Set the route that the number had before it came here, else one that hands calls over."""
-    for before in (here.route_before, {"route": "vapi", "schedule": None}):
-        if not before.get("route"):
+    """Set a route that hands over callers who still come; none is answered here any more.
+
+    That is ``vapi`` where it is known whom to hand them to, else the route that the number had.
+    """
+    before = {"schedule": None, **here.route_before}
+    home = {"route": PhoneNumber.Route.VAPI, "schedule": None}
+    goes_home = before.get("route") == home["route"] and before["schedule"] is None
+    # Until Twilio has been written to, a route that answers here would go on hurting callers.
+    choices = [home, before] if _can_hand_over(number) and not goes_home else [before, home]
+    for choice in choices:
+        if not choice.get("route"):
             continue
         order = RouteOrder(
-            route=str(before["route"]),
-            canary_percent=int(before.get("canary_percent") or 0),
-            sticky=str(before.get("canary_sticky") or ""),
-            schedule=before.get("schedule"),
+            route=str(choice["route"]),
+            canary_percent=int(choice.get("canary_percent") or 0),
+            sticky=str(choice.get("canary_sticky") or ""),
+            schedule=choice["schedule"],
         )
+        if all(value == choice.get(name, value) for name, value in route_columns(number).items()):
+            return  # it is so; a change to the same route would only fill its history
         try:
-            route_set(
-                number_id=number.pk,
-                order=order,
-                actor=actor,
-                why=why,
-                kind="switch",
-                evidence={"move": str(made.pk)},
-                key=f"restore:{made.pk}",
-            )
+            with transaction.atomic():
+                route_set(
+                    number_id=number.pk,
+                    order=order,
+                    actor=actor,
+                    why=why,
+                    kind="switch",
+                    evidence={"move": str(made.pk)},
+                    key=f"restore:{made.pk}",
+                )
         except RouteRefused as error:
             # The way back at Twilio matters more than the route of callers who still come.
             log.warning(
@@ -153,5 +166,14 @@ def _route_back(
                 number_id=str(number.pk),
                 fields=[each.field for each in error.problems],
             )
+        except DecryptionError:
+            log.error("route_not_put_back", number_id=str(number.pk), fields=["previous_target"])
+            return
         else:
             return
+
+
+def _can_hand_over(number: PhoneNumber) -> bool:
+    """Tell whether it is known who answered the number's calls before."""
+    rows = PhoneNumber.objects.filter(pk=number.pk)
+    return bool(number.previous_voice_url) or rows.filter(previous_target__isnull=False).exists()

@@ -68,10 +68,16 @@ def take(move_id: uuid.UUID) -> Held | None:
 
 
 def row_of(move_id: uuid.UUID) -> NumberMove:
-    """Return a move with its number, account and organisation."""
-    row: NumberMove = NumberMove.objects.select_related(
-        "organisation", "number__organisation", "number__twilio_account", "restores"
-    ).get(pk=move_id)
+    """Return a move with its number and organisation.
+
+    Of the number nothing that is sealed: a row of it that no key opens must not stop a way back,
+    which needs the move's own state and the account's login alone.
+    """
+    row: NumberMove = (
+        NumberMove.objects.select_related("organisation", "number__organisation")
+        .defer("number__previous_target")
+        .get(pk=move_id)
+    )
     return row
 
 

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from calls.models import NumberNet, PhoneNumber
+from calls.models import NumberMove, NumberNet, PhoneNumber
 from calls.numbers import net_errors
 from calls.services import move_rows
 from calls.services.net_flag import flag_clear, flag_set
@@ -97,7 +97,10 @@ def drill_problem(number: PhoneNumber, net: NumberNet) -> str:
     if net.probe_state not in (NumberNet.Probe.ARMED, NumberNet.Probe.MENDED):
         found = net.probe_words or net.get_probe_state_display()
         return f"The number's net is not armed ({found}). Fix: move the number, or look now."
-    if move_rows.open_move(number) is not None:
+    moving = move_rows.open_move(number)
+    if moving is not None and moving.step == NumberMove.Step.TESTED:
+        return "Its move waits for the first caller. Fix: call the number once, then try again."
+    if moving is not None:
         return "A move of this number is under way. Fix: wait until it is over."
     if net.drill_until is not None and net.drill_until > timezone.now():
         return "A drill of this number is under way. Fix: wait a minute."

@@ -140,6 +140,7 @@ class _Look:
 
     def __init__(self, net_id: int, token: str) -> None:
         self.token = token
+        self.held: move_rows.Held | None = None
         self.net: NumberNet = (
             NumberNet.objects.defer("address", "number__previous_target")
             .select_related("organisation", "number__organisation")
@@ -151,11 +152,25 @@ class _Look:
 
     def see(self) -> _Seen:
         """Ask Twilio and judge; writes at Twilio what was lost."""
-        if move_rows.open_move(self.number) is not None:
-            return self._unchanged(_MOVING_AGAIN)
+        moving = move_rows.open_move(self.number)
+        if moving is not None:
+            # One that only waits for its first caller has been written and compared, and may wait
+            # for days: callers need the net meanwhile. Its lease keeps others from it.
+            self.held = move_rows.take(moving.pk) if _waits(moving) else None
+            if self.held is None:
+                return self._unchanged(_MOVING_AGAIN)
+        try:
+            return self._see_moved()
+        finally:
+            if self.held is not None:
+                self.held.release()
+
+    def _see_moved(self) -> _Seen:
         row = move_rows.way_back_row(self.number)
         if row is None:
             return self._not_moved()
+        if self.held is not None and not (row.pk == self.held.move_id and _waits(row)):
+            return self._unchanged(_MOVING_AGAIN)
         try:
             written = move_rows.move_of(row)
             with TwilioRest(self.number.twilio_account, within_seconds=_WITHIN_SECONDS) as twilio:
@@ -253,10 +268,13 @@ class _Look:
             self._post(twilio, row, {name: wanted.voice()[name] for name in fields})
             live = read(twilio.number(wanted.sid))
         move = replace(written, wanted=wanted)
+        stays = Q(finished_at__isnull=False)
+        if self.held is not None:
+            stays = Q(finished_at__isnull=True, lease_token=self.held.token)
         with transaction.atomic():
-            kept = NumberMove.objects.filter(
-                pk=row.pk, closed_at__isnull=True, finished_at__isnull=False
-            ).update(state=move_rows.columns_of(move)["state"])
+            kept = NumberMove.objects.filter(stays, pk=row.pk, closed_at__isnull=True).update(
+                state=move_rows.columns_of(move)["state"]
+            )
             if kept:
                 self._hold(rearm_wanted=False)
         return (move, live) if kept else (written, live)
@@ -277,8 +295,15 @@ class _Look:
     def _post(self, twilio: TwilioRest, row: NumberMove, fields: Mapping[str, str]) -> None:
         """Write at Twilio, unless a move came meanwhile; if one came while we wrote, follow it."""
         self._hold()
-        if self._newest() != row.pk or move_rows.open_move(self.number) is not None:
+        moving = move_rows.open_move(self.number)
+        is_ours = moving is None or (self.held is not None and moving.pk == self.held.move_id)
+        if self._newest() != row.pk or not is_ours:
             raise TwilioSilent("a move of this number has begun")
+        if self.held is not None:
+            try:
+                self.held.write()
+            except move_rows.MoveLost:
+                raise TwilioSilent("its move goes on") from None
         path = f"IncomingPhoneNumbers/{move_rows.move_of(row).wanted.sid}.json"
         try:
             twilio.post(path, as_form(fields))
@@ -380,6 +405,12 @@ class _Look:
             words=words,
             ids={"net": str(self.net.pk), "number": str(self.number.pk)},
         )
+
+
+def _waits(row: NumberMove) -> bool:
+    """Tell whether a move here has nothing left to do but to see its first caller."""
+    is_here = row.direction == NumberMove.Direction.HERE
+    return is_here and row.step == NumberMove.Step.TESTED and not row.first_call_sid
 
 
 def _url_of(method_field: str) -> str:

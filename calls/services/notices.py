@@ -19,6 +19,7 @@ from calls.events.outbox import notices_write, trial_notice_write
 from calls.events.receivers import endpoint_of_row
 from calls.events.signature import new_secret
 from calls.models import DeliveryAttempt, Incident, Notice, NoticeReceiver, OutboxEvent
+from calls.services.event_destinations import OVERLAP
 from calls.wire import notices as wire
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.rest import iso
@@ -63,7 +64,7 @@ def notice_enqueue(
     if not is_new:
         return 0
     receivers = NoticeReceiver.objects.filter(organisation=organisation, enabled=True)
-    rows = list(receivers.defer("address", "secret").order_by("pk"))
+    rows = list(receivers.defer("address", "secret", "earlier_secret").order_by("pk"))
     return notices_write(notice, [(row, partial(_payload, row.kind, notice)) for row in rows])
 
 
@@ -99,12 +100,26 @@ def receiver_changed(*, row: NoticeReceiver, actor: Any, fields: Sequence[str]) 
 
 
 def receiver_secret_renew(*, row: NoticeReceiver, actor: Any) -> str:
-    """Give a webhook a new secret and return it; the one before signs no more."""
+    """Give a webhook a new secret and return it; the one before signs too for ``OVERLAP``."""
     fresh = new_secret()
     with transaction.atomic():
-        NoticeReceiver.objects.filter(pk=row.pk).update(secret=fresh)
+        NoticeReceiver.objects.filter(pk=row.pk).update(
+            secret=fresh,
+            earlier_secret=row.secret,
+            earlier_secret_until=timezone.now() + OVERLAP if row.secret else None,
+        )
         _audit(row, actor, "renew_secret")
     return fresh
+
+
+def receiver_earlier_secret_end(*, row: NoticeReceiver, actor: Any) -> bool:
+    """Let the secret before the present one sign no more; False where there is none."""
+    with transaction.atomic():
+        rows = NoticeReceiver.objects.filter(pk=row.pk, earlier_secret_until__isnull=False)
+        if not rows.update(earlier_secret="", earlier_secret_until=None):
+            return False
+        _audit(row, actor, "end_earlier_secret")
+    return True
 
 
 def receiver_test(*, row: NoticeReceiver, actor: Any) -> DeliveryAttempt | None:

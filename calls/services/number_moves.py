@@ -12,12 +12,12 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from calls.models import Call, NumberMove, PhoneNumber
@@ -265,6 +265,7 @@ def _person(
         columns: dict[str, Any] = {**columns_of(after), "next_at": now}
         if after.step is Step.COMPARED:
             columns |= {"test_state": "", "test_seen_sid": "", "test_call_sid": ""}
+            columns["tests_placed"] = 0
         if after.step is Step.ABANDONED:
             columns |= {"next_at": None, "finished_at": now, "problem": why[:500]}
             if row.direction == NumberMove.Direction.HERE and not row.may_be_written:
@@ -288,31 +289,46 @@ def stop_of(move: NumberMove) -> Stop | None:
     return move_of(move).stop
 
 
+def moves_watched(now: datetime) -> QuerySet[NumberMove]:
+    """Return the moves that a webhook tells something: open ones, and those just tried by us."""
+    is_open = Q(finished_at__isnull=True)
+    rows: QuerySet[NumberMove] = NumberMove.objects.filter(direction=NumberMove.Direction.HERE)
+    return rows.filter(is_open | Q(test_placed_at__gt=now - move_test_calls.COMING))
+
+
 def webhook_seen(*, number: PhoneNumber, call_sid: str, caller: str = "") -> None:
     """Note that Twilio asked us about a call to the number; in the caller's transaction.
 
-    One read where no move is open.
+    One read where no move is open, none where ``number`` was read with ``is_watched``. A test call
+    of ours is marked, so that nobody judges by it how callers fare; one that comes after its move
+    has ended is marked too.
 
     Args:
         caller: who calls, which tells our own test call; '' looks it up in the call's row.
     """
-    row = (
-        NumberMove.objects.defer("state", "snapshot")
-        .filter(number=number, direction="here", finished_at__isnull=True)
-        .first()
-    )
-    if row is None:
+    if not getattr(number, "is_watched", True):
         return
-    rows = NumberMove.objects.filter(pk=row.pk, finished_at__isnull=True)
-    if move_test_calls.recent(row):
+    now = timezone.now()
+    rows = list(moves_watched(now).defer("state", "snapshot").filter(number=number))
+    if not rows:
+        return
+    tests = [row for row in rows if move_test_calls.recent(row)]
+    if tests:
         from_number = caller or (
             Call.objects.filter(call_sid=call_sid).values_list("caller", flat=True).first() or ""
         )
-        if from_number == row.test_caller:
-            rows.filter(test_seen_sid="").update(test_seen_sid=call_sid)
-            transaction.on_commit(move_bell.poke)
-            return
-    if rows.filter(first_call_sid="").update(first_call_sid=call_sid, next_at=timezone.now()):
+        for row in tests:
+            if from_number == row.test_caller:
+                Call.objects.filter(call_sid=call_sid).update(is_test=True)
+                NumberMove.objects.filter(
+                    finished_at__isnull=True, pk=row.pk, test_seen_sid="", test_state="placed"
+                ).update(test_seen_sid=call_sid)
+                transaction.on_commit(move_bell.poke)
+                return
+    first = NumberMove.objects.filter(
+        finished_at__isnull=True, pk__in=[row.pk for row in rows], first_call_sid=""
+    )
+    if first.update(first_call_sid=call_sid, next_at=now):
         transaction.on_commit(move_bell.poke)
 
 
@@ -360,9 +376,10 @@ def restorable(organisation_id: uuid.UUID | None = None) -> list[PhoneNumber]:
         moved = moved.filter(organisation_id=organisation_id)
     numbers = {
         row.pk: row
-        for row in PhoneNumber.objects.filter(pk__in=moved.values("number_id")).select_related(
-            "organisation", "twilio_account"
-        )
+        # Nothing sealed is opened: one row that no key opens must not keep the others here.
+        for row in PhoneNumber.objects.filter(pk__in=moved.values("number_id"))
+        .select_related("organisation")
+        .defer("previous_target")
     }
     busy = _calls_of(numbers)
     return sorted(numbers.values(), key=lambda each: (-busy.get(each.pk, 0), each.number_e164))
@@ -378,8 +395,5 @@ def restore_all_begin(*, organisation: Organisation, actor: Any, why: str) -> Jo
 
 def _calls_of(numbers: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
     since = timezone.now() - timedelta(days=7)
-    counts: dict[uuid.UUID, int] = {}
-    rows = Call.objects.filter(Q(created_at__gte=since), number_id__in=list(numbers))
-    for number_id in rows.values_list("number_id", flat=True).iterator():
-        counts[number_id] = counts.get(number_id, 0) + 1
-    return counts
+    rows = Call.objects.filter(created_at__gte=since, number_id__in=list(numbers)).order_by()
+    return dict(rows.values_list("number_id").annotate(Count("pk")))

@@ -16,16 +16,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from assistants.selectors import NUMBER_KIND, resource_list
-from calls.models import NumberChange, PhoneNumber
+from calls.models import NumberChange, NumberNet, PhoneNumber
 from calls.numbers.hours import HoursError
-from calls.numbers.old_stack import MOST_MS, attempt_ms
+from calls.numbers.old_stack import DYNAMIC_MS, MOST_MS
 from calls.numbers.route_problems import Problem, RouteSettings, route_problems
 from calls.numbers.schedule import Schedule, schedule_of, schedule_stored
 from calls.numbers.switch.net import overrides_for
 from calls.numbers.switch.voice import Kind, Target
 from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
-from calls.services.previous_targets import previous_of, target_json, target_stored
+from calls.services.previous_targets import previous_of, target_json, target_known
 from calls.services.server_messages.targets import number_asks
 from voiceplatform.base.services import actor_label, audit_write
 
@@ -287,7 +287,7 @@ def previous_set(number: PhoneNumber, target: Target | None) -> None:
 
 def kind_of(number: PhoneNumber) -> Kind:
     """Return what answered the number's calls before: trunk, app, url, or none that is known."""
-    target = target_stored(number)
+    target = target_known(number)
     return target.kind if target is not None else "none"
 
 
@@ -330,24 +330,20 @@ def settings_of(number: PhoneNumber, after: _Columns | None = None) -> RouteSett
 
 
 def slowest_answer_ms(number: PhoneNumber) -> int:
-    """Return how long our answer to Twilio may take at most: what the old stack is given, or 1 s.
+    """Return how long our answer to Twilio may take at most, on whatever route the number is.
 
-    Who writes the number's voice address makes Twilio wait as long (``switch.net.overrides_for``).
+    Who writes the number's voice address makes Twilio wait as long (``switch.net.overrides_for``),
+    and nobody writes it again when the route changes. Slow is a server that is asked who answers,
+    by Vapi or by us (vapi.md 5.3).
     """
-    if not previous_of(number).voice:
-        return 1_000
-    longest = attempt_ms(
-        has_net=False, fixed_assistant=not number.previous_asks, patience_ms=number.patience_ms
-    )
-    return min(longest, MOST_MS)
+    return DYNAMIC_MS if number.previous_asks or number_asks(number) else MOST_MS
 
 
 def _webhook_ms(number: PhoneNumber) -> int:
-    """Return how long Twilio waits for us, by the address that a move of the number writes."""
-    try:
-        return overrides_for(slowest_answer_ms(number)).read_ms
-    except ValueError:
-        return overrides_for(1_000).read_ms
+    """Return how long Twilio waits for us: as last seen there, else as a move would write it."""
+    nets = NumberNet.objects.filter(number=number.pk)
+    seen = nets.values_list("hanging_ms", flat=True).first()
+    return seen or overrides_for(slowest_answer_ms(number)).read_ms
 
 
 def _leaves(columns: _Columns) -> bool:

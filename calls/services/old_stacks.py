@@ -10,14 +10,18 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
+from django.db import transaction
 from django.utils import timezone
 
 from calls.models import OldStack, PhoneNumber
 from calls.numbers import old_stack
 from calls.numbers.old_stack import Attempt, Health, Outcome, Standing
+from calls.previous.target import PreviousTarget
 from calls.services.previous_targets import origin_of, previous_of
+from voiceplatform.base.services import audit_write
 
 _TRIES = 5
 
@@ -31,7 +35,12 @@ def now_ms() -> int:
 
 def stack_for(number: PhoneNumber) -> OldStack | None:
     """Return the row of the number's old stack; None where nothing was noted of it yet."""
-    origin = origin_of(previous_of(number).voice.url)
+    return stack_at(number, previous_of(number))
+
+
+def stack_at(number: PhoneNumber, target: PreviousTarget) -> OldStack | None:
+    """Return the row of the old stack at ``target``, where the number's calls went."""
+    origin = origin_of(target.voice.url)
     if not origin:
         return None
     assert number.organisation_id is not None, "every number has an organisation"
@@ -40,13 +49,13 @@ def stack_for(number: PhoneNumber) -> OldStack | None:
     return row
 
 
-def stack_ensure(number: PhoneNumber) -> OldStack | None:
-    """Return the row of the number's old stack, made if need be; None where it has none."""
-    found = stack_for(number)
-    origin = origin_of(previous_of(number).voice.url)
-    if found is not None or not origin:
-        return found
-    row, _ = OldStack.objects.get_or_create(organisation=number.organisation, origin=origin)
+def stack_made(number: PhoneNumber, target: PreviousTarget) -> OldStack | None:
+    """Return that row, made if need be; None where nothing can be asked."""
+    origin = origin_of(target.voice.url)
+    if not origin:
+        return None
+    assert number.organisation_id is not None, "every number has an organisation"
+    row, _ = OldStack.objects.get_or_create(organisation_id=number.organisation_id, origin=origin)
     return row
 
 
@@ -89,14 +98,50 @@ def health_words(row: OldStack | None) -> str:
     return words if not health.since_ms else f"{words} Since {since:%Y-%m-%d %H:%M} UTC."
 
 
-def begun(stack_id: int, now_ms: int) -> None:
-    """Note that a caller is being handed over."""
-    _note(stack_id, lambda health: old_stack.begun(health, now_ms))
+def begun(stack: OldStack, now_ms: int) -> None:
+    """Note that a caller is being handed over; ``stack`` as it was read for them."""
+    if old_stack.begun(health_of(stack), now_ms) != health_of(stack):
+        _note(stack.pk, lambda health: old_stack.begun(health, now_ms))
 
 
 def ended(stack_id: int, *, outcome: Outcome, begun_ms: int, ended_ms: int) -> None:
     """Note what became of an attempt."""
     _note(stack_id, lambda health: old_stack.ended(health, Attempt(outcome, begun_ms, ended_ms)))
+
+
+def stack_mended(*, stack_id: int, actor: Any) -> bool:
+    """Take a person's word that an old stack works again: the next caller is handed over.
+
+    If that is lost it is down again, and nobody has waited longer than a probe does.
+
+    Returns:
+        False when nothing speaks against it, so that there is nothing to take back.
+    """
+    for _ in range(_TRIES):
+        row = OldStack.objects.select_related("organisation").get(pk=stack_id)
+        before = health_of(row)
+        after = old_stack.mended(before, now_ms())
+        if after == before:
+            return False
+        with transaction.atomic():
+            if _changed(row, after):
+                audit_write(
+                    actor=actor,
+                    action="oldstack.mended",
+                    organisation=row.organisation,
+                    target=row,
+                    details={"before": before.state, "after": after.state},
+                )
+                return True
+    return False
+
+
+def _changed(row: OldStack, after: Health) -> bool:
+    return bool(
+        OldStack.objects.filter(pk=row.pk, version=row.version).update(
+            health=after.as_json(), version=row.version + 1, changed_at=timezone.now()
+        )
+    )
 
 
 def _note(stack_id: int, change: Callable[[Health], Health]) -> None:
@@ -108,10 +153,7 @@ def _note(stack_id: int, change: Callable[[Health], Health]) -> None:
         after = change(before)
         if after == before or _is_as_good(before, after):
             return
-        changed = OldStack.objects.filter(pk=row.pk, version=row.version).update(
-            health=after.as_json(), version=row.version + 1, changed_at=timezone.now()
-        )
-        if changed:
+        if _changed(row, after):
             if after.state != before.state:
                 log.warning(
                     "old_stack_changed", stack_id=str(row.pk), before=before.state, now=after.state

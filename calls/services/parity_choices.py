@@ -31,7 +31,11 @@ def past_calls(
         | Q(imported__number__assistant=assistant)
     )
     rows = Call.objects.filter(
-        whose, Exists(words), organisation=assistant.organisation, status=Call.Status.ENDED
+        whose,
+        Exists(words),
+        organisation=assistant.organisation,
+        status=Call.Status.ENDED,
+        is_test__isnull=True,
     )
     # Nothing of a caller who refused is played again; the runner asks once more.
     rows = rows.filter(policy_refused_at__isnull=True).exclude(
@@ -51,7 +55,11 @@ def calls_to_extract(assistant: Assistant, most: int = 50) -> QuerySet[Any]:
     words = Turn.objects.filter(call=OuterRef("pk"), role="user")
     mine = Q(number__assistant=assistant) | Q(revision__assistant=assistant)
     rows: QuerySet[Any] = Call.objects.filter(
-        mine, Exists(words), organisation=assistant.organisation, status=Call.Status.ENDED
+        mine,
+        Exists(words),
+        organisation=assistant.organisation,
+        status=Call.Status.ENDED,
+        is_test__isnull=True,
     )
     return rows.select_related("number").order_by("-created_at")[:most]
 

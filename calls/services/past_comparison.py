@@ -39,6 +39,7 @@ def past_comparison(
             stack=Call.Stack.DIRECT,
             status=Call.Status.ENDED,
             imported__isnull=True,
+            is_test__isnull=True,
             created_at__gte=since,
         )
         .order_by("-created_at", "-pk")

@@ -23,13 +23,13 @@ from calls.models import (
     Call,
     Incident,
     NumberMove,
-    NumberReadiness,
     PhoneNumber,
-    ToolInvocation,
 )
 from calls.numbers.guard import EndedCall, has_hurt, p95
 from calls.numbers.plan import SETTLED, Parity, Plan, PlanState, Progress
 from calls.numbers.plan_gates import NumberFacts
+from calls.selectors.ended_calls import callers, ended_calls, rows_of, turn_ms
+from calls.services.readiness_gate import Standing, standings_of
 from voiceplatform.base.fields import DecryptionError, unseal
 from voiceplatform.base.selectors import uuids_in
 
@@ -105,7 +105,7 @@ def plan_facts(plan: Plan, state: PlanState) -> Known:
         ).values_list("number", "key")
     )
     moves = _newest_moves(wanted)
-    checked = _readiness(wanted)
+    checked = standings_of(wanted)
     calls = _Calls(asked)
     found: dict[str, NumberFacts] = {}
     versions: dict[str, int] = {}
@@ -124,10 +124,7 @@ def plan_facts(plan: Plan, state: PlanState) -> Known:
                 "is_trunk": _is_trunk(number),
                 "policy_reviewed": number.policy is not None
                 and number.policy.reviewed_at is not None,
-                "readiness": (
-                    *_not_here(number, moves.get(number.pk)),
-                    *checked.get(number.pk, (NOT_CHECKED,)),
-                ),
+                **_readiness(_not_here(number, moves.get(number.pk)), checked.get(number.pk)),
                 "parity": parity,
                 "parity_note": note,
                 **calls.of(number.pk),
@@ -137,7 +134,7 @@ def plan_facts(plan: Plan, state: PlanState) -> Known:
 
 
 def _numbers(ids: Collection[uuid.UUID]) -> QuerySet[Any]:
-    recent = Call.objects.filter(
+    recent = callers().filter(
         organisation=OuterRef("organisation"),
         number=OuterRef("pk"),
         created_at__gte=timezone.now() - SEEN_WITHIN,
@@ -185,12 +182,14 @@ def _not_here(number: Any, move: Mapping[str, Any] | None) -> list[str]:
     return [] if is_there else [MOVING]
 
 
-def _readiness(ids: Collection[uuid.UUID]) -> dict[uuid.UUID, tuple[str, ...]]:
-    rows = NumberReadiness.objects.filter(number__in=ids).values_list("number", "findings")
+def _readiness(not_here: list[str], standing: Standing | None) -> dict[str, Any]:
+    if standing is None:
+        return {"readiness": (*not_here, NOT_CHECKED), "readiness_note": "never checked"}
+    checked = f"checked {standing.checked_at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
     return {
-        number_id: tuple(str(each["short"]) for each in findings if each.get("weight") == "blocks")
-        for number_id, findings in rows
-        if number_id is not None
+        "readiness": (*not_here, *standing.blockers),
+        "readiness_waits": standing.waits,
+        "readiness_note": "; ".join(each for each in (checked, standing.note) if each),
     }
 
 
@@ -225,55 +224,9 @@ class _Calls:
         either = Q()
         for number_id, moment in since.items():
             either |= Q(number=number_id, created_at__gte=moment)
-        rows = Call.objects.filter(either, stack=Call.Stack.DIRECT, status=Call.Status.ENDED)
+        rows = callers().filter(either, stack=Call.Stack.DIRECT, status=Call.Status.ENDED)
         self._counts = dict(rows.order_by().values_list("number").annotate(Count("pk")))
-        newest = rows.order_by("-created_at")[:MOST_CALLS]
-        found = list(
-            newest.values(
-                *("id", "number", "created_at", "ended_at", "ended_reason", "duration_seconds"),
-                *("first_word_ms", "turn_latency_p95_ms", "metrics"),
-            )
-        )
-        failed = _failed_tools(row["id"] for row in found)
-        for row in found:
-            streams = _streams(row["metrics"])
-            self._ended[row["number"]].append(_ended_call(row, streams, failed))
-            self._turns[row["number"]] += _turn_ms(row, streams)
-
-
-def _failed_tools(ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, int]:
-    bad = (ToolInvocation.State.ERROR, ToolInvocation.State.TIMEOUT)
-    rows = ToolInvocation.objects.filter(call__in=list(ids), state__in=bad)
-    return dict(rows.order_by().values_list("call").annotate(Count("pk")))
-
-
-def _streams(metrics: Any) -> list[Mapping[str, Any]]:
-    streams = metrics.get("streams", ()) if isinstance(metrics, Mapping) else ()
-    return [each for each in streams if isinstance(each, Mapping)]
-
-
-def _ended_call(
-    row: Mapping[str, Any], streams: list[Mapping[str, Any]], failed: Mapping[uuid.UUID, int]
-) -> EndedCall:
-    counters = [each.get("counters") or {} for each in streams]
-    return EndedCall(
-        call_id=str(row["id"]),
-        number_id=str(row["number"]),
-        stack="direct",
-        begun_at=row["created_at"],
-        ended_at=row["ended_at"],
-        ended_reason=row["ended_reason"],
-        duration_seconds=row["duration_seconds"],
-        dead_airs=sum(int(each.get("dead_air", 0)) for each in counters) if streams else None,
-        failed_tools=failed.get(row["id"], 0),
-        first_word_ms=row["first_word_ms"],
-        turn_p95_ms=row["turn_latency_p95_ms"],
-    )
-
-
-def _turn_ms(row: Mapping[str, Any], streams: list[Mapping[str, Any]]) -> list[int]:
-    """Return the waits for each answer, or the P95 of the call where only that was kept."""
-    found = [int(ms) for each in streams for ms in each.get("turn_latencies_ms") or ()]
-    if not found and row["turn_latency_p95_ms"] is not None:
-        found = [row["turn_latency_p95_ms"]]
-    return found
+        newest = rows_of(rows.order_by("-created_at")[:MOST_CALLS])
+        for row, call in zip(newest, ended_calls(newest), strict=True):
+            self._ended[row.number_id].append(call)
+            self._turns[row.number_id] += turn_ms(row)

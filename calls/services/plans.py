@@ -20,6 +20,7 @@ from calls.models import MigrationPlan, PhoneNumber, PlanEntry, PlanNumber
 from calls.numbers import plan as rules
 from calls.numbers.entries import Entry
 from calls.numbers.plan import SETTLED, Outcome, Plan, PlanError, PlanState
+from calls.numbers.plan_change import change
 from calls.numbers.plan_stored import plan_read, plan_stored, state_read, state_stored
 from calls.numbers.plan_words import entry_words, notice_of, seen_of
 from calls.services.notices import notice_enqueue
@@ -33,9 +34,6 @@ _MOST_NUMBERS = 200
 
 class PlanOvertaken(PlanError):
     """Somebody else, or the plan itself, was faster than the page this was sent from."""
-
-
-Change = Callable[[Plan, PlanState, dt.datetime], Outcome]
 
 
 def plan_of(row: MigrationPlan) -> tuple[Plan, PlanState]:
@@ -53,12 +51,7 @@ def plan_create(*, organisation: Organisation, name: str, plan: Plan, actor: Any
     Raises:
         PlanError: a number is not one of the organisation's, or there is no name.
     """
-    if not name.strip():
-        raise PlanError("the name is empty. Fix: call the plan something, e.g. First week.")
-    if len(plan.numbers) > _MOST_NUMBERS:
-        raise PlanError(
-            f"the plan has {len(plan.numbers)} numbers. Fix: at most {_MOST_NUMBERS}; make two."
-        )
+    name = _named(name)
     row_id = uuid.uuid4()
     plan = replace(plan, plan_id=str(row_id))
     state = rules.drafted(plan)
@@ -67,15 +60,12 @@ def plan_create(*, organisation: Organisation, name: str, plan: Plan, actor: Any
         row: MigrationPlan = MigrationPlan.objects.create(
             pk=row_id,
             organisation=organisation,
-            name=name.strip()[:100],
+            name=name,
             definition=plan_stored(plan),
             state=state_stored(state),
             created_by=actor_label(actor)[:200],
         )
-        PlanNumber.objects.bulk_create(
-            PlanNumber(plan=row, organisation=organisation, number=number, position=position)
-            for position, number in enumerate(numbers, 1)
-        )
+        _place(row, numbers)
         audit_write(
             actor=actor,
             action="plan.create",
@@ -83,6 +73,40 @@ def plan_create(*, organisation: Organisation, name: str, plan: Plan, actor: Any
             target=row,
             details={"numbers": len(numbers)},
         )
+    return row
+
+
+def plan_change(
+    *, row: MigrationPlan, name: str, plan: Plan, actor: Any, why: str, version: int
+) -> MigrationPlan:
+    """Change a draft altogether, or a plan that is on where that is safe (``plan_change``).
+
+    Raises:
+        PlanError: it would not be safe, nothing is different, or a number is not here.
+        PlanOvertaken: it is not at ``version`` any more.
+    """
+    name = _named(name)
+    with transaction.atomic():
+        row = locked(row.pk)
+        _want_version(row, version)
+        before, state = plan_of(row)
+        wanted = replace(plan, plan_id=str(row.pk))
+        also = {"name": {"from": row.name, "to": name}} if name != row.name else {}
+        outcome = change(
+            before,
+            state,
+            wanted,
+            who=actor_label(actor),
+            why=why,
+            now=timezone.now(),
+            also=also,
+        )
+        # One that is on may have a number that was deleted; the clock leaves it out.
+        numbers = _numbers(row.organisation, wanted.numbers, strict=state.status == "draft")
+        row.name, row.definition = name, plan_stored(wanted)
+        _place(row, numbers)
+        plan_store(row, outcome)
+        _audit(row, actor, outcome.entries)
     return row
 
 
@@ -212,7 +236,7 @@ def plan_store(row: MigrationPlan, outcome: Outcome) -> bool:
     if state == row.state and not outcome.entries:
         return False
     row.state, row.status, row.version = state, outcome.state.status, row.version + 1
-    row.save(update_fields=["definition", "state", "status", "version", "updated_at"])
+    row.save(update_fields=["name", "definition", "state", "status", "version", "updated_at"])
     _store_places(row, outcome.state)
     _store_entries(row, outcome.entries)
     return True
@@ -222,7 +246,7 @@ def _do(
     row: MigrationPlan,
     actor: Any,
     why: str,
-    change: Callable[..., Outcome],
+    deed: Callable[..., Outcome],
     *,
     number_id: str = "",
     seen: str | None = None,
@@ -239,7 +263,7 @@ def _do(
                 "now, then decide again."
             )
         arguments = (plan, state, number_id) if number_id else (plan, state)
-        outcome = change(*arguments, who=actor_label(actor), why=why, now=timezone.now())
+        outcome = deed(*arguments, who=actor_label(actor), why=why, now=timezone.now())
         plan_store(row, outcome)
         _audit(row, actor, outcome.entries)
     return row
@@ -264,7 +288,31 @@ def _audit(row: MigrationPlan, actor: Any, entries: Sequence[Entry]) -> None:
         )
 
 
-def _numbers(organisation: Organisation, ids: Sequence[str]) -> list[PhoneNumber]:
+def _named(name: str) -> str:
+    if not name.strip():
+        raise PlanError("the name is empty. Fix: call the plan something, e.g. First week.")
+    return name.strip()[:100]
+
+
+def _place(row: MigrationPlan, numbers: Sequence[PhoneNumber]) -> None:
+    """Give the plan exactly these places, in this order; those that stay keep what they hold."""
+    PlanNumber.objects.filter(plan=row).exclude(number__in=numbers).delete()
+    PlanNumber.objects.bulk_create(
+        (
+            PlanNumber(plan=row, organisation_id=row.organisation_id, number=each, position=index)
+            for index, each in enumerate(numbers, 1)
+        ),
+        update_conflicts=True,
+        unique_fields=("plan", "number"),
+        update_fields=("position",),
+    )
+
+
+def _numbers(
+    organisation: Organisation, ids: Sequence[str], *, strict: bool = True
+) -> list[PhoneNumber]:
+    if len(ids) > _MOST_NUMBERS:
+        raise PlanError(f"the plan has {len(ids)} numbers. Fix: at most {_MOST_NUMBERS}; make two.")
     found = {
         str(number.pk): number
         for number in PhoneNumber.objects.for_organisation(organisation).filter(
@@ -272,11 +320,11 @@ def _numbers(organisation: Organisation, ids: Sequence[str]) -> list[PhoneNumber
         )
     }
     missing = [each for each in ids if each not in found]
-    if missing:
+    if missing and strict:
         raise PlanError(
             f"{len(missing)} of the numbers are not here any more. Fix: choose from the list again."
         )
-    return [found[each] for each in ids]
+    return [found[each] for each in ids if each in found]
 
 
 def _store_places(row: MigrationPlan, state: PlanState) -> None:

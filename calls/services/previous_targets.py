@@ -12,11 +12,13 @@ from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from django.conf import settings
 
 from calls.models import PhoneNumber
 from calls.numbers.switch.voice import Target
 from calls.previous.target import PreviousTarget, previous_target
+from voiceplatform.base.fields import DecryptionError
 
 # What Vapi writes to a Twilio number that is imported there (vapi.md 7.2); the same for all.
 VAPI_TARGET: Final = Target(
@@ -25,6 +27,13 @@ VAPI_TARGET: Final = Target(
     status_callback="https://api.vapi.ai/twilio/status",
 )
 
+_UNREADABLE: Final = (
+    "no key opens where the number's calls went before. Fix: put the lost key back into "
+    "FIELD_ENCRYPTION_KEYS, or enter the previous URL"
+)
+
+log = structlog.get_logger(__name__)
+
 
 def target_json(target: Target) -> dict[str, Any]:
     """Return what ``target_stored`` reads."""
@@ -32,21 +41,46 @@ def target_json(target: Target) -> dict[str, Any]:
 
 
 def target_stored(number: PhoneNumber) -> Target | None:
-    """Return where the number's calls went before, None where that is not known."""
+    """Return where the number's calls went before, None where that is not known.
+
+    Raises:
+        DecryptionError: no key opens it.
+    """
     stored = number.previous_target
     if isinstance(stored, Mapping):
         try:
             return Target(**stored)
         except TypeError:  # written by another version
             pass
+    return _bare(number)
+
+
+def _bare(number: PhoneNumber) -> Target | None:
     url = number.previous_voice_url
     return Target("url", url=url) if url else None
 
 
+def target_known(number: PhoneNumber) -> Target | None:
+    """Return what ``target_stored`` does, of a target that no key opens its voice URL alone.
+
+    For whoever answers a call or shows a number: they must not fail for a key that is lost.
+    """
+    try:
+        return target_stored(number)
+    except DecryptionError:
+        return _bare(number)
+
+
 def previous_of(number: PhoneNumber) -> PreviousTarget:
     """Return what is asked when a call of the number is handed over, or why nothing can be."""
-    target = target_stored(number)
     own_url = settings.PUBLIC_BASE_URL
+    try:
+        target = target_stored(number)
+    except DecryptionError:
+        log.error("previous_target_unreadable", number_id=str(number.pk))
+        target = _bare(number)
+        if target is None:
+            return PreviousTarget("none", problem=_UNREADABLE, is_unreadable=True)
     if target is None:
         return previous_target({}, None, own_url=own_url)
     fields = {

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from calls.doctor.checks import Result, run_for
@@ -70,25 +71,17 @@ def readiness_of(number: PhoneNumber) -> NumberReadiness | None:
     return NumberReadiness.objects.filter(number=number).first()
 
 
-def blockers_of(number: PhoneNumber) -> tuple[str, ...]:
-    """Return what blocks ``number`` according to the last check, in sentences, the worst first.
-
-    Empty when nothing does, and when it was never checked: ``readiness_of`` tells them apart.
-    """
-    row = readiness_of(number)
-    found = row.findings if row is not None else []
-    return tuple(str(each["short"]) for each in found if each.get("weight") == "blocks")
-
-
 def readiness_daily(now: dt.datetime | None = None) -> int:
     """Queue a check for every organisation whose last one is a day old; return how many.
 
-    The first one is begun by a person, who thereby says that the numbers are to be moved.
+    Nobody has to begin the first one: it is due when its first number has been here for a day.
     """
     now = now or timezone.now()
     jobs = Job.objects.filter(kind=KIND)
     fresh = jobs.filter(created_at__gt=now - EVERY).values("organisation")
-    due = Organisation.objects.filter(pk__in=jobs.values("organisation")).exclude(pk__in=fresh)
+    settled = PhoneNumber.objects.filter(created_at__lte=now - EVERY).values("organisation")
+    wanted = Q(pk__in=jobs.values("organisation")) | Q(pk__in=settled)
+    due = Organisation.objects.filter(wanted).exclude(pk__in=fresh)
     for organisation in due:
         readiness_begin(organisation=organisation, actor=None)
     return len(due)
@@ -178,7 +171,7 @@ def _store(running: RunningJob, some: Iterable[tuple[Joined, Verdict]]) -> None:
         return
     columns = (
         *("number", "companion_id", "account", "twilio_sid", "colour", "reason", "next_step"),
-        *("next_link", "next_target", "findings", "facts", "checked_at", "job"),
+        *("next_link", "next_target", "findings", "facts", "sources", "checked_at", "job"),
     )
     with transaction.atomic():
         running.hold()
@@ -210,6 +203,7 @@ def _row(job: Job, joined: Joined, verdict: Verdict, now: dt.datetime) -> Number
         next_target=verdict.target,
         findings=[each.as_json() for each in verdict.findings],
         facts=facts_json(verdict.facts),
+        sources=list(verdict.sources),
         checked_at=now,
         job=job,
     )

@@ -8,9 +8,11 @@ ciphertext no key opens is reported as not known, and keeps no other one waiting
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
@@ -25,9 +27,18 @@ from assistants.services import revision_document
 from assistants.squad_members import members_of
 from assistants.tool_account import account_tool
 from assistants.wire.vapi_squad import assistant_ids
-from calls.models import Call, CallPolicy, ModelLimit, PhoneNumber, ProviderConnection
+from calls.models import (
+    AudibleAcceptance,
+    Call,
+    CallPolicy,
+    ModelLimit,
+    PhoneNumber,
+    ProviderConnection,
+)
 from calls.numbers.readiness.facts import (
+    Accepted,
     Answering,
+    Audible,
     Connection,
     Limit,
     ModelUse,
@@ -48,6 +59,7 @@ MONTH: Final = dt.timedelta(days=31)
 LEAST_CALLS: Final = 10
 LEAST_SECONDS: Final = 600
 _MOST_CALLS: Final = 500
+REVISION: Final = "revision:"
 
 log = structlog.get_logger(__name__)
 
@@ -69,9 +81,10 @@ class _Said:
     """What is said of a document, and the rows behind it that may lack secrets."""
 
     wrong: list[str] = field(default_factory=list)
-    audible: list[str] = field(default_factory=list)
+    audible: list[Audible] = field(default_factory=list)
     unsupported: int = 0
     ids: set[str] = field(default_factory=set)
+    sources: list[str] = field(default_factory=list)
 
 
 class HereReader:
@@ -83,6 +96,7 @@ class HereReader:
         self._around = circumstances_of(organisation)
         self._secrets = self._read_secrets()
         self._said: dict[Any, _Said] = {}
+        self._accepted: dict[tuple[str, str], Accepted] | None = None
         self.default_connection: ProviderConnection | None = (
             ProviderConnection.objects.for_organisation(organisation)
             .defer("api_key")
@@ -135,9 +149,10 @@ class HereReader:
                 assistant_id=str(assistant.pk),
                 at=revision.created_at if revision is not None else None,
                 wrong=tuple(said.wrong),
-                audible=tuple(said.audible),
+                audible=self._judged(said.audible),
                 unsupported=said.unsupported,
                 is_deleted=assistant.deleted_at is not None,
+                sources=tuple(said.sources),
             ),
             said.ids,
         )
@@ -152,10 +167,11 @@ class HereReader:
             said = (
                 self._of_assistant(member.assistant)
                 if member.assistant is not None
-                else self._of_document(member.document)
+                else self._of_document(member.document, document_source(member.document))
             )
             together.wrong += [f"{member.name}: {words}" for words in said.wrong]
-            together.audible += [f"{member.name}: {words}" for words in said.audible]
+            together.audible += [replace(each, place=member.name) for each in said.audible]
+            together.sources += said.sources
             together.unsupported += said.unsupported
             together.ids |= said.ids
         first = members[0].assistant
@@ -164,8 +180,9 @@ class HereReader:
             assistant_id=str(first.pk) if first is not None else "",
             at=squad.updated_at,
             wrong=tuple(together.wrong),
-            audible=tuple(together.audible),
+            audible=self._judged(together.audible),
             unsupported=together.unsupported,
+            sources=tuple(together.sources),
         )
         return answering, together.ids
 
@@ -174,7 +191,8 @@ class HereReader:
         if revision is None:
             return _Said(ids={str(assistant.pk)})
         if revision.pk not in self._said:
-            said = self._of_document(revision_document(revision))
+            source = revision_source(revision.pk)
+            said = self._of_document(revision_document(revision), source)
             said.ids.add(str(assistant.pk))
             for tool in revision_tools(revision):
                 said.ids.add(str(tool.pk))
@@ -183,15 +201,24 @@ class HereReader:
                     has_server = bool(revision.server_url)
                     document = tool_document(tool)
                     account_tool(document, notes, "$", assistant_has_server=has_server)
-                    _sort(notes, said, f"tool {tool.name}: ")
+                    _sort(notes, said, source, f"tool {tool.name}: ")
             self._said[revision.pk] = said
         return self._said[revision.pk]
 
-    def _of_document(self, document: Mapping[str, Any]) -> _Said:
-        notes, said = Notes(), _Said()
+    def _of_document(self, document: Mapping[str, Any], source: str) -> _Said:
+        notes, said = Notes(), _Said(sources=[source])
         account_assistant(document, notes, self._around)
-        _sort(notes, said)
+        _sort(notes, said, source)
         return said
+
+    def _judged(self, audible: Iterable[Audible]) -> tuple[Audible, ...]:
+        """Return what is audible with who accepted it; read as late as it is first asked for."""
+        if self._accepted is None:
+            self._accepted = _acceptances(self._organisation)
+        found = self._accepted
+        return tuple(
+            replace(each, accepted=found.get((each.source, each.words))) for each in audible
+        )
 
     def _lacking(self, ids: set[str]) -> Secrets | None:
         if self._secrets is None:
@@ -203,13 +230,33 @@ class HereReader:
         return Secrets(self._now, tuple(found["missing"]), tuple(found["perhaps"]))
 
 
-def _sort(notes: Notes, said: _Said, prefix: str = "") -> None:
+def revision_source(revision_id: Any) -> str:
+    """Return how an acceptance names the document of a revision."""
+    return f"{REVISION}{revision_id}"
+
+
+def document_source(document: Mapping[str, Any]) -> str:
+    """Return how an acceptance names a document that a squad holds; it changes with it."""
+    text = json.dumps(document, sort_keys=True, default=str)
+    return f"document:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _acceptances(organisation: Organisation) -> dict[tuple[str, str], Accepted]:
+    rows = AudibleAcceptance.objects.for_organisation(organisation).order_by("at", "pk")
+    return {
+        (row.source, words): Accepted(row.who, row.at, row.why)
+        for row in rows
+        for words in row.words
+    }
+
+
+def _sort(notes: Notes, said: _Said, source: str, prefix: str = "") -> None:
     for finding in notes.findings:
         words = f"{prefix}{finding.path}: {finding.message}"
         if finding.state == INVALID:
             said.wrong.append(words)
         elif finding.state == AUDIBLE:
-            said.audible.append(words)
+            said.audible.append(Audible(words, source))
         elif finding.state == UNSUPPORTED:
             said.unsupported += 1
 

@@ -14,7 +14,14 @@ from django.utils import timezone
 
 from assistants.models import Assistant
 from assistants.services import assistant_publish
-from calls.models import CallPolicy, PhoneNumber, PolicyWording, ProviderConnection, TwilioAccount
+from calls.models import (
+    CallPolicy,
+    NumberMove,
+    PhoneNumber,
+    PolicyWording,
+    ProviderConnection,
+    TwilioAccount,
+)
 from calls.numbers.switch.voice import Target
 from calls.services.number_routes import previous_set
 from voiceplatform.base.canary import canary_ensure
@@ -164,7 +171,7 @@ def standins_seed(origin: str) -> PhoneNumber:
 def movable_seed(origin: str) -> int:
     """Write the numbers that the stand-in at ``origin`` has for rehearsals of moves.
 
-    One that was moved keeps what it knows; return how many there are.
+    One that is here keeps what it knows; return how many there are.
     """
     # Imported late, as above.
     from calls.standins.twilio_numbers import MOVABLE, OLD_VOICE_PATH
@@ -172,7 +179,10 @@ def movable_seed(origin: str) -> int:
     pattern = PhoneNumber.objects.select_related("assistant").get(number_e164=STANDIN_NUMBER)
     assert pattern.assistant is not None, "it was made with one"
     for place, number in enumerate(MOVABLE, 1):
-        if PhoneNumber.objects.filter(number_e164=number, moves__isnull=False).exists():
+        here = NumberMove.objects.filter(
+            number__number_e164=number, direction=NumberMove.Direction.HERE, closed_at__isnull=True
+        )
+        if here.exists():
             continue
         row = PhoneNumber.objects.filter(number_e164=number).first()
         if row is None:

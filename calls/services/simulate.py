@@ -74,9 +74,20 @@ def call_simulate(
         "answers": list(answers),
     }
     if account.api_base_url:
-        yield from _by_standin(account.api_base_url, order)
+        events = _by_standin(account.api_base_url, order)
     else:
-        yield from _in_process(order, load_scenario(scenario), base_url)
+        events = _in_process(order, load_scenario(scenario), base_url)
+    call_sid, is_marked = "", False
+    for event in events:
+        call_sid = call_sid or str(event.get("call_sid") or "")
+        if call_sid and not is_marked:
+            is_marked = _mark(call_sid)
+        yield event
+
+
+def _mark(call_sid: str) -> bool:
+    """Mark the call as a test once its row is there, which its webhook makes."""
+    return bool(Call.objects.filter(call_sid=call_sid).update(is_test=True))
 
 
 def _by_standin(origin: str, order: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -114,6 +125,7 @@ def _in_process(
                 order["to"], order["from"], voice, scenario, listener=events.put
             )
             call.gather_keys.extend(order["answers"])
+            events.put({"kind": "call", "call_sid": call.call_sid})
             report = await task
         finally:
             await carrier.close()

@@ -55,7 +55,7 @@ def status_taken(
         if call.status == Call.Status.ENDED:
             rows.exclude(answer=None).update(answer=None)  # nobody asks for it again
         wants = rows.exclude(status_url="").filter(status_asked=None, status_outcome__isnull=True)
-        row = wants.first()
+        row = wants.only("attempt_ms", "ended_at", "is_taken", "both_reached").first()
         if row is None or not _concerns(row):
             return call
         # A caller who hangs up while the old stack is being asked: it may take the call all the

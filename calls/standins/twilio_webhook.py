@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import aiohttp
+from yarl import URL
 
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
@@ -124,6 +125,11 @@ class Webhooks:
             "I-Twilio-Idempotency-Token": idempotency,
         }
         self.requests.append((method, url, dict(form)))
+        try:
+            # As signed: the client would spell %3A and %2F of a query in its own way.
+            target = URL(self.reachable(url), encoded=True)
+        except ValueError:
+            return Answer(error_code=11100, error_text=f"invalid URL {url}")
         timeout = aiohttp.ClientTimeout(
             total=max(until - asyncio.get_running_loop().time(), 0.001),
             sock_connect=self._seconds(overrides, "ct"),
@@ -131,7 +137,7 @@ class Webhooks:
         )
         try:
             async with session.request(
-                method, self.reachable(url), data=data, headers=headers, timeout=timeout
+                method, target, data=data, headers=headers, timeout=timeout
             ) as response:
                 body = await response.text(errors="replace")
                 kind = response.headers.get("content-type", "")

@@ -61,7 +61,12 @@ def heard_of(request: HttpRequest, form: dict[str, str], *, own_field: str) -> H
 
 
 async def handed_over(
-    call: Call, heard: Heard, *, is_again: bool, arrived_ms: int, ask: Ask = previous_asked
+    call: Call,
+    heard: Heard,
+    *,
+    question: Question | None,
+    arrived_ms: int,
+    ask: Ask = previous_asked,
 ) -> Answer | None:
     """Return what Twilio is given of the previous stack's answer, None if it gave nothing.
 
@@ -69,15 +74,16 @@ async def handed_over(
     same.
 
     Args:
+        question: None for a webhook that came before.
         arrived_ms: when Twilio's request came, by ``monotonic_ms``: where we answer after the old
             stack, the caller's five seconds run from then.
     """
-    call_id = str(call.pk)
-    if is_again:
-        await _waited(call_id)
-    question = await in_database(handover_question, call_id)
-    if question is None or isinstance(question, Answer):
-        return question
+    if question is None:
+        await _waited(str(call.pk))
+        found = await in_database(handover_question, str(call.pk))
+        if found is None or isinstance(found, Answer):
+            return found
+        question = found
     # What came of it is stored also when Twilio has given up on us meanwhile, and our own request
     # with it: the old stack may have the call.
     exchange = asyncio.ensure_future(_asked(question, heard, arrived_ms, ask))
@@ -110,7 +116,7 @@ async def _asked(question: Question, heard: Heard, arrived_ms: int, ask: Ask) ->
     if not voice.is_taken and question.fallback and left_ms >= _LEAST_FALLBACK_MS:
         told = with_error(heard, error_code=voice.error_code, error_url=question.voice.url)
         fallback = await ask(_errand(question, question.fallback, told, left_ms, voice))
-    await in_database(
+    is_ours = await in_database(
         handover_ended,
         question.call_id,
         voice=voice,
@@ -119,6 +125,8 @@ async def _asked(question: Question, heard: Heard, arrived_ms: int, ask: Ask) ->
         ended_ms=ended_ms,
         stack_id=question.stack_id,
     )
+    if not (is_ours or question.was_taken):
+        return None  # a repeat that took us for dead has taken the call back, and is answered
     return (fallback.answer if fallback is not None else None) or voice.answer
 
 

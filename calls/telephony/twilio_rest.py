@@ -45,6 +45,18 @@ Product = Literal["api", "routes"]
 
 log = structlog.get_logger(__name__)
 
+# By account SID, until when (monotonic) Twilio asked this process to ask less.
+_BUSY: Final[dict[str, float]] = {}
+_BUSY_SECONDS: Final = 2.0
+
+
+def is_busy(account_sid: str) -> bool:
+    """Tell whether Twilio has just turned a request of this account away as one too many (20429).
+
+    Who asks for many numbers at once then asks for one at a time.
+    """
+    return time.monotonic() < _BUSY.get(account_sid, 0.0)
+
 
 class NeverSent(ValueError):
     """The request must never be made (``rest_rules.why_never``); it did not leave."""
@@ -251,6 +263,9 @@ class TwilioRest:
         while True:
             made = self._once(method, path, fields, product)
             attempts += 1
+            if made.status == 429:
+                wait = max(_BUSY_SECONDS, min(made.retry_after_seconds or 0.0, WITHIN_SECONDS))
+                _BUSY[self._login.account_sid] = time.monotonic() + wait
             if made.answer == "done":
                 return dict(made.body)
             following = next_try(

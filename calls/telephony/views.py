@@ -56,6 +56,7 @@ from calls.telephony.previous_stack import monotonic_ms
 from calls.telephony.refusals import Knock, refusals
 from calls.telephony.security import PROBE_SIGNATURE, form_signature_valid, json_signature_valid
 from calls.wire import twilio_voice
+from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.redaction import redact_url
 
 MAX_BODY_BYTES = 65_536
@@ -120,7 +121,7 @@ def _form_of(request: HttpRequest) -> Form | None:
 def _account(account_sid: str) -> TwilioAccount | None:
     if not twilio_voice.is_sid(account_sid, "AC"):
         return None
-    return TwilioAccount.objects.filter(account_sid=account_sid).first()
+    return TwilioAccount.objects.defer("api_key_secret").filter(account_sid=account_sid).first()
 
 
 def _signed_url(request: HttpRequest) -> str:
@@ -144,7 +145,8 @@ def _note_refusal(request: HttpRequest, form: Form, account: TwilioAccount | Non
         "signature_refused",
         path=request.path.split("/")[2],
         # The address that we hashed: it must be what Twilio was told (twilio.md 1.5).
-        url=redact_url(url)[:300],
+        # Without what a GET carries: a query of Twilio's names the caller.
+        url=redact_url(url if request.method == "POST" else url.partition("?")[0])[:300],
         account_known=account is not None,
     )
     signature = request.headers.get("X-Twilio-Signature", "")
@@ -196,6 +198,10 @@ def signed(view: SignedView[P]) -> View[P]:
             # Twilio asks again, or the number's fallback. The name alone: texts quote rows.
             log.error("webhook_not_stored", error=type(error).__name__)
             return _try_again("the database does not answer")
+        except DecryptionError:
+            # Twilio asks the number's fallback, which a person or the old stack is behind.
+            log.error("webhook_unreadable", path=request.path.split("/")[2])
+            return _try_again("what is stored cannot be opened")
 
     return checked
 
@@ -255,7 +261,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
         answer = await handed_over(
             start.call,
             heard_of(form.request, form, own_field=REQUEST_KEY),
-            is_again=start.is_again,
+            question=start.question,
             arrived_ms=form.arrived_ms,
         )
         if answer is not None:

@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 FIRST, SECOND, THIRD = "+15550100011", "+15550100012", "+15550100013"
 CALLER = "+15550107123"
 SOON_MS = 30_000
+# Who answers is known when the line opens; a conversation would take as long as it takes.
+BRIEF = {"name": "brief", "caller": [{"hang_up": {"ms": 200}}]}
 PHONE: Any = {"width": 390, "height": 844}
 
 # Moves a number as its page does, without the page.
@@ -49,7 +51,7 @@ for e164 in {numbers!r}:
 def call_number(platform: Platform, number: str) -> dict[str, Any]:
     """Let somebody call, as Twilio has the number configured; return how the call went."""
     url = f"{CallsRig(platform.base_url, platform.var_dir / 'db.sqlite3').standins_url}"
-    body = json.dumps({"to": number, "from": CALLER, "scenario": "hello"}).encode()
+    body = json.dumps({"to": number, "from": CALLER, "scenario": BRIEF}).encode()
     request = urllib.request.Request(f"{url}/standin/calls", data=body)  # noqa: S310 - ourselves
     with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above
         report: dict[str, Any] = [json.loads(line) for line in response][-1]
@@ -94,6 +96,9 @@ def test_a_number_goes_the_whole_way_and_comes_back_in_two_clicks_on_a_telephone
     page.click("a:has-text('Preview the move')")
     expect(page.locator("#difference")).to_contain_text("/twilio/voice")
     keep(page, "move-preview")
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.set_viewport_size({"width": 1360, "height": 1000})
     page.fill("input[name=typed]", FIRST)
     page.fill("input[name=why]", "the first one")
     page.click("button:has-text('Move it here')")

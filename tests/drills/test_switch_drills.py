@@ -168,8 +168,8 @@ def _move_again_and_restore_by_command(victims: Victims, tmp_path: Path) -> None
         if not answer["open"]:
             break
         answer = victims.order("turn")
-    # Abandoned: a way back that took over a move whose first caller nobody had noted yet.
-    assert not answer["open"] and set(answer["steps"]) <= {"abandoned", "done", "tested"}, answer
+    # Replaced: a way back took over a move whose first caller nobody had noted yet.
+    assert not answer["open"] and set(answer["steps"]) <= {"replaced", "done", "tested"}, answer
     nobody = "redis://127.0.0.1:9/0"
     done = subprocess.run(
         [sys.executable, "manage.py", "restore_number", "--all", "--json"],

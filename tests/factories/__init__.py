@@ -58,7 +58,12 @@ from tests.factories.leaving import make_departed_number, make_departure, make_o
 from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
 from tests.factories.parity import make_parity_call, make_run, make_scenario
 from tests.factories.plans import make_plan, make_plan_entry
-from tests.factories.readiness import make_account_facts, make_model_limit, make_readiness
+from tests.factories.readiness import (
+    make_acceptance,
+    make_account_facts,
+    make_model_limit,
+    make_readiness,
+)
 from tests.factories.recordings import make_recording, make_removal
 from tests.factories.telephony import (
     make_account,
@@ -76,6 +81,7 @@ from tests.factories.telephony import (
 )
 
 __all__ = [
+    "make_acceptance",
     "default_organisation",
     "make_account",
     "make_account_facts",

@@ -21,6 +21,9 @@ from voiceplatform.base.models import (
 )
 
 _counter = itertools.count(1)
+_START = uuid.uuid4().int  # so that processes that share a database do not share numbers
+_PLACES = 8_000_000
+_STRIDE = 3_141_593  # no factor in common with the places: all are taken before one comes again
 
 
 def next_number() -> int:
@@ -34,8 +37,8 @@ def sid(prefix: str) -> str:
 
 
 def phone_e164() -> str:
-    """Return a fresh US number."""
-    return f"+1555{uuid.uuid4().int % 10_000_000:07d}"
+    """Return a US number that this process has not had; none is below +15552000000."""
+    return f"+1555{2_000_000 + (_START + next_number() * _STRIDE) % _PLACES:07d}"
 
 
 def default_organisation() -> Organisation:

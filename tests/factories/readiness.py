@@ -6,8 +6,10 @@ from typing import Any
 
 from django.utils import timezone
 
+from assistants.models import AssistantRevision
 from calls.models import (
     AccountFacts,
+    AudibleAcceptance,
     ModelLimit,
     NumberReadiness,
     PhoneNumber,
@@ -44,6 +46,20 @@ def make_readiness(number: PhoneNumber, **columns: Any) -> NumberReadiness:
     }
     return NumberReadiness.objects.create(
         organisation=number.organisation, number=number, **{**given, **columns}
+    )
+
+
+def make_acceptance(revision: AssistantRevision, **columns: Any) -> AudibleAcceptance:
+    """Make the word of a person that callers may hear a revision's voice."""
+    given: dict[str, Any] = {
+        "source": f"revision:{revision.pk}",
+        "words": ["$.voice: callers hear another voice"],
+        "who": "user:ops",
+        "why": "Listened to it",
+        "at": timezone.now(),
+    }
+    return AudibleAcceptance.objects.create(
+        organisation=revision.assistant.organisation, revision=revision, **{**given, **columns}
     )
 
 

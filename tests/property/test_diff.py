@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assistants.diff import changes, with_gaps, word_spans
@@ -42,6 +42,8 @@ def documents(draw: Any) -> Any:
     return document
 
 
+@example({"secret": None}, {"secret": 0})
+@example({"secret": None}, {"secret": ""})
 @given(documents(), documents())
 def test_every_difference_is_told_and_no_secret(old: Any, new: Any) -> None:
     found = changes(old, new)

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
 
 if TYPE_CHECKING:
     _Text = models.TextField[str, str]
@@ -64,6 +65,31 @@ class _Sealed(str):
     """A value that is sealed already and goes to the database as it is."""
 
 
+class _Unopened(str):
+    """A token as the database has it, of a column that is opened when somebody reads it."""
+
+
+class _OpenedLate(DeferredAttribute):
+    """A column of a row whose token is opened when it is read, and not when the row is."""
+
+    field: EncryptedJSONField
+
+    def __get__(self, instance: models.Model | None, cls: Any = None) -> Any:
+        """Return the clear value.
+
+        Raises:
+            DecryptionError: no configured key fits; the rest of the row can be read all the same.
+        """
+        value = super().__get__(instance, cls)
+        if instance is not None and isinstance(value, _Unopened):
+            value = instance.__dict__[self.field.attname] = self.field.opened(value)
+        return value
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        """Take a value; without this the row's own dictionary would be asked first."""
+        instance.__dict__[self.field.attname] = value
+
+
 _AHEAD = "_sealed_ahead"
 
 
@@ -107,27 +133,50 @@ class EncryptedTextField(_Text):
 
 
 class EncryptedJSONField(_AnyText):
-    """Any JSON value, sealed at rest. Null is stored as SQL NULL."""
+    """Any JSON value, sealed at rest. Null is stored as SQL NULL.
+
+    With ``opens_late`` a row is loaded without opening it: for a column that few readers of the
+    row need, and whose lost key must not make the row unreadable. ``values()`` gives its token.
+    """
 
     if TYPE_CHECKING:  # django-stubs reads a field's Python types from these
         _pyi_private_set_type: Any
         _pyi_private_get_type: Any
 
+    def __init__(self, *args: Any, opens_late: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._opens_late = opens_late  # no matter of the schema, so in no migration
+        if opens_late:
+            self.descriptor_class = _OpenedLate
+
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Return what was sealed ahead, if it still holds."""
+        """Return what was sealed ahead, if it still holds; what was never opened stays sealed."""
+        stored = model_instance.__dict__.get(self.attname)
+        if isinstance(stored, _Unopened):
+            return stored
         return _ahead(model_instance, self.attname, super().pre_save(model_instance, add))
 
     def get_prep_value(self, value: Any) -> Any:
         """Seal the compact JSON text."""
         if value is None:
             return None
-        if isinstance(value, _Sealed):
+        if isinstance(value, _Sealed | _Unopened):
             return str(value)
         return seal(json.dumps(value, separators=(",", ":")).encode()).decode("ascii")
 
     def from_db_value(self, value: str | None, *_: Any) -> Any:
         """Open and parse."""
-        return None if value is None else json.loads(unseal(value.encode("ascii")))
+        if value is None:
+            return None
+        return _Unopened(value) if self._opens_late else self.opened(value)
+
+    def opened(self, token: str) -> Any:
+        """Return the clear value of a token.
+
+        Raises:
+            DecryptionError: no configured key fits.
+        """
+        return json.loads(unseal(token.encode("ascii")))
 
     def to_python(self, value: Any) -> Any:
         """Leave Python values as they are; forms never edit this field."""

@@ -6,6 +6,7 @@ Owns the one mixin between a signed-in person and rows of other organisations. K
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -40,9 +41,28 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 def badge(
     *, description: str, ordering: str | None = None, label: Any = True
 ) -> Callable[[_Method], _Method]:
-    """Show what a method returns as a coloured badge; unfold's decorator with its type kept."""
+    """Show what a method returns as a coloured badge; unfold's decorator with its type kept.
+
+    A method that returns a key and words shows the words, in a list as on a row's own page.
+    """
     decorator: Any = display(description=description, ordering=ordering, label=label)
-    return cast(Callable[[_Method], _Method], decorator)
+
+    def decorated(method: _Method) -> _Method:
+        @functools.wraps(method)
+        def shown(*args: Any, **kwargs: Any) -> Any:
+            value = method(*args, **kwargs)
+            return _KeyAndWords(value) if isinstance(value, tuple) else value
+
+        return cast(_Method, decorator(shown))
+
+    return decorated
+
+
+class _KeyAndWords(tuple[str, str]):
+    """What chooses a badge's colour, and what a person reads; unfold's forms know only texts."""
+
+    def __str__(self) -> str:
+        return str(self[1])
 
 
 class ScopedForm(SecretKeepingForm):
@@ -141,6 +161,7 @@ class ScopedAdmin(OrganisationScoped, ModelAdmin):  # type: ignore[misc]
     warn_unsaved_form = True
     list_before_template = "admin/list_hint.html"
     list_hint = ""  # what stands in the list and where it comes from, also when it is empty
+    list_empty = ""  # what a person does so that something stands there, or why that is well
     # What a service says, in words for people, when somebody else was faster than this form.
     overtaken_by: tuple[type[Exception], ...] = (RowGone,)
 

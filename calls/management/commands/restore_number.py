@@ -28,7 +28,8 @@ The number's voice settings at Twilio are compared with what the move wrote, and
 before the move is written in one request. Where somebody else has changed them meanwhile nothing is
 written, and the output says what to do. Text messages are never touched. Calls in progress stay
 where they are. With --all the numbers with the most calls come first, and one that fails does not
-hold up the others. To run it again is harmless. It needs no worker and no Redis.
+hold up the others; up to eight of an account are asked for at once. To run it again is harmless. It
+needs no worker and no Redis.
 
 exit codes: 0 back as they were (or nothing to put back), 1 one at least is not, 2 bad usage
 """
@@ -74,8 +75,7 @@ class Command(ExampleCommand):
         elif not numbers:
             self.stdout.write("no number was moved here, so there is nothing to put back")
         elif len(numbers) > 1:
-            back = len(done.results) - len(failed)
-            self.stdout.write(f"{back} of {len(numbers)} are back as they were")
+            self.stdout.write(f"{done.back} of {len(numbers)} are back as they were")
         if failed:
             sys.exit(1)
 
@@ -84,7 +84,8 @@ class Command(ExampleCommand):
             if options["organisation"]:
                 raise CommandError("--organisation goes with --all alone", returncode=2)
             row = (
-                PhoneNumber.objects.select_related("organisation", "twilio_account")
+                PhoneNumber.objects.select_related("organisation")
+                .defer("previous_target")
                 .filter(number_e164=options["number"])
                 .first()
             )

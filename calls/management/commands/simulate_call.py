@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   manage.py simulate_call --to +15550100001 --scenario own.yaml --url https://voice.example.com
   manage.py simulate_call --to +15550100001 --answer silence --answer yes    asked for consent
 
-shipped scenarios: hello, booking, barge_in, transfer
+shipped scenarios: hello, booking, barge_in, transfer, and ring, which fits any stack
 exit codes: 0 the call went as planned, 1 it did not, 2 bad usage
 """
 

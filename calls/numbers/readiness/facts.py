@@ -74,6 +74,37 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """Who accepted that callers hear something differently, when, and why."""
+
+    who: str
+    at: dt.datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audible:
+    """One thing that callers will hear differently.
+
+    Args:
+        words: the finding of the import, made again of the document as it is now.
+        source: the very document: ``revision:`` and its id, or ``document:`` and its SHA-256 where
+            a squad holds it. Another revision is another source, so it is asked again.
+        place: the member of a squad it is about, '' with a single assistant.
+        accepted: None until a person has accepted exactly this of exactly this document.
+    """
+
+    words: str
+    source: str = ""
+    place: str = ""
+    accepted: Accepted | None = None
+
+    def shown(self) -> str:
+        """Return the words with their place."""
+        return f"{self.place}: {self.words}" if self.place else self.words
+
+
+@dataclass(frozen=True, slots=True)
 class Answering:
     """Who would answer here.
 
@@ -81,18 +112,20 @@ class Answering:
         name: of the assistant, or of a squad's first member.
         at: when what it says now was published; None: nothing is.
         wrong: what in its documents needs a correction, in words.
-        audible: what callers will hear differently.
+        audible: what callers will hear differently, accepted or not.
         unsupported: how many fields do nothing here.
         is_deleted: the assistant is gone.
+        sources: every document that was read for this, as in ``Audible``.
     """
 
     name: str
     assistant_id: str
     at: dt.datetime | None
     wrong: tuple[str, ...] = ()
-    audible: tuple[str, ...] = ()
+    audible: tuple[Audible, ...] = ()
     unsupported: int = 0
     is_deleted: bool = False
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ Owns the words' form and the order of weight. Pure; what is found is the rules'.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
 # ``blocks``: it cannot be moved. ``look``: a person should look first. ``unknown``: it cannot be
@@ -22,6 +23,7 @@ WEIGHTS: Final = tuple(COLOURS)
 # The page that a step is done on; the admin knows their addresses.
 Link = Literal[
     "",
+    "accept",
     "account",
     "account_add",
     "account_limits",
@@ -62,6 +64,13 @@ class Found:
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Found:
+        """Return the finding that ``as_json`` wrote; of another form what is known of it."""
+        usual = {"code": "", "weight": "look", "field": "", "short": "", "cause": ""}
+        known = {each.name for each in fields(cls)}
+        return cls(**(usual | {key: value for key, value in stored.items() if key in known}))
 
 
 def cut(text: str, most: int = MOST_SHORT) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from calls.numbers.readiness.capacity import needed, with_margin
-from calls.numbers.readiness.facts import Answering, Limit, ModelUse, NumberFacts
+from calls.numbers.readiness.facts import Answering, Audible, Limit, ModelUse, NumberFacts
 from calls.numbers.readiness.findings import Found, Link, cut
 from calls.numbers.readiness.twilio_rules import peak_words
 
@@ -22,7 +22,7 @@ def here_findings(facts: NumberFacts) -> Iterator[Found]:
         short, step = "Its row cannot be read: a key is missing", "See the doctor about the keys"
         yield Found("not_readable", "unknown", "number", short, cause, step, "doctor")
         return
-    yield from _answering(facts)
+    yield from answering_findings(facts)
     yield from _secrets(facts)
     yield from _policy(facts)
     yield from _connection(facts)
@@ -36,7 +36,8 @@ def here_findings(facts: NumberFacts) -> Iterator[Found]:
         yield Found("no_person", "look", "operator_desk", short, cause, step, link, facts.number_id)
 
 
-def _answering(facts: NumberFacts) -> Iterator[Found]:
+def answering_findings(facts: NumberFacts) -> Iterator[Found]:
+    """Yield what is found of who would answer; the field of each is ``assistant``."""
     who = facts.answering
     if who is None:
         if facts.asks_server:
@@ -68,17 +69,35 @@ def _documents(who: Answering) -> Iterator[Found]:
         cause = " ".join(who.wrong)
         step = "Correct the assistant or its tool"
         yield _of_assistant("assistant_wrong", "blocks", who, short, cause, step)
-    if who.audible:
-        count = len(who.audible)
-        things = "1 thing" if count == 1 else f"{count} things"
-        short = f"Callers hear {things} differently than at Vapi"
-        cause = " ".join(who.audible)
-        step = "Listen to the assistant, and change what should not differ"
-        yield _of_assistant("assistant_audible", "look", who, short, cause, step)
+    yield from _audible(who)
     if who.unsupported:
         cause = f"{who.unsupported} of the assistant's fields do nothing here yet"
         short = "Some of its assistant's fields do nothing here"
         yield _of_assistant("assistant_unsupported", "note", who, short, cause, "")
+
+
+def _audible(who: Answering) -> Iterator[Found]:
+    fresh = [each for each in who.audible if each.accepted is None]
+    if fresh:
+        short = f"Callers hear {_things(fresh)} differently than at Vapi"
+        cause = " ".join(each.shown() for each in fresh)
+        step = "Listen to the assistant, then change what should not differ, and accept the rest"
+        yield Found("assistant_audible", "look", "assistant", short, cause, step, "accept")
+    accepted = [each for each in who.audible if each.accepted is not None]
+    if accepted:
+        short = f"{_things(accepted)} that callers hear differently: accepted"
+        cause = " ".join(map(_acceptance, accepted))
+        yield _of_assistant("assistant_accepted", "note", who, short, cause, "")
+
+
+def _acceptance(each: Audible) -> str:
+    by = each.accepted
+    assert by is not None, "only accepted ones are told of here"
+    return f"{each.shown()} (accepted by {by.who}, {by.at:%Y-%m-%d %H:%M %Z}: {by.why})"
+
+
+def _things(audible: list[Audible]) -> str:
+    return "1 thing" if len(audible) == 1 else f"{len(audible)} things"
 
 
 def _of_assistant(

@@ -7,14 +7,14 @@ row.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from calls.numbers.readiness.capacity import with_margin
 from calls.numbers.readiness.facts import NumberFacts, Source
 from calls.numbers.readiness.findings import COLOURS, WEIGHTS, Colour, Found
-from calls.numbers.readiness.here_rules import here_findings
+from calls.numbers.readiness.here_rules import answering_findings, here_findings
 from calls.numbers.readiness.twilio_rules import peak_words, target_before, twilio_findings
 
 # Of two findings of the same weight the earlier field is told first: what it depends on comes
@@ -40,7 +40,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of a number. ``step`` and ``link`` are the first finding's that has one."""
+    """What is said of a number. ``step`` and ``link`` are the first finding's that has one.
+
+    ``sources`` are the documents that were read for who would answer.
+    """
 
     colour: Colour
     reason: str
@@ -49,6 +52,7 @@ class Verdict:
     target: str
     findings: tuple[Found, ...]
     facts: tuple[Fact, ...]
+    sources: tuple[str, ...] = ()
 
 
 def verdict_of(facts: NumberFacts, mask: Mask) -> Verdict:
@@ -62,6 +66,22 @@ def verdict_of(facts: NumberFacts, mask: Mask) -> Verdict:
     cannot_be_here = {each.code for each in found} & {"vapi_owned", "other_carrier"}
     if facts.is_here and not cannot_be_here:
         found += here_findings(facts)
+    return _verdict(facts, found, tuple(_facts(facts, mask)))
+
+
+def verdict_again(facts: NumberFacts, stored: Iterable[Mapping[str, Any]]) -> Verdict:
+    """Judge anew who would answer, and keep what else was found; its facts are left as they were.
+
+    Args:
+        facts: those of this side are read, the others not.
+        stored: the findings of the last check, as ``Found.as_json`` wrote them.
+    """
+    kept = (Found.from_json(each) for each in stored)
+    found = [each for each in kept if each.field != "assistant"]
+    return _verdict(facts, [*found, *answering_findings(facts)], ())
+
+
+def _verdict(facts: NumberFacts, found: list[Found], shown: tuple[Fact, ...]) -> Verdict:
     found.sort(key=_order)
     worst = found[0] if found else None
     step = next((each for each in found if each.step), None)
@@ -72,7 +92,8 @@ def verdict_of(facts: NumberFacts, mask: Mask) -> Verdict:
         link=step.link if step else "number",
         target=step.target if step else facts.number_id,
         findings=tuple(found),
-        facts=tuple(_facts(facts, mask)),
+        facts=shown,
+        sources=facts.answering.sources if facts.answering is not None else (),
     )
 
 

@@ -176,9 +176,11 @@ def _net(before: Target, facts: MoveFacts) -> list[Finding]:
         found.append(Finding("net_untried", "note", name, cause, fix))
     worst_ms = max(overrides.dead_ms, overrides.hanging_ms)
     if net.source != "none" and worst_ms > NET_MS:
-        cause = f"if our site hangs, the fallback is asked after {worst_ms / 1000:g} s, because "
-        cause += f"a hand-over may take long; if it is dead, after {overrides.dead_ms / 1000:g} s"
-        fix = f"shorten the hand-over of this number for {NET_MS / 1000:g} s in every case"
+        cause = f"if our site hangs, the fallback is asked after {worst_ms / 1000:g} s, because a "
+        cause += "server is asked who answers this number, which takes long; if it is dead, after "
+        cause += f"{overrides.dead_ms / 1000:g} s"
+        fix = "give the number an assistant of its own, here and at Vapi, before it is moved: then "
+        fix += f"it is {NET_MS / 1000:g} s at most"
         found.append(Finding("net_slow", "note", "voice_url", cause, fix))
     return found
 

@@ -289,7 +289,7 @@ def _resumed(move: Move) -> tuple[Move, Action]:
 
 def _confirmed(move: Move, typed: str) -> tuple[Move, Action]:
     if move.direction == "here" and typed.strip() != move.before.number_e164:
-        raise NotConfirmed(f"type the number itself, {move.before.number_e164}, to move it")
+        raise NotConfirmed(f"Type the number itself, {move.before.number_e164}, to move it")
     return replace(move, step=Step.STORED), Fetch()
 
 

@@ -180,5 +180,6 @@ def _answerer(target: Target, mask: Mask) -> str:
         return "nobody (no address is set)"
     if target.kind == "app" and not target.is_known:
         return f"the TwiML app {target.sid}, whose address is not known"
-    address = mask(target.url) or "no address"
+    # What follows "#" tells Twilio how long to wait for the address; the table of fields shows it.
+    address = mask(target.url).partition("#")[0] or "no address"
     return f"the TwiML app {target.sid} ({address})" if target.kind == "app" else address

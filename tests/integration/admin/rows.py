@@ -172,6 +172,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.numberchange": factories.make_change(number),
         "calls.numbermove": factories.make_move(number),
         "calls.numberreadiness": factories.make_readiness(number),
+        "calls.audibleacceptance": factories.make_acceptance(assistant.current_revision),
         "calls.accountfacts": factories.make_account_facts(number.twilio_account),
         "calls.modellimit": factories.make_model_limit(number.connection),
         "calls.migrationplan": plan,

@@ -20,7 +20,7 @@ def _save(client: Client, number: PhoneNumber, **changes: object) -> str:
         "number_e164": number.number_e164,
         "route": number.route,
         "canary_percent": 5,
-        "patience_ms": 10_000,
+        "patience_ms": 4_000,
         "assistant": number.assistant_id or "",
         "policy": number.policy_id or "",
         "connection": number.connection_id or "",
@@ -79,7 +79,7 @@ def test_who_stands_in_for_the_old_stack_is_said_in_the_form(staff: Client) -> N
     number.refresh_from_db()
     again = PhoneNumber.objects.get(pk=number.pk)
     assert again.qualified_at is None
-    assert again.patience_ms == 10_000
+    assert again.patience_ms == 4_000
 
 
 def test_the_address_of_the_old_stack_is_none_of_ours(staff: Client) -> None:

@@ -32,6 +32,7 @@ MACHINE_WRITTEN = (
     *("calls.plannumber", "calls.planentry", "calls.numbermove", "calls.numberreadiness"),
     *("calls.netfiring", "calls.costforecast", "calls.guardrailproposal"),
     *("calls.calllogimport", "calls.importedcall", "calls.shimrecord"),
+    "calls.audibleacceptance",
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
@@ -194,6 +195,8 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_event(call=factories.make_call(number=number))
             case "calls.numberreadiness":
                 factories.make_readiness(factories.make_number(organisation))
+            case "calls.audibleacceptance":
+                factories.make_acceptance(factories.make_assistant(organisation).current_revision)
             case "calls.accountfacts":
                 factories.make_account_facts(factories.make_account(organisation))
             case "calls.modellimit":

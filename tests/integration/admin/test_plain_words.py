@@ -31,6 +31,9 @@ def page(client: Client, name: str, *arguments: object) -> str:
         ("base_unknownroute", "nothing was missed"),
         ("base_apikey", "shown once"),
         ("base_job", "go on when the page is closed"),
+        ("calls_numberreadiness", "No check has ended yet"),
+        ("calls_migrationplan", "Move the numbers here with the route Vapi first"),
+        ("calls_noticereceiver", "Nobody is told of incidents yet"),
     ],
 )
 def test_a_list_says_what_stands_in_it_even_when_it_is_empty(
@@ -74,3 +77,11 @@ def test_the_scopes_of_a_key_and_the_kind_of_a_job_are_words(admin: Client) -> N
     assert "[&#x27;read&#x27;" not in html
     factories.make_job(kind="voice-samples")
     assert "Voice samples" in page(admin, "base_job_changelist")
+
+
+def test_a_state_reads_the_same_on_a_rows_own_page_as_in_its_list(admin: Client) -> None:
+    number = factories.make_number(factories.make_organisation())
+    move = factories.make_move(number)
+    own = page(admin, "calls_numbermove_change", move.pk)
+    assert "waits for its first caller" in own.lower() or "done" in own
+    assert "(&#x27;" not in own

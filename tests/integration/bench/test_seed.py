@@ -15,8 +15,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
 
 @pytest.fixture
-def number() -> PhoneNumber:
-    """The number of the stand-ins, nobody listening where they would be."""
+def number(monkeypatch: pytest.MonkeyPatch) -> PhoneNumber:
+    """The number of the stand-ins, nobody listening where they would be.
+
+    Django is set up here: once more would send this process's log to this test's capture for good.
+    """
+    monkeypatch.setattr("django.setup", lambda: None)
     instance_seed()
     return standins_seed("http://127.0.0.1:9")
 

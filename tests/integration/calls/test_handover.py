@@ -18,7 +18,7 @@ from calls.numbers.switch.voice import Target
 from calls.services import old_stacks
 from calls.services.call_handover import handover_abandoned
 from calls.services.call_start import call_start
-from calls.services.call_take_back import NEVER_CONNECTED
+from calls.services.call_take_back import NEVER_CONNECTED, taken_back_words
 from calls.services.number_routes import previous_set
 from calls.services.status_forward import statuses_forward
 from calls.standins.old_stack import STATUS_PATH, TWIML, VOICE_PATH, OldAnswer
@@ -269,6 +269,21 @@ async def test_a_qualified_assistant_answers_the_caller_whose_old_stack_gave_not
     assert await in_database(statuses_forward) == 1
 
 
+async def test_however_long_a_reason_is_it_says_that_both_may_have_been_reached(
+    moved: Moved,
+) -> None:
+    rig = await moved()
+    await rig.voice()
+    call = await rig.only_call()
+    lost = {"voice": {"reason": "the previous stack (" + "x" * 200 + ") did not take it"}}
+    columns = {"is_taken": False, "both_reached": True, "outcome": lost, "answer": None}
+    await in_database(lambda: CallHandover.objects.update(**columns))
+    for instead in ("direct", "ask", "fallback"):
+        reason = await in_database(taken_back_words, call, instead)
+        assert "; both may have been reached; " in reason
+        assert len(reason) <= 200
+
+
 async def test_a_caller_whom_nobody_takes_hears_the_last_words_and_it_is_the_old_stacks_fault(
     moved: Moved,
 ) -> None:
@@ -335,6 +350,20 @@ async def test_a_webhook_whose_process_died_is_taken_back_by_its_repeat(moved: M
     call = await rig.only_call()
     assert (call.stack, "both may have been reached" in call.route_reason) == ("direct", True)
     assert not await in_database(handover_abandoned, str(call.pk))
+
+
+async def test_an_answer_that_comes_after_a_repeat_took_the_call_back_is_given_to_nobody(
+    moved: Moved,
+) -> None:
+    rig = await moved(fallback_message="Call again.")
+    rig.old.delay_seconds = 0.5
+    form = rig.form()
+    asking = asyncio.ensure_future(rig.post("/twilio/voice", form))
+    await until(lambda: rig.old.asked(VOICE_PATH), what="the old stack")
+    call = await rig.only_call()
+    assert await in_database(handover_abandoned, str(call.pk))
+    assert "Call again." in (await rig.post("/twilio/voice", form)).body
+    assert "Call again." in (await asking).body
 
 
 async def test_a_caller_who_hung_up_meanwhile_is_not_answered(moved: Moved) -> None:
@@ -412,7 +441,9 @@ async def test_a_direct_call_is_routed_by_three_queries(
     before = said.partition("INSERT")[0]
     assert 'FROM "calls_operatordesk"' not in before
     # The call, the number with all that hangs on it, the line that it has spoken first.
-    assert before.count("SELECT") <= 3, before
+    assert sum(line.startswith("SELECT") for line in before.splitlines()) <= 3, before
+    # Whether a move waits for it is seen with the number.
+    assert "calls_numbermove" not in said.partition("INSERT")[2]
 
 
 async def _rest_is_over() -> None:

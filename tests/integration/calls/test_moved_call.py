@@ -57,7 +57,7 @@ async def test_a_test_call_that_does_not_come_puts_the_number_back(
     number = await in_database(_fresh, rig.number)
     move = await in_database(begin, number)
     move = await in_database(move_continue, move.pk)
-    assert (move.step, "test call failed" in move.problem) == ("abandoned", True)
+    assert (move.step, "test call failed" in move.problem) == ("replaced", True)
     back = await in_database(NumberMove.objects.get, restores=move.pk)
     result = await in_database(lambda: restore_try(back.pk, within_seconds=25))
     assert result.state == "done", result.words

@@ -17,7 +17,6 @@ from calls.services.number_routes import (
     qualify,
     route_preview,
     route_set,
-    slowest_answer_ms,
 )
 from calls.services.previous_targets import previous_of
 from tests import factories
@@ -156,7 +155,6 @@ def test_the_old_address_is_sealed_whole_and_its_column_is_in_step(number: Phone
     previous_set(number, None)
     number.refresh_from_db()
     assert previous_of(number).problem
-    assert slowest_answer_ms(number) == 1_000
 
 
 def test_qualified_is_said_by_somebody_and_can_be_taken_back(number: PhoneNumber) -> None:

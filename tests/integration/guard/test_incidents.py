@@ -77,6 +77,21 @@ def test_a_fault_of_the_old_stack_is_told_and_moves_nothing() -> None:
     assert Notice.objects.get().subject == "Incident: the old stack fails calls"
 
 
+def test_calls_that_this_platform_placed_are_no_evidence() -> None:
+    number = direct()
+    memory = Memory()
+    guard_look(memory=memory)
+    ended(number, 6, is_test=True)
+    ended(number, 6, is_test=True, stack="vapi")
+    ended(number, 3)
+    guard_look(memory=memory)
+    assert not Incident.objects.exists()
+    ended(number, 1)
+    guard_look(memory=memory)
+    incident = incident_open(number)
+    assert incident is not None and incident.listed.count() == 4
+
+
 def test_a_number_that_goes_home_by_hand_is_not_watched_until_it_is_back() -> None:
     number = direct()
     guard_look()
@@ -172,7 +187,7 @@ def test_windows_that_lead_here_do_not_keep_a_bad_number_here() -> None:
     assert NumberChange.objects.get().before["schedule"] == schedule
 
 
-def test_a_number_whose_key_is_lost_is_told_of_all_the_same() -> None:
+def test_a_number_whose_key_is_lost_goes_home_and_is_told_of_all_the_same() -> None:
     number = direct()
     guard_look()
     with connection.cursor() as cursor:
@@ -181,8 +196,9 @@ def test_a_number_whose_key_is_lost_is_told_of_all_the_same() -> None:
     guard_look()
     incident = incident_open(number)
     assert incident is not None
-    assert incident.evidence["route_refused"].startswith("the number's row cannot be read")
-    assert "its route could not be set to vapi" in Notice.objects.get().words
+    assert "route_refused" not in incident.evidence
+    assert list(PhoneNumber.objects.values_list("route", flat=True)) == ["vapi"]
+    assert Notice.objects.get().subject == "Incident: calls of a number have become bad"
 
 
 def test_a_tool_that_fails_and_a_wait_in_silence_count_and_a_call_without_them_does_not() -> None:

@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.db import transaction
-from standardwebhooks.webhooks import Webhook
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from calls.events.delivery import drain
 from calls.models import DeliveryAttempt, Notice, NoticeReceiver, OutboxEvent
-from calls.services.notices import notice_enqueue, receiver_delete, receiver_test
+from calls.services.notices import (
+    notice_enqueue,
+    receiver_delete,
+    receiver_earlier_secret_end,
+    receiver_secret_renew,
+    receiver_test,
+)
 from tests import factories
 from tests.integration.events.receiver import Receiver
 
@@ -55,6 +61,21 @@ def test_each_receiver_is_told_once_in_its_own_form(receiver: Receiver, settings
     [sent] = mail.outbox
     assert (sent.to, sent.from_email) == (["desk@example.com"], "voice@example.com")
     assert WORDS in sent.body
+
+
+def test_after_a_new_secret_both_sign_until_the_earlier_one_is_ended(receiver: Receiver) -> None:
+    row = factories.make_notice_receiver(address=receiver.url)
+    old = row.secret
+    new = receiver_secret_renew(row=row, actor=None)
+    assert receiver_test(row=row, actor=None) is not None
+    for secret in (old, new):
+        assert Webhook(secret).verify(receiver.got[-1].body, receiver.got[-1].headers)
+    assert receiver_earlier_secret_end(row=row, actor=None)
+    assert not receiver_earlier_secret_end(row=row, actor=None)
+    receiver_test(row=row, actor=None)
+    assert Webhook(new).verify(receiver.got[-1].body, receiver.got[-1].headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(old).verify(receiver.got[-1].body, receiver.got[-1].headers)
 
 
 def test_what_looks_like_a_number_leaves_in_no_form(receiver: Receiver, settings: Any) -> None:

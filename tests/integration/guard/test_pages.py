@@ -12,10 +12,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from calls.models import Incident, NoticeReceiver
+from calls.numbers.old_stack import Health, standing
 from calls.selectors.guards import guard_view
+from calls.services import old_stacks
 from calls.services.guards import guard_look, incident_open
 from calls.services.notices import notice_enqueue
 from tests import factories
+from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -199,3 +202,49 @@ def test_told_receivers_that_are_gone_are_named_so(admin: Client) -> None:
         )
     receiver.delete()
     assert "removed" in page(admin, row)
+
+
+def test_the_earlier_secret_of_a_receiver_signs_on_until_somebody_ends_it(admin: Client) -> None:
+    row = factories.make_notice_receiver()
+    old = row.secret
+
+    def post(step: str) -> str:
+        url = reverse(f"admin:calls_noticereceiver_{step}", args=[row.pk])
+        return admin.post(url, follow=True).content.decode()
+
+    text = post("renew")
+    row.refresh_from_db()
+    assert row.secret in text and old not in text
+    assert "signs too for 24 hours" in text
+    change = reverse("admin:calls_noticereceiver_change", args=[row.pk])
+    shown = admin.get(change).content.decode()
+    assert "signs too until" in shown and old not in shown and row.secret not in shown
+    assert "Only the newest secret signs" in post("end-earlier")
+    row.refresh_from_db()
+    assert (row.earlier_secret, row.earlier_secret_until) == ("", None)
+
+
+def test_a_person_says_that_the_old_stack_works_again_and_the_next_caller_is_handed_over(
+    admin: Client, client: Client
+) -> None:
+    now = old_stacks.now_ms()
+    down = Health("down", since_ms=now - 1_000, last_ms=now - 1_000)
+    row = factories.make_old_stack(factories.default_organisation(), health=down.as_json())
+    url = reverse("admin:calls_oldstack_mended", args=[row.pk])
+    change = reverse("admin:calls_oldstack_change", args=[row.pk])
+    assert url in admin.get(change).content.decode()
+    assert "handed over at once" in admin.get(url).content.decode()
+    row.refresh_from_db()
+    assert old_stacks.health_of(row) == down, "a look changes nothing"
+    admin.post(url)
+    row.refresh_from_db()
+    health = old_stacks.health_of(row)
+    assert standing(health, call_sid="CA1", now_ms=old_stacks.now_ms()) == "probe"
+    assert AuditEntry.objects.filter(action="oldstack.mended").count() == 1
+    row.health = {}
+    row.save()
+    assert url not in admin.get(change).content.decode()
+    assert "nothing was changed" in admin.post(url, follow=True).content.decode()
+    looker = factories.make_staff(row.organisation, permissions=["calls.view_oldstack"])
+    client.force_login(looker)
+    assert client.post(url).status_code == 403

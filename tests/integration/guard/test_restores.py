@@ -31,6 +31,7 @@ from calls.services.guards import (
     try_carry_out,
 )
 from calls.services.incidents import IncidentError
+from calls.services.number_moves import move_abandon, restore_begin
 from tests import factories
 from tests.integration.moves.test_moves import moved
 from tests.integration.moves.twilio import Twilio, account_on, running_twilio
@@ -199,3 +200,35 @@ def test_a_way_back_that_is_gone_when_it_is_tried_is_not_called_restored(twilio:
     row = incident_of(number)
     assert (row.state, row.restored_at) == ("person", None)
     assert "nothing any more" in row.last_error
+
+
+def test_a_restore_that_a_person_gave_up_is_not_called_restored(twilio: Twilio) -> None:
+    number = here(twilio)
+    go_bad(number)
+    _, [attempt] = guards_judge(timezone.now(), Memory())
+    move = restore_begin(number=number, actor="guard", why="bad", key=f"{attempt.key}:0")
+    assert move is not None
+    move_abandon(move=move, actor=None, why="left as it is")
+    assert try_carry_out(attempt) == "person"
+    row = incident_of(number)
+    assert (row.state, row.restored_at) == ("person", None)
+    assert "gave the restore up" in row.last_error
+
+
+def test_a_restore_that_stopped_in_an_earlier_incident_holds_up_no_later_one(
+    twilio: Twilio,
+) -> None:
+    number = here(twilio)
+    resource = twilio.resource(number)
+    ours, resource["voice_url"] = resource["voice_url"], "https://else.example/voice"
+    go_bad(number)
+    guard_look()
+    incident_close(incident=incident_of(number), actor="user:ops", why="I put it right at Twilio")
+    resource["voice_url"] = ours
+    PhoneNumber.objects.filter(pk=number.pk).update(route="direct")
+    guard_look()
+    go_bad(number)
+    guard_look()
+    row = incident_of(number)
+    assert (row.state, row.last_error) == ("restored", "")
+    assert twilio.changed() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 import threading
 import time
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.utils import timezone
 
+from calls.doctor import checks
 from calls.models import NumberGuard
 from calls.services import guards, watch_poke
 from calls.services.call_finish import call_close
@@ -91,3 +94,21 @@ def test_a_database_that_is_away_is_waited_for(
 def test_a_poke_that_nobody_hears_is_no_error(settings: Any) -> None:
     settings.RUN_DIR = Path("/nowhere")
     watch_poke.poke()
+
+
+def test_the_doctor_says_whether_anybody_watches(start: Start) -> None:
+    [found] = checks._watcher()
+    assert (found.state, bool(found.fix)) == ("warning", True)
+    start()
+    [found] = checks._watcher()
+    assert found.state == "ok"
+    number = direct()
+    NumberGuard.objects.create(
+        organisation=number.organisation,
+        number=number,
+        stack="direct",
+        armed_at=number.created_at,
+        next_at=timezone.now() - dt.timedelta(minutes=2),
+    )
+    [found] = checks._watcher()
+    assert (found.state, found.detail[:10]) == ("failed", "1 restores")

@@ -137,6 +137,17 @@ def test_page_and_file_say_the_same_and_are_audited(client: Client, number: Phon
     assert [entry.details for entry in read] == [{"through": "admin"}] * 2
 
 
+def test_tools_of_every_member_of_a_squad_are_in_the_dossier(number: PhoneNumber) -> None:
+    tool = factories.make_tool(number.organisation)
+    members = [number.assistant, factories.make_assistant(number.organisation, tools=[tool])]
+    number.squad = factories.make_squad(
+        number.organisation, members=[{"assistantId": str(each.pk)} for each in members if each]
+    )
+    number.save()
+    names = {each["name"] for each in dossier_of(number).as_json()["tools"]}
+    assert tool.name in names and len(names) == 2
+
+
 def test_programs_get_it_with_a_reading_key(number: PhoneNumber) -> None:
     rest = Rest()
     PhoneNumber.objects.filter(pk=number.pk).update(organisation=rest.organisation)

@@ -11,8 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from django.db.models import TextField, Value
 
-from calls.models import Call
+from calls.models import Call, TwilioAccount
 from calls.services import leaving_export
 from calls.services.export_folder import (
     LIST_FILE,
@@ -145,7 +146,13 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_there(
     world: dict[str, Any], tmp_path: Path
 ) -> None:
     call: Call = world["calls.call"]
-    Call.objects.filter(pk=call.pk).update(variable_values="no ciphertext")
+    other = factories.make_call(number=world["calls.phonenumber"], status="ended")
+    # As it is stored, past the field, which would seal it.
+    raw = Value("gAAAAAno-key-of-ours-made-this", output_field=TextField())
+    Call.objects.filter(pk=call.pk).update(variable_values=raw)
+    TwilioAccount.objects.filter(pk=world["calls.phonenumber"].twilio_account_id).update(
+        auth_token=raw
+    )
     vapi = account(
         vapi_call(1, recordingUrl="https://storage.test/gone.wav"),
         vapi_call(2, recordingUrl="https://storage.test/moved.wav"),
@@ -153,8 +160,11 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_there(
     report = everything_export(
         organisation=world["base.organisation"], folder=tmp_path / "export", vapi=vapi.client()
     )
-    assert report.missing_count == len(report.missing) == 1
-    assert report.missing[0].startswith(f"vapi/recordings/{object_id(7, 1)}.wav: status 404")
+    assert report.missing_count == len(report.missing) == 2
+    assert report.missing[0] == f"calls/{call.pk}: no key opens what was kept of the call"
+    assert report.missing[1].startswith(f"vapi/recordings/{object_id(7, 1)}.wav: status 404")
+    written = {path.rpartition("/")[2] for path in files_of(tmp_path / "export")}
+    assert f"{other.pk}.json" in written and f"{call.pk}.json" not in written
     assert report.counts["vapi_recordings"] == 1 and report.digest
 
 

@@ -9,12 +9,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from calls.models import NumberMove
-from calls.services import restore_jobs
-from calls.services.number_moves import restore_all_begin
-from tests.integration.moves.test_moves import HERE, begin, moved
+from tests.integration.moves.test_moves import HERE
 from tests.integration.moves.twilio import Twilio
-from voiceplatform.base.models import Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -71,42 +67,3 @@ def test_a_number_is_moved_only_by_its_own_name(twilio: Twilio) -> None:
 def test_a_route_that_is_none_is_named(twilio: Twilio, bad: tuple[str, ...]) -> None:
     code, text = run(*bad)
     assert (code, "--to is" in text) == (2, True)
-
-
-def test_all_come_back_busiest_first_and_one_that_fails_holds_up_nobody(
-    twilio: Twilio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(restore_jobs, "SECOND_SECONDS", 0.5)
-    numbers = [twilio.number(kind) for kind in range(3)]
-    for number in numbers:
-        moved(number)
-    from tests import factories
-
-    factories.make_call(number=numbers[2])
-    twilio.resource(numbers[1])["voice_url"] = "https://else.example/voice"
-    code, text = run("restore_number", "--all")
-    assert code == 1
-    lines = text.splitlines()
-    assert lines[0] == f"{numbers[2].number_e164}: back as it was"
-    assert f"{numbers[1].number_e164}: NOT BACK: somebody else" in text
-    assert lines[-1] == "2 of 3 are back as they were"
-    assert set(twilio.changed()) == {numbers[1].number_e164}
-    code, text = run("restore_number", "--all", "--json")
-    assert (code, len(json.loads(text)["numbers"])) == (1, 1), "those that are back are not asked"
-
-
-def test_a_job_puts_all_numbers_of_one_organisation_back(twilio: Twilio) -> None:
-    from tests import factories
-
-    number, under_way = twilio.number(0), twilio.number(1)
-    moved(number)
-    begin(under_way)
-    other = factories.make_organisation()
-    job = restore_all_begin(organisation=other, actor=None, why="none of theirs")
-    restore_jobs.restores_run(job.pk)
-    assert NumberMove.objects.filter(direction="back").count() == 0
-    job = restore_all_begin(organisation=number.organisation, actor=None, why="all")
-    restore_jobs.restores_run(job.pk)
-    done = Job.objects.get(pk=job.pk)
-    assert (done.state, done.message) == ("done", "2 of 2 are back as they were.")
-    assert twilio.changed() == {}

@@ -76,7 +76,7 @@ def test_a_move_needs_the_number_typed_and_what_was_shown(
     page = text_of(staff.get(url("move", number.pk)))
     seen = hidden(page, "fingerprint")
     answer = staff.post(url("move", number.pk), {"fingerprint": seen, "typed": "+15550000000"})
-    assert "Nothing was changed." in text_of(answer) and "type the number itself" in text_of(answer)
+    assert "Nothing was changed." in text_of(answer) and "Type the number itself" in text_of(answer)
     twilio.live(number)["voice_url"] = "https://somebody.example/else"
     answer = staff.post(url("move", number.pk), {"fingerprint": seen, "typed": number.number_e164})
     text = text_of(answer)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from calls.models import NumberMove
@@ -229,3 +230,36 @@ def test_a_number_without_a_reviewed_policy_is_told_why_it_stays(
     text = text_of(staff.post(page, given))
     assert "has not been reviewed" in text and "Change it now" not in text
     assert timezone.now() and number.changes.count() == 0
+
+
+def test_the_home_page_says_what_to_do_while_no_number_is_here(
+    staff: Client, organisation: Organisation
+) -> None:
+    assert "No number is moved here yet" not in text_of(staff.get("/admin/"))  # there is none
+    factories.make_number(organisation, route="vapi")
+    text = text_of(staff.get("/admin/"))
+    assert "No number is moved here yet" in text and "1 number has the route Vapi" in text
+    assert reverse("admin:calls_numberreadiness_changelist") in text and url("moving") in text
+
+
+def test_every_page_of_a_number_leads_back_to_it_and_to_all_and_marks_its_entry(
+    staff: Client, organisation: Organisation, twilio: Twilio
+) -> None:
+    number = twilio.number(organisation)
+    for name in ("console", "move", "route"):
+        text = text_of(staff.get(url(name, number.pk)))
+        head = text[text.index("<h1") : text.index("</h1>")]
+        assert url("moving") in head and url("console", number.pk) in head, name
+        # The one entry of the menu that is marked.
+        marked = re.findall(r'<a href="([^"]*)"[^>]*class="[^"]*\bactive\b', text)
+        assert marked == [url("moving")], (name, marked)
+
+
+def test_who_may_see_readiness_is_led_to_the_first_check(
+    client: Client, organisation: Organisation
+) -> None:
+    factories.make_number(organisation)
+    for more, is_led in (((), False), (("calls.view_numberreadiness",), True)):
+        client.force_login(factories.make_staff(organisation, (SEES, *more)))
+        text = text_of(client.get(url("moving")))
+        assert ("1 number was not checked yet" in text) is is_led

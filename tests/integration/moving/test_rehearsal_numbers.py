@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from calls.models import PhoneNumber
 from calls.services.previous_targets import previous_of
@@ -28,6 +29,10 @@ def test_each_rehearsal_number_is_handed_where_its_stand_in_says_until_it_is_mov
     first.refresh_from_db()
     assert first.route == "direct"
     assert first.previous_voice_url == ORIGIN + OLD_VOICE_PATH
+    first.moves.update(closed_at=timezone.now())  # put back; the next start finds it there
+    movable_seed(LATER)
+    first.refresh_from_db()
+    assert previous_of(first).voice.url == LATER + OLD_VOICE_PATH
     for number in others:
         number.refresh_from_db()
         assert previous_of(number).voice.url == LATER + OLD_VOICE_PATH

@@ -12,7 +12,8 @@ from django.utils import timezone
 from calls.models import Notice, NumberMove, NumberNet
 from calls.numbers.switch import kept
 from calls.services import net_probes, number_moves
-from calls.services.move_rows import way_back_row
+from calls.services.move_rows import take, way_back_row
+from calls.services.net_drills import drill_problem
 from calls.services.net_rows import net_of, nets_complete
 from calls.services.nets import NetOvertaken, net_set, net_view, seen_of
 from calls.telephony.twilio_rest import TwilioRest
@@ -124,6 +125,40 @@ def test_nothing_is_written_while_a_move_is_under_way(twilio: Twilio, moved: Mov
     number = moved()
     twilio.resource(number)["voice_fallback_url"] = ""
     NumberMove.objects.filter(number=number).update(finished_at=None)
+    assert looked(number).probe_state == "unknown"
+    assert twilio.posts(number) == []
+
+
+def test_a_move_that_waits_for_its_first_caller_is_looked_at_and_mended(
+    twilio: Twilio, moved: Moved, site: Site
+) -> None:
+    """It may wait for days, and callers who come meanwhile need the net."""
+    number = moved()
+    NumberMove.objects.filter(number=number).update(finished_at=None, step="tested")
+    assert looked(number).probe_state == "armed"
+    assert net_view(number).parts[0].part.state == "armed"
+    was = twilio.resource(number)["voice_fallback_url"]
+    twilio.resource(number)["voice_fallback_url"] = ""
+    assert looked(number).probe_state == "mended"
+    assert twilio.resource(number)["voice_fallback_url"] == was
+    net_set(net=net_of(number), address=f"{site.url}/down", method="POST", is_test=True, actor=None)
+    assert (looked(number).rearm_wanted, len(twilio.posts(number))) == (False, 2)
+    move = NumberMove.objects.get(number=number)
+    assert kept.from_json(move.state).wanted.voice_fallback_url == f"{site.url}/down"
+    assert (move.finished_at, move.lease_token) == (None, "")
+    assert "waits for the first caller" in drill_problem(number, net_of(number))
+
+
+def test_a_move_that_a_worker_goes_on_with_is_left_to_it(twilio: Twilio, moved: Moved) -> None:
+    number = moved()
+    twilio.resource(number)["voice_fallback_url"] = ""
+    rows = NumberMove.objects.filter(number=number)
+    rows.update(finished_at=None, step="tested")
+    held = take(rows.get().pk)
+    assert looked(number).probe_state == "unknown"
+    assert held is not None
+    held.release()
+    rows.update(first_call_sid="CA1")
     assert looked(number).probe_state == "unknown"
     assert twilio.posts(number) == []
 

@@ -33,6 +33,7 @@ from calls.models import (
     MissedCall,
 )
 from calls.selectors.erasures import erased_sids
+from calls.services import erasure
 from calls.services.call_fixture import fixture_noted
 from calls.services.call_records import call_rename
 from calls.services.caller_export import caller_export
@@ -399,3 +400,16 @@ def test_the_stand_in_lists_and_deletes_recordings_of_a_call() -> None:
             account.handle("GET", "/Recordings/RE1", {})
 
     asyncio.run(talk())
+
+
+def test_a_file_that_somebody_deletes_during_the_search_stops_no_erasure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Spools and recordings of calls that are on come and go while a job looks for the number."""
+    call = a_call()
+    spool = Path(settings.VAR_DIR) / "spool"
+    gone = [spool / "gone.inputs", spool / f"{call.pk}.inputs"]
+    monkeypatch.setattr(erasure, "_instance_files", lambda: iter(gone))
+    tombstone = caller_erase(organisation=call.organisation, number=NUMBER, actor="system")
+    assert (tombstone.problems, Call.objects.count()) == ([], 0)
+    assert tombstone.finished_at is not None

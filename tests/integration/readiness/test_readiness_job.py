@@ -14,7 +14,8 @@ from calls.doctor.checks import Result
 from calls.models import AccountFacts, ModelLimit, NumberReadiness, PhoneNumber, TwilioAccount
 from calls.services import readiness
 from calls.services.call_finish import stream_finish
-from calls.services.readiness import blockers_of, readiness_begin, readiness_daily, readiness_of
+from calls.services.readiness import readiness_begin, readiness_daily, readiness_of
+from calls.services.readiness_gate import blockers_of
 from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from tests.integration.api.client import Rest
@@ -209,7 +210,16 @@ def test_a_cancelled_check_keeps_what_was_known(office: Office) -> None:
     assert NumberReadiness.objects.get().checked_at >= before
 
 
-def test_the_first_check_is_a_persons_and_the_next_one_the_clocks(office: Office) -> None:
+def test_numbers_that_nobody_checked_are_checked_by_the_clock_after_a_day(office: Office) -> None:
+    later = timezone.now() + readiness.EVERY * 2
+    assert readiness_daily(later) == 0, "there is no number"
+    office.number()
+    assert readiness_daily() == 0, "whoever has just entered it is still at work"
+    assert readiness_daily(later) == 1
+    assert Job.objects.filter(kind=readiness.KIND).count() == 1
+
+
+def test_after_a_persons_check_the_next_one_is_the_clocks(office: Office) -> None:
     organisation = office.twilio.account.organisation
     assert readiness_daily() == 0
     job = readiness_begin(organisation=organisation, actor=None)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from twilio.request_validator import RequestValidator
 
 from calls.standins.twilio_webhook import Webhooks
 
@@ -94,3 +95,28 @@ async def test_the_time_for_all_tries_is_one() -> None:
         answer = await webhooks.fetch(f"{url}#rt=15000&tt=100&rc=5&rp=all", "POST", {"A": "1"})
         await webhooks.close()
     assert (answer.error_code, len(requests)) == (11200, 1)
+
+
+async def test_a_get_is_sent_as_it_was_signed() -> None:
+    """Also with an address among its parameters: no other spelling of it on the wire."""
+    heads: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(ANSWER.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        webhooks = Webhooks("token")
+        form = {"ErrorUrl": "https://voice.example.com/a?b=c&d=e f", "From": "+15550100001"}
+        await webhooks.fetch(f"{origin}/voice?x=%2Fy", "GET", form)
+        await webhooks.close()
+    target = heads[0].split(" ")[1]
+    signature = next(
+        line.split(": ")[1]
+        for line in heads[0].splitlines()
+        if line.lower().startswith("x-twilio-signature")
+    )
+    assert RequestValidator("token").validate(origin + target, {}, signature), target

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -255,9 +255,12 @@ def test_staff_cannot_lift_themselves_up(
 
 
 def test_rest_objects_of_another_organisation_are_404(
-    client: Client, worlds: tuple[dict[str, Any], dict[str, Any]]
+    client: Client,
+    worlds: tuple[dict[str, Any], dict[str, Any]],
+    silent_twilio: Callable[[], None],
 ) -> None:
     mine, theirs = worlds
+    silent_twilio()
     _, clear = factories.make_api_key(mine["base.organisation"], scopes=tuple(SCOPES))
     headers = {"authorization": f"Bearer {clear}"}
     seen = 0

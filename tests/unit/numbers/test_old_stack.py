@@ -257,11 +257,11 @@ def test_what_an_attempt_came_to(
         (True, True, PATIENCE_MS, NET_MS),
         (True, True, 2_000, 2_000),
         (True, True, 60_000, NET_MS),
-        (False, True, PATIENCE_MS, 10_000),
-        (False, True, 60_000, 14_000),
-        (True, False, PATIENCE_MS, 10_000),
+        (False, True, PATIENCE_MS, 4_000),
+        (False, True, 60_000, 4_000),
+        (True, False, PATIENCE_MS, DYNAMIC_MS),
         (True, False, 2_000, DYNAMIC_MS),  # never under 9 s (design.md 2 (7))
-        (False, False, 60_000, 14_000),
+        (False, False, 60_000, DYNAMIC_MS),
         (True, True, 0, 1),
     ],
 )

@@ -394,6 +394,7 @@ def test_every_step_waits_for_its_own_approval() -> None:
         ({"incident": "k"}, {"incident": "stop"}),
         ({"policy_reviewed": False}, {"policy": "stop"}),
         ({"readiness": ("OPENAI_API_KEY is missing. Fix: enter it.",)}, {"readiness": "stop"}),
+        ({"readiness_waits": ("Nobody has accepted it. Fix: do.",)}, {"readiness": "stop"}),
         ({"parity": "fail"}, {"parity": "stop"}),
         ({"parity": "undecided"}, {"parity": "wait"}),
         ({"calls": 19}, {"calls": "wait"}),

@@ -188,3 +188,8 @@ def test_what_cannot_be_read_is_refused_when_written_and_closed_when_stored(
     stored = schedule_stored({"zone": "UTC", "outside": "odd", **wrong})
     assert stored is not None
     assert (stored.outside, any(stored.windows), stored.holidays) == ("vapi", False, frozenset())
+
+
+def test_a_window_that_cannot_be_read_is_named_by_its_day() -> None:
+    with pytest.raises(HoursError, match="Tuesday: “9-25” is not a time span"):
+        schedule_of({"windows": {"mon": "09:00-17:00", "tue": "9-25"}})

@@ -85,7 +85,7 @@ def test_nothing_speaks_against_a_number_that_is_as_it_should_be(facts: MoveFact
         ({"net": Net("none")}, "no_net", "ask"),
         ({"net": Net("address", OURS)}, "net_is_ours", "blocks"),
         ({"net": Net("previous", "https://vapi.example/in")}, "net_untried", "note"),
-        ({"overrides": overrides_for(10_000)}, "net_slow", "note"),
+        ({"overrides": overrides_for(9_000)}, "net_slow", "note"),
         ({"overrides": Overrides()}, "net_slow", "note"),
     ],
 )

@@ -99,7 +99,7 @@ def test_the_way_back_ends_when_it_was_compared() -> None:
 
 @pytest.mark.parametrize("typed", ["", "yes", "+15550001112", "15550001111"])
 def test_a_number_is_moved_only_when_it_was_typed(typed: str) -> None:
-    with pytest.raises(NotConfirmed, match="type the number"):
+    with pytest.raises(NotConfirmed, match="Type the number"):
         advance(MOVE, Confirmed(typed))
 
 

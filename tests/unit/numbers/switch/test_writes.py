@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 BASE = "https://voice.example.com"
 VAPI = "https://vapi.example/twilio/inbound_call?token=parrot"
-OURS = f"{BASE}/twilio/voice#ct=1500&rt=4000&tt=5500&rc=1&rp=ct"
+OURS = f"{BASE}/twilio/voice#ct=1500&rt=5000&tt=5500&rc=1&rp=ct"
 
 
 def number(**fields: Any) -> VoiceConfig:

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("assistants", "0007_file_readings_fill"),
         ("base", "0006_recordings"),
-        ("calls", "0037_words_of_a_whole_key"),
+        ("calls", "0033_notice_secrets_overlap"),
     ]
 
     operations = [

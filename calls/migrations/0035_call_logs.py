@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("assistants", "0007_file_readings_fill"),
         ("base", "0006_recordings"),
-        ("calls", "0038_parity_runs"),
+        ("calls", "0034_parity_runs"),
         ("tools", "0003_server_credentials"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -7,7 +7,7 @@ import voiceplatform.base.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("calls", "0040_replays_costs_guardrails"),
+        ("calls", "0036_replays_costs_guardrails"),
     ]
 
     operations = [

@@ -1,7 +1,3 @@
-"""Keep the guard of each number, its incidents, and who is told of them."""
-
-from __future__ import annotations
-
 import uuid
 
 import django.db.models.deletion
@@ -14,7 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("assistants", "0007_file_readings_fill"),
         ("base", "0006_recordings"),
-        ("calls", "0026_readiness"),
+        ("calls", "0028_number_moves"),
     ]
 
     operations = [
@@ -96,11 +92,126 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "number",
+                    models.OneToOneField(
+                        blank=True,
+                        help_text="Empty: every number of the organisation that has no limits of its own",
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="guard_limits",
+                        to="calls.phonenumber",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="base.organisation",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "guard limits",
                 "verbose_name_plural": "guard limits",
                 "ordering": ("organisation", "number"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("number__isnull", True)),
+                        fields=("organisation",),
+                        name="guard_limits_default_once",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("first_word_ms__range", (500, 30000)),
+                            ("turn_ms__range", (500, 30000)),
+                            ("early_seconds__range", (1, 60)),
+                        ),
+                        name="guard_limits_sane",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="NumberGuard",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("stack", models.CharField(max_length=6)),
+                (
+                    "state",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="The open incident as the machine of the restore has it",
+                    ),
+                ),
+                (
+                    "armed_at",
+                    models.DateTimeField(help_text="Calls that began before do not count"),
+                ),
+                (
+                    "off_since",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Since its route sends no calls to this stack",
+                        null=True,
+                    ),
+                ),
+                (
+                    "next_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When the next try of a restore, or a notice, is due",
+                        null=True,
+                    ),
+                ),
+                (
+                    "version",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Counts the changes of this row"
+                    ),
+                ),
+                (
+                    "number",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="guards",
+                        to="calls.phonenumber",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="base.organisation",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("number", "stack"),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_at__isnull", False)),
+                        fields=["next_at"],
+                        name="guard_due",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("number", "stack"), name="guard_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(("stack__in", ("direct", "vapi"))),
+                        name="guard_stack_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -147,9 +258,45 @@ class Migration(migrations.Migration):
                 ("last_error", models.CharField(blank=True, max_length=500)),
                 ("closed_by", models.CharField(blank=True, max_length=200)),
                 ("closed_why", models.CharField(blank=True, max_length=500)),
+                (
+                    "number",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="incidents",
+                        to="calls.phonenumber",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="base.organisation",
+                    ),
+                ),
             ],
             options={
                 "ordering": ("-opened_at",),
+                "indexes": [
+                    models.Index(fields=["organisation", "-opened_at"], name="incident_list"),
+                    models.Index(fields=["-opened_at"], name="incident_list_all"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("closed_at__isnull", True)),
+                        fields=("number", "stack"),
+                        name="incident_one_open",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ("due", "restored", "person", "nothing"))),
+                        name="incident_state_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("stack__in", ("direct", "vapi"))),
+                        name="incident_stack_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -161,12 +308,38 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
+                (
+                    "call",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="incidents",
+                        to="calls.call",
+                    ),
+                ),
+                (
+                    "incident",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="listed",
+                        to="calls.incident",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "call of an incident",
                 "verbose_name_plural": "calls of incidents",
                 "ordering": ("incident", "id"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("incident", "call"), name="incident_call_once")
+                ],
             },
+        ),
+        migrations.AddField(
+            model_name="incident",
+            name="calls",
+            field=models.ManyToManyField(
+                related_name="+", through="calls.IncidentCall", to="calls.call"
+            ),
         ),
         migrations.CreateModel(
             name="Notice",
@@ -185,9 +358,34 @@ class Migration(migrations.Migration):
                 ("words", models.TextField()),
                 ("ids", models.JSONField(blank=True, default=dict)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "incident",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notices",
+                        to="calls.incident",
+                    ),
+                ),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="base.organisation",
+                    ),
+                ),
             ],
             options={
                 "ordering": ("-created_at",),
+                "indexes": [
+                    models.Index(fields=["organisation", "-created_at"], name="notice_list")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organisation", "key"), name="notice_key_once")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -245,163 +443,26 @@ class Migration(migrations.Migration):
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="base.organisation",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "notice receiver",
                 "ordering": ("name", "id"),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ("email", "webhook", "slack"))),
+                        name="notice_kind_known",
+                    )
+                ],
             },
-        ),
-        migrations.CreateModel(
-            name="NumberGuard",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("stack", models.CharField(max_length=6)),
-                (
-                    "state",
-                    models.JSONField(
-                        blank=True,
-                        default=dict,
-                        help_text="The open incident as the machine of the restore has it",
-                    ),
-                ),
-                (
-                    "armed_at",
-                    models.DateTimeField(help_text="Calls that began before do not count"),
-                ),
-                (
-                    "off_since",
-                    models.DateTimeField(
-                        blank=True,
-                        help_text="Since its route sends no calls to this stack",
-                        null=True,
-                    ),
-                ),
-                (
-                    "next_at",
-                    models.DateTimeField(
-                        blank=True,
-                        help_text="When the next try of a restore, or a notice, is due",
-                        null=True,
-                    ),
-                ),
-                (
-                    "version",
-                    models.PositiveIntegerField(
-                        default=0, help_text="Counts the changes of this row"
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ("number", "stack"),
-            },
-        ),
-        migrations.AddIndex(
-            model_name="call",
-            index=models.Index(
-                condition=models.Q(("ended_at__isnull", False)),
-                fields=["ended_at"],
-                name="call_ended",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="call",
-            index=models.Index(
-                condition=models.Q(("ended_at__isnull", False)),
-                fields=["number", "stack", "-ended_at"],
-                name="call_by_end",
-            ),
-        ),
-        migrations.AddField(
-            model_name="guardlimits",
-            name="number",
-            field=models.OneToOneField(
-                blank=True,
-                help_text="Empty: every number of the organisation that has no limits of its own",
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="guard_limits",
-                to="calls.phonenumber",
-            ),
-        ),
-        migrations.AddField(
-            model_name="guardlimits",
-            name="organisation",
-            field=models.ForeignKey(
-                default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="base.organisation",
-            ),
-        ),
-        migrations.AddField(
-            model_name="incident",
-            name="number",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="incidents",
-                to="calls.phonenumber",
-            ),
-        ),
-        migrations.AddField(
-            model_name="incident",
-            name="organisation",
-            field=models.ForeignKey(
-                default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="base.organisation",
-            ),
-        ),
-        migrations.AddField(
-            model_name="incidentcall",
-            name="call",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="incidents",
-                to="calls.call",
-            ),
-        ),
-        migrations.AddField(
-            model_name="incidentcall",
-            name="incident",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="listed",
-                to="calls.incident",
-            ),
-        ),
-        migrations.AddField(
-            model_name="incident",
-            name="calls",
-            field=models.ManyToManyField(
-                related_name="+", through="calls.IncidentCall", to="calls.call"
-            ),
-        ),
-        migrations.AddField(
-            model_name="notice",
-            name="incident",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="notices",
-                to="calls.incident",
-            ),
-        ),
-        migrations.AddField(
-            model_name="notice",
-            name="organisation",
-            field=models.ForeignKey(
-                default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="base.organisation",
-            ),
         ),
         migrations.AddField(
             model_name="outboxevent",
@@ -413,16 +474,6 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="events",
                 to="calls.notice",
-            ),
-        ),
-        migrations.AddField(
-            model_name="noticereceiver",
-            name="organisation",
-            field=models.ForeignKey(
-                default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="base.organisation",
             ),
         ),
         migrations.AddField(
@@ -452,112 +503,6 @@ class Migration(migrations.Migration):
                 condition=models.Q(("notice_receiver__isnull", False)),
                 fields=["notice_receiver"],
                 name="outbox_of_notice_receiver",
-            ),
-        ),
-        migrations.AddField(
-            model_name="numberguard",
-            name="number",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="guards",
-                to="calls.phonenumber",
-            ),
-        ),
-        migrations.AddField(
-            model_name="numberguard",
-            name="organisation",
-            field=models.ForeignKey(
-                default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="base.organisation",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="guardlimits",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("number__isnull", True)),
-                fields=("organisation",),
-                name="guard_limits_default_once",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="guardlimits",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("first_word_ms__range", (500, 30000)),
-                    ("turn_ms__range", (500, 30000)),
-                    ("early_seconds__range", (1, 60)),
-                ),
-                name="guard_limits_sane",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="incidentcall",
-            constraint=models.UniqueConstraint(
-                fields=("incident", "call"), name="incident_call_once"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="incident",
-            index=models.Index(fields=["organisation", "-opened_at"], name="incident_list"),
-        ),
-        migrations.AddIndex(
-            model_name="incident",
-            index=models.Index(fields=["-opened_at"], name="incident_list_all"),
-        ),
-        migrations.AddConstraint(
-            model_name="incident",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("closed_at__isnull", True)),
-                fields=("number", "stack"),
-                name="incident_one_open",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="incident",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ("due", "restored", "person", "nothing"))),
-                name="incident_state_known",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="incident",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("stack__in", ("direct", "vapi"))), name="incident_stack_known"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="notice",
-            index=models.Index(fields=["organisation", "-created_at"], name="notice_list"),
-        ),
-        migrations.AddConstraint(
-            model_name="notice",
-            constraint=models.UniqueConstraint(
-                fields=("organisation", "key"), name="notice_key_once"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="noticereceiver",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ("email", "webhook", "slack"))),
-                name="notice_kind_known",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="numberguard",
-            index=models.Index(
-                condition=models.Q(("next_at__isnull", False)), fields=["next_at"], name="guard_due"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="numberguard",
-            constraint=models.UniqueConstraint(fields=("number", "stack"), name="guard_once"),
-        ),
-        migrations.AddConstraint(
-            model_name="numberguard",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("stack__in", ("direct", "vapi"))), name="guard_stack_known"
             ),
         ),
     ]

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("assistants", "0007_file_readings_fill"),
         ("base", "0006_recordings"),
-        ("calls", "0039_call_logs"),
+        ("calls", "0035_call_logs"),
     ]
 
     operations = [
