@@ -87,6 +87,7 @@ def test_a_form_that_was_open_while_somebody_else_changed_the_scenario_changes_n
 def test_scenarios_are_generated_once_and_taken_from_a_past_call(boss: Client) -> None:
     assistant = an_assistant()
     url = page("parityscenario_make")
+    assert url in boss.get(page("parityscenario_changelist")).content.decode()
     for _ in range(2):
         boss.post(url, {"assistant": str(assistant.pk), "what": "generate"})
     row = ParityScenario.objects.get()
