@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from django.test import AsyncClient
 from django.utils import timezone
 
+from calls.media.database import in_database
 from calls.models import Call, ImportedCall, ShimRecord, ToolShim
 from calls.services import tool_shims
 from calls.services.sequences import sequence_of
@@ -100,7 +101,7 @@ async def server(settings: Any) -> AsyncIterator[ToolServer]:
 
 
 async def make(server: ToolServer, **columns: Any) -> ToolShim:
-    return await asyncio.to_thread(factories.make_shim, target_url=server.url, **columns)
+    return await in_database(factories.make_shim, target_url=server.url, **columns)
 
 
 async def post(row: ToolShim, body: bytes, **headers: str) -> Any:
@@ -157,7 +158,7 @@ async def test_what_came_through_becomes_the_sequence_of_its_call(server: ToolSe
         assert (row.request_count, row.failure_count) == (2, 0)
         assert row.last_request_at is not None
 
-    await asyncio.to_thread(check)
+    await in_database(check)
 
 
 async def test_the_answer_gets_through_whatever_is_wrong_with_the_record(
@@ -180,20 +181,20 @@ async def test_the_answer_gets_through_whatever_is_wrong_with_the_record(
 async def test_after_its_time_an_address_forwards_and_keeps_nothing(server: ToolServer) -> None:
     over = await make(server, records_until=timezone.now() - dt.timedelta(seconds=1))
     ended = await make(server)
-    assert await asyncio.to_thread(shim_stop, shim=ended, actor="system")
+    assert await in_database(shim_stop, shim=ended, actor="system")
     for row in (over, ended):
         assert (await post(row, tool_request(1))).status_code == 200
-    assert not await asyncio.to_thread(ShimRecord.objects.exists)
-    assert await asyncio.to_thread(AuditEntry.objects.filter(action="shim.stop").count) == 1
+    assert not await in_database(ShimRecord.objects.exists)
+    assert await in_database(AuditEntry.objects.filter(action="shim.stop").count) == 1
 
 
 async def test_a_tool_server_that_is_away_is_told_in_vapis_form(server: ToolServer) -> None:
-    gone = await asyncio.to_thread(factories.make_shim, target_url="http://127.0.0.1:1/x")
+    gone = await in_database(factories.make_shim, target_url="http://127.0.0.1:1/x")
     response = await post(gone, tool_request(1))
     assert response.status_code == 502 and "could not be reached" in response.json()["error"]
-    await asyncio.to_thread(gone.refresh_from_db)
+    await in_database(gone.refresh_from_db)
     assert gone.failure_count == 1
-    private = await asyncio.to_thread(factories.make_shim, target_url="http://10.0.0.1/x")
+    private = await in_database(factories.make_shim, target_url="http://10.0.0.1/x")
     assert (await post(private, tool_request(1))).status_code == 502
     response = await AsyncClient().post("/tool-shim/unknown", b"{}", content_type="text/plain")
     assert response.status_code == 404
