@@ -26,12 +26,21 @@ from django.utils import timezone
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call, Erasure, ImportedCall, MissedCall, NetFiring, RecordingRemoval
+from calls.models import (
+    Call,
+    CallLogImport,
+    Erasure,
+    ImportedCall,
+    MissedCall,
+    NetFiring,
+    RecordingRemoval,
+)
 from calls.selectors.erasures import REMEMBERED, sid_hash
 from calls.services.call_rows import BATCH, call_rows_count, call_rows_delete
 from calls.services.recordings import removal_want
 from calls.services.said_words import words_purge
 from calls.services.spoken_audit import searches_that_found
+from calls.services.tool_shims import records_drain
 from calls.telephony.recordings import RecordingsRemain, recordings_delete
 from calls.telephony.twilio_client import access_of
 from voiceplatform.base.models import AuditEntry, Job, Organisation
@@ -127,7 +136,10 @@ def caller_erase(
         CallerIsOnCall: a call of it goes on; nothing is erased then.
     """
     number = caller_number(number)
+    # What waits to become part of calls is sealed, so nobody can tell whose it is.
+    records_drain()
     found = _found(organisation, number)
+    found.problems += _imports_under_way(organisation)
     tombstone = Erasure.objects.create(
         organisation=organisation,
         actor=actor_label(actor)[:200],
@@ -155,6 +167,16 @@ def caller_erase(
         )
     log.info("caller_erased", erasure_id=str(tombstone.pk), problems=len(found.problems))
     return tombstone
+
+
+def _imports_under_way(organisation: Organisation) -> list[str]:
+    """Return what to do about uploaded logs, in which nobody has looked yet for the caller."""
+    waiting = CallLogImport.objects.for_organisation(organisation).filter(pieces__isnull=False)
+    return [
+        f"An import of call logs ({label}) is not through, and may bring calls of this caller. "
+        "Wait for its end, or cancel it, then erase once more."
+        for label in waiting.distinct().values_list("label", flat=True)
+    ]
 
 
 def _found(organisation: Organisation, number: str) -> Found:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from calls.models import (
@@ -23,10 +24,12 @@ from calls.models import (
     ImportedCall,
     OutboxEvent,
     RetentionRule,
+    ShimRecord,
     ToolInvocation,
     Turn,
 )
 from calls.parity.logs.reading import read_log
+from calls.parity.logs.shim import exchange_kept
 from calls.selectors.erasures import sid_hash
 from calls.services import call_log_reading, call_logs
 from calls.services.call_log_reading import Report, Source, import_continue_api
@@ -259,6 +262,50 @@ def test_an_erased_caller_does_not_come_back_with_the_same_log() -> None:
     assert not Call.objects.exists()
     assert sid_hash(document["id"]) in Erasure.objects.get().sid_hashes
     assert put(document) == ["erased"] and not Call.objects.exists()
+
+
+def test_an_erasure_reaches_what_waits_and_names_what_it_cannot_look_into() -> None:
+    kept = exchange_kept(
+        json.dumps(
+            {
+                "type": "tool-calls",
+                "toolCallList": [{"id": "a", "name": "find", "parameters": {"q": "parrot"}}],
+                "call": {"id": whole_call(1)["id"], "customer": {"number": "+14155550142"}},
+            }
+        ).encode(),
+        200,
+        "{}",
+        received_at=timezone.now(),
+        duration_ms=1,
+    )
+    factories.make_shim_record(content=kept)
+    factories.make_log_piece()
+    organisation = factories.default_organisation()
+    tombstone = caller_erase(organisation=organisation, number="+14155550142", actor="system")
+    assert not ShimRecord.objects.exists() and not Call.objects.exists()
+    assert tombstone.counts["calls.toolinvocation"] == 1
+    assert len(tombstone.problems) == 1 and "erase once more" in tombstone.problems[0]
+
+
+def test_rest_shows_an_imported_call_under_vapis_id_and_sums_leave_it_out(client: Client) -> None:
+    assistant, number = factories.make_assistant(), factories.make_number()
+    document = whole_call(1, assistantId=str(assistant.pk), phoneNumberId=str(number.pk))
+    put(document | {"phoneCallProviderId": "CA" + "8" * 32})
+    _, clear = factories.make_api_key(scopes=("read", "transcripts"))
+    headers = {"authorization": f"Bearer {clear}"}
+    shown = client.get(f"/call/{document['id']}", headers=headers).json()
+    assert (shown["assistantId"], shown["phoneNumberId"]) == (str(assistant.pk), str(number.pk))
+    assert shown["phoneCallProviderId"] == "CA" + "8" * 32 and shown["status"] == "ended"
+    assert shown["cost"] == 0.05 and shown["createdAt"] == document["createdAt"]
+    roles = [each["role"] for each in shown["artifact"]["messages"]]
+    assert roles == ["user", "tool_calls", "tool_call_result", "bot"]
+    query = {
+        "queries": [
+            {"table": "call", "name": "n", "operations": [{"operation": "count", "column": "id"}]}
+        ]
+    }
+    sums = client.post("/analytics", query, content_type="application/json", headers=headers)
+    assert sums.status_code in {200, 201} and "1" not in json.dumps(sums.json()[0]["result"])
 
 
 def test_retention_reaches_calls_that_were_imported_behind_its_back() -> None:

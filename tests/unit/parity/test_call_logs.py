@@ -236,3 +236,18 @@ def test_an_answer_that_says_so_has_failed(result: str, failed: bool) -> None:
 def test_the_platforms_own_tools_have_one_name() -> None:
     assert {tool_name(each) for each in ("endCall", "end_call", "end-call-tool")} == {"endCall"}
     assert tool_name("transfer_call_tool") == "transferCall" and tool_name("book") == "book"
+
+
+def test_of_two_tellings_the_fuller_one_says_what_was_said_in_either_order() -> None:
+    (whole,) = calls_in(FOLDER / "01-get-call.json")
+    part = read_log(
+        {
+            "type": "conversation-update",
+            "messages": [{"role": "user", "message": "A cleaning", "secondsFromStart": 5}],
+            "call": {"id": whole.log_id, "createdAt": "2026-10-05T09:00:00.000Z"},
+        }
+    )
+    for one, other in ((whole, part), (part, whole)):
+        found = merged(one, other)
+        assert found.speech == whole.speech and found.ended_reason == "customer-ended-call"
+        assert found.is_whole and found.started_at == whole.started_at
