@@ -16,7 +16,7 @@ from calls.services.plan_facts import register_parity_source
 
 _FIX: Final = "Fix: begin a run on the page “Parity runs”"
 MOST_LOOKED_AT: Final = 100
-_HEARD: Final = "hear past calls again, or place live calls"
+_HEARD: Final = "hear past calls again"
 
 
 def gate_register() -> None:

@@ -35,8 +35,7 @@ _SAYS: Final[Mapping[str, str]] = {
 }
 _REHEARSED: Final = (
     "A rehearsal says whether this platform does what the scenarios expect. The old stack in it is "
-    "a model, so it never opens a number's gate: for that, hear past calls again or place live "
-    "calls."
+    "a model, so it never opens a number's gate: for that, hear past calls again."
 )
 
 
