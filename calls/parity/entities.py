@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from calls.parity.forms import country_code
 from calls.parity.spoken_dates import dates_of
 from calls.parity.spoken_digits import Token, digit_of, runs_of, tokens_of
 
@@ -23,6 +24,7 @@ KINDS: Final[tuple[Kind, ...]] = ("phone", "email", "name", "date")
 # Shorter ones are house numbers, codes and prices.
 LEAST_PHONE_DIGITS: Final = 7
 _MOST_PHONE_DIGITS: Final = 15
+_NORTH_AMERICAN: Final = 10
 
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _SIGNS: Final = {
@@ -186,10 +188,28 @@ def _phones(text: str) -> Iterator[Entity]:
 
 
 def _same_number(old: str, new: str) -> bool:
-    left, right = old.removeprefix("+").lstrip("0"), new.removeprefix("+").lstrip("0")
-    short, long = sorted((left, right), key=len)
-    # Three digits of a country at most, with the zero in front of an area or without.
-    return len(short) >= LEAST_PHONE_DIGITS and long.endswith(short) and len(long) - len(short) <= 3
+    """Tell whether one number is the other without its country, and lacks nothing else.
+
+    Digits in front that are no country's are an area code or digits that were not heard.
+    """
+    short, long = sorted((old, new), key=lambda each: len(_bare_number(each)))
+    left, right = _bare_number(short), _bare_number(long)
+    if left == right:
+        return True
+    country = right.removesuffix(left)
+    if len(left) < LEAST_PHONE_DIGITS or country == right or short.startswith(("+", "00")):
+        return False
+    if long.startswith(("+", "00")):
+        return country == country_code(right)
+    # Nobody said plus: it is a country where the other side has the zero that stands for one,
+    # or the 1 that is dialled in North America.
+    if short.startswith("0"):
+        return country == country_code(right)
+    return country == "1" and len(left) == _NORTH_AMERICAN
+
+
+def _bare_number(value: str) -> str:
+    return value.removeprefix("+").lstrip("0")
 
 
 # ---- e-mail addresses -------------------------------------------------------------------------

@@ -101,6 +101,18 @@ def in_region(text: str, region: str) -> str:
     return f"{e164};ext={number.extension}" if number.extension else e164
 
 
+def country_code(digits: str) -> str:
+    """Return the country's code that an international number begins with, '' for none.
+
+    Args:
+        digits: the number without its plus.
+    """
+    try:
+        return str(phonenumbers.parse(f"+{digits}", None).country_code)
+    except phonenumbers.NumberParseException:
+        return ""
+
+
 def region_of(number_e164: str) -> str:
     """Return the region that a number in E.164 belongs to, ISO 3166; the default for none."""
     try:

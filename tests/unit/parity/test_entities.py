@@ -123,6 +123,14 @@ def test_no_such_day_is_no_date() -> None:
         ("phone", "0102233", "+445550102233", False),
         ("phone", "05550102233", "+495550102233", True),
         ("phone", "102233", "7102233", False),
+        ("phone", "4155550102", "5550102", False),  # the area was not heard
+        ("phone", "2125550102", "5550102", False),  # no country either, though 212 is one
+        ("phone", "4155550102", "55550102", False),
+        ("phone", "+14155550102", "5550102", False),
+        ("phone", "+15550102233", "+5550102233", False),
+        ("phone", "15550102233", "5550102233", True),
+        ("phone", "447700900123", "07700900123", True),
+        ("phone", "00447700900123", "7700900123", True),
         ("email", "a@example.com", "b@example.com", False),
         ("name", "jane doe", "doe", True),
         ("name", "jane doe", "john doe", False),
