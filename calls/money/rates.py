@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ PRICES: Mapping[str, ModelPrice] = {
     "gpt-realtime": _GENERATION_1,
     "gpt-realtime-mini": _MINI,
 }
+# By its price an unknown model is judged.
+DEAREST: Final = "gpt-realtime-2.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,13 @@ def price_for(model: str) -> ModelPrice:
     A ceiling on spend must hold for models that are newer than this list. A prefix is no family:
     ``gpt-realtime-2025-08-28`` is a ``gpt-realtime``, not a ``gpt-realtime-2``.
     """
-    return PRICES.get(_SNAPSHOT_DATE.sub("", model), _FLAGSHIP)
+    return PRICES[listed_name(model)]
+
+
+def listed_name(model: str) -> str:
+    """Return the name under which a model's price is listed; of unknown ones the dearest's."""
+    name = _SNAPSHOT_DATE.sub("", model)
+    return name if name in PRICES else DEAREST
 
 
 def _count(value: object, key: str) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, TextField
+from django.db.models import F, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -270,18 +270,6 @@ def forecast_approve(*, row: CostForecast, actor: Any, name: str, note: str) -> 
         )
     row.refresh_from_db()
     return row
-
-
-def unapproved_dearer(number: PhoneNumber, model: str = "") -> CostForecast | None:
-    """Return the newest forecast of a number that says dearer and that nobody has accepted."""
-    rows = CostForecast.objects.filter(organisation=number.organisation_id).filter(
-        Q(number=number) | Q(number__isnull=True, assistant=number.assistant_id)
-    )
-    rows = (rows.filter(model=model) if model else rows).order_by("-created_at")
-    newest: CostForecast | None = rows.first()
-    if newest is None or newest.verdict != CostForecast.Verdict.DEARER or newest.approved_by:
-        return None
-    return newest
 
 
 # ---- what it really cost ------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from calls.services.cost_forecasts import (
     forecasts_make,
     measured_cache,
     past_costs,
-    unapproved_dearer,
 )
+from calls.services.cost_gate import dearer_words
 from tests import factories
 from voiceplatform.base.models import AuditEntry
 
@@ -120,11 +120,11 @@ def test_what_replays_measured_of_the_cache_takes_the_place_of_the_assumption() 
 def test_dearer_is_accepted_once_by_a_person_with_a_name() -> None:
     number = factories.make_number()
     row = factories.make_forecast(number.assistant, number=number, verdict="dearer")
-    assert unapproved_dearer(number) == row
+    assert number.pk in dearer_words([number.pk])
     with pytest.raises(ForecastRefused, match="a name and a reason"):
         forecast_approve(row=row, actor=None, name=" ", note="it is worth it")
     forecast_approve(row=row, actor=None, name="Ada Lovelace", note="It is worth it.")
-    assert unapproved_dearer(number) is None
+    assert dearer_words([number.pk]) == {}
     with pytest.raises(ForecastRefused, match="approved it meanwhile"):
         forecast_approve(row=row, actor=None, name="Someone Else", note="again")
     cheap = factories.make_forecast(verdict="cheaper")
@@ -132,6 +132,26 @@ def test_dearer_is_accepted_once_by_a_person_with_a_name() -> None:
         forecast_approve(row=cheap, actor=None, name="A", note="b")
     audit = AuditEntry.objects.get(action="cost_forecast.approve")
     assert audit.details["approved_by"] == "Ada Lovelace"
+
+
+def test_a_plan_is_told_of_the_newest_forecast_for_the_model_that_answers() -> None:
+    number = factories.make_number()
+    assert number.assistant is not None
+    model = {"number": number, "model": "gpt-realtime-2.1"}
+    dear = factories.make_forecast(number.assistant, verdict="dearer", **model)
+    # Made with it a moment later: the cheaper model does not hide what the answering one costs.
+    factories.make_forecast(number.assistant, number=number, model="gpt-realtime-2.1-mini")
+    factories.make_forecast(verdict="dearer")
+    (words,) = dearer_words([number.pk, factories.make_number().pk]).values()
+    assert "gpt-realtime-2.1 is dearer here" in words
+    factories.make_forecast(number.assistant, model="gpt-realtime-2.1")
+    assert dearer_words([number.pk]) == {}
+    factories.make_forecast(number.assistant, verdict="dearer", model="gpt-realtime-2.1")
+    assert number.pk in dearer_words([number.pk])
+    number.assistant = factories.make_assistant(number.organisation)
+    number.save()
+    assert dearer_words([number.pk]) == {}
+    assert dear.approved_by == ""
 
 
 def test_after_a_hundred_calls_the_error_is_known_and_stays() -> None:
