@@ -7,6 +7,8 @@ read. A run keeps both as it began with them.
 
 from __future__ import annotations
 
+from typing import Final
+
 from assistants.models import Assistant, AssistantRevision
 from calls.models import ParityRun, PhoneNumber
 from calls.parity.fields import DEFAULT_REGION, Kind, marks_of
@@ -14,6 +16,9 @@ from calls.parity.forms import region_of
 from calls.services.call_plan import offered_tools
 from tools.services import tool_document
 from tools.wire.vapi_tool import read_tool
+
+# The option of a run in which no past call was the old stack's: it compares us with ourselves.
+OURS_ALONE: Final = "ours_alone"
 
 
 def marks_for(revision: AssistantRevision) -> dict[str, dict[str, Kind]]:

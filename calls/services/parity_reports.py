@@ -21,7 +21,7 @@ from calls.parity.differ import Difference, difference
 from calls.parity.measures import Measures
 from calls.parity.sequence import ToolCall, canonical_arguments
 from calls.parity.stored import MeasuresUnreadable, measures_read
-from calls.services.parity_marks import run_region, run_renames
+from calls.services.parity_marks import OURS_ALONE, run_region, run_renames
 from calls.services.parity_measuring import PlayedPair, measure_pairs, played_pairs
 from voiceplatform.base.fields import DecryptionError, unseal
 
@@ -207,6 +207,13 @@ def _notes(run: ParityRun, measures: Measures) -> tuple[str, ...]:
         notes.append(_REHEARSED)
     elif not measures.audio_pairs:
         notes.append("No call of this run was heard, so it does not open a number's gate alone.")
+    if run.options.get(OURS_ALONE):
+        notes.append(
+            "The past calls were answered by this platform: the old stack had no part in this run, "
+            "so it never opens a number's gate."
+        )
+    if run.model:
+        notes.append(f"Our calls were answered by {run.model}, as this run was begun with.")
     if measures.cut:
         notes.append(
             f"{measures.cut} pairs were compared only as far as the results of tools were known."

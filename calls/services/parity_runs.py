@@ -19,7 +19,7 @@ from assistants.models import Assistant, AssistantRevision
 from calls.models import Call, ParityCall, ParityRun, ParityScenario, PhoneNumber
 from calls.parity.dealing import deal
 from calls.parity.scenario_reading import scenario_problems
-from calls.services.parity_marks import marks_for, region_for
+from calls.services.parity_marks import OURS_ALONE, marks_for, region_for
 from calls.services.parity_playing import BELL, KIND, calls_requeue, run_play, runs_settle
 from calls.services.parity_runners import (
     CallLatency,
@@ -123,7 +123,7 @@ def run_begin(
         parallel=parallel,
         stops_early=stops_early,
         cost_limit_usd=cost_limit_usd,
-        options={"region": region_for(assistant, number), **(options or {})},
+        options=_options(assistant, number, calls, options or {}),
         marks=marks_for(revision),
         created_by=actor_label(actor),
     )
@@ -227,6 +227,19 @@ def _queue(run: ParityRun, actor: Any, action: str, *, tells_workers: bool) -> N
         if tells_workers:
             transaction.on_commit(lambda: BELL.poke(job.pk))
     run.refresh_from_db()
+
+
+def _options(
+    assistant: Assistant,
+    number: PhoneNumber | None,
+    calls: Sequence[Call],
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    options = {"region": region_for(assistant, number), **given}
+    # One call of ours is enough: in its pair the old stack had no part.
+    if any(call.stack != Call.Stack.VAPI for call in calls):
+        options[OURS_ALONE] = True
+    return options
 
 
 def _check(kind: str, pairs: int, parallel: int, cost_limit_usd: Decimal, seed: int | None) -> None:

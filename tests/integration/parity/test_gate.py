@@ -63,6 +63,8 @@ def test_a_heard_run_of_the_number_opens_its_gate() -> None:
         ({"figures": FIGURES | {"audio_pairs": 0}}, "no caller was heard"),
         ({"state": "running", "verdict": ""}, "under way"),
         ({"state": "cancelled"}, "no run has been finished"),
+        ({"model": "a-cheaper-model"}, "another model than the one that answers"),
+        ({"options": {"ours_alone": True}}, "answered by this platform, not by the old stack"),
         ({"number": None}, "name no number, or not this one"),
     ],
 )
@@ -84,6 +86,28 @@ def test_a_new_revision_wants_a_new_run_and_the_newest_run_counts() -> None:
     factories.make_revision(number.assistant)
     verdict, words = parity_of(PhoneNumber.objects.get(pk=number.pk))
     assert verdict == "undecided" and "changed since the newest run" in words
+
+
+def test_who_cancels_a_failed_run_does_not_bring_back_the_one_that_passed() -> None:
+    number = a_number()
+    ended(number)
+    ended(number, state="cancelled", verdict="fail")
+    assert parity_of(number)[0] == "fail"
+
+
+def test_many_rehearsals_of_a_build_hide_no_heard_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calls.services.parity_gate.MOST_LOOKED_AT", 2)
+    number = a_number()
+    ended(number)
+    for _ in range(3):
+        ended(number, number=None, kind="rehearsal", figures=FIGURES | {"audio_pairs": 0})
+    assert parity_of(number)[0] == "pass"
+
+
+def test_pairs_that_could_not_be_compared_are_told() -> None:
+    number = a_number()
+    ended(number, done=84)
+    assert parity_of(number)[1].endswith("; 4 pairs could not be compared")
 
 
 def test_undecided_says_how_many_more_pairs_are_wanted() -> None:
