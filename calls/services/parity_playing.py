@@ -136,6 +136,7 @@ class _Playing:
         self._token = uuid.uuid4().hex
         self._left = self._sides_left()
         self._failed = 0
+        self._has_played = False
         self._told_at: dt.datetime | None = None
         self._until = time.monotonic() + WORK_SECONDS
 
@@ -156,10 +157,16 @@ class _Playing:
                 self._tell()
         self._finish(stopped)
 
+    @property
+    def _plays_here(self) -> bool:
+        # A rehearsal takes no time. A call of minutes in this thread would let the job's lease
+        # run out, and the next worker would play, and pay, the same call again.
+        return self._run.parallel == 1 and self._run.kind == ParityRun.Kind.REHEARSAL
+
     @contextmanager
     def _pool(self) -> Iterator[Any]:
-        """Give a way to play calls beside this thread; one at a time is played in it."""
-        if self._run.parallel == 1:
+        """Give a way to play calls beside this thread; a rehearsal one at a time is in it."""
+        if self._plays_here:
             yield self._played_here
             return
         pool = ThreadPoolExecutor(self._run.parallel, thread_name_prefix="parity")
@@ -183,7 +190,7 @@ class _Playing:
             if call is None:
                 return
             under_way[submit(call)] = call
-            if self._run.parallel == 1:
+            if self._plays_here:
                 return
 
     def _claim(self) -> ParityCall | None:
@@ -226,6 +233,7 @@ class _Playing:
             return
         if columns["state"] != ParityCall.State.WAITING:
             self._left[call.position] -= 1
+            self._has_played = True
         self._failed += columns["state"] == ParityCall.State.FAILED
 
     # ---- how far it is --------------------------------------------------------------------------
@@ -252,8 +260,11 @@ class _Playing:
         return "time" if time.monotonic() > self._until else ""
 
     def _spent(self) -> Decimal:
-        spent = self._run.calls.aggregate(sum=Sum("cost_usd"))["sum"]
-        return Decimal(spent or 0)
+        rows = self._run.calls.all()
+        if self._run.kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR):
+            # What the past call cost on the old stack was paid when it was made.
+            rows = rows.filter(stack=ParityCall.Stack.DIRECT)
+        return Decimal(rows.aggregate(sum=Sum("cost_usd"))["sum"] or 0)
 
     def _is_decided(self) -> bool:
         if self._done == self._run.done:
@@ -281,8 +292,11 @@ class _Playing:
 
     def _finish(self, stopped: str) -> None:
         self._tell(always=True)
-        if stopped == "time" and any(left > 0 for left in self._left.values()):
-            self._running.release()  # the next worker goes on where this one is
+        if stopped in ("time", "cost") and not self._sides_left():
+            stopped = ""  # the last call was over as well
+        if stopped == "time":
+            # The next worker goes on where this one is; none of them died while calls are played.
+            self._running.release(is_further=self._has_played)
         elif stopped == "cancelled":
             _end(self._running, self._run, ParityRun.State.CANCELLED, "")
         elif stopped == "cost":

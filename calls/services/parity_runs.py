@@ -103,6 +103,8 @@ def run_begin(
     if number is not None and number.organisation_id != assistant.organisation_id:
         raise RunRefused("the number is not this organisation's. Fix: choose another number.")
     _check(kind, pairs, parallel, cost_limit_usd, seed)
+    if again and kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR):
+        raise RunRefused("a past call cannot be made again. Fix: begin the run without repeats.")
     played = _played(scenarios, documents or {}, calls, kind)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     dealt = deal(list(played), min(pairs, len(played)) if calls else pairs, seed)
@@ -180,23 +182,31 @@ def run_resume(
         RunRefused: it is not one of these, or is under way.
     """
     runs_settle(run.pk)
-    run.refresh_from_db()
-    lacks = run.calls.exclude(state=ParityCall.State.DONE).exists()
-    is_stopped = run.state in (ParityRun.State.CANCELLED, ParityRun.State.FAILED)
+    if cost_limit_usd is not None and not 0 <= cost_limit_usd <= MOST_COST_USD:
+        raise RunRefused(f"the cost limit is out of range. Fix: give 0 to {MOST_COST_USD} USD.")
+    with transaction.atomic():
+        # Two people who resume at once begin one job, or calls would be played twice.
+        ParityRun.objects.select_for_update().get(pk=run.pk)
+        run.refresh_from_db()
+        _check_stopped(run)
+        if cost_limit_usd is not None:
+            ParityRun.objects.filter(pk=run.pk).update(cost_limit_usd=cost_limit_usd)
+        calls_requeue(run)
+        _queue(run, actor, "parity_run.resume", tells_workers=tells_workers)
+
+
+def _check_stopped(run: ParityRun) -> None:
     if run.problem == _NOT_WHOLE:
         raise RunRefused("the run was not written whole. Fix: begin another run.")
-    if not is_stopped and not (run.state == ParityRun.State.DONE and lacks):
+    if run.state in (ParityRun.State.CANCELLED, ParityRun.State.FAILED):
+        return
+    lacks = run.calls.exclude(state=ParityCall.State.DONE).exists()
+    if run.state != ParityRun.State.DONE or not lacks:
         raise RunRefused(
             f"the run is {run.state} and lacks nothing. Fix: begin another run."
             if not lacks
             else f"the run is {run.state}. Fix: wait for it, or cancel it first."
         )
-    if cost_limit_usd is not None:
-        if not 0 <= cost_limit_usd <= MOST_COST_USD:
-            raise RunRefused(f"the cost limit is out of range. Fix: give 0 to {MOST_COST_USD} USD.")
-        ParityRun.objects.filter(pk=run.pk).update(cost_limit_usd=cost_limit_usd)
-    calls_requeue(run)
-    _queue(run, actor, "parity_run.resume", tells_workers=tells_workers)
 
 
 def _queue(run: ParityRun, actor: Any, action: str, *, tells_workers: bool) -> None:

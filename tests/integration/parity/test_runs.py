@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from calls.models import ParityCall, ParityRun
@@ -194,11 +197,77 @@ def test_no_call_begins_beyond_the_cost_limit(monkeypatch: pytest.MonkeyPatch) -
     run_continue(run.pk)
     run.refresh_from_db()
     assert run.state == "cancelled" and "cost limit of 3.00 USD" in run.problem
-    assert run.calls.filter(state="done").count() == 2 and run.cost_usd == 4
+    # The past call's own cost, on the old stack, is nothing that the run spends.
+    assert run.calls.filter(state="done").count() == 3 and run.cost_usd == 4
     run_resume(run=run, actor=None, cost_limit_usd=Decimal(100), tells_workers=False)
     run_continue(run.pk)
     run.refresh_from_db()
-    assert run.state == "done" and run.cost_usd == 16
+    assert run.state == "done" and run.cost_usd == 8
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_run_whose_last_call_reaches_the_limit_is_done() -> None:
+    register_runner("replay", lambda call: CallResult(Sequence("k", "direct"), cost_usd=Decimal(2)))
+    run = a_run(kind="replay", pairs=1, cost_limit_usd=Decimal(2))
+    run.calls.filter(stack="vapi").update(state="done")
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.problem) == ("done", "")
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_call_of_minutes_is_played_beside_the_thread_that_keeps_the_lease() -> None:
+    threads = []
+
+    def play(call: ParityCall) -> CallResult:
+        threads.append(threading.current_thread().name)
+        return CallResult(Sequence("k", "direct"))
+
+    register_runner("replay", play)
+    run_continue(a_run(kind="replay", pairs=1, parallel=1).pk)
+    assert len(threads) == 2 and all(name.startswith("parity") for name in threads)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_long_run_is_handed_on_as_often_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(
+        "calls.services.parity_playing.time", SimpleNamespace(monotonic=lambda: clock[0])
+    )
+
+    def play(call: ParityCall) -> CallResult:
+        clock[0] += 3_600
+        return CallResult(Sequence("k", "direct"))
+
+    replaced(play)
+    run = a_run(pairs=3)
+    for _ in range(6):  # twice as often as workers may die on a job
+        run_continue(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.done) == ("done", 3)
+
+
+def test_two_who_resume_at_once_begin_one_job() -> None:
+    run = a_run()
+    run_cancel(run=run, actor=None)
+    with CaptureQueriesContext(connection) as queries:
+        run_resume(run=run, actor=None, tells_workers=False)
+    locked = [q for q in queries if "calls_parityrun" in q["sql"] and "FOR UPDATE" in q["sql"]]
+    assert locked or connection.vendor == "sqlite"  # which lets one write at a time
+    with pytest.raises(RunRefused, match="the run is queued"):
+        run_resume(run=run, actor=None, tells_workers=False)
+
+
+def test_past_calls_that_this_platform_answered_are_told_of() -> None:
+    number = factories.make_number()
+    assert number.assistant is not None
+    given: dict[str, Any] = {"kind": "replay", "assistant": number.assistant, "actor": None}
+    for stack, is_told in (("vapi", False), ("direct", True)):
+        call = factories.make_call(number=number, stack=stack)
+        run = run_begin(**given, calls=[call], tells_workers=False)
+        assert bool(run.options.get("ours_alone")) is is_told
+    with pytest.raises(RunRefused, match="cannot be made again"):
+        run_begin(**given, calls=[call], again=True)
 
 
 def test_a_worker_whose_time_is_up_leaves_the_rest_to_the_next_one(
