@@ -6,6 +6,7 @@ people said, and arguments, are shown to those who may read transcripts, and eac
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.contrib import admin, messages
@@ -47,7 +48,12 @@ STATE_COLOURS = {
     "failed": "danger",
 }
 _STATE_WORDS = {"queued": "waits for a worker", "done": "finished"}
-_PAIR_COLOURS = {"same": "success", "differs": "danger", "missing": "warning"}
+_PAIR_COLOURS = {
+    "same": "success",
+    "differs": "danger",
+    "missing": "warning",
+    "unplayed": "info",
+}
 
 
 @admin.register(ParityRun)
@@ -187,7 +193,9 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
             "state": self._state(obj),
             "may_read": may_read,
             "may_run": request.user.has_perm(RUNS),
-            "may_resume": obj.state in ("cancelled", "failed") or bool(report.missing),
+            "may_resume": (
+                obj.state in ("cancelled", "failed") or bool(report.missing or report.unplayed)
+            ),
             "others": runs_to_compare(obj),
             "other": other,
             "compared": _compared(report, other) if other is not None else (),
@@ -254,7 +262,8 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
         if request.method == "POST":
             self._check_may(request)
             try:
-                run_resume(run=run, actor=request.user)
+                limit = _limit(request.POST.get("cost_limit_usd", ""))
+                run_resume(run=run, actor=request.user, cost_limit_usd=limit)
             except RunRefused as refused:
                 self.message_user(request, _sentence(refused), messages.ERROR)
         return HttpResponseRedirect(_url("change", run.pk))
@@ -356,6 +365,18 @@ def _compared(report: Report, other: Report) -> list[dict[str, Any]]:
             drifts = [f"{drift.k} of {drift.n} drift" for drift in (line.drift, same.drift)]
             lines.append({"name": line.name, "mine": drifts[0], "theirs": drifts[1]})
     return lines
+
+
+def _limit(text: str) -> Decimal | None:
+    if not text.strip():
+        return None
+    try:
+        limit = Decimal(text.strip())
+    except InvalidOperation:
+        limit = Decimal("NaN")
+    if not limit.is_finite():
+        raise RunRefused("the cost limit is no number. Fix: give an amount in USD, such as 20.")
+    return limit
 
 
 def _ms(value: int | None) -> str:

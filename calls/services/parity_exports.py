@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from calls.models import ParityRun
 from calls.services.parity_reports import CellLine, PairLine, Report
 
 
@@ -133,7 +134,9 @@ def report_junit(report: Report, *, allows_undecided: bool = False) -> str:
     for line in report.pairs:
         by_scenario[line.scenario].append(line)
     failed = report.verdict == "fail"
-    scenarios = [_scenario_case(name, lines, failed) for name, lines in by_scenario.items()]
+    # What a run that was decided early did not play is no error; what one that broke off left is.
+    broken = {"missing"} if run.state == ParityRun.State.DONE else {"missing", "unplayed"}
+    scenarios = [_scenario_case(name, lines, failed, broken) for name, lines in by_scenario.items()]
     for name, cases in (("gates", gates), ("scenarios", scenarios)):
         suite = ET.SubElement(
             suites,
@@ -162,10 +165,10 @@ def _gate_case(gate: Any, allows_undecided: bool) -> ET.Element:
     return case
 
 
-def _scenario_case(name: str, lines: list[PairLine], failed: bool) -> ET.Element:
+def _scenario_case(name: str, lines: list[PairLine], failed: bool, broken: set[str]) -> ET.Element:
     case = ET.Element("testcase", classname="parity.scenarios", name=_xml(name), time="0")
     differs = [line for line in lines if line.state == "differs"]
-    missing = [line for line in lines if line.state == "missing"]
+    missing = [line for line in lines if line.state in broken]
     told = "\n".join(f"pair {line.number}: {line.words}" for line in (*differs, *missing))
     words = f"{len(differs)} of {len(lines)} pairs differ"
     if missing:
@@ -180,7 +183,11 @@ def _scenario_case(name: str, lines: list[PairLine], failed: bool) -> ET.Element
 
 def _xml(text: str) -> str:
     """Return a text without the characters that XML 1.0 has no form for."""
-    return "".join(c for c in text if c in "\t\n" or (c >= " " and c not in "\ufffe\uffff"))
+    return "".join(c for c in text if c in "\t\n" or (c >= " " and not _is_no_character(c)))
+
+
+def _is_no_character(c: str) -> bool:
+    return "\ud800" <= c <= "\udfff" or c in "\ufffe\uffff"
 
 
 def report_text(report: Report) -> str:

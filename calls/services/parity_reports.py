@@ -28,6 +28,7 @@ from voiceplatform.base.fields import DecryptionError, unseal
 # What a page shows; files hold all.
 MOST_SHOWN: Final = 200
 
+_UNPLAYED: Final = "not played yet"
 _SAYS: Final[Mapping[str, str]] = {
     "pass": "Both stacks do the same, as far as {pairs} pairs can tell.",
     "fail": "The stacks differ by more than is allowed.",
@@ -66,7 +67,7 @@ class PairLine:
     position: int
     scenario: str
     index: int
-    state: str  # same, differs, missing
+    state: str  # same, differs, missing, unplayed
     words: str
     rows: tuple[RowLine, ...] = ()
     facts: tuple[str, ...] = ()
@@ -149,7 +150,8 @@ class Report:
     measures: Measures
     sides: tuple[Side, ...]
     pairs: tuple[PairLine, ...] = field(repr=False)
-    missing: int = 0
+    missing: int = 0  # could not be played or read
+    unplayed: int = 0  # a run that was decided early has some, and lacks nothing
 
     @property
     def worst(self) -> tuple[PairLine, ...]:
@@ -177,17 +179,19 @@ def report_of(run: ParityRun, *, with_words: bool = True) -> Report:
     said = _transcripts(run) if with_words else {}
     lines = tuple(_pair(run, pair, said, with_words=with_words) for pair in pairs)
     verdict = measures.verdict
+    unplayed = sum(line.state == "unplayed" for line in lines)
     return Report(
         run=run,
         verdict=verdict,
         says=_SAYS[verdict].format(pairs=measures.pairs),
         more=measures.more if verdict == "undecided" else None,
-        notes=_notes(run, measures),
+        notes=_notes(run, measures, unplayed),
         gates=tuple(_gate(gate) for gate in measures.gates),
         measures=measures,
         sides=_sides(pairs),
         pairs=lines,
         missing=sum(line.state == "missing" for line in lines),
+        unplayed=unplayed,
     )
 
 
@@ -201,7 +205,7 @@ def _measures(run: ParityRun, pairs: list[PlayedPair]) -> Measures:
     return measure_pairs(run, pairs)
 
 
-def _notes(run: ParityRun, measures: Measures) -> tuple[str, ...]:
+def _notes(run: ParityRun, measures: Measures, unplayed: int) -> tuple[str, ...]:
     notes = []
     if run.kind == ParityRun.Kind.REHEARSAL:
         notes.append(_REHEARSED)
@@ -214,6 +218,8 @@ def _notes(run: ParityRun, measures: Measures) -> tuple[str, ...]:
         )
     if run.model:
         notes.append(f"Our calls were answered by {run.model}, as this run was begun with.")
+    if unplayed and run.state == ParityRun.State.DONE:
+        notes.append(f"It was decided before the last {unplayed} pairs, which were not played.")
     if measures.cut:
         notes.append(
             f"{measures.cut} pairs were compared only as far as the results of tools were known."
@@ -315,7 +321,10 @@ def _pair(
         "problems": tuple(str(row["problem"]) for row in pair.calls.values() if row.get("problem")),
     }
     if pair.old is None or pair.new is None:
-        return PairLine(state="missing", words=_missing(pair), **common)
+        words = _missing(pair)
+        return PairLine(
+            state="unplayed" if words == _UNPLAYED else "missing", words=words, **common
+        )
     found = difference(
         pair.old, pair.new, run.marks, renames=run_renames(run), region=run_region(run)
     )
@@ -340,7 +349,7 @@ def _missing(pair: PlayedPair) -> str:
     if ParityCall.State.FAILED in states:
         return "a call could not be played"
     if states & {ParityCall.State.WAITING, ParityCall.State.RUNNING}:
-        return "not played yet"
+        return _UNPLAYED
     return "a call cannot be read"
 
 

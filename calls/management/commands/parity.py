@@ -6,9 +6,11 @@ The command plays a rehearsal in its own process and needs no worker. What a run
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from decimal import Decimal
+import time
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from django.core.management.base import CommandError, CommandParser
 from assistants.models import Assistant, AssistantRevision
 from assistants.selectors import assistant_list
 from calls.models import ParityRun
+from calls.models.parity import OPEN_STATES
 from calls.services.parity_choices import past_calls
 from calls.services.parity_exports import (
     report_csv,
@@ -50,7 +53,7 @@ EXAMPLES: Final = """examples:
   manage.py parity run scenarios/ --assistant Harbour --revision 7 --pairs 76 --seed 1
   manage.py parity run --assistant Harbour --allow-undecided     scenarios of the admin
   manage.py parity run --kind replay --assistant Harbour --pairs 80 --cost-limit 20
-  manage.py parity resume 5f0c…
+  manage.py parity resume 5f0c… --cost-limit 40
   manage.py parity list
   manage.py parity report 5f0c… --json
 
@@ -63,6 +66,7 @@ undecided or could not be played to its end, 2 bad usage
 FAILED: Final = 1
 BAD_USAGE: Final = 2
 _LISTED: Final = 30
+_LOOK_SECONDS: Final = 1.0
 
 
 class Command(ExampleCommand):
@@ -85,7 +89,7 @@ class Command(ExampleCommand):
             "--parallel", type=int, default=20, help=f"calls at once, 1 to {MOST_PARALLEL}"
         )
         run.add_argument("--model", default="", help="another model than the revision's")
-        run.add_argument("--cost-limit", type=Decimal, default=Decimal(5), help="in USD")
+        run.add_argument("--cost-limit", type=_usd, default=Decimal(5), help="in USD")
         run.add_argument("--stop-early", action="store_true", help="end when it is decided")
         run.add_argument("--again", action="store_true", help="play the old stack twice")
         run.add_argument(
@@ -97,6 +101,7 @@ class Command(ExampleCommand):
         )
         resume = deeds.add_parser("resume", help="play what a run still lacks, in this process")
         resume.add_argument("run", metavar="RUN", help="its id, or how it begins")
+        resume.add_argument("--cost-limit", type=_usd, help="in USD (default: as it was begun)")
         for each in (run, resume):
             each.add_argument("--junit", default="", metavar="FILE", help="write JUnit XML")
             each.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -180,14 +185,19 @@ class Command(ExampleCommand):
     def _resume(self, options: dict[str, Any]) -> None:
         run = _named_run(options)
         try:
-            run_resume(run=run, actor="command:parity", tells_workers=False)
+            run_resume(
+                run=run,
+                actor="command:parity",
+                cost_limit_usd=options["cost_limit"],
+                tells_workers=False,
+            )
         except RunRefused as refused:
             raise CommandError(str(refused), returncode=BAD_USAGE) from refused
         self._play(run, options)
 
     def _play(self, run: ParityRun, options: dict[str, Any]) -> None:
         try:
-            run_play(run.job_id or "")
+            _play_to_its_end(run)
         except KeyboardInterrupt:
             run_cancel(run=run, actor="command:parity")
             self.stderr.write(f"Cancelled. Fix: parity resume {run.pk}")
@@ -250,6 +260,25 @@ class Command(ExampleCommand):
             self.stdout.write(report_csv(report), ending="")
         else:
             self.stdout.write(report_text(report))
+
+
+def _play_to_its_end(run: ParityRun) -> None:
+    """Play a run here; if a worker was faster, or it is handed on after its time, wait for it."""
+    run_play(run.job_id or "")
+    going_on = ParityRun.objects.filter(pk=run.pk, state__in=OPEN_STATES, job__isnull=False)
+    while going_on.exists():
+        time.sleep(_LOOK_SECONDS)
+        run_play(run.job_id or "")
+
+
+def _usd(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount in USD. Fix: such as 20")
+    return amount
 
 
 def _junit(path: str, report: Any, allows_undecided: bool) -> None:

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from calls.admin.parity_forms import EXAMPLE
 from calls.models import ParityRun, ParityScenario
@@ -145,6 +146,21 @@ def test_a_run_is_begun_by_the_form_watched_cancelled_and_resumed(boss: Client) 
     run_continue(run.pk)
     state = boss.get(page("parityrun_progress", run.pk)).json()
     assert state["state"] == "done" and state["done"] == 4
+
+
+def test_a_run_that_came_to_its_limit_is_resumed_with_a_higher_one(boss: Client) -> None:
+    run = factories.make_run(
+        an_assistant(), kind="replay", state="cancelled", finished_at=timezone.now()
+    )
+    factories.make_parity_call(run)
+    assert 'name="cost_limit_usd"' in boss.get(page("parityrun_change", run.pk)).content.decode()
+    url = page("parityrun_resume", run.pk)
+    for wrong in ("much", "NaN", "-1"):
+        answer = boss.post(url, {"cost_limit_usd": wrong}, follow=True)
+        assert "cost limit is" in answer.content.decode()
+    boss.post(url, {"cost_limit_usd": "40"})
+    run.refresh_from_db()
+    assert (run.state, run.cost_limit_usd) == ("queued", 40)
 
 
 def test_the_form_says_why_a_run_cannot_begin(boss: Client) -> None:

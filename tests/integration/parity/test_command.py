@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,6 +86,31 @@ def test_a_clean_run_of_enough_pairs_passes_beside_threads(scenarios: Path) -> N
     code, told = ran("report", row["id"][:8], "--csv")
     assert code == 0 and len(told.splitlines()) == 77
     assert ran("report", row["id"])[1].startswith("PASS: ")
+
+
+def test_a_run_that_is_decided_early_passes_its_build(scenarios: Path, tmp_path: Path) -> None:
+    short = [{"say": "Go.", "expect": ["check_availability"]}, {"hang_up": True}]
+    put(scenarios, {"name": "booking", "caller": short})
+    out = tmp_path / "out.xml"
+    given = ("--pairs", "140", "--seed", "1", "--parallel", "4", "--stop-early")
+    code, told = ran("run", str(scenarios), *given, "--junit", str(out))
+    assert code == 0, told
+    assert told.startswith("PASS: ") and "could not be compared" not in told
+    assert "which were not played" in told
+    assert set(read_junit(out.read_text(encoding="utf-8")).values()) == {"passed"}
+
+
+def test_the_command_ends_with_its_run_however_often_that_is_handed_on(
+    scenarios: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0, 3_600)
+    monkeypatch.setattr(
+        "calls.services.parity_playing.time", SimpleNamespace(monotonic=lambda: next(clock) / 2)
+    )
+    monkeypatch.setattr("calls.management.commands.parity._LOOK_SECONDS", 0)
+    given = ("run", str(scenarios), "--pairs", "2", "--parallel", "1", "--allow-undecided")
+    code, told = ran(*given)
+    assert code == 0 and told.startswith("UNDECIDED: 2 pairs")
 
 
 @pytest.mark.parametrize(
