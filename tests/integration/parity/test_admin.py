@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -160,7 +161,7 @@ def test_a_run_that_came_to_its_limit_is_resumed_with_a_higher_one(boss: Client)
         assert "cost limit is" in answer.content.decode()
     boss.post(url, {"cost_limit_usd": "40"})
     run.refresh_from_db()
-    assert (run.state, run.cost_limit_usd) == ("queued", 40)
+    assert (run.state, run.cost_limit_usd) == ("queued", Decimal(40))
 
 
 def test_the_form_says_why_a_run_cannot_begin(boss: Client) -> None:
