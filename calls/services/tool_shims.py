@@ -12,12 +12,13 @@ import datetime as dt
 import hashlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, DataError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -197,6 +198,15 @@ def request_note(
             )
 
 
+def _waiting() -> Iterator[tuple[int, Any]]:
+    """Yield all that waits, in its order; what stays behind is not met twice."""
+    last = 0
+    rows = ShimRecord.objects.order_by("pk").values_list("pk", "shim__organisation")
+    while found := list(rows.filter(pk__gt=last)[:_BATCH]):
+        yield from found
+        last = found[-1][0]
+
+
 def records_drain(now: dt.datetime | None = None) -> int:
     """Make what came through part of the calls it belongs to; return how many requests.
 
@@ -205,8 +215,7 @@ def records_drain(now: dt.datetime | None = None) -> int:
     now = now or timezone.now()
     stores: dict[Any, Store] = {}
     done = 0
-    rows = ShimRecord.objects.order_by("pk").values_list("pk", "shim__organisation")
-    for pk, organisation_id in list(rows[:_BATCH]):
+    for pk, organisation_id in _waiting():
         try:
             record = ShimRecord.objects.get(pk=pk)
             if organisation_id not in stores:
@@ -215,8 +224,10 @@ def records_drain(now: dt.datetime | None = None) -> int:
             stores[organisation_id].put(kept_as_call(record.content))
         except ShimRecord.DoesNotExist:
             continue  # another worker had it
-        except DecryptionError:
-            log.error("shim_record_unreadable", record_id=pk)
+        except (DecryptionError, LookupError, TypeError, ValueError, DataError) as error:
+            # One that cannot be read, of another version or with what no column takes, must not
+            # hold up the others.
+            log.error("shim_record_unreadable", record_id=pk, error=type(error).__name__)
             continue
         ShimRecord.objects.filter(pk=pk).delete()
         done += 1

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from calls.conversation import ToolUse
-from calls.parity.logs.loose import time_of
+from calls.parity.logs.loose import text_of, time_of
 from calls.parity.logs.past_call import PastCall
 from calls.parity.logs.reading import NotACall, Nothing, NotOver, read_log
 from calls.parity.logs.vapi import asked_calls
@@ -36,9 +36,21 @@ _OF_OURS: Final = frozenset(
     {b"forwarded", b"via", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-host"}
     | {b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-server"}
 )
+# For browsers alone, and then for our whole origin, which is the admin's: its cookies, its cached
+# pages, its way to encryption, its workers, where it is served next.
+_OF_BROWSERS: Final = frozenset(
+    {b"set-cookie", b"set-cookie2", b"clear-site-data", b"strict-transport-security"}
+    | {b"service-worker-allowed", b"alt-svc", b"refresh", b"content-security-policy"}
+    | {b"content-security-policy-report-only", b"x-content-type-options"}
+)
+# A tool server is not ours: opened in a browser, its answer must be no page of our origin.
+HARMLESS: Final = (
+    (b"Content-Security-Policy", b"sandbox; default-src 'none'"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
 _COLUMNS: Final = (
     *("log_id", "provider_sid", "direction", "caller", "callee", "assistant_id", "number_id"),
-    *("assistant_name", "squad_id", "has_times", "start_is_told"),
+    *("assistant_name", "squad_id", "has_times", "start_is_told", "consent"),
 )
 _TIMES: Final = ("created_at", "started_at")
 _TOOL: Final = (
@@ -53,8 +65,8 @@ def request_headers(headers: Iterable[Header]) -> list[Header]:
 
 
 def answer_headers(headers: Iterable[Header]) -> list[Header]:
-    """Return the headers of an answer that go back to who asked."""
-    return _passed(headers, _HOPS)
+    """Return the headers of an answer that go back to who asked; what rules browsers is ours."""
+    return [*_passed(headers, _HOPS | _OF_BROWSERS), *HARMLESS]
 
 
 def _passed(headers: Iterable[Header], left_out: frozenset[bytes]) -> list[Header]:
@@ -114,7 +126,7 @@ def exchange_kept(
             tool = replace(
                 tool,
                 running=False,
-                output=found.text,
+                output=text_of(found.text),
                 state="error" if found.failed else "ok",
                 duration_ms=duration_ms,
             )

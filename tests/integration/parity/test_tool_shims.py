@@ -135,6 +135,32 @@ async def test_a_request_goes_on_byte_for_byte_and_so_does_its_answer(server: To
     assert b"x-forwarded-for" not in lower and b"host: 127.0.0.1" in lower
 
 
+async def test_an_answer_opened_in_a_browser_is_no_page_of_our_origin(server: ToolServer) -> None:
+    page = b"<script>fetch('/admin/')</script>"
+    server.says(page, headers=(
+        "Content-Type: text/html\r\nSet-Cookie: sessionid=stolen\r\nAlt-Svc: h3=evil\r\n"
+        "Content-Security-Policy: script-src *\r\nClear-Site-Data: *\r\nX-Trace: abc\r\n"
+    ))  # fmt: skip
+    response = await post(await make(server), tool_request(1))
+    assert response.content == page and response["X-Trace"] == "abc"
+    assert response["Content-Security-Policy"] == "sandbox; default-src 'none'"
+    assert response["X-Content-Type-Options"] == "nosniff" and not response.cookies
+    for name in ("Set-Cookie", "Alt-Svc", "Clear-Site-Data"):
+        assert name not in response
+
+
+async def test_of_a_caller_who_refused_an_address_keeps_no_word(server: ToolServer) -> None:
+    refused = {"id": CALL_ID, "compliance": {"recordingConsent": {"type": "verbal"}}}
+    await post(await make(server), tool_request(1, call=refused))
+
+    def check() -> None:
+        assert records_drain() == 1
+        tool = Call.objects.get().tool_invocations.get()
+        assert (tool.name, tool.arguments_json, tool.output) == ("find", "", "")
+
+    await in_database(check)
+
+
 async def test_what_came_through_becomes_the_sequence_of_its_call(server: ToolServer) -> None:
     row = await make(server)
     await post(row, tool_request(1))
@@ -246,3 +272,32 @@ def test_records_that_cannot_be_read_stop_nothing_and_are_gone_in_a_day() -> Non
     factories.make_shim_record(broken.shim, content=kept)
     assert records_drain(now) == 1
     assert not ShimRecord.objects.exists() and ImportedCall.objects.count() == 1
+
+
+def test_a_record_that_fits_nowhere_does_not_hold_up_the_others() -> None:
+    now = timezone.now()
+    first = factories.make_shim_record(content={"log_id": "a", "tools": [{"name": "find"}]})
+    kept = views.exchange_kept(tool_request(1), 200, "{}", received_at=now, duration_ms=5)
+    factories.make_shim_record(first.shim, content=kept)
+    assert records_drain(now) == 1 and ShimRecord.objects.get().pk == first.pk
+
+
+def test_a_worker_takes_all_that_waits_whatever_stays_at_the_front(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tool_shims, "_BATCH", 2)
+    shim, now = factories.make_shim(), timezone.now()
+    for _ in range(2):
+        factories.make_shim_record(shim, content={"log_id": "a", "tools": [{}]})
+    for number in range(3):
+        kept = views.exchange_kept(tool_request(number), 200, "{}", received_at=now, duration_ms=5)
+        factories.make_shim_record(shim, content=kept)
+    assert records_drain(now) == 3 and ShimRecord.objects.count() == 2
+
+
+def test_an_answer_is_kept_without_what_no_database_takes() -> None:
+    answer = json.dumps({"results": [{"toolCallId": "call_1", "result": "o\x00pen"}]})
+    kept = views.exchange_kept(
+        tool_request(1), 200, answer, received_at=timezone.now(), duration_ms=5
+    )
+    assert kept is not None and kept["tools"][0]["output"] == "open"
