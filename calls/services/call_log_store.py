@@ -100,8 +100,11 @@ class Store:
             return "unreadable"
         except IntegrityError:
             # Another import has stored the same call at this moment: what it wrote is found now.
-            with transaction.atomic():
-                return self._put(past)
+            try:
+                with transaction.atomic():
+                    return self._put(past)
+            except DecryptionError:
+                return "unreadable"
 
     def _put(self, past: PastCall) -> Outcome:
         self.hold()
@@ -203,10 +206,12 @@ class Store:
         row.structured = keeping.variables(dict(past.structured)) or None
         row.recordings = dict(past.recordings) or None
         row.save()
-        if not row.was_here:
-            began_at = past.created_at or past.started_at or past.ended_at or timezone.now()
+        began_at = past.created_at or past.started_at or past.ended_at or timezone.now()
+        if row.was_here:
+            began_at = call.created_at
+        else:
             Call.objects.filter(pk=call.pk).update(created_at=began_at)
-            _look_again(self.organisation, began_at)
+        look_again(self.organisation, began_at)
 
     def _call_columns(self, call: Call, past: PastCall) -> None:
         latest = max(
@@ -351,7 +356,7 @@ def _turn_waits(past: PastCall) -> list[int]:
     return sorted(round(each) for each in waits if each and 0 < each < 600_000)
 
 
-def _look_again(organisation: Organisation, began_at: dt.datetime) -> None:
+def look_again(organisation: Organisation, began_at: dt.datetime) -> None:
     """Have retention look once more from ``began_at`` on: it was through with that time."""
     RetentionRule.objects.filter(organisation=organisation).filter(
         Q(look_from__isnull=True) | Q(look_from__gt=began_at)

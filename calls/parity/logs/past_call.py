@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from calls.conversation import Entry, Speech, ToolUse, conversation
+from calls.parity.logs.loose import MOST_MS
 
 Consent = Literal["unknown", "granted", "refused"]
 Direction = Literal["inbound", "outbound", "web"]
@@ -97,7 +98,8 @@ class PastCall:
         """Return how long it was, 0 where the log does not say."""
         if self.started_at is None or self.ended_at is None or not self.start_is_told:
             return 0
-        return max(0, round((self.ended_at - self.started_at).total_seconds()))
+        seconds = round((self.ended_at - self.started_at).total_seconds())
+        return min(max(0, seconds), MOST_MS)  # a column's limit: clocks of logs are wrong at times
 
 
 # Fields that are taken from whichever telling has them; the richer telling is asked first.
@@ -173,7 +175,7 @@ def moved(call: PastCall, began_at: dt.datetime | None) -> PastCall:
     by_ms = round((call.started_at - began_at).total_seconds() * 1000)
 
     def move(at_ms: int | None) -> int | None:
-        return None if at_ms is None else max(0, at_ms + by_ms)
+        return None if at_ms is None else min(max(0, at_ms + by_ms), MOST_MS)
 
     return replace(
         call,

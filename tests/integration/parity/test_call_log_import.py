@@ -328,6 +328,31 @@ def test_retention_reaches_calls_that_were_imported_behind_its_back() -> None:
     assert rule.look_from is None
 
 
+def test_retention_reaches_what_a_log_adds_to_an_old_call_that_came_here() -> None:
+    now = timezone.now()
+    call = factories.make_call(stack="vapi", status="ended", ended_reason="customer-ended-call")
+    Call.objects.filter(pk=call.pk).update(created_at=now - dt.timedelta(days=200))
+    RetentionRule.objects.create(
+        organisation=factories.default_organisation(),
+        transcript_days=60,
+        progress={"transcript": (now - dt.timedelta(days=60)).isoformat()},
+    )
+    put(whole_call(1, phoneCallProviderId=call.call_sid, at=now - dt.timedelta(days=200)))
+    assert call.turns.count() == 2
+    retention_run(now)
+    assert {each.text for each in call.turns.all()} == {""}
+
+
+def test_a_log_whose_clocks_are_wrong_stays_within_what_columns_hold() -> None:
+    late = whole_call(1, phoneCallProviderId="CA" + "7" * 32)
+    put(late, {**late, "startedAt": "2001-01-01T00:00:00.000Z"})
+    put({**whole_call(2), "startedAt": "2001-01-01T00:00:00Z", "endedAt": "2099-01-01T00:00:00Z"})
+    for call in Call.objects.all():
+        assert 0 <= call.duration_seconds < 2**31
+        for row in (*call.turns.all(), *call.tool_invocations.all()):
+            assert 0 <= row.started_ms < 2**31
+
+
 def test_older_calls_are_left_out() -> None:
     now = timezone.now()
     old = whole_call(10, at=now - dt.timedelta(days=31))
