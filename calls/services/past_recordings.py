@@ -22,6 +22,7 @@ from calls.models import Call, ImportedCall, Recording
 from calls.parity.logs.sides import caller_channel, caller_first, frames_of, joined, samples_of
 from calls.parity.sound_file import SoundFile, SoundUnreadable, sound_file
 from calls.selectors.records import speech_of
+from calls.services.call_log_store import look_again
 from calls.services.privacy import keeping_for
 from calls.services.recording_files import (
     MOST_BYTES,
@@ -31,6 +32,7 @@ from calls.services.recording_files import (
     wav_header,
 )
 from calls.services.sequences import recordings_of
+from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.jobs import RunningJob, job_create
 from voiceplatform.base.models import Job, Organisation
@@ -154,6 +156,8 @@ def recordings_fetch(running: RunningJob, fetch: Fetch) -> None:
             stored += recording_fetch(call_id, fetch, hold=running.hold)
         except FetchRefused as refusal:
             problems.append(f"{call_id}: {refusal}")
+        except DecryptionError:
+            problems.append(f"{call_id}: what is stored of it was sealed with a key that is gone")
     words = f"{stored} of {len(ids)} recordings fetched."
     if problems:
         words += f" {len(problems)} could not be; the first: {problems[0]}."
@@ -173,7 +177,9 @@ def recording_fetch(call_id: Any, fetch: Fetch, *, hold: Callable[[], None] = la
         FetchRefused: it may not be fetched, is not there, or cannot be told apart.
     """
     row = (
-        ImportedCall.objects.select_related("call__organisation", "assistant__current_revision")
+        ImportedCall.objects.select_related(
+            "call__organisation", "call__revision", "assistant__current_revision"
+        )
         .defer("facts", "structured", "recordings")
         .filter(call=call_id)
         .first()
@@ -210,6 +216,8 @@ def recording_fetch(call_id: Any, fetch: Fetch, *, hold: Callable[[], None] = la
             if not Call.objects.select_for_update().filter(pk=call.pk).exists():
                 raise FetchRefused("the call was erased meanwhile")
             Recording.objects.update_or_create(call=call, defaults=columns)
+            # Retention may have been through with this time while the file was on its way.
+            look_again(call.organisation, call.created_at)
     except (IntegrityError, FetchRefused):
         sound_delete(call.pk)
         raise FetchRefused("the call was erased meanwhile") from None
@@ -221,7 +229,10 @@ def _check(row: ImportedCall) -> None:
     if row.consent == ImportedCall.Consent.REFUSED:
         raise FetchRefused("the caller did not agree to be recorded")
     shown = Call(organisation_id=row.organisation_id, consent=row.call.consent)
-    shown.revision = row.assistant.current_revision if row.assistant is not None else None
+    # That of the log, else that of a call that came here: what either masks is not fetched.
+    shown.revision = (
+        row.assistant.current_revision if row.assistant is not None else row.call.revision
+    )
     if not keeping_for(shown).inputs:
         raise FetchRefused(
             "something is masked in calls of this assistant, and a voice cannot be masked. Fix: "

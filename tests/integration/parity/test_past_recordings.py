@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from assistants.vapi_api import VapiApiError
-from calls.models import ImportedCall, Recording, RecordingRemoval
+from calls.models import Call, ImportedCall, Recording, RecordingRemoval, RetentionRule
 from calls.parity.sound_file import sound_file
 from calls.services import past_recordings
 from calls.services.past_recordings import FetchRefused, fetch_begin, recording_fetch
@@ -120,6 +121,39 @@ def test_a_job_fetches_what_it_can_and_names_the_rest(monkeypatch: pytest.Monkey
     job.refresh_from_db()
     assert job.state == "done" and "1 of 2 recordings fetched" in job.message
     assert "status 404" in json.dumps(job.result)
+
+
+def test_a_call_that_no_key_opens_does_not_end_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost, good = a_past_call(), a_past_call()
+    with connection.cursor() as cursor:
+        broken = "UPDATE calls_call SET variable_values = 'gAAAAAbroken' WHERE id = %s"
+        cursor.execute(broken, [Call._meta.pk.get_db_prep_value(lost.call_id, connection)])
+    monkeypatch.setattr(past_recordings, "_fetching", lambda client, running: fetch)
+    organisation = factories.default_organisation()
+    calls = [lost.call_id, good.call_id]
+    job = fetch_begin(organisation=organisation, calls=calls, purpose=PURPOSE, actor=None)
+    past_recordings.fetch_job_run(job.pk)
+    job.refresh_from_db()
+    assert job.state == "done" and "1 of 2 recordings fetched" in job.message
+    assert "a key that is gone" in json.dumps(job.result)
+
+
+def test_what_is_masked_in_a_call_that_came_here_is_not_fetched_of_its_log() -> None:
+    assistant = factories.make_assistant()
+    factories.make_redaction_rule(phone_numbers=True, assistant=assistant)
+    call = factories.make_call(
+        stack="vapi", status="ended", ended_reason="x", revision=assistant.current_revision
+    )
+    with pytest.raises(FetchRefused, match="masked"):
+        recording_fetch(a_past_call(call=call).call_id, fetch)
+
+
+def test_retention_looks_again_at_the_time_of_what_was_fetched() -> None:
+    row = a_past_call()
+    rule = RetentionRule.objects.create(organisation=row.organisation)
+    recording_fetch(row.call_id, fetch)
+    rule.refresh_from_db()
+    assert rule.look_from == row.call.created_at
 
 
 def test_what_was_fetched_goes_without_a_word_to_twilio() -> None:
