@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from calls.media.database import in_database
 from calls.models import Call, ImportedCall, ShimRecord, ToolShim
+from calls.parity.logs.shim import exchange_kept
 from calls.services import tool_shims
 from calls.services.sequences import sequence_of
 from calls.services.tool_shims import (
@@ -267,7 +268,7 @@ def test_records_that_cannot_be_read_stop_nothing_and_are_gone_in_a_day() -> Non
     broken = factories.make_shim_record(received_at=now - dt.timedelta(hours=25))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE calls_shimrecord SET content = 'gAAAAAbroken'")
-    kept = views.exchange_kept(tool_request(1), 200, "{}", received_at=now, duration_ms=5)
+    kept = exchange_kept(tool_request(1), 200, "{}", received_at=now, duration_ms=5)
     assert kept is not None and "messages" not in json.dumps(kept)
     factories.make_shim_record(broken.shim, content=kept)
     assert records_drain(now) == 1
@@ -277,7 +278,7 @@ def test_records_that_cannot_be_read_stop_nothing_and_are_gone_in_a_day() -> Non
 def test_a_record_that_fits_nowhere_does_not_hold_up_the_others() -> None:
     now = timezone.now()
     first = factories.make_shim_record(content={"log_id": "a", "tools": [{"name": "find"}]})
-    kept = views.exchange_kept(tool_request(1), 200, "{}", received_at=now, duration_ms=5)
+    kept = exchange_kept(tool_request(1), 200, "{}", received_at=now, duration_ms=5)
     factories.make_shim_record(first.shim, content=kept)
     assert records_drain(now) == 1 and ShimRecord.objects.get().pk == first.pk
 
@@ -290,14 +291,12 @@ def test_a_worker_takes_all_that_waits_whatever_stays_at_the_front(
     for _ in range(2):
         factories.make_shim_record(shim, content={"log_id": "a", "tools": [{}]})
     for number in range(3):
-        kept = views.exchange_kept(tool_request(number), 200, "{}", received_at=now, duration_ms=5)
+        kept = exchange_kept(tool_request(number), 200, "{}", received_at=now, duration_ms=5)
         factories.make_shim_record(shim, content=kept)
     assert records_drain(now) == 3 and ShimRecord.objects.count() == 2
 
 
 def test_an_answer_is_kept_without_what_no_database_takes() -> None:
     answer = json.dumps({"results": [{"toolCallId": "call_1", "result": "o\x00pen"}]})
-    kept = views.exchange_kept(
-        tool_request(1), 200, answer, received_at=timezone.now(), duration_ms=5
-    )
+    kept = exchange_kept(tool_request(1), 200, answer, received_at=timezone.now(), duration_ms=5)
     assert kept is not None and kept["tools"][0]["output"] == "open"
