@@ -42,6 +42,7 @@ MOST_CALLS: Final = 500
 _LEAST_REPLAYS: Final = 10
 # Of these the first hundred that the priced model answered are taken.
 _MOST_LOOKED_AT: Final = 400
+_MOST_OPEN: Final = 200
 _CHARACTERS_A_TOKEN: Final = 4
 _SEED: Final = 20_260_331
 
@@ -282,7 +283,8 @@ def forecasts_check() -> int:
     """
     checked = 0
     open_rows = CostForecast.objects.filter(checked_at__isnull=True)
-    for pk in list(open_rows.order_by("created_at").values_list("pk", flat=True)[:200]):
+    # The newest first: of a model that answers nobody a forecast stays open for ever.
+    for pk in list(open_rows.order_by("-created_at").values_list("pk", flat=True)[:_MOST_OPEN]):
         checked += _check(pk)
     return checked
 
@@ -316,6 +318,8 @@ def _check(pk: uuid.UUID) -> int:
         if answering_model(call.connection, call.revision.model) != row.model:
             continue
         parts = as_object(as_object(call.metrics).get("cost_usd"))
+        if not parts:
+            continue  # it ended and is not priced yet; it was not free
         usd += sum(float(parts.get(name, 0)) for name in ("model", "carrier"))
         minutes += call.duration_seconds / 60
         count += 1

@@ -181,6 +181,10 @@ def test_after_a_hundred_calls_the_error_is_known_and_stays() -> None:
     assert forecasts_check() == 0
     row.refresh_from_db()
     assert (row.actual_calls, row.error_percent) == (CHECKED_AFTER - 1, None)
+    factories.make_call(
+        number=number, connection=flagship, twilio_account=number.twilio_account, status="ended",
+        duration_seconds=30, metrics={},
+    )  # fmt: skip  # not priced yet, which is not free
     calls(10, 9.0, mini)  # another model's calls say nothing of it
     assert forecasts_check() == 0
     calls(1, 0.08)
@@ -190,6 +194,23 @@ def test_after_a_hundred_calls_the_error_is_known_and_stays() -> None:
     assert row.error_percent == pytest.approx(25.0)  # 0.11 less 0.01, against 0.08
     calls(5, 9.0)
     assert forecasts_check() == 0
+
+
+def test_forecasts_that_nobody_answers_for_hide_no_newer_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("calls.services.cost_forecasts._MOST_OPEN", 1)
+    monkeypatch.setattr("calls.services.cost_forecasts.CHECKED_AFTER", 1)
+    number = factories.make_number()
+    stuck, newer = (factories.make_forecast(number.assistant, number=number) for _ in range(2))
+    CostForecast.objects.filter(pk=stuck.pk).update(model="gpt-realtime-mini")
+    factories.make_call(
+        number=number, connection=factories.make_connection(), status="ended", duration_seconds=30,
+        twilio_account=number.twilio_account, metrics={"cost_usd": {"model": 0.1, "carrier": 0.0}},
+    )  # fmt: skip
+    assert forecasts_check() == 1
+    newer.refresh_from_db()
+    assert newer.actual_calls == 1
 
 
 @pytest.fixture
