@@ -135,6 +135,7 @@ def guardrails_apply(
     """
     if not rows or len({row.assistant_id for row in rows}) != 1:
         raise GuardrailRefused("choose proposals of one assistant.")
+    _still_open(rows)
     assistant = Assistant.objects.select_related("current_revision", "draft_revision").get(
         pk=rows[0].assistant_id
     )
@@ -173,6 +174,13 @@ def guardrails_apply(
     return assistant
 
 
+def _still_open(rows: Sequence[GuardrailProposal]) -> None:
+    """Refuse before anything is written: a draft must not get a sentence that was rejected."""
+    wanted = {row.pk for row in rows}
+    if GuardrailProposal.objects.filter(pk__in=wanted, state=State.PROPOSED).count() < len(wanted):
+        raise GuardrailRefused("somebody has decided on it meanwhile. Fix: look again.")
+
+
 def _worded(row: GuardrailProposal, wording: dict[str, str]) -> str:
     text = " ".join((wording.get(str(row.pk)) or row.instruction).split())[:LONGEST]
     if not text:
@@ -209,6 +217,7 @@ def guardrail_verify(*, row: GuardrailProposal, actor: Any) -> ParityRun:
     Raises:
         GuardrailRefused: it is in no revision, a verification is there, or nothing was held out.
     """
+    row.refresh_from_db()
     revision = row.applied_revision
     if row.state != State.APPLIED or revision is None:
         raise GuardrailRefused("it is in no revision. Fix: apply it first.")

@@ -106,6 +106,26 @@ def test_somebody_elses_draft_is_left_alone(assistant: Assistant) -> None:
     assert row.state == "proposed"
 
 
+def test_what_was_rejected_meanwhile_does_not_get_into_the_draft(assistant: Assistant) -> None:
+    (row,) = guardrails_propose(run=run_of(assistant), actor=None)
+    as_seen = GuardrailProposal.objects.get(pk=row.pk)
+    guardrail_reject(row=row, actor=None)
+    with pytest.raises(GuardrailRefused, match="decided on it meanwhile"):
+        guardrails_apply(rows=[as_seen], actor=None)
+    assistant.refresh_from_db()
+    assert assistant.draft_revision is None
+
+
+def test_a_verification_is_begun_once(assistant: Assistant) -> None:
+    (row,) = guardrails_propose(run=run_of(assistant), actor=None)
+    guardrails_apply(rows=[row], actor=None)
+    as_seen = GuardrailProposal.objects.get(pk=row.pk)
+    begun = factories.make_run(assistant, state="running")
+    GuardrailProposal.objects.filter(pk=row.pk).update(verification=begun)
+    with pytest.raises(GuardrailRefused, match="it is being verified"):
+        guardrail_verify(row=as_seen, actor=None)
+
+
 def test_a_rejected_proposal_is_over(assistant: Assistant) -> None:
     (row,) = guardrails_propose(run=run_of(assistant), actor=None)
     guardrail_reject(row=row, actor=None)
