@@ -30,6 +30,7 @@ from calls.services.replay_sessions import (
     ReplaySession,
     call_day,
     connection_of,
+    refusal_check,
     replay_session,
 )
 from calls.services.sequences import entries_of, facts_of, imported_of, sequence_of
@@ -75,6 +76,8 @@ def _play(call: ParityCall, *, aloud: bool) -> CallResult:
     if past is None:
         raise CallRefused("the past call is gone. Fix: begin another run.")
     if call.stack == ParityCall.Stack.VAPI:
+        # Of a caller who refused no second copy of the words is made either.
+        refusal_check(past)
         return _old_side(past)
     if call.stack == ParityCall.Stack.AGAIN:
         raise CallRefused("a past call cannot be made again. Fix: begin the run without repeats.")

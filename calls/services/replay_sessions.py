@@ -35,7 +35,12 @@ from tools.spec import ToolSpec
 
 # Kinds of tools after which the assistant no longer has the call.
 _ENDS: Final = frozenset({"endCall", "transferCall", "handoff", "voicemail"})
-_REFUSED: Final = "its caller refused, so nothing of it is played again. Fix: choose another call."
+# Until somebody who was asked has agreed, nothing of the call is heard (design 11).
+_NO_CONSENT: Final = frozenset({Call.Consent.REFUSED, Call.Consent.PENDING})
+_REFUSED: Final = (
+    "its caller refused or has not agreed, so nothing of it is played again. "
+    "Fix: choose another call."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,19 @@ def connection_of(run: ParityRun) -> ProviderConnection:
     return connection
 
 
+def refusal_check(call: Call) -> ImportedCall | None:
+    """Return what a log says of a past call, if its caller did not refuse.
+
+    Raises:
+        CallRefused: the caller refused, or was asked and has not answered.
+    """
+    imported = imported_of(call)
+    refused = call.policy_refused_at is not None or call.consent_state in _NO_CONSENT
+    if refused or (imported is not None and imported.consent == ImportedCall.Consent.REFUSED):
+        raise CallRefused(_REFUSED)
+    return imported
+
+
 def past_call_check(call: Call, connection: ProviderConnection) -> ImportedCall | None:
     """Return what a log says of a past call, if the call may be replayed over a connection.
 
@@ -95,10 +113,7 @@ def past_call_check(call: Call, connection: ProviderConnection) -> ImportedCall 
         CallRefused: the caller refused, or the number that was called carries data that may not go
             there; this is asked again before every socket, since contracts end and minds change.
     """
-    imported = imported_of(call)
-    refused = call.policy_refused_at is not None or call.consent_state == Call.Consent.REFUSED
-    if refused or (imported is not None and imported.consent == ImportedCall.Consent.REFUSED):
-        raise CallRefused(_REFUSED)
+    imported = refusal_check(call)
     numbers = [call.number, imported.number if imported is not None else None]
     for number in numbers:
         if number is None:

@@ -158,6 +158,18 @@ def test_no_call_of_a_caller_who_refused_is_played_again(columns: dict[str, Any]
         with connections() as reached, pytest.raises(CallRefused, match="refused"):
             play(side(run, call, "direct") if play is replay_play else run.calls.get())
         assert reached == []
+    with pytest.raises(CallRefused, match="refused"):
+        replay_play(side(run, call, "vapi"))
+
+
+@pytest.mark.parametrize("stack", ["vapi", "direct"])
+def test_a_caller_who_was_asked_and_has_not_answered_is_not_played_again(stack: str) -> None:
+    run, call = run_of("ws://127.0.0.1:1/v1/realtime"), past()
+    call.consent = {"state": "pending"}
+    call.save()
+    with connections() as reached, pytest.raises(CallRefused, match="has not agreed"):
+        replay_play(side(run, call, stack))
+    assert reached == []
 
 
 @pytest.mark.parametrize("whose", ["run", "assistant", "past"])
