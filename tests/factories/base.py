@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from voiceplatform.base.models import (
 )
 
 _counter = itertools.count(1)
-_START = uuid.uuid4().int  # so that processes that share a database do not share numbers
+_START = uuid.uuid4().int  # so that processes that share a database seldom share numbers
 _PLACES = 8_000_000
 _STRIDE = 3_141_593  # no factor in common with the places: all are taken before one comes again
 
@@ -38,7 +39,9 @@ def sid(prefix: str) -> str:
 
 def phone_e164() -> str:
     """Return a US number that this process has not had; none is below +15552000000."""
-    return f"+1555{2_000_000 + (_START + next_number() * _STRIDE) % _PLACES:07d}"
+    # Copies of one process begin with the same start and count; their own id tells them apart.
+    place = _START + os.getpid() * 1_234_567 + next_number() * _STRIDE
+    return f"+1555{2_000_000 + place % _PLACES:07d}"
 
 
 def default_organisation() -> Organisation:
