@@ -10,19 +10,15 @@ import uuid
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.utils import timezone
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from calls.admin.signed_receivers import STATES, SignedReceiverAdmin, Steps, state_of
 from calls.events.receivers import KINDS, SEALED
 from calls.models import EventDestination
 from calls.selectors.delivery import undelivered_by_receiver
 from calls.services.event_destinations import (
-    OVERLAP,
     destination_changed,
     destination_created,
     destination_delete,
@@ -34,19 +30,12 @@ from calls.services.event_destinations import (
 from tools.server_admin import SecretLines
 from tools.services import url_host
 from voiceplatform.base.egress import EgressRefused, encrypted
-from voiceplatform.base.scoped_admin import BesideForm, ScopedAdmin, ScopedForm, badge
+from voiceplatform.base.scoped_admin import ScopedForm, badge
 from voiceplatform.base.secret_form import SecretFormField
 
-_STATES = {"on": "success", "off": "info", "the receiver is gone": "danger"}
 _MOST_HEADERS = 20
 # What such a header would change is ours to say, or HTTP's.
 _RESERVED = frozenset({"content-length", "content-type", "transfer-encoding", "connection", "host"})
-
-
-def _state(row: EventDestination) -> str:
-    if row.enabled:
-        return "on"
-    return "the receiver is gone" if row.switched_off_at else "off"
 
 
 def headers_from(text: str) -> dict[str, str]:
@@ -147,8 +136,16 @@ class EventDestinationForm(ScopedForm):
 
 
 @admin.register(EventDestination)
-class EventDestinationAdmin(BesideForm, ScopedAdmin):
+class EventDestinationAdmin(SignedReceiverAdmin):
     """Who is told of calls."""
+
+    steps = Steps(
+        delete=destination_delete,
+        test=destination_test,
+        renew=secret_renew,
+        end_earlier=earlier_secret_end,
+    )
+    things = "events"
 
     form = EventDestinationForm
     list_display = ("name", "url_host", "events", "state", "waiting", "updated_at")
@@ -186,10 +183,10 @@ class EventDestinationAdmin(BesideForm, ScopedAdmin):
         """Return the kinds as badges."""
         return [str(kind) for kind in obj.kinds]
 
-    @badge(description="State", label=_STATES)
+    @badge(description="State", label=STATES)
     def state(self, obj: EventDestination) -> str:
         """Say whether it is told anything."""
-        return _state(obj)
+        return state_of(obj)
 
     @admin.display(description="Undelivered")
     def waiting(self, obj: Any) -> int:
@@ -220,117 +217,25 @@ class EventDestinationAdmin(BesideForm, ScopedAdmin):
     ) -> HttpResponse:
         """Show the secret once, on the answer itself."""
         made = request.made_secret  # type: ignore[attr-defined]  # by `save_model`
-        return self._secret_page(request, obj, made)
+        return self.secret_page(request, obj, made)
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Remove through the service."""
-        given_up = destination_delete(row=obj, actor=request.user)
-        if given_up:
-            self.message_user(
-                request, f"{given_up} events that waited for it were given up.", messages.WARNING
-            )
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """Delete one by one."""
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Ask for confirmation without Django's look at foreign keys: events stay."""
-        return [str(obj) for obj in objs], {}, set(), []
-
-    def get_urls(self) -> list[Any]:
-        """Add what the buttons of a receiver's page post to."""
-        wrap = self.admin_site.admin_view
-        steps = {
-            "test": self.test_view,
-            "renew": self.renew_view,
-            "end-earlier": self.end_earlier_view,
-            "switch-on": self.switch_on_view,
-        }
-        own = [
-            path(f"<uuid:object_id>/{name}/", wrap(view), name=f"calls_eventdestination_{name}")
-            for name, view in steps.items()
-        ]
-        return [*own, *super().get_urls()]
-
-    def test_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
-        """Send a test event and say what came of it."""
-        row = self._row(request, object_id)
-        if request.method != "POST":
-            return self._back(row)
-        attempt = destination_test(row=row, actor=request.user)
-        if attempt is None:
-            words = "A worker sends it; look at Delivery attempts in a minute."
-            self.message_user(request, words, messages.WARNING)
-        elif attempt.status_code is not None and 200 <= attempt.status_code < 300:
-            words = f"It was taken: status {attempt.status_code} after {attempt.duration_ms} ms."
-            self.message_user(request, words, messages.SUCCESS)
-        else:
-            why = attempt.error or f"it answered {attempt.status_code}, and only a 2xx counts"
-            self.message_user(request, f"It was not taken: {why}", messages.ERROR)
-        return self._back(row)
-
-    def renew_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
-        """Make a new secret and show it once."""
-        row = self._row(request, object_id)
-        if request.method != "POST":
-            return self._back(row)
-        return self._secret_page(request, row, secret_renew(row=row, actor=request.user))
-
-    def end_earlier_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
-        """Let the earlier secret sign no more."""
-        row = self._row(request, object_id)
-        if request.method == "POST" and earlier_secret_end(row=row, actor=request.user):
-            self.message_user(request, "Only the newest secret signs from now on.")
-        return self._back(row)
+    def views(self) -> dict[str, Any]:
+        """Add the button of a receiver that was switched off."""
+        return {**super().views(), "switch-on": self.switch_on_view}
 
     def switch_on_view(self, request: HttpRequest, object_id: uuid.UUID) -> HttpResponse:
         """Send to it again."""
-        row = self._row(request, object_id)
+        row = self.row(request, object_id)
         if request.method == "POST":
             destination_switch_on(row=row, actor=request.user)
             self.message_user(request, "It is on. What waited for it goes out within seconds.")
-        return self._back(row)
-
-    def _row(self, request: HttpRequest, object_id: uuid.UUID) -> EventDestination:
-        row: EventDestination | None = self.get_object(request, str(object_id))
-        if row is None or not self.has_view_permission(request, row):
-            raise Http404("The destination was not found.")
-        if request.method == "POST" and not self.has_change_permission(request, row):
-            raise PermissionDenied
-        return row
-
-    def _back(self, row: EventDestination) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:calls_eventdestination_change", args=[row.pk]))
-
-    def _secret_page(
-        self, request: HttpRequest, row: EventDestination, secret: str
-    ) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Signing secret",
-            "opts": self.opts,
-            "row": row,
-            "secret": secret,
-            "overlap_hours": int(OVERLAP.total_seconds() // 3600),
-            "had_one": bool(row.secret) and row.secret != secret,
-        }
-        response = TemplateResponse(request, "admin/calls/eventdestination/secret.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return self.back(row)
 
     def beside_form(self, request: HttpRequest, obj: EventDestination) -> dict[str, Any]:
         """Show how it is going above the form."""
-        until = obj.earlier_secret_until
         page = {
-            "row": obj,
-            "state": _state(obj),
-            "colour": _STATES[_state(obj)],
+            **self.how_it_goes(request, obj),
             "undelivered": undelivered_by_receiver([obj.pk]).get(obj.pk, 0),
-            "may_change": self.has_change_permission(request, obj),
             "has_secret": bool(obj.secret),
-            "earlier_until": until if until and until > timezone.now() else None,
         }
         return {"destination_page": page}
