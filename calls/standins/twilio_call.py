@@ -110,6 +110,9 @@ class LiveCall:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    # The other leg, where a number of the account called another one.
+    far: LiveCall | None = field(default=None, repr=False)
 
     _began_ms: int = field(default_factory=lambda: time.monotonic_ns() // 1_000_000)
     _answered: bool = False
@@ -292,11 +295,17 @@ class LiveCall:
             self.status = "completed"
         self._set_status(self.status)
         self.note("ended", status=self.status, ended_by=self.ended_by)
+        if self.far is not None and not self.far.ended:
+            self.far.hang_up()
 
     # -- documents ----------------------------------------------------------------------------
 
     async def _first_document(self) -> Document | None:
-        if self.direction == "outbound-api":
+        if self.direction == "outbound-api" and self.far is not None:
+            if not await self._rung(self.far):
+                return None
+            self._answer()
+        elif self.direction == "outbound-api":
             callee = self.callees.get(self.to, Callee())
             await self._pause(callee.ring_seconds)
             if callee.outcome != "completed":
@@ -312,6 +321,25 @@ class LiveCall:
             self._application_error(11100, "the number has no voice URL")
             return None
         return await self._fetch(self.voice.voice_url, self.voice.voice_method, {})
+
+    async def _rung(self, far: LiveCall) -> bool:
+        """Ring until the other leg is answered; False if it was not."""
+        waits = [
+            asyncio.ensure_future(event.wait())
+            for event in (far.answered, far.finished, self._interrupted)
+        ]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if far.answered.is_set() and not self._interrupted.is_set():
+            return True
+        self.status = far.status if far.status in ("busy", "failed") else "no-answer"
+        return False
+
+    def _to_far(self, audio: bytes | None) -> None:
+        stream = self.far._stream if self.far is not None else None
+        if stream is not None:
+            stream.peer.overhear(audio)
 
     async def _fetch(self, url: str, method: str, extra: dict[str, str]) -> Document | None:
         """Ask for TwiML; on failure the fallback URL gets ErrorCode and ErrorUrl (1.3)."""
@@ -425,6 +453,9 @@ class LiveCall:
         else:
             children = [child.name for child in verb.children]
             self.note(verb.name.lower(), text=verb.text, children=children, **verb.attributes)
+            far = self.far._stream if self.far is not None else None
+            if far is not None and verb.attributes.get("digits"):
+                far.peer.press(verb.attributes["digits"])
             if verb.name in ("Say", "Play", "Pause"):
                 await self._pause(float(verb.attributes.get("length", "1")))
         return False, None
@@ -432,6 +463,7 @@ class LiveCall:
     def _answer(self) -> None:
         if not self._answered:
             self._answered = True
+            self.answered.set()
             self._set_status("in-progress")
 
     async def _action(self, url: str, method: str, extra: dict[str, str]) -> Document | None:
@@ -454,6 +486,8 @@ class LiveCall:
         if self.streams:
             steps = self.streams[-1].peer.remaining_steps
         run = StreamRun.prepared(self, noun, steps)
+        if self.far is not None:
+            run.peer.far = self._to_far
         self.streams.append(run)
         ended_by = await run.carry()
         for error in run.errors:
