@@ -47,6 +47,8 @@ TOKEN_SECONDS = 60
 SPOKEN_CHARACTERS_PER_SECOND = 8  # slow speech; half of the usual pace
 
 BUSY: Final = "full"
+# A call of a run's that its stack does not take is not answered either: it costs nothing.
+_TURNED_AWAY: Final = frozenset({BUSY, "test-refused", "test-old"})
 # Vapi's words for a call that never began (vapi.md 6.4), by the code of the route.
 _REASONS: Final = {
     BUSY: "call.start.error-subscription-concurrency-limit-reached",
@@ -212,7 +214,7 @@ def answer_again(call: Call) -> CallStart:
         words = call.metrics.get("last_words")
         if isinstance(words, dict):
             return CallStart("say", call, say_first=words["say"], language=words["language"])
-        if call.route_code == BUSY:
+        if call.route_code in _TURNED_AWAY:
             return CallStart("busy", call)
         return CallStart("decline", call, say_first=_last_words(call.number, call.route_code))
     if call.status == Call.Status.FORWARDING and not call.stream_count:
