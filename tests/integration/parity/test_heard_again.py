@@ -15,10 +15,14 @@ from calls.services.parity_choices import past_calls
 from calls.services.parity_measuring import played_pairs
 from calls.services.parity_runs import run_begin, run_continue
 from tests import factories
+from tests.integration.calls.conftest import _call_database_template, _database_in_a_file
 from tests.integration.parity.stand import connections, model
 from tests.integration.parity.test_replay_runs import LOGGED, SAID, brain, past, recorded, run_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+__all__ = ["_call_database_template", "_database_in_a_file"]
+
+# Calls are played in threads, which have connections of their own.
+pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
 
 def whole_run(url: str, calls: list[Call], assistant_run: ParityRun) -> ParityRun:
