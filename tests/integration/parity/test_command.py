@@ -14,6 +14,10 @@ import yaml
 from django.core.management import CommandError, call_command
 
 from calls.models import ParityRun
+from calls.parity.played import CallResult
+from calls.parity.sequence import Outcomes, Sequence, ToolCall
+from calls.services import parity_runners
+from calls.services.parity_runners import register_runner
 from tests import factories
 from tests.integration.parity.junit import read_junit
 
@@ -73,9 +77,20 @@ def test_a_run_that_drifts_fails_its_build_and_names_the_scenario(
     assert cases["parity.scenarios.booking"] == "passed"
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls of rehearsals come out as the scenario says, without a conversation.
+
+    How one is played is shown by the tests around; 76 pairs would show it 152 times.
+    """
+    tools = (ToolCall("check_availability"),)
+    done = CallResult(Sequence("k", "direct", tools, Outcomes(tools_ok=True)))
+    monkeypatch.setattr(parity_runners, "_RUNNERS", dict(parity_runners._RUNNERS))
+    register_runner("rehearsal", lambda call: done)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_clean_run_of_enough_pairs_passes_beside_threads(scenarios: Path) -> None:
-    short = [{"say": "Go.", "expect": ["check_availability"]}, {"hang_up": True}]
-    put(scenarios, {"name": "booking", "caller": short})
     code, told = ran("run", str(scenarios), "--pairs", "76", "--seed", "1", "--json")
     document = json.loads(told)
     assert code == 0 and document["verdict"] == "pass"
@@ -88,9 +103,8 @@ def test_a_clean_run_of_enough_pairs_passes_beside_threads(scenarios: Path) -> N
     assert ran("report", row["id"])[1].startswith("PASS: ")
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_run_that_is_decided_early_passes_its_build(scenarios: Path, tmp_path: Path) -> None:
-    short = [{"say": "Go.", "expect": ["check_availability"]}, {"hang_up": True}]
-    put(scenarios, {"name": "booking", "caller": short})
     out = tmp_path / "out.xml"
     given = ("--pairs", "140", "--seed", "1", "--parallel", "4", "--stop-early")
     code, told = ran("run", str(scenarios), *given, "--junit", str(out))

@@ -16,7 +16,7 @@ from django.utils import timezone
 from calls.models import ParityCall, ParityRun
 from calls.parity.dealing import deal
 from calls.parity.played import CallResult
-from calls.parity.sequence import Sequence, ToolCall
+from calls.parity.sequence import Outcomes, Sequence, ToolCall
 from calls.parity.stored import measures_read
 from calls.services import parity_runners
 from calls.services.parity_measuring import played_pairs, run_measure
@@ -285,10 +285,16 @@ def test_a_worker_whose_time_is_up_leaves_the_rest_to_the_next_one(
     assert run.state == "done" and run.done == 2
 
 
+@pytest.mark.usefixtures("restored")
 def test_a_run_that_may_stop_early_stops_when_every_gate_has_its_verdict() -> None:
-    short = [{"say": "Go.", "expect": ["check_availability"]}, {"hang_up": True}]
-    document = {"caller": short, "noise": {"ours": {"omit_percent": 100}}}
-    run = a_run(documents={"bad": document}, scenarios=(), pairs=300, stops_early=True)
+    def play(call: ParityCall) -> CallResult:
+        tools = (ToolCall("check_availability"),) if call.stack == "vapi" else ()
+        is_old = call.stack == "vapi"
+        outcomes = Outcomes(tools_ok=is_old)
+        return CallResult(Sequence("k", "vapi" if is_old else "direct", tools, outcomes))
+
+    replaced(play)
+    run = a_run(pairs=150, stops_early=True)
     run_continue(run.pk)
     run.refresh_from_db()
     assert run.state == "done" and run.verdict == "fail" and run.done < 120
@@ -325,12 +331,12 @@ def test_a_run_ends_with_a_job_that_ended_without_it() -> None:
 
 def test_planted_drift_fails_the_gate_and_the_worst_pairs_are_named_without_values() -> None:
     planted = {**factories.parity.DOCUMENT, "noise": {"ours": {"omit_percent": 60}}}
-    run = a_run(documents={"drifting": planted}, scenarios=(), pairs=30)
+    run = a_run(documents={"drifting": planted}, scenarios=(), pairs=12)
     run_continue(run.pk)
     run.refresh_from_db()
     assert run.verdict == "fail"
     measures = measures_read(run.measures)
-    assert 8 <= measures.omitted <= 26 and measures.extra == 0
+    assert 3 <= measures.omitted <= 11 and measures.extra == 0
     assert measures.worst[0].omitted == ("check_availability",)
     assert "2026-11-27" not in str(run.measures)
 

@@ -1,0 +1,185 @@
+"""Two workers in each other's way: one run, its calls played in threads, on the real database.
+
+What is drawn for each call is whether its socket breaks, somebody cancels, or the worker is thought
+dead while it plays, so that the other one takes the job. Runs on SQLite as production uses it, and
+on PostgreSQL in ``make test-postgres``.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from calls.models import ParityCall, ParityRun
+from calls.parity.played import CallResult
+from calls.parity.sequence import Sequence, ToolCall, sequence_load
+from calls.services import parity_runners
+from calls.services.parity_playing import run_play
+from calls.services.parity_runners import CallLost, Registered
+from calls.services.parity_runs import run_begin, run_cancel, run_resume
+from tests import factories
+from tests.drills.conftest import Tell
+from voiceplatform.base.models import Job
+
+Count = Callable[[int, int], int]
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
+
+RUNS = 40
+PAIRS = 8
+LATE = "of a worker that lost the job"
+# Both workers look every few milliseconds; longer than that something hangs.
+PATIENCE_SECONDS = 20.0
+
+
+@dataclass
+class Rough:
+    """A runner that is quick, but for what is drawn from the seed for each try of a call."""
+
+    seed: int
+    cancelled: int = 0
+    broken: int = 0
+    stolen: int = 0
+    played_again: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, call: ParityCall) -> CallResult:
+        row = ParityCall.objects.get(pk=call.pk)
+        if row.state == ParityCall.State.DONE:
+            self.played_again.append(str(call))
+        drawn = random.Random(f"{self.seed} {call} {call.attempts}").random()
+        if drawn < 0.1 and call.attempts < 3:
+            self.count("broken")
+            raise CallLost("the socket broke")
+        if drawn < 0.18 and self.cancelled < 3:
+            self.count("cancelled")
+            run_cancel(run=ParityRun.objects.get(pk=call.run_id), actor=None)
+        elif drawn < 0.26 and self.stolen < 2 and self.is_taken_over(call, row.lease_token):
+            self.count("stolen")
+            return result(call, LATE)
+        return result(call, str(call))
+
+    def count(self, name: str) -> None:
+        with self.lock:
+            setattr(self, name, getattr(self, name) + 1)
+
+    def is_taken_over(self, call: ParityCall, token: str) -> bool:
+        """Let this worker's lease run out; tell whether the other one has played the call since."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until:
+            run = ParityRun.objects.select_related("job").get(pk=call.run_id)
+            row = ParityCall.objects.get(pk=call.pk)
+            if row.state == ParityCall.State.DONE:
+                return True
+            if run.job is None or run.job.finished_at or run.job.cancel_requested:
+                return False
+            if row.lease_token == token:  # as if this process had stood still
+                expire(run.job)
+            time.sleep(0.005)
+        return False
+
+
+def expire(job: Job) -> None:
+    row = Job.objects.get(pk=job.pk)
+    lease = row.parameters.get("lease")
+    if row.state == Job.State.RUNNING and isinstance(lease, dict):
+        held = Job.objects.filter(pk=row.pk, parameters__lease__token=lease["token"])
+        held.update(parameters={**row.parameters, "lease": {**lease, "until": 0}})
+
+
+def result(call: ParityCall, key: str) -> CallResult:
+    tools = ("look", "book") if call.position % 3 or call.stack == "vapi" else ("look",)
+    return CallResult(Sequence(key, str(call.stack), tuple(ToolCall(name) for name in tools)))
+
+
+def worker(run: ParityRun, over: threading.Event) -> None:
+    try:
+        while not over.is_set():
+            row = ParityRun.objects.get(pk=run.pk)
+            run_play(row.job_id or "")
+            over.wait(0.005)
+    finally:
+        connections.close_all()
+
+
+def played_by_two(run: ParityRun) -> ParityRun:
+    """Have two workers take the run, resume it whenever it was stopped; return it when it is done.
+
+    This thread is the person who watches.
+    """
+    over = threading.Event()
+    workers = [threading.Thread(target=worker, args=(run, over)) for _ in range(2)]
+    for thread in workers:
+        thread.start()
+    until = time.monotonic() + PATIENCE_SECONDS
+    try:
+        while True:
+            run.refresh_from_db()
+            if run.state == ParityRun.State.DONE:
+                return run
+            if run.state in (ParityRun.State.CANCELLED, ParityRun.State.FAILED):
+                run_resume(run=run, actor=None, tells_workers=False)
+            assert time.monotonic() < until, f"{run.state}, {run.done} of {run.wanted}"
+            time.sleep(0.01)
+    finally:
+        over.set()
+        for thread in workers:
+            thread.join(PATIENCE_SECONDS)
+
+
+def test_two_workers_play_a_run_as_one_does_whatever_befalls_them(
+    monkeypatch: pytest.MonkeyPatch, count: Count, tell: Tell
+) -> None:
+    monkeypatch.setattr("voiceplatform.base.jobs._BEAT_SECONDS", 0.02)
+    usual = parity_runners.runner_of("rehearsal")
+    assert usual is not None
+    assistant = factories.make_assistant()
+    runs, players = count(RUNS, 2), []
+    for seed in range(runs):
+        player = Rough(seed)
+        players.append(player)
+        monkeypatch.setitem(parity_runners._RUNNERS, "rehearsal", Registered(player))
+        run = run_begin(
+            kind="rehearsal",
+            assistant=assistant,
+            documents={"a": factories.parity.DOCUMENT, "b": factories.parity.DOCUMENT},
+            pairs=PAIRS,
+            seed=seed,
+            parallel=3,
+            actor=None,
+            tells_workers=False,
+        )
+        run = played_by_two(run)
+        calls = list(run.calls.all())
+        keys = {str(call): sequence_load(call.sequence).key for call in calls}
+        assert keys == {str(call): str(call) for call in calls}, f"seed {seed}"
+        assert {call.state for call in calls} == {"done"} and not player.played_again
+        assert shown(run) == expected(run), f"seed {seed}"
+    befell = {
+        name: sum(getattr(player, name) for player in players)
+        for name in ("cancelled", "broken", "stolen")
+    }
+    assert all(befell.values()), befell
+    tell(
+        "parity runs, two workers in each other's way",
+        f"{runs} runs of {PAIRS} pairs, three at once by each of two workers: {befell['stolen']} "
+        f"times a worker was thought dead, {befell['cancelled']} runs were cancelled and resumed, "
+        f"{befell['broken']} calls lost; no call that was over was played again, nothing of a "
+        "worker that had lost the job was stored",
+    )
+
+
+def shown(run: ParityRun) -> Any:
+    gates = run.figures["gates"]
+    return run.done, gates["order"]["n"], gates["order"]["k"]
+
+
+def expected(run: ParityRun) -> Any:
+    return PAIRS, PAIRS, len([place for place in range(PAIRS) if place % 3 == 0])
