@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from django.db import connections
@@ -49,6 +49,7 @@ class Rough:
     stolen: int = 0
     played_again: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    frozen: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, call: ParityCall) -> CallResult:
         row = ParityCall.objects.get(pk=call.pk)
@@ -61,9 +62,14 @@ class Rough:
         if drawn < 0.18 and self.cancelled < 3:
             self.count("cancelled")
             run_cancel(run=ParityRun.objects.get(pk=call.run_id), actor=None)
-        elif drawn < 0.26 and self.stolen < 2 and self.is_taken_over(call, row.lease_token):
-            self.count("stolen")
-            return result(call, LATE)
+        # One at a time: the other worker has to be free to take the job.
+        elif drawn < 0.3 and self.frozen.acquire(blocking=False):
+            try:
+                if self.is_taken_over(call, row.lease_token):
+                    self.count("stolen")
+                    return result(call, LATE)
+            finally:
+                self.frozen.release()
         return result(call, str(call))
 
     def count(self, name: str) -> None:
@@ -96,7 +102,8 @@ def expire(job: Job) -> None:
 
 def result(call: ParityCall, key: str) -> CallResult:
     tools = ("look", "book") if call.position % 3 or call.stack == "vapi" else ("look",)
-    return CallResult(Sequence(key, str(call.stack), tuple(ToolCall(name) for name in tools)))
+    stack: Literal["vapi", "direct"] = "vapi" if call.stack == "vapi" else "direct"
+    return CallResult(Sequence(key, stack, tuple(ToolCall(name) for name in tools)))
 
 
 def worker(run: ParityRun, over: threading.Event) -> None:
