@@ -180,6 +180,8 @@ UNFOLD: dict[str, Any] = {
                 _item("Parity runs", "balance", "calls", "parityrun"),
                 _item("Scenarios", "theater_comedy", "calls", "parityscenario")
                 | {"active": _is_below("/admin/calls/parityscenario/")},
+                _item("Critical arguments", "key_visualizer", "calls", "criticalmarks")
+                | {"active": _is_below("/admin/calls/criticalmarks/")},
                 _item("Calls of runs", "call_split", "calls", "paritycall"),
                 _item("Cost forecasts", "savings", "calls", "costforecast"),
                 _item("Guardrails", "fork_right", "calls", "guardrailproposal"),

@@ -475,4 +475,64 @@ class Migration(migrations.Migration):
                 name="parity_scenario_source",
             ),
         ),
+        migrations.CreateModel(
+            name="CriticalMarks",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "tool",
+                    models.CharField(
+                        help_text="The tool's name, or “structured data”", max_length=200
+                    ),
+                ),
+                (
+                    "decisions",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Kind of a field by its path, empty: not critical. Others follow the rule",
+                    ),
+                ),
+                ("changed_by", models.CharField(blank=True, max_length=200)),
+                ("changed_at", models.DateTimeField()),
+                (
+                    "organisation",
+                    models.ForeignKey(
+                        default=uuid.UUID("00000000-0000-4000-8000-000000000001"),
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="base.organisation",
+                    ),
+                ),
+                (
+                    "revision",
+                    models.ForeignKey(
+                        help_text="It holds for this revision and later ones, until one of them has its own",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="critical_marks",
+                        to="assistants.assistantrevision",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "critical arguments",
+                "verbose_name_plural": "critical arguments",
+                "ordering": ("-changed_at",),
+            },
+        ),
+        migrations.AddIndex(
+            model_name="criticalmarks",
+            index=models.Index(fields=["organisation", "-changed_at"], name="critical_marks_list"),
+        ),
+        migrations.AddConstraint(
+            model_name="criticalmarks",
+            constraint=models.UniqueConstraint(
+                fields=("revision", "tool"), name="critical_marks_once"
+            ),
+        ),
     ]

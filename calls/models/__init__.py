@@ -16,7 +16,7 @@ from calls.models.nets import NetFiring, NumberNet
 from calls.models.notices import Notice, NoticeReceiver
 from calls.models.numbers import PhoneNumber
 from calls.models.operators import OperatorDesk
-from calls.models.parity import ParityCall, ParityRun, ParityScenario
+from calls.models.parity import CriticalMarks, ParityCall, ParityRun, ParityScenario
 from calls.models.plans import MigrationPlan, PlanEntry, PlanNumber
 from calls.models.policy import CallPolicy, PolicyWording
 from calls.models.privacy import Erasure, RedactionRule, RetentionRule
@@ -42,6 +42,7 @@ __all__ = [
     "CallPolicy",
     "CarrierCheck",
     "CostForecast",
+    "CriticalMarks",
     "DeliveryAttempt",
     "DepartedNumber",
     "Departure",

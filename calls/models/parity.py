@@ -70,6 +70,40 @@ class ParityScenario(OrganisationOwned):
         return self.name
 
 
+class CriticalMarks(OrganisationOwned):
+    """What a person decided about the critical arguments of one tool, from a revision on."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    revision = models.ForeignKey(
+        AssistantRevision,
+        on_delete=models.CASCADE,
+        related_name="critical_marks",
+        help_text="It holds for this revision and later ones, until one of them has its own",
+    )
+    tool = models.CharField(max_length=200, help_text="The tool's name, or “structured data”")
+    decisions = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Kind of a field by its path, empty: not critical. Others follow the rule",
+    )
+    changed_by = models.CharField(max_length=200, blank=True)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-changed_at",)
+        verbose_name = "critical arguments"
+        verbose_name_plural = "critical arguments"
+        constraints = (
+            models.UniqueConstraint(fields=("revision", "tool"), name="critical_marks_once"),
+        )
+        indexes = (
+            models.Index(fields=("organisation", "-changed_at"), name="critical_marks_list"),
+        )
+
+    def __str__(self) -> str:
+        return self.tool
+
+
 class ParityRun(OrganisationOwned):
     """One comparison of both stacks: what is played, how far it is, and what it showed."""
 

@@ -20,6 +20,7 @@ __all__ = [
     "Kind",
     "Marks",
     "joined",
+    "leaves_of",
     "marks_of",
     "normalise",
     "path_problem",
@@ -87,12 +88,20 @@ def marks_of(parameters_schema: Any) -> dict[str, Kind]:
     inside the schema only.
     """
     found: dict[str, Kind] = {}
-    budget = [_MOST_SCHEMAS]
-    for path, name, schema in _leaves(parameters_schema, parameters_schema, "", "", budget, 0):
+    for path, name, schema in _all_leaves(parameters_schema):
         kind = _kind(name, schema)
         if kind is not None:
             found.setdefault(path, kind)
     return found
+
+
+def leaves_of(parameters_schema: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the path and the schema of each field that has a value of its own.
+
+    A field that several branches of a schema name comes several times.
+    """
+    for path, _, schema in _all_leaves(parameters_schema):
+        yield path, schema
 
 
 def path_problem(path: str) -> str:
@@ -159,6 +168,10 @@ def _steps(path: str) -> list[str | int] | None:
             steps.append(int(found["index"]))
         at = found.end()
     return steps if any(isinstance(step, str) for step in steps) else None
+
+
+def _all_leaves(schema: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    return _leaves(schema, schema, "", "", [_MOST_SCHEMAS], 0)
 
 
 def _leaves(

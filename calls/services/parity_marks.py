@@ -1,35 +1,20 @@
-"""Which arguments of an assistant's tools are critical for parity, and where its callers are.
+"""In which region a run reads numbers, and which tools it takes as one.
 
-Owns where the marks of a run come from: by rule from the schemas of the revision's tools, as
-``calls.parity.fields`` reads them; and in which region a phone number without a country code is
-read. A run keeps both as it began with them.
+Owns what a run keeps of both, as it began with them. Which arguments are critical is
+``critical_marks``'.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from assistants.models import Assistant, AssistantRevision
+from assistants.models import Assistant
 from calls.models import ParityRun, PhoneNumber
-from calls.parity.fields import DEFAULT_REGION, Kind, marks_of
+from calls.parity.fields import DEFAULT_REGION
 from calls.parity.forms import region_of
-from calls.services.call_plan import offered_tools
-from tools.services import tool_document
-from tools.wire.vapi_tool import read_tool
 
 # The option of a run in which no past call was the old stack's: it compares us with ourselves.
 OURS_ALONE: Final = "ours_alone"
-
-
-def marks_for(revision: AssistantRevision) -> dict[str, dict[str, Kind]]:
-    """Return the critical arguments of each tool by path, tools without any left out."""
-    found: dict[str, dict[str, Kind]] = {}
-    for tool in offered_tools(revision):
-        # A tool's own column may lack fixed arguments.
-        marks = marks_of(read_tool(tool_document(tool)).parameters or tool.parameters)
-        if marks:
-            found[tool.name] = dict(marks)
-    return found
 
 
 def region_for(assistant: Assistant, number: PhoneNumber | None) -> str:

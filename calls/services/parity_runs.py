@@ -19,7 +19,8 @@ from assistants.models import Assistant, AssistantRevision
 from calls.models import Call, ParityCall, ParityRun, ParityScenario, PhoneNumber
 from calls.parity.dealing import deal
 from calls.parity.scenario_reading import scenario_problems
-from calls.services.parity_marks import OURS_ALONE, marks_for, region_for
+from calls.services.critical_marks import marks_for
+from calls.services.parity_marks import OURS_ALONE, region_for
 from calls.services.parity_playing import BELL, KIND, calls_requeue, run_play, runs_settle
 from calls.services.parity_runners import (
     CallLatency,

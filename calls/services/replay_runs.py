@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from calls.media.replaying import carry_now
 from calls.models import Call, ParityCall, ParityRun, Recording
-from calls.parity.fields import Marks, marks_of
+from calls.parity.fields import Kind, Marks, marks_of
 from calls.parity.known_results import alike_by
 from calls.parity.past import Script, script_of
 from calls.parity.played import CallLatency, CallResult
@@ -137,10 +137,12 @@ def run_marks(run: ParityRun, tools: tuple[ToolSpec, ...]) -> Marks:
     As the run was begun with; by rule for a tool that it knows nothing of.
     """
     known: Marks = run.marks or {}
-    return {
-        tool.name: known.get(tool.posted_name or tool.name) or marks_of(tool.parameters)
-        for tool in tools
-    }
+    found: dict[str, Mapping[str, Kind]] = {}
+    for tool in tools:
+        marks = known.get(tool.posted_name or tool.name)
+        # An empty one is a decision too: nothing of this tool is critical.
+        found[tool.name] = marks_of(tool.parameters) if marks is None else marks
+    return found
 
 
 def _extras(

@@ -56,7 +56,12 @@ from tests.factories.guards import (
 )
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
-from tests.factories.parity import make_parity_call, make_run, make_scenario
+from tests.factories.parity import (
+    make_critical_marks,
+    make_parity_call,
+    make_run,
+    make_scenario,
+)
 from tests.factories.plans import make_plan, make_plan_entry
 from tests.factories.readiness import (
     make_acceptance,
@@ -95,6 +100,7 @@ __all__ = [
     "make_clip",
     "make_connection",
     "make_control",
+    "make_critical_marks",
     "make_departed_number",
     "make_departure",
     "make_desk",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
+
 from assistants.models import Assistant
-from calls.models import ParityCall, ParityRun, ParityScenario
+from calls.models import CriticalMarks, ParityCall, ParityRun, ParityScenario
 from tests.factories.assistants import make_assistant
 from tests.factories.base import next_number
 
@@ -57,4 +59,19 @@ def make_parity_call(run: ParityRun, **columns: Any) -> ParityCall:
     }
     return ParityCall.objects.create(
         run=run, organisation=run.organisation, **{**defaults, **columns}
+    )
+
+
+def make_critical_marks(assistant: Assistant | None = None, **columns: Any) -> CriticalMarks:
+    """Make a decision on a tool of an assistant's current revision."""
+    assistant = assistant or make_assistant()
+    defaults: dict[str, Any] = {
+        "revision": assistant.current_revision,
+        "tool": f"tool {next_number()}",
+        "decisions": {"notes": "text"},
+        "changed_by": "user:ada",
+        "changed_at": timezone.now(),
+    }
+    return CriticalMarks.objects.create(
+        organisation=assistant.organisation, **{**defaults, **columns}
     )

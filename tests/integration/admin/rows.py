@@ -178,6 +178,7 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.migrationplan": plan,
         "calls.plannumber": plan.places.get(),
         "calls.planentry": factories.make_plan_entry(plan),
+        "calls.criticalmarks": factories.make_critical_marks(assistant),
         "calls.parityscenario": factories.make_scenario(assistant),
         "calls.parityrun": (parity_run := factories.make_run(assistant)),
         "calls.paritycall": factories.make_parity_call(

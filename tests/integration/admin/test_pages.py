@@ -30,7 +30,7 @@ MACHINE_WRITTEN = (
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
     *("calls.plannumber", "calls.planentry", "calls.numbermove", "calls.numberreadiness"),
-    *("calls.netfiring", "calls.costforecast", "calls.guardrailproposal"),
+    *("calls.netfiring", "calls.criticalmarks", "calls.costforecast", "calls.guardrailproposal"),
     *("calls.calllogimport", "calls.importedcall", "calls.shimrecord"),
     "calls.audibleacceptance",
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
@@ -222,6 +222,20 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 )
             case "calls.guardrailproposal":
                 factories.make_guardrail(factories.make_run(factories.make_assistant(organisation)))
+            case "calls.criticalmarks":
+                factories.make_critical_marks(factories.make_assistant(organisation))
+            case "calls.parityscenario":
+                factories.make_scenario(factories.make_assistant(organisation))
+            case "calls.parityrun":
+                factories.make_run(factories.make_assistant(organisation))
+            case "calls.paritycall":
+                factories.make_parity_call(factories.make_run(world["calls.parityrun"].assistant))
+            case "calls.calllogimport" | "calls.calllogpiece":
+                factories.make_log_piece(factories.make_log_import(organisation=organisation))
+            case "calls.importedcall":
+                factories.make_imported_call(call=factories.make_call(number=number))
+            case "calls.toolshim" | "calls.shimrecord":
+                factories.make_shim_record(factories.make_shim(organisation=organisation))
             case "calls.deliveryattempt":
                 factories.make_attempt(factories.make_event(call=call))
 
