@@ -18,6 +18,7 @@ from unfold.widgets import (
 )
 
 from calls.models import ParityRun
+from calls.parity.renames import RenameWrong, renames_read
 from calls.parity.scenario import Scenario
 from calls.services.parity_runs import MOST_PAIRS, MOST_PARALLEL, kinds_played
 from calls.services.parity_scenarios import ScenarioRefused, scenario_of_yaml, yaml_of
@@ -143,11 +144,30 @@ class RunForm(ScopedForm):
         help_text="Shows how much the old stack differs from itself, and costs half as much again.",
     )
 
+    renames = forms.CharField(
+        label="Tools that mean the same",
+        required=False,
+        max_length=20_000,
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 3, "spellcheck": "false", "placeholder": "book slot = book_slot"}
+        ),
+        help_text="One a line: the name on either stack, =, and the one name that stands for it. "
+        "“vapi_* =” takes a beginning away. Nothing is guessed: without a line two names are two "
+        "tools.",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         played = kinds_played()
         kinds: Any = self.fields["kind"]
         kinds.choices = [each for each in ParityRun.Kind.choices if each[0] in played]
+
+    def clean_renames(self) -> dict[str, str]:
+        """Read the rules; a line that is none is named."""
+        try:
+            return renames_read(self.cleaned_data["renames"].splitlines())
+        except RenameWrong as wrong:
+            raise forms.ValidationError(f"The line {wrong}") from wrong
 
     def clean(self) -> dict[str, Any]:
         """Compare the number with the assistant that is to answer it."""

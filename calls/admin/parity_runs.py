@@ -20,6 +20,7 @@ from calls.admin.parity_forms import RunForm
 from calls.models import ParityCall, ParityRun
 from calls.services.parity_choices import past_calls, runs_to_compare
 from calls.services.parity_exports import report_csv, report_dump
+from calls.services.parity_marks import run_renames
 from calls.services.parity_reports import MOST_SHOWN, Report, report_of
 from calls.services.parity_runs import (
     RunRefused,
@@ -80,7 +81,7 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
     )
     fields = (
         *("assistant", "number", "kind", "pairs", "seed", "parallel", "model"),
-        *("cost_limit_usd", "stops_early", "again"),
+        *("cost_limit_usd", "stops_early", "again", "renames"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -157,6 +158,7 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
             stops_early=given["stops_early"],
             again=given["again"] and not replays,
             cost_limit_usd=given["cost_limit_usd"],
+            options={"renames": given["renames"]} if given["renames"] else {},
         )
         obj.__dict__.update(row.__dict__)
 
@@ -191,6 +193,8 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
             "gates": [(gate, _colour(gate.state)) for gate in report.gates],
             "verdict_colour": VERDICT_COLOURS[report.verdict],
             "state": self._state(obj),
+            "marked": sum(map(len, obj.marks.values())),
+            "renames": sorted(run_renames(obj).items()),
             "may_read": may_read,
             "may_run": request.user.has_perm(RUNS),
             "may_resume": (

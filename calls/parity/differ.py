@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from calls.parity.alignment import Aligned, align
 from calls.parity.fields import DEFAULT_REGION, Marks, joined, normalise, values_at
 from calls.parity.forms import Kind, as_said, plain_text
+from calls.parity.renames import Renames, renamed
 from calls.parity.sequence import Outcomes, Sequence, ToolCall, canonical_arguments
 
 # Marks of the structured data of a call stand under this name, beside those of its tools.
@@ -24,7 +25,6 @@ _MOST_WORDS: Final = 8
 _MOST_LEVELS: Final = 10
 
 RowKind = Literal["same", "omitted", "extra", "reordered"]
-Renames = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +154,6 @@ def difference(
         cut=is_cut,
         says_nothing=is_cut and not old_tools and not new_tools,
     )
-
-
-def renamed(name: str, renames: Renames) -> str:
-    """Return the one name of a tool: the longest rule that fits, or the name itself."""
-    if name in renames:
-        return renames[name]
-    rules = [rule for rule in renames if rule.endswith("*") and name.startswith(rule[:-1])]
-    if not rules:
-        return name
-    rule = max(rules, key=len)
-    return renames[rule] + name[len(rule) - 1 :]
 
 
 def _named(tools: tuple[ToolCall, ...], renames: Renames) -> tuple[ToolCall, ...]:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from calls.parity import bounds
-from calls.parity.differ import Difference, Renames, difference
+from calls.parity.differ import Difference, difference
 from calls.parity.fields import DEFAULT_REGION, Marks
 from calls.parity.noise import NoiseFloor, floor_of
 from calls.parity.procedure import State, Verdict, follow, follow_pairs
+from calls.parity.renames import Renames
 from calls.parity.sequence import Sequence
 
 GateName = Literal["order", "arguments", "outcome"]

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from calls.parity import bounds
-from calls.parity.differ import Difference, Renames, difference
+from calls.parity.differ import Difference, difference
+from calls.parity.renames import Renames
 from calls.parity.sequence import Sequence
 
 _MOST_ARRANGEMENTS: Final = 20_000

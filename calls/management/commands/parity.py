@@ -20,6 +20,7 @@ from assistants.models import Assistant, AssistantRevision
 from assistants.selectors import assistant_list
 from calls.models import ParityRun
 from calls.models.parity import OPEN_STATES
+from calls.parity.renames import RenameWrong, renames_read
 from calls.services.parity_choices import past_calls
 from calls.services.parity_exports import (
     report_csv,
@@ -325,15 +326,10 @@ def _revision(assistant: Assistant, number: int | None) -> AssistantRevision | N
 
 def _renames(given: list[str]) -> dict[str, dict[str, str]]:
     """Return what a run keeps of ``--rename``: its option, or nothing."""
-    renames: dict[str, str] = {}
-    for each in given:
-        name, sign, other = each.partition("=")
-        if not sign or not name.strip("*"):
-            raise CommandError(
-                f"--rename {each!r} names no tool. Fix: e.g. 'vapi_*=' or 'book slot=book_slot'.",
-                returncode=BAD_USAGE,
-            )
-        renames[name] = other
+    try:
+        renames = renames_read(given)
+    except RenameWrong as wrong:
+        raise CommandError(f"--rename {wrong}", returncode=BAD_USAGE) from wrong
     return {"renames": renames} if renames else {}
 
 
