@@ -47,6 +47,7 @@ _FACTS = {
     "billed_minutes_a_minute": "Carrier's minutes per minute spoken, each leg rounded up",
     "price_since": "Price list of",
 }
+_SHARES = ("caller_share", "agent_share", "cache")
 
 
 class MakeForm(forms.Form):
@@ -151,7 +152,7 @@ class CostForecastAdmin(BesideForm, ReadOnlyAdmin):
     def beside_form(self, request: HttpRequest, obj: CostForecast) -> dict[str, Any]:
         """Show the interval and what it is made of."""
         figures = obj.figures
-        facts = [(words, figures[name]) for name, words in _FACTS.items() if name in figures]
+        facts = [(name, words, figures[name]) for name, words in _FACTS.items() if name in figures]
         return {
             "forecast_page": {
                 "row": obj,
@@ -159,7 +160,7 @@ class CostForecastAdmin(BesideForm, ReadOnlyAdmin):
                 "why": figures.get("why", ""),
                 "parts": list(figures.get("usd_a_minute", {}).items()),
                 "old_parts": list(figures.get("old_usd_a_minute", {}).items()),
-                "facts": [(words, _said(value)) for words, value in facts],
+                "facts": [(words, _said(name, value)) for name, words, value in facts],
                 "goal": GOAL_PERCENT,
                 "may_approve": self.has_approve_permission(request),
             }
@@ -240,9 +241,11 @@ class CostForecastAdmin(BesideForm, ReadOnlyAdmin):
         )  # fmt: skip
 
 
-def _said(value: Any) -> str:
+def _said(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no, it is assumed"
     if isinstance(value, list):
-        return " to ".join(str(each) for each in value)
+        return " to ".join(_said(name, each) for each in value)
+    if name in _SHARES and isinstance(value, int | float):
+        return f"{value:.0%}"
     return str(value)
