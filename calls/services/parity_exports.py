@@ -41,6 +41,18 @@ def report_json(report: Report) -> dict[str, Any]:
         "verdict": report.verdict,
         "says": report.says,
         "more_pairs": report.more,
+        "withheld": report.withheld,
+        "missing": report.missing,
+        "unplayed": report.unplayed,
+        "tries": [
+            {
+                "id": str(each.run_id),
+                "created_at": each.created_at.isoformat(),
+                "kind": each.kind,
+                "ended": each.words,
+            }
+            for each in report.tries
+        ],
         "notes": list(report.notes),
         "gates": [
             {
@@ -130,6 +142,8 @@ def report_junit(report: Report, *, allows_undecided: bool = False) -> str:
     run = report.run
     suites = ET.Element("testsuites", name="parity")
     gates = [_gate_case(gate, allows_undecided) for gate in report.gates if gate.applies]
+    if report.withheld:
+        gates.append(_withheld_case(report.withheld, allows_undecided))
     by_scenario: dict[str, list[PairLine]] = defaultdict(list)
     for line in report.pairs:
         by_scenario[line.scenario].append(line)
@@ -162,6 +176,15 @@ def _gate_case(gate: Any, allows_undecided: bool) -> ET.Element:
         ET.SubElement(case, "failure", type=gate.state, message=_xml(gate.words))
     else:
         ET.SubElement(case, "system-out").text = _xml(gate.words)
+    return case
+
+
+def _withheld_case(words: str, allows_undecided: bool) -> ET.Element:
+    case = ET.Element("testcase", classname="parity.gates", name="Pairs that are there", time="0")
+    if allows_undecided:
+        ET.SubElement(case, "system-out").text = _xml(words)
+    else:
+        ET.SubElement(case, "failure", type="undecided", message=_xml(words))
     return case
 
 

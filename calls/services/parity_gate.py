@@ -13,11 +13,16 @@ from django.db.models import F, Q
 
 from calls.models import ParityRun, PhoneNumber
 from calls.numbers.plan import Parity
+from calls.parity.lacking import Lacks
 from calls.services.parity_marks import OURS_ALONE
+from calls.services.parity_pins import changed_since, pins_of
+from calls.services.parity_tries import counted, tries_of
 from calls.services.plan_facts import register_parity_source
+from tools.loose_json import as_object
 
 _FIX: Final = "Fix: begin a run on the page “Parity runs”"
 MOST_LOOKED_AT: Final = 100
+_LACKS: Final = ("missing", "empty", "cut", "unplayed")
 _HEARD: Final = "hear past calls again"
 
 
@@ -27,38 +32,61 @@ def gate_register() -> None:
 
 
 def parity_now(number: PhoneNumber) -> tuple[Parity, str]:
-    """Return how the parity of a number stands, and in words why; one query."""
+    """Return how the parity of a number stands, and in words why; six queries at most."""
     if number.assistant_id is None:
         return "undecided", "the number has no assistant. Fix: choose one on the number's page"
     runs = list(
         ParityRun.objects.filter(assistant=number.assistant_id)
         .annotate(
             is_current=Q(revision=F("assistant__current_revision")),
-            is_answering=Q(model="") | Q(model=F("revision__model")),
             is_mine=Q(number__isnull=False) & Q(number=number.pk),
         )
         # The number's own first: however many a build rehearses, they hide none of these.
         .order_by("-is_mine", F("finished_at").desc(nulls_first=True))
         .defer("measures", "marks")[:MOST_LOOKED_AT]
     )
-    run = next((each for each in runs if _counts(each, number)), None)
+    # All that count are of the one current revision, so it is asked once what that is made of.
+    now = _Now(number)
+    run = next((each for each in runs if _counts(each, number, now)), None)
     if run is None:
         return "undecided", _why_none(number, runs)
+    changed = changed_since(run, now.pins(run))
+    if changed:
+        when = f"{run.finished_at:%Y-%m-%d}" if run.finished_at else "the newest run"
+        return "undecided", f"{changed} changed since the run of {when}. {_FIX}"
+    words = _figures(run) + _tries(run)
     if run.verdict == "pass":
-        return "pass", _figures(run)
+        return "pass", words
     if run.verdict == "fail":
-        return "fail", _figures(run)
+        return "fail", words
+    if run.figures.get("withheld"):
+        return "undecided", f"{words}; no pass is given: {run.figures['withheld']}"
     more = run.figures.get("more")
-    return "undecided", _figures(run) + (f", about {more} more" if more else "")
+    return "undecided", words + (f", about {more} more" if more else "")
 
 
-def _counts(run: Any, number: PhoneNumber) -> bool:
+class _Now:
+    """What answers a number now, asked for when it is needed first."""
+
+    def __init__(self, number: PhoneNumber) -> None:
+        self._number = number
+        self._pins: dict[str, Any] = {}
+
+    def pins(self, run: ParityRun) -> dict[str, Any]:
+        """Return what a session of the run's revision, the current one, is made of."""
+        self._pins = self._pins or pins_of(run.revision_id, self._number)
+        return self._pins
+
+
+def _counts(run: Any, number: PhoneNumber, now: _Now) -> bool:
     # Who cancels a run that has failed does not bring back the one before it.
     is_over = run.state == ParityRun.State.DONE or (
         run.state == ParityRun.State.CANCELLED and run.verdict == "fail"
     )
-    is_of_it = run.is_current and run.is_answering and run.number_id == number.pk
-    return bool(is_of_it and is_over and _is_heard(run) and not _is_of_ours_alone(run))
+    is_of_it = run.is_current and run.number_id == number.pk
+    if not (is_of_it and is_over and _is_heard(run)) or _is_of_ours_alone(run):
+        return False
+    return not run.model or run.model == now.pins(run)["model"]
 
 
 def _is_heard(run: Any) -> bool:
@@ -101,8 +129,14 @@ def _figures(run: ParityRun) -> str:
             f", order of tools differs in {order['k']} of {order['n']} "
             f"({order['lower']:.1%} to {order['upper']:.1%})"
         )
-    lacking = run.done - run.figures.get("pairs", 0) - run.figures.get("empty", 0)
-    if lacking > 0:
-        words += f"; {lacking} pairs could not be compared"
+    lacks = as_object(run.figures.get("lacks"))
+    told = Lacks(run.figures.get("pairs", 0), **{name: int(lacks.get(name, 0)) for name in _LACKS})
+    words += f"; {told.told}" if told.told else ""
     bad = [name for name, gate in gates.items() if gate.get("state") == "fail"]
     return words + (f"; over the limit: {', '.join(bad)}" if bad else "")
+
+
+def _tries(run: ParityRun) -> str:
+    """Say how many other runs of the same revision and number there were, and their verdicts."""
+    others = [each.words for each in tries_of(run) if each.run_id != run.pk]
+    return f"; {len(others)} more runs of this revision: {counted(others)}" if others else ""

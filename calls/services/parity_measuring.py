@@ -18,7 +18,8 @@ from django.db.models import F, TextField
 from django.db.models.functions import Cast
 
 from calls.models import ParityCall, ParityRun
-from calls.parity.measures import Measures, Pair, measure
+from calls.parity.lacking import Lacks
+from calls.parity.measures import Measures, Pair, measure, worst_of
 from calls.parity.sequence import Sequence, SequenceUnreadable, sequence_load
 from calls.parity.stored import measures_stored
 from calls.services.parity_marks import run_region, run_renames
@@ -98,31 +99,67 @@ def _against(row: Mapping[str, Any] | None) -> Sequence | None:
         return None
 
 
-def run_measure(run: ParityRun) -> dict[str, Any]:
+def run_measure(run: ParityRun, *, state: str = "") -> dict[str, Any]:
     """Return the columns of a run that say what its pairs show so far; nobody's words are in them.
 
-    Pairs stand in the order of dealing; one that failed is left out.
+    Pairs stand in the order of dealing; one that failed is left out, counted, and may withhold a
+    pass (``calls.parity.lacking``).
+
+    Args:
+        state: that in which the run is about to be stored; by default its present one.
     """
     pairs = played_pairs(run)
-    over = sum(all(row["state"] in _OVER for row in pair.calls.values()) for pair in pairs)
     measures = measure_pairs(run, pairs)
+    lacks = lacks_of(pairs, measures, is_done=(state or run.state) == ParityRun.State.DONE)
+    judged = judged_by(measures, lacks)
     return {
-        "done": over,
-        "measures": measures_stored(measures),
-        "figures": figures_of(measures),
-        "verdict": measures.verdict,
+        "done": sum(is_over(pair) for pair in pairs),
+        "measures": measures_stored(judged),
+        "figures": figures_of(judged)
+        | {"lacks": lacks.stored(), "withheld": withheld_by(measures, lacks)},
+        "verdict": judged.verdict,
     }
+
+
+def is_over(pair: PlayedPair) -> bool:
+    """Tell whether every call of a pair was played or given up."""
+    return all(row["state"] in _OVER for row in pair.calls.values())
+
+
+def lacks_of(pairs: Iterable[PlayedPair], measures: Measures, *, is_done: bool) -> Lacks:
+    """Return what of a run is lacking; one that is done left unplayed only what was decided."""
+    lost = [pair for pair in pairs if not pair.is_whole]
+    open_pairs = sum(not is_over(pair) for pair in lost)
+    return Lacks(
+        compared=measures.pairs,
+        missing=len(lost) - open_pairs,
+        empty=measures.empty,
+        cut=measures.cut - measures.empty,
+        unplayed=0 if is_done else open_pairs,
+    )
+
+
+def withheld_by(measures: Measures, lacks: Lacks) -> str:
+    """Return why a pass that the gates would give is not given, '' where none is withheld."""
+    return lacks.withholds if worst_of(measures.gates) == "pass" else ""
+
+
+def judged_by(measures: Measures, lacks: Lacks) -> Measures:
+    """Return measures with the verdict that stands after what is lacking."""
+    return replace(measures, verdict="undecided") if withheld_by(measures, lacks) else measures
 
 
 def is_decided(run: ParityRun) -> bool:
     """Tell whether every gate has its verdict, in an unbroken beginning of what was dealt.
 
-    What ended soonest would be another choice of pairs than the one that was dealt.
+    What ended soonest would be another choice of pairs than the one that was dealt. A pass that
+    too many missing pairs withhold is none: more pairs may make them few.
     """
-    begun = takewhile(
-        lambda pair: all(row["state"] in _OVER for row in pair.calls.values()), played_pairs(run)
-    )
-    return bool(figures_of(measure_pairs(run, begun))["is_final"])
+    begun = list(takewhile(is_over, played_pairs(run)))
+    measures = measure_pairs(run, begun)
+    if withheld_by(measures, lacks_of(begun, measures, is_done=True)):
+        return False
+    return bool(figures_of(measures)["is_final"])
 
 
 def measure_pairs(run: ParityRun, pairs: Iterable[PlayedPair]) -> Measures:

@@ -18,11 +18,20 @@ from django.db.models.functions import Cast
 
 from calls.models import ParityCall, ParityRun
 from calls.parity.differ import Difference, difference
+from calls.parity.lacking import too_few_words
 from calls.parity.measures import Measures
 from calls.parity.sequence import ToolCall, canonical_arguments
 from calls.parity.stored import MeasuresUnreadable, measures_read
 from calls.services.parity_marks import OURS_ALONE, run_region, run_renames
-from calls.services.parity_measuring import PlayedPair, measure_pairs, played_pairs
+from calls.services.parity_measuring import (
+    PlayedPair,
+    judged_by,
+    lacks_of,
+    measure_pairs,
+    played_pairs,
+    withheld_by,
+)
+from calls.services.parity_tries import Try, tries_note, tries_of
 from voiceplatform.base.fields import DecryptionError, unseal
 
 # What a page shows; files hold all.
@@ -152,6 +161,8 @@ class Report:
     pairs: tuple[PairLine, ...] = field(repr=False)
     missing: int = 0  # could not be played or read
     unplayed: int = 0  # a run that was decided early has some, and lacks nothing
+    withheld: str = ""  # why the gates' pass is not the run's
+    tries: tuple[Try, ...] = ()
 
     @property
     def worst(self) -> tuple[PairLine, ...]:
@@ -178,20 +189,26 @@ def report_of(run: ParityRun, *, with_words: bool = True) -> Report:
     measures = _measures(run, pairs)
     said = _transcripts(run) if with_words else {}
     lines = tuple(_pair(run, pair, said, with_words=with_words) for pair in pairs)
-    verdict = measures.verdict
+    lacks = lacks_of(pairs, measures, is_done=run.state == ParityRun.State.DONE)
+    withheld = withheld_by(measures, lacks)
+    verdict = judged_by(measures, lacks).verdict
     unplayed = sum(line.state == "unplayed" for line in lines)
+    tries = tries_of(run)
+    says = f"{withheld}." if withheld else _SAYS[verdict].format(pairs=measures.pairs)
     return Report(
         run=run,
         verdict=verdict,
-        says=_SAYS[verdict].format(pairs=measures.pairs),
-        more=measures.more if verdict == "undecided" else None,
-        notes=_notes(run, measures, unplayed),
+        says=f"No pass is given: {says}" if withheld else says,
+        more=measures.more if verdict == "undecided" and not withheld else None,
+        notes=(*tries_note(run, tries), *_notes(run, measures, unplayed)),
         gates=tuple(_gate(gate) for gate in measures.gates),
         measures=measures,
         sides=_sides(pairs),
         pairs=lines,
         missing=sum(line.state == "missing" for line in lines),
         unplayed=unplayed,
+        withheld=withheld,
+        tries=tries,
     )
 
 
@@ -206,7 +223,8 @@ def _measures(run: ParityRun, pairs: list[PlayedPair]) -> Measures:
 
 
 def _notes(run: ParityRun, measures: Measures, unplayed: int) -> tuple[str, ...]:
-    notes = []
+    few = too_few_words(run.wanted, has_marks=any(run.marks.values()))
+    notes = [f"{few}."] if few else []
     if run.kind == ParityRun.Kind.REHEARSAL:
         notes.append(_REHEARSED)
     elif not measures.audio_pairs:

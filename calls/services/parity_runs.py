@@ -21,6 +21,7 @@ from calls.parity.dealing import deal
 from calls.parity.scenario_reading import scenario_problems
 from calls.services.critical_marks import marks_for
 from calls.services.parity_marks import OURS_ALONE, region_for
+from calls.services.parity_pins import PINNED, changed_since, pins_of
 from calls.services.parity_playing import BELL, KIND, calls_requeue, run_play, runs_settle
 from calls.services.parity_runners import (
     CallLatency,
@@ -126,7 +127,8 @@ def run_begin(
         parallel=parallel,
         stops_early=stops_early,
         cost_limit_usd=cost_limit_usd,
-        options=_options(assistant, number, calls, options or {}),
+        options=_options(assistant, number, calls, options or {})
+        | {PINNED: pins_of(revision.pk, number, model=model)},
         marks=marks_for(revision),
         created_by=actor_label(actor),
     )
@@ -183,6 +185,10 @@ def run_resume(
         RunRefused: it is not one of these, or is under way.
     """
     runs_settle(run.pk)
+    changed = changed_since(run, pins_of(run.revision_id, run.number, model=run.model))
+    if changed:
+        # Half of its pairs would be those of another session.
+        raise RunRefused(f"{changed} changed since it began. Fix: begin another run.")
     if cost_limit_usd is not None and not 0 <= cost_limit_usd <= MOST_COST_USD:
         raise RunRefused(f"the cost limit is out of range. Fix: give 0 to {MOST_COST_USD} USD.")
     with transaction.atomic():

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from assistants.models import Assistant
 from calls.models import CriticalMarks, ParityCall, ParityRun, ParityScenario
+from calls.services.parity_pins import PINNED, pins_of
 from tests.factories.assistants import make_assistant
 from tests.factories.base import next_number
 
@@ -37,9 +38,13 @@ def make_scenario(assistant: Assistant | None = None, **columns: Any) -> ParityS
 def make_run(assistant: Assistant | None = None, **columns: Any) -> ParityRun:
     """Make a rehearsal that nobody has begun."""
     assistant = assistant or make_assistant()
+    revision = columns.get("revision", assistant.current_revision)
+    assert revision is not None, "a run is of a revision"
+    pins = pins_of(revision.pk, columns.get("number"), model=columns.get("model", ""))
+    columns["options"] = {PINNED: pins} | columns.get("options", {})
     defaults: dict[str, Any] = {
         "kind": "rehearsal",
-        "revision": assistant.current_revision,
+        "revision": revision,
         "seed": 7,
         "wanted": 1,
     }

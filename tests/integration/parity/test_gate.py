@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from calls.models import ParityRun, PhoneNumber
+from calls.models import ParityRun, PhoneNumber, ProviderConnection
 from calls.services.plan_facts import has_parity_source, parity_of
 from tests import factories
+from tools.services import tool_edit
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -106,8 +107,27 @@ def test_many_rehearsals_of_a_build_hide_no_heard_run(monkeypatch: pytest.Monkey
 
 def test_pairs_that_could_not_be_compared_are_told() -> None:
     number = a_number()
-    ended(number, done=84)
-    assert parity_of(number)[1].endswith("; 4 pairs could not be compared")
+    ended(number, figures=FIGURES | {"lacks": {"missing": 4, "cut": 2}})
+    assert parity_of(number)[1].endswith(
+        "; 4 could not be compared, 2 were compared in their beginning only"
+    )
+
+
+def test_a_pass_that_was_withheld_says_why() -> None:
+    number = a_number()
+    ended(number, verdict="undecided", figures=FIGURES | {"withheld": "5 of 81 pairs are lost"})
+    verdict, words = parity_of(number)
+    assert verdict == "undecided" and words.endswith("no pass is given: 5 of 81 pairs are lost")
+
+
+def test_a_pass_says_how_often_it_was_tried() -> None:
+    number = a_number()
+    for verdict in ("fail", "fail", "undecided", "pass"):
+        ended(number, verdict=verdict, begun_at=timezone.now())
+    ended(number, kind="replay", verdict="fail", begun_at=timezone.now())  # another question
+    verdict, words = parity_of(number)
+    assert verdict == "pass"
+    assert words.endswith("; 3 more runs of this revision: 2 fail, 1 undecided")
 
 
 def test_undecided_says_how_many_more_pairs_are_wanted() -> None:
@@ -118,3 +138,55 @@ def test_undecided_says_how_many_more_pairs_are_wanted() -> None:
         "80 pairs of past calls heard again, order of tools differs in 0 of 80 (0.0% to 3.7%), "
         "about 26 more",
     )
+
+
+def an_answered_number(**tool: Any) -> tuple[PhoneNumber, Any]:
+    """Return a number whose assistant has one tool, and the tool."""
+    row = factories.make_tool(**{"name": "book", "parameters": {"type": "object"}} | tool)
+    return factories.make_number(assistant=factories.make_assistant(tools=[row])), row
+
+
+def test_a_pass_does_not_outlive_the_tools_it_was_measured_with() -> None:
+    number, tool = an_answered_number()
+    ended(number)
+    assert parity_of(number)[0] == "pass"
+    schema = {"type": "object", "properties": {"phone": {"type": "string"}}}
+    tool_edit(tool=tool, changes={"parameters": schema}, actor=None)
+    verdict, words = parity_of(number)
+    assert verdict == "undecided" and words.startswith("the tool book changed since the run of ")
+
+
+def test_where_a_tool_goes_and_with_which_secret_is_not_what_was_measured() -> None:
+    number, tool = an_answered_number()
+    ended(number)
+    tool_edit(tool=tool, changes={"server_url": "https://other.example/tools"}, actor=None)
+    assert parity_of(number)[0] == "pass"
+
+
+def test_a_pass_does_not_outlive_the_model_that_was_measured() -> None:
+    number = a_number()
+    answers = ProviderConnection.objects.filter(pk=number.connection_id)
+    answers.update(model="gpt-one")
+    ended(number)
+    assert parity_of(number)[0] == "pass"
+    answers.update(model="gpt-two")
+    verdict, words = parity_of(number)
+    assert verdict == "undecided"
+    assert "the model that answers (gpt-one → gpt-two) changed since" in words
+
+
+def test_a_run_that_kept_nothing_of_what_it_measured_opens_no_gate() -> None:
+    number = a_number()
+    ended(number, options={"measured": {}})
+    verdict, words = parity_of(number)
+    assert verdict == "undecided" and "what was measured then was not kept" in words
+
+
+def test_another_voice_counts_where_our_side_was_heard() -> None:
+    number = a_number()
+    for kind, verdict in (("rehear", "pass"), ("live", "undecided")):
+        run = ended(number, kind=kind)
+        ParityRun.objects.filter(pk=run.pk).update(
+            options={"measured": run.options["measured"] | {"voice": "another"}}
+        )
+        assert parity_of(number)[0] == verdict
