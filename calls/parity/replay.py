@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from calls.money.rates import ModelPrice, response_microusd, response_tokens
+from calls.money.rates import ModelPrice, response_microusd, response_tokens, transcription_microusd
 from calls.parity.known_results import OPENING, Alike, Known, KnownResults
 from calls.parity.past import Exchange, PastTool, Reaction, Script, Words
 from calls.parity.sequence import Outcome
@@ -252,7 +252,10 @@ class Replay:
         audio = self.plan.audio.get(self._exchange, b"")
         if audio:
             self._audio = memoryview(audio)
-            self.result.audio_ms += len(audio) // BYTES_PER_MS
+            length_ms = len(audio) // BYTES_PER_MS
+            self.result.audio_ms += length_ms
+            # Written down besides, by another model, and billed by its length.
+            self.result.cost_microusd += transcription_microusd(length_ms)
             self._state, self._deadline_ms = "speaking", now_ms
             return
         self._send(realtime.message_item(self._id(), "user", exchange.caller, self.plan.dialect))

@@ -20,8 +20,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import structlog
-from django.db import connections, transaction
-from django.db.models import Sum
+from django.db import DatabaseError, connections, transaction
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from calls.models import ParityCall, ParityRun
@@ -29,6 +29,7 @@ from calls.parity.played import CallResult
 from calls.parity.sequence import sequence_dump
 from calls.services.parity_measuring import is_decided, run_measure
 from calls.services.parity_runners import CallLost, CallRefused, Registered, runner_of
+from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.jobs import RunningJob
 from voiceplatform.base.models import Job
@@ -42,6 +43,14 @@ MOST_ATTEMPTS: Final = 3
 # Longer than the longest call: a call whose worker died is played again then, or when its job is
 # taken over, whichever comes first.
 LEASE: Final = dt.timedelta(minutes=70)
+_NO_JOB: Final = "Its job is gone. Fix: resume it; what was played is kept."
+# What a defect, or a database that is away for a moment, raises where a call is played here.
+_BROKEN: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, DatabaseError, DecryptionError),
+    *(LookupError, OSError, RuntimeError, TypeError, ValueError),
+)
+# Of these the next attempt may know nothing.
+_PASSING: Final = (DatabaseError, OSError)
 _LOOK_SECONDS: Final = 0.2
 _TOLD_SECONDS: Final = 0.5
 
@@ -68,18 +77,21 @@ def runs_settle(run_id: uuid.UUID | None = None) -> int:
     workers had died on it.
     """
     rows = ParityRun.objects.filter(
-        state__in=(ParityRun.State.QUEUED, ParityRun.State.RUNNING), job__finished_at__isnull=False
+        # A job that was cleared away ends nothing any more.
+        Q(job__finished_at__isnull=False) | Q(job__isnull=True),
+        state__in=(ParityRun.State.QUEUED, ParityRun.State.RUNNING),
     )
     rows = rows.filter(pk=run_id) if run_id is not None else rows
     settled = 0
     for run in rows.select_related("job"):
-        assert run.job is not None, "it was asked for"
-        is_cancelled = run.job.state == Job.State.CANCELLED
-        settled += ParityRun.objects.filter(pk=run.pk, state=run.state, job=run.job).update(
-            state=ParityRun.State.CANCELLED if is_cancelled else ParityRun.State.FAILED,
-            problem="" if is_cancelled else run.job.message,
-            finished_at=run.job.finished_at,
-            **run_measure(run),
+        job = run.job
+        is_cancelled = job is not None and job.state == Job.State.CANCELLED
+        state = ParityRun.State.CANCELLED if is_cancelled else ParityRun.State.FAILED
+        settled += ParityRun.objects.filter(pk=run.pk, state=run.state, job=job).update(
+            state=state,
+            problem="" if is_cancelled else job.message if job is not None else _NO_JOB,
+            finished_at=job.finished_at if job is not None else timezone.now(),
+            **run_measure(run, state=state),
         )
     return settled
 
@@ -180,7 +192,7 @@ class _Playing:
         future: Future[CallResult] = Future()
         try:
             future.set_result(self._registered.play(call))
-        except (CallRefused, CallLost) as error:
+        except (CallRefused, CallLost, *_BROKEN) as error:
             future.set_exception(error)
         return future
 
@@ -216,14 +228,8 @@ class _Playing:
         return call
 
     def _store(self, call: ParityCall, future: Future[CallResult]) -> None:
-        try:
-            columns = _stored(future.result())
-        except CallRefused as refused:
-            columns = {"state": ParityCall.State.FAILED, "problem": str(refused)[:300]}
-        except CallLost as lost:
-            again = call.attempts < MOST_ATTEMPTS
-            state = ParityCall.State.WAITING if again else ParityCall.State.FAILED
-            columns = {"state": state, "problem": str(lost)[:300]}
+        error = future.exception()
+        columns = _stored(future.result()) if error is None else self._failed_as(call, error)
         held = ParityCall.objects.filter(
             pk=call.pk, lease_token=self._token, state=ParityCall.State.RUNNING
         )
@@ -235,6 +241,23 @@ class _Playing:
             self._left[call.position] -= 1
             self._has_played = True
         self._failed += columns["state"] == ParityCall.State.FAILED
+
+    def _failed_as(self, call: ParityCall, error: BaseException) -> dict[str, Any]:
+        """Return what is stored of a call that could not be played; a defect loses it alone."""
+        if isinstance(error, CallRefused):
+            return {"state": ParityCall.State.FAILED, "problem": str(error)[:300]}
+        if not isinstance(error, Exception):
+            raise error  # the process is to end
+        is_lost = isinstance(error, CallLost)
+        if not is_lost:
+            log.error("parity_call_broke", run_id=str(self._run.pk), **_where(error))
+        again = isinstance(error, (CallLost, *_PASSING)) and call.attempts < MOST_ATTEMPTS
+        spent = error.cost_usd if isinstance(error, CallLost) else Decimal(0)
+        return {
+            "state": ParityCall.State.WAITING if again else ParityCall.State.FAILED,
+            "problem": (str(error) if is_lost else _broke(error))[:300],
+            "cost_usd": F("cost_usd") + spent,
+        }
 
     # ---- how far it is --------------------------------------------------------------------------
 
@@ -319,6 +342,23 @@ def _beside(registered: Registered, call: ParityCall) -> CallResult:
         connections.close_all()
 
 
+def _where(error: Exception) -> dict[str, str]:
+    """Return what broke and where, without what was said: a message may quote a caller."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return {"error": type(error).__name__, "place": f"{place}:{trace.tb_lineno}" if trace else ""}
+
+
+def _broke(error: Exception) -> str:
+    found = _where(error)
+    return (
+        f"It broke here ({found['error']} in {found['place'] or 'this software'}). "
+        "Fix: report it; the other calls of the run are played."
+    )
+
+
 def _stored(result: CallResult) -> dict[str, Any]:
     return {
         "state": ParityCall.State.DONE,
@@ -326,7 +366,8 @@ def _stored(result: CallResult) -> dict[str, Any]:
         "sequence": sequence_dump(result.sequence),
         "transcript": [asdict(each) for each in result.transcript],
         "latency": asdict(result.latency),
-        "cost_usd": result.cost_usd,
+        # Besides what attempts cost that were lost.
+        "cost_usd": F("cost_usd") + result.cost_usd,
         "is_cut": result.cut or result.sequence.cut,
         "audio_seconds": result.audio_seconds,
         "audio_key": result.audio_key,
@@ -337,7 +378,7 @@ def _stored(result: CallResult) -> dict[str, Any]:
 
 def _end(running: RunningJob, run: ParityRun, state: ParityRun.State, problem: str) -> None:
     """End the run with its job, with the measures of what was played."""
-    measured = run_measure(run)
+    measured = run_measure(run, state=state)
     words = {
         ParityRun.State.DONE: f"Done: {measured['verdict']}.",
         ParityRun.State.CANCELLED: problem or "Cancelled. What was played is kept.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from calls.models import ParityCall, ParityRun
@@ -31,12 +32,19 @@ class CallRefused(Exception):
 
 
 class CallLost(Exception):
-    """Something in between failed, such as a socket; the call is played again, three times."""
+    """Something in between failed, such as a socket; the call is played again, three times.
+
+    ``cost_usd``: what was spent until then; it counts towards the run's limit.
+    """
+
+    def __init__(self, words: str, *, cost_usd: Decimal = Decimal(0)) -> None:
+        super().__init__(words)
+        self.cost_usd = cost_usd
 
 
 # Plays the call that is named, on the stack that is named, and may take minutes. It runs in a
 # thread of its own, up to ``ParityRun.parallel`` at once, and may use the database. Raises
-# CallRefused or CallLost, nothing else.
+# CallRefused or CallLost; what else it raises is a defect that loses this pair alone.
 Runner = Callable[[ParityCall], CallResult]
 # Looks at a run before its first call, in the worker's own thread, each time a worker takes it;
 # raises CallRefused where the whole run cannot be played.

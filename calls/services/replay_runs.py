@@ -121,7 +121,8 @@ def _replayed(
     )
     replayed = carry_now(session.endpoint, partial(Replay, plan))
     if replayed.cut == "failed" and not replayed.compared and not replayed.calls:
-        raise CallLost(replayed.problem or CUT_WORDS["failed"])
+        spent = Decimal(replayed.cost_microusd) / 1_000_000
+        raise CallLost(replayed.problem or CUT_WORDS["failed"], cost_usd=spent)
     return replayed
 
 

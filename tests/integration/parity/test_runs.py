@@ -16,11 +16,13 @@ from django.utils import timezone
 from calls.models import ParityCall, ParityRun
 from calls.parity.dealing import deal
 from calls.parity.played import CallResult
-from calls.parity.sequence import Outcomes, Sequence, ToolCall
+from calls.parity.sequence import Outcomes, Sequence, ToolCall, sequence_dump
 from calls.parity.stored import measures_read
 from calls.services import parity_runners
+from calls.services.parity_exports import report_junit
 from calls.services.parity_measuring import played_pairs, run_measure
 from calls.services.parity_playing import run_play, runs_settle
+from calls.services.parity_reports import report_of
 from calls.services.parity_runners import CallLost, CallRefused, Registered, register_runner
 from calls.services.parity_runs import (
     RunRefused,
@@ -30,6 +32,7 @@ from calls.services.parity_runs import (
     run_resume,
 )
 from tests import factories
+from tests.integration.parity.junit import read_junit
 from voiceplatform.base.fields import seal
 from voiceplatform.base.jobs import job_claim
 from voiceplatform.base.models import AuditEntry, Job
@@ -191,6 +194,40 @@ def test_a_call_that_is_lost_is_played_again_three_times_and_one_refused_is_not(
 
 
 @pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_defect_in_one_call_loses_its_pair_alone_and_names_no_value(parallel: int) -> None:
+    def play(call: ParityCall) -> CallResult:
+        if call.position == 1 and call.stack == "direct":
+            raise KeyError("+12025550143")
+        return CallResult(Sequence("k", "direct", (ToolCall("a"),)))
+
+    replaced(play)
+    # Beside this thread a call is claimed, not stored: the pool's threads see no open transaction.
+    run = a_run(parallel=parallel)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.done, run.figures["lacks"]["missing"]) == ("done", 3, 1)
+    [lost] = run.calls.filter(state="failed")
+    assert lost.attempts == 1 and "555" not in lost.problem
+    assert lost.problem.startswith("It broke here (KeyError in tests.integration.parity.test_runs:")
+
+
+@pytest.mark.usefixtures("restored")
+def test_what_lost_attempts_cost_counts_towards_the_limit() -> None:
+    def play(call: ParityCall) -> CallResult:
+        if call.stack == "direct":
+            raise CallLost("the socket broke", cost_usd=Decimal(2))
+        return CallResult(Sequence("k", "vapi"))
+
+    register_runner("replay", play)
+    run = a_run(kind="replay", pairs=4, cost_limit_usd=Decimal(3))
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "cancelled" and "cost limit of 3.00 USD" in run.problem
+    assert run.cost_usd == 4 and run.calls.filter(cost_usd=4, attempts=2).count() == 1
+
+
+@pytest.mark.usefixtures("restored")
 def test_no_call_begins_beyond_the_cost_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     register_runner("replay", lambda call: CallResult(Sequence("k", "direct"), cost_usd=Decimal(2)))
     run = a_run(kind="replay", pairs=4, cost_limit_usd=Decimal(3))
@@ -327,6 +364,71 @@ def test_a_run_ends_with_a_job_that_ended_without_it() -> None:
     assert runs_settle() == 1
     other.refresh_from_db()
     assert (other.state, other.problem) == ("failed", "given up")
+
+
+def test_a_run_whose_job_was_cleared_away_ends() -> None:
+    run = a_run()
+    Job.objects.filter(pk=str(run.job_id)).delete()
+    assert runs_settle() == 1
+    run.refresh_from_db()
+    assert (run.state, run.verdict) == ("failed", "undecided") and "resume it" in run.problem
+    run_resume(run=run, actor=None, tells_workers=False)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "done"
+
+
+def test_a_run_whose_tools_changed_meanwhile_is_not_resumed() -> None:
+    run = a_run()
+    run_cancel(run=run, actor=None)
+    run.revision.tools.update(description="Another one")
+    with pytest.raises(RunRefused, match="the tool check_availability changed since it began"):
+        run_resume(run=run, actor=None)
+
+
+def measured(run: ParityRun, *, whole: int, lost: int = 0, waiting: int = 0) -> ParityRun:
+    """Write calls of pairs that are alike, lost or waiting, and measure the run."""
+    done = sequence_dump(Sequence("k", "direct", (ToolCall("book"),), Outcomes(tools_ok=True)))
+    states = ["done"] * whole + ["failed"] * lost + ["waiting"] * waiting
+    ParityCall.objects.bulk_create(
+        ParityCall(
+            organisation=run.organisation,
+            run=run,
+            position=position,
+            scenario="one",
+            index=position,
+            stack=stack,
+            state=state,
+            sequence=done if state == "done" else None,
+        )
+        for position, state in enumerate(states)
+        for stack in ("vapi", "direct")
+    )
+    for name, value in run_measure(run).items():
+        setattr(run, name, value)
+    run.finished_at = run.begun_at = timezone.now()
+    run.save()
+    return run
+
+
+def test_no_pass_is_given_where_too_many_pairs_are_missing() -> None:
+    passed = measured(factories.make_run(state="done"), whole=76, lost=4)
+    assert passed.verdict == "pass" and passed.figures["lacks"]["missing"] == 4
+    run = measured(factories.make_run(passed.assistant, state="done"), whole=76, lost=5)
+    assert run.verdict == "undecided"
+    report = report_of(run)
+    assert report.verdict == "undecided" and report.more is None
+    assert report.says.startswith("No pass is given: 5 of 81 pairs could not be compared")
+    assert read_junit(report_junit(report))["parity.gates.Pairs that are there"] == "failed"
+    # How often it was tried is told with it.
+    assert [each.words for each in report.tries] == ["pass", "undecided"]
+    assert "Run 2 of 2 of this revision" in report.notes[0] and "1 pass" in report.notes[0]
+
+
+def test_a_run_that_was_cancelled_gives_no_pass() -> None:
+    run = measured(factories.make_run(state="cancelled"), whole=80, waiting=20)
+    assert run.verdict == "undecided" and report_of(run).verdict == "undecided"
+    assert "20 pairs were not played" in run.figures["withheld"]
 
 
 def test_planted_drift_fails_the_gate_and_the_worst_pairs_are_named_without_values() -> None:
