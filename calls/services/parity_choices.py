@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 
 from assistants.models import Assistant
 from calls.models import Call, ParityRun, PhoneNumber, Turn
+from calls.services.past_consent import agreed
 
 
 def past_calls(
@@ -30,7 +31,7 @@ def past_calls(
         | Q(imported__assistant=assistant)
         | Q(imported__number__assistant=assistant)
     )
-    rows = Call.objects.filter(
+    rows: QuerySet[Any] = Call.objects.filter(
         whose,
         Exists(words),
         organisation=assistant.organisation,
@@ -38,10 +39,7 @@ def past_calls(
         is_test__isnull=True,
     )
     # Nothing of a caller who refused is played again; the runner asks once more.
-    rows = rows.filter(policy_refused_at__isnull=True).exclude(
-        Q(imported__isnull=False, imported__consent="refused")
-        | Q(consent__isnull=False, consent__state="refused")
-    )
+    rows = agreed(rows)
     if kind == ParityRun.Kind.REHEAR:
         rows = rows.filter(recording__state="stored")
         rows = rows.exclude(Q(imported__isnull=False, imported__has_times=False))
@@ -52,8 +50,10 @@ def past_calls(
 
 def calls_to_extract(assistant: Assistant, most: int = 50) -> QuerySet[Any]:
     """Return the newest past calls that a scenario can be taken from."""
-    words = Turn.objects.filter(call=OuterRef("pk"), role="user")
+    words = Turn.objects.filter(call=OuterRef("pk"), role="user").exclude(text="")
     mine = Q(number__assistant=assistant) | Q(revision__assistant=assistant)
+    # A call whose log was imported hangs on no number and no revision.
+    mine |= Q(imported__assistant=assistant) | Q(imported__number__assistant=assistant)
     rows: QuerySet[Any] = Call.objects.filter(
         mine,
         Exists(words),
@@ -61,7 +61,7 @@ def calls_to_extract(assistant: Assistant, most: int = 50) -> QuerySet[Any]:
         status=Call.Status.ENDED,
         is_test__isnull=True,
     )
-    return rows.select_related("number").order_by("-created_at")[:most]
+    return agreed(rows).select_related("number").order_by("-created_at")[:most]
 
 
 def runs_to_compare(run: ParityRun, most: int = 30) -> QuerySet[Any]:

@@ -22,6 +22,7 @@ from calls.parity.played import Utterance
 from calls.parity.scenario import Scenario, scenario_document
 from calls.parity.scenario_reading import Problem, ScenarioWrong, scenario_read
 from calls.services.call_plan import offered_tools
+from calls.services.past_consent import has_refused
 from calls.services.sequences import sequence_of
 from tools.services import tool_document
 from tools.wire.vapi_tool import read_tool
@@ -222,6 +223,9 @@ def scenario_extract(*, call: Call, assistant: Assistant, actor: Any) -> ParityS
     Raises:
         ScenarioRefused: the caller said nothing, or the call was taken already.
     """
+    if has_refused(call):
+        fix = "take a call whose caller agreed"
+        raise ScenarioRefused([Problem("the call", "its caller refused or has not agreed", fix)])
     said = [
         Utterance(turn.role, turn.text, turn.started_ms)
         for turn in call.turns.order_by("ordinal")

@@ -28,6 +28,7 @@ from calls.parity.past import Script, script_of
 from calls.services.call_plan import connection_for, plan_for
 from calls.services.contract import contract_problem, marks_of, talk_problem
 from calls.services.parity_runners import CallRefused
+from calls.services.past_consent import has_refused
 from calls.services.sequences import entries_of, imported_of
 from calls.services.sessions import answering_model
 from calls.wire.realtime import Dialect, SessionConfig
@@ -35,8 +36,6 @@ from tools.spec import ToolSpec
 
 # Kinds of tools after which the assistant no longer has the call.
 _ENDS: Final = frozenset({"endCall", "transferCall", "handoff", "voicemail"})
-# Until somebody who was asked has agreed, nothing of the call is heard (design 11).
-_NO_CONSENT: Final = frozenset({Call.Consent.REFUSED, Call.Consent.PENDING})
 _REFUSED: Final = (
     "its caller refused or has not agreed, so nothing of it is played again. "
     "Fix: choose another call."
@@ -99,11 +98,9 @@ def refusal_check(call: Call) -> ImportedCall | None:
     Raises:
         CallRefused: the caller refused, or was asked and has not answered.
     """
-    imported = imported_of(call)
-    refused = call.policy_refused_at is not None or call.consent_state in _NO_CONSENT
-    if refused or (imported is not None and imported.consent == ImportedCall.Consent.REFUSED):
+    if has_refused(call):
         raise CallRefused(_REFUSED)
-    return imported
+    return imported_of(call)
 
 
 def past_call_check(call: Call, connection: ProviderConnection) -> ImportedCall | None:
