@@ -228,6 +228,7 @@ class ImportedCallAdmin(ReadOnlyAdmin):
                     calls=[row.call_id for row in rows],
                     purpose=request.POST["purpose"].replace("\x00", ""),
                     actor=request.user,
+                    api_key=request.POST.get("api_key", "").replace("\x00", ""),
                 )
             except FetchRefused as refusal:
                 messages.error(request, f"{str(refusal)[:1].upper()}{str(refusal)[1:]}.")

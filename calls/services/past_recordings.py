@@ -71,21 +71,36 @@ class Sides:
 
 
 def fetch_begin(
-    *, organisation: Organisation, calls: Sequence[Any], purpose: str, actor: Any
+    *,
+    organisation: Organisation,
+    calls: Sequence[Any],
+    purpose: str,
+    actor: Any,
+    api_key: str = "",
 ) -> Job:
     """Queue the fetching of the recordings of imported calls.
 
     Args:
         purpose: what they are for and on which ground, in a person's words; kept in the audit.
+        api_key: the old stack's private key of this organisation, where its storage wants one;
+            sealed, and gone when the job ends. The installation's own key is never taken: calls
+            of one organisation may name files that it opens for another.
 
     Raises:
-        FetchRefused: no purpose, no call, too many, or none of this organisation.
+        FetchRefused: a key that cannot be sent, no purpose, no call, too many, or none of this
+            organisation.
     """
     if len(purpose.strip()) < 10:
         raise FetchRefused(
             "the purpose is missing. Fix: say what the recordings are for and on which ground they "
             "may be used; it is kept"
         )
+    api_key = api_key.strip()
+    if api_key:
+        try:
+            VapiApi(api_key=api_key, base_url=settings.VAPI_BASE_URL).close()
+        except VapiApiError as error:
+            raise FetchRefused(str(error)) from error
     ids = list(
         ImportedCall.objects.for_organisation(organisation)
         .filter(call__in=uuids_in(map(str, calls)))
@@ -102,6 +117,7 @@ def fetch_begin(
             actor=actor,
             parameters={"calls": [str(each) for each in ids], "purpose": purpose[:300]},
             total=len(ids),
+            secret=api_key,
         )
         audit_write(
             actor=actor,
@@ -121,7 +137,7 @@ def fetch_job_run(job_id: uuid.UUID | str) -> None:
 
 def _do(running: RunningJob) -> None:
     # The key goes to Vapi's own API alone; without one, its storage is asked as anybody may.
-    client = VapiApi(api_key=settings.VAPI_API_KEY or "none", base_url=settings.VAPI_BASE_URL)
+    client = VapiApi(api_key=running.secret() or "none", base_url=settings.VAPI_BASE_URL)
     with client:
         recordings_fetch(running, _fetching(client, running))
 
@@ -192,8 +208,14 @@ def recording_fetch(call_id: Any, fetch: Fetch, *, hold: Callable[[], None] = la
     _check(row)
     sides = _sides(row, fetch)
     pieces = (sides.wav[at : at + _PIECE] for at in range(0, len(sides.wav), _PIECE))
+
+    def still_mine() -> None:
+        # Before the file is in its place: another worker's may lie there with its row.
+        with transaction.atomic():
+            hold()
+
     try:
-        written = sound_store(call.pk, pieces)
+        written = sound_store(call.pk, pieces, before_placing=still_mine)
     except NotSound as error:
         raise FetchRefused(str(error)) from error
     columns: dict[str, Any] = {
@@ -261,7 +283,7 @@ def _sides(row: ImportedCall, fetch: Fetch) -> Sides:
     except VapiApiError as error:
         raise FetchRefused(
             f"the old stack did not give it: {error}. Fix: recordings are kept there for some "
-            "weeks; set VAPI_API_KEY where its storage wants it"
+            "weeks; give the private key of your account there where its storage wants one"
         ) from error
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from assistants.vapi_api import VapiApiError
+from assistants.vapi_api import VapiApi, VapiApiError
 from calls.models import Call, ImportedCall, Recording, RecordingRemoval, RetentionRule
 from calls.parity.sound_file import sound_file
 from calls.services import past_recordings
@@ -19,6 +19,7 @@ from calls.services.recording_files import path_of, sound_read, wav_header
 from calls.services.recordings import recording_remove
 from tests import factories
 from tests.unit.parity.test_sides import TURNS, side, stereo
+from voiceplatform.base.jobs import JobLost
 from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -106,6 +107,41 @@ def test_a_request_says_what_for_and_reaches_no_other_organisation() -> None:
     job = fetch_begin(calls=[row.call_id, theirs.call_id], purpose=PURPOSE, **ask)
     assert job.parameters["calls"] == [str(row.call_id)]
     assert AuditEntry.objects.get(action="recording.fetch").details["purpose"] == PURPOSE
+
+
+def test_a_worker_that_lost_its_job_puts_no_file_into_its_place() -> None:
+    row = a_past_call()
+
+    def lost() -> None:
+        raise JobLost
+
+    with pytest.raises(JobLost):
+        recording_fetch(row.call_id, fetch, hold=lost)
+    assert not path_of(row.call_id).exists() and not Recording.objects.exists()
+
+
+def test_one_organisations_files_are_never_asked_for_with_the_installations_key(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.VAPI_API_KEY = "key-of-somebody-else"
+    keys: list[str] = []
+
+    def fetching(client: VapiApi, running: Any) -> Any:
+        keys.append(client._key)
+        return fetch
+
+    monkeypatch.setattr(past_recordings, "_fetching", fetching)
+    ask: dict[str, Any] = {"organisation": factories.default_organisation(), "actor": None}
+    for given in ("", "key-of-theirs"):
+        calls = [a_past_call().call_id]
+        job = fetch_begin(calls=calls, purpose=PURPOSE, api_key=given, **ask)
+        assert given not in json.dumps(job.parameters) or not given
+        past_recordings.fetch_job_run(job.pk)
+    assert keys == ["none", "key-of-theirs"]
+    job.refresh_from_db()
+    assert "sealed" not in job.parameters
+    with pytest.raises(FetchRefused, match="no usable Vapi key"):
+        fetch_begin(calls=calls, purpose=PURPOSE, api_key="two words", **ask)
 
 
 def test_a_job_fetches_what_it_can_and_names_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
