@@ -299,7 +299,8 @@ def run_call_logs(job_id: str) -> None:
 
 @shared_task(name="calls.tasks.take_call_logs")
 def take_call_logs() -> int:
-    """Tell a worker of imports that lost theirs."""
+    """Tell a worker of imports that lost theirs; let go of uploads that nobody will read."""
+    call_logs.uploads_drop()
     return call_logs.BELL.poke_waiting() + past_recordings.BELL.poke_waiting()
 
 

@@ -50,6 +50,8 @@ _COLUMNS: Final = (
     *("direction", "caller", "callee", "started_at", "ended_at", "ended_reason", "consent"),
     *("duration_seconds", "cost_usd", "turn_latency_p50_ms", "turn_latency_p95_ms", "analysis"),
 )
+# By so much the clocks of two machines may differ.
+_CLOCKS: Final = dt.timedelta(minutes=10)
 _DEAREST_USD: Final = 9999.0
 
 
@@ -68,6 +70,7 @@ class Store:
     _numbers: dict[str, PhoneNumber] = field(default_factory=dict)
     _assistants: dict[str, Assistant] = field(default_factory=dict)
     _erased: frozenset[str] = frozenset()
+    _read_at: dt.datetime = field(default_factory=timezone.now)
 
     def __post_init__(self) -> None:
         """Read it."""
@@ -81,8 +84,13 @@ class Store:
             self._numbers |= {str(number.pk): number, number.number_e164: number}
         rows = Assistant.objects.for_organisation(self.organisation)
         self._assistants = {str(each.pk): each for each in rows}
-        hashes = Erasure.objects.for_organisation(self.organisation).values_list("sid_hashes")
-        self._erased = frozenset(each for (row,) in hashes for each in row)
+        self._read_at = timezone.now()
+        self._erased = self._erased_since(None)
+
+    def _erased_since(self, moment: dt.datetime | None) -> frozenset[str]:
+        rows = Erasure.objects.for_organisation(self.organisation)
+        rows = rows.filter(at__gte=moment) if moment is not None else rows
+        return frozenset(each for row in rows.values_list("sid_hashes", flat=True) for each in row)
 
     def put(self, past: PastCall) -> Outcome:
         """Store one call in one transaction; the same log twice changes nothing."""
@@ -91,7 +99,7 @@ class Store:
             return "ours"
         if self.since is not None and began_at is not None and began_at < self.since:
             return "older"
-        if any(sid_hash(each) in self._erased for each in (past.log_id, past.provider_sid) if each):
+        if _is_among(past, self._erased):
             return "erased"
         try:
             with transaction.atomic():
@@ -108,6 +116,13 @@ class Store:
 
     def _put(self, past: PastCall) -> Outcome:
         self.hold()
+        # An erasure writes its tombstone under this lock: it waits for this transaction and then
+        # finds the call, or it was first and is seen here.
+        Organisation.objects.select_for_update(no_key=True).filter(
+            pk=self.organisation.pk
+        ).values_list("pk").first()
+        if _is_among(past, self._erased_since(self._read_at - _CLOCKS)):
+            return "erased"
         row = self._known(past)
         if row is None:
             call = self._call_of_ours(past)
@@ -305,6 +320,10 @@ class Store:
         # A list of tool calls shows when they were made, not when their log was read.
         made_at = call.started_at or call.created_at
         ToolInvocation.objects.filter(call=call).update(created_at=made_at)
+
+
+def _is_among(past: PastCall, erased: frozenset[str]) -> bool:
+    return any(sid_hash(each) in erased for each in (past.log_id, past.provider_sid) if each)
 
 
 def _with_number(past: PastCall, number: PhoneNumber | None) -> PastCall:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from assistants.vapi_api import VapiApi, VapiApiError
@@ -37,6 +38,7 @@ BELL: Final = JobBell(TASK, (KIND,))  # one that takes too long is given back an
 
 USUAL_DAYS: Final = 30
 LONGEST_DAYS: Final = 1000
+_UPLOAD_TAKES: Final = dt.timedelta(hours=1)
 MOST_UPLOAD: Final = 256 * 2**20
 PIECE_BYTES: Final = 256 * 1024
 
@@ -256,8 +258,24 @@ def _do(running: RunningJob) -> None:
         running.end(Job.State.FAILED, text, result=result, counts=counts)
     else:
         running.end(Job.State.DONE, f"Imported: {words}.", result=result, counts=counts)
-    if not report.problem:
+    # Whatever came of it: nobody begins it again, and the files hold callers' words.
+    pieces_drop(row)
+
+
+def uploads_drop() -> int:
+    """Delete uploaded files whose import ended where nobody read them; return of how many imports.
+
+    Given up after workers had died on it, cancelled while it waited, its job cleared away; or the
+    upload itself broke off, an hour ago at least.
+    """
+    rows = CallLogImport.objects.filter(pieces__isnull=False).filter(
+        Q(job__finished_at__isnull=False)
+        | Q(job__isnull=True, created_at__lt=timezone.now() - _UPLOAD_TAKES)
+    )
+    found = list(rows.distinct())
+    for row in found:
         pieces_drop(row)
+    return len(found)
 
 
 def uploaded_files(row: CallLogImport) -> list[Source]:

@@ -49,6 +49,8 @@ from voiceplatform.base.services import actor_label, audit_write
 
 ERASED: Final = "erased"
 FIXTURES: Final = "fixtures"  # key in a call's metrics: folders and stems of tests made of it
+# How often it is looked for calls that came in while others were erased.
+_LOOKS: Final = 3
 _LARGEST_FILE: Final = 64 * 1024 * 1024
 # The database is cleaned row by row; the keys and sockets hold nothing of callers.
 _NOT_SCANNED: Final = (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".sock", ".pid", ".lock")
@@ -138,19 +140,26 @@ def caller_erase(
     number = caller_number(number)
     # What waits to become part of calls is sealed, so nobody can tell whose it is.
     records_drain()
-    found = _found(organisation, number)
+    with transaction.atomic():
+        # Whoever imports a log at this moment holds the same lock: what it writes is found here,
+        # or it meets the tombstone.
+        Organisation.objects.select_for_update(no_key=True).filter(pk=organisation.pk).values_list(
+            "pk"
+        ).first()
+        found = _found(organisation, number)
+        tombstone = Erasure.objects.create(
+            organisation=organisation,
+            actor=actor_label(actor)[:200],
+            # First of all: whoever compares us with Twilio's list must not write these down again.
+            sid_hashes=_recent_hashes(organisation, number, found.calls),
+        )
     found.problems += _imports_under_way(organisation)
-    tombstone = Erasure.objects.create(
-        organisation=organisation,
-        actor=actor_label(actor)[:200],
-        # First of all: whoever compares us with Twilio's list must not write these down again.
-        sid_hashes=_recent_hashes(organisation, number, found.calls),
-    )
     # Before the calls: what finds them is their ids.
     found.counts["base.auditentry"] += _entries_clean(organisation, number, found.calls)
     for done, call_id in enumerate(found.calls):
         progress(done, len(found.calls))
         _call_erase(call_id, found)
+    _late_calls_erase(organisation, number, found, tombstone)
     _others_clean(organisation, number, found)
     _database_clean(found)
     tombstone.counts = dict(+found.counts)
@@ -167,6 +176,24 @@ def caller_erase(
         )
     log.info("caller_erased", erasure_id=str(tombstone.pk), problems=len(found.problems))
     return tombstone
+
+
+def _late_calls_erase(
+    organisation: Organisation, number: str, found: Found, tombstone: Erasure
+) -> None:
+    """Erase calls that an import brought in meanwhile, and have them stay away as well."""
+    for _ in range(_LOOKS):
+        late = list(calls_of_caller(organisation, number).values_list("pk", flat=True))
+        late = [pk for pk in late if pk not in found.calls]
+        if not late:
+            return
+        more = _recent_hashes(organisation, number, late)
+        tombstone.sid_hashes = sorted({*tombstone.sid_hashes, *more})
+        tombstone.save(update_fields=["sid_hashes"])
+        found.calls += late
+        found.counts["base.auditentry"] += _entries_clean(organisation, number, late)
+        for call_id in late:
+            _call_erase(call_id, found)
 
 
 def _imports_under_way(organisation: Organisation) -> list[str]:

@@ -36,6 +36,8 @@ from calls.services.call_log_reading import Report, Source, import_continue_api
 from calls.services.call_log_store import Store
 from calls.services.erasure import caller_erase
 from calls.services.guards import _recent
+from calls.services.parity_choices import calls_to_extract
+from calls.services.parity_scenarios import ScenarioRefused, scenario_extract
 from calls.services.readiness_here import own_spans
 from calls.services.reconciler import untold_calls_tell
 from calls.services.retention import retention_run
@@ -254,6 +256,28 @@ def test_of_a_caller_who_did_not_agree_no_word_is_kept() -> None:
     assert ImportedCall.objects.get().consent == "refused"
 
 
+def test_an_import_that_began_before_an_erasure_brings_no_erased_call_back() -> None:
+    organisation = factories.default_organisation()
+    document = whole_call(1)
+    put(document)
+    store = Store(organisation)  # it has read who was erased: nobody
+    caller_erase(organisation=organisation, number="+14155550142", actor="system")
+    assert store.put(read_log(document)) == "erased" and not Call.objects.exists()
+
+
+def test_an_erasure_reaches_what_is_imported_while_it_goes_on() -> None:
+    organisation = factories.default_organisation()
+    put(whole_call(1))
+
+    def meanwhile(done: int, total: int) -> None:
+        put(whole_call(2))
+
+    erase = {"organisation": organisation, "number": "+14155550142", "actor": "system"}
+    tombstone = caller_erase(**erase, progress=meanwhile)
+    assert not Call.objects.exists() and len(tombstone.sid_hashes) >= 4
+    assert put(whole_call(2)) == ["erased"]
+
+
 def test_an_erased_caller_does_not_come_back_with_the_same_log() -> None:
     document = whole_call(7)
     put(document)
@@ -351,6 +375,34 @@ def test_a_log_whose_clocks_are_wrong_stays_within_what_columns_hold() -> None:
         assert 0 <= call.duration_seconds < 2**31
         for row in (*call.turns.all(), *call.tool_invocations.all()):
             assert 0 <= row.started_ms < 2**31
+
+
+def test_a_scenario_can_be_taken_from_an_imported_call_whose_words_were_kept() -> None:
+    assistant = factories.make_assistant()
+    refused = {"recordingConsent": {"type": "verbal"}}
+    mine = {"assistantId": str(assistant.pk)}
+    put(whole_call(1, **mine), whole_call(2, **mine, compliance=refused), whole_call(3))
+    assert [str(each.pk) for each in calls_to_extract(assistant)] == [whole_call(1)["id"]]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"consent": {"state": "refused"}},
+        {"consent": {"state": "pending"}},
+        {"policy_refused_at": timezone.now()},
+        {},
+    ],
+)
+def test_no_scenario_is_taken_of_a_caller_who_has_not_agreed(columns: dict[str, Any]) -> None:
+    assistant = factories.make_assistant()
+    number = factories.make_number(assistant=assistant)
+    call = factories.make_call(number=number, status="ended", **columns)
+    Turn.objects.create(call=call, ordinal=0, role="user", text="Hello", started_ms=0)
+    assert list(calls_to_extract(assistant)) == ([] if columns else [call])
+    if columns:
+        with pytest.raises(ScenarioRefused, match="has not agreed"):
+            scenario_extract(call=call, assistant=assistant, actor=None)
 
 
 def test_older_calls_are_left_out() -> None:
@@ -472,7 +524,24 @@ def test_a_job_that_is_cancelled_before_it_begins_stores_nothing() -> None:
     )
     assert row.job is not None and job_cancel(job=row.job, actor=None)
     call_logs.import_job_run(row.job.pk)
-    assert not Call.objects.exists()
+    assert not Call.objects.exists() and CallLogPiece.objects.exists()
+    assert call_logs.uploads_drop() == 1 and not CallLogPiece.objects.exists()
+
+
+def test_of_an_import_that_failed_no_file_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = call_logs.upload_import_begin(
+        organisation=factories.default_organisation(),
+        files=[("calls.json", [json.dumps(whole_call(1)).encode()])],
+        actor=None,
+        since=None,
+    )
+    assert row.job is not None and call_logs.uploads_drop() == 0  # it waits for its worker
+    monkeypatch.setattr(
+        call_logs, "import_continue_files", lambda *args, **kwargs: Report(problem="it broke off")
+    )
+    call_logs.import_job_run(row.job.pk)
+    row.job.refresh_from_db()
+    assert row.job.state == Job.State.FAILED and not CallLogPiece.objects.exists()
 
 
 def test_a_key_is_in_no_row_but_sealed_until_the_job_ends() -> None:
