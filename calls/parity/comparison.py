@@ -17,7 +17,7 @@ from calls.parity import bounds
 from calls.parity.noise import SetsCompared, compare_sets
 from calls.parity.sequence import Sequence
 
-_SURE: Final = 0.05
+SURE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
 
 def _tool(name: str, old: tuple[int, int], new: tuple[int, int]) -> ToolUsed:
     p_value = fisher(*old, *new)
-    if p_value >= _SURE:
+    if p_value >= SURE:
         words = "cannot be told apart"
     elif new[0] * old[1] < old[0] * new[1]:
         words = "used less here"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from calls.parity.bounds import lower
+from calls.parity.comparison import SURE, fisher
 from calls.parity.differ import Difference
 from calls.parity.forms import Kind as FieldKind
 
@@ -216,16 +217,22 @@ class Effect:
     after_of: int
 
     @property
-    def verdict(self) -> Literal["better", "no-better", "too-few"]:
-        """Say whether it helped: seen less often, and never where it had hardly been seen before.
+    def p_value(self) -> float:
+        """Return how often both shares would be as far apart if nothing had changed (Fisher)."""
+        return fisher(self.before, self.before_of, self.after, self.after_of)
 
-        "too-few" where the pattern was not seen on held-out calls before, so nothing can show.
+    @property
+    def verdict(self) -> Literal["better", "no-better", "too-few"]:
+        """Say whether it helped: seen less often, by more than chance explains (5%).
+
+        "too-few" where it was seen less often and chance explains it as well, or where it was not
+        seen on held-out calls before, so that nothing can show.
         """
         if not self.before_of or not self.after_of or not self.before:
             return "too-few"
-        return (
-            "better" if self.after * self.before_of < self.before * self.after_of else ("no-better")
-        )
+        if self.after * self.before_of >= self.before * self.after_of:
+            return "no-better"
+        return "better" if self.p_value < SURE else "too-few"
 
 
 def effect(

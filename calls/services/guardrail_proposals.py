@@ -135,7 +135,13 @@ def guardrails_apply(
     """
     if not rows or len({row.assistant_id for row in rows}) != 1:
         raise GuardrailRefused("choose proposals of one assistant.")
-    _still_open(rows)
+    # One transaction: a draft never has a sentence whose proposal is open, or was rejected.
+    with transaction.atomic():
+        _still_open(rows)
+        return _applied(rows, actor, wording or {})
+
+
+def _applied(rows: Sequence[GuardrailProposal], actor: Any, wording: dict[str, str]) -> Assistant:
     assistant = Assistant.objects.select_related("current_revision", "draft_revision").get(
         pk=rows[0].assistant_id
     )
@@ -149,7 +155,7 @@ def guardrails_apply(
     if base is None:
         raise GuardrailRefused("the assistant has no revision. Fix: publish one.")
     prompt = vapi_config.read_assistant(revision_document(base)).instructions
-    words = [_worded(row, wording or {}) for row in rows]
+    words = [_worded(row, wording) for row in rows]
     changed = with_instructions(prompt, words)
     if changed == prompt:
         raise GuardrailRefused("the prompt says so already. Fix: reject these proposals.")
@@ -166,18 +172,19 @@ def guardrails_apply(
         raise GuardrailRefused(
             "the assistant was changed in the same moment. Fix: look again."
         ) from error
-    made = assistant.draft_revision
-    with transaction.atomic():
-        _decide(rows, actor, State.APPLIED, applied_revision=made)
-        for row, text in zip(rows, words, strict=True):
-            GuardrailProposal.objects.filter(pk=row.pk).update(instruction=text)
+    _decide(rows, actor, State.APPLIED, applied_revision=assistant.draft_revision)
+    for row, text in zip(rows, words, strict=True):
+        GuardrailProposal.objects.filter(pk=row.pk).update(instruction=text)
     return assistant
 
 
 def _still_open(rows: Sequence[GuardrailProposal]) -> None:
-    """Refuse before anything is written: a draft must not get a sentence that was rejected."""
+    """Refuse before anything is written, and keep others from deciding until it is."""
     wanted = {row.pk for row in rows}
-    if GuardrailProposal.objects.filter(pk__in=wanted, state=State.PROPOSED).count() < len(wanted):
+    still = GuardrailProposal.objects.select_for_update().filter(
+        pk__in=wanted, state=State.PROPOSED
+    )
+    if len(still.order_by("pk").values_list("pk")) < len(wanted):
         raise GuardrailRefused("somebody has decided on it meanwhile. Fix: look again.")
 
 
@@ -217,6 +224,14 @@ def guardrail_verify(*, row: GuardrailProposal, actor: Any) -> ParityRun:
     Raises:
         GuardrailRefused: it is in no revision, a verification is there, or nothing was held out.
     """
+    with transaction.atomic():
+        # Who asks twice at once begins one run: it costs money.
+        same = GuardrailProposal.objects.select_for_update().filter(run=row.run_id)
+        len(same.order_by("pk").values_list("pk"))
+        return _verification(row, actor)
+
+
+def _verification(row: GuardrailProposal, actor: Any) -> ParityRun:
     row.refresh_from_db()
     revision = row.applied_revision
     if row.state != State.APPLIED or revision is None:
@@ -289,6 +304,7 @@ def _figures(found: Effect) -> dict[str, Any]:
         "after": found.after,
         "after_of": found.after_of,
         "verdict": found.verdict,
+        "p_value": round(found.p_value, 6),
     }
 
 

@@ -164,7 +164,9 @@ def test_an_effect_is_measured_on_held_out_calls_alone() -> None:
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
-        (Effect(4, 20, 1, 20), "better"),
+        (Effect(4, 20, 1, 20), "too-few"),  # p = 0.34: chance does as much
+        (Effect(5, 20, 0, 20), "better"),  # p = 0.047
+        (Effect(4, 20, 0, 20), "too-few"),  # p = 0.11
         (Effect(4, 20, 2, 10), "no-better"),
         (Effect(4, 20, 4, 20), "no-better"),
         (Effect(0, 20, 0, 20), "too-few"),
