@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from calls.money.carrier import US_LIST, CarrierPrice, carrier_microusd, started_minutes
-from calls.money.rates import ModelPrice
+from calls.money.rates import TRANSCRIPTION_USD_A_MINUTE, ModelPrice
 from calls.parity.past import Exchange, PastTool, Reaction, Script, Words
 
 Verdict = Literal["cheaper", "dearer", "undecided"]
@@ -29,8 +29,6 @@ _CHARACTERS_A_SECOND: Final = 15
 # Of what was sent before, so much is billed as cached where nothing was measured: between a session
 # that changes its instructions now and then, and one that only grows.
 ASSUMED_CACHE: Final = (0.5, 0.95)
-# OpenAI's estimate for gpt-4o-transcribe; the successor's price is not in our list.
-TRANSCRIPTION_USD_A_MINUTE: Final = 0.006
 LEAST_CALLS: Final = 20
 RESAMPLES: Final = 1_000
 GOAL_PERCENT: Final = 10.0
@@ -40,7 +38,9 @@ CHECKED_AFTER: Final = 100
 @dataclass(frozen=True, slots=True)
 class PastCost:
     """One past call as its price is made of it. ``old_usd``: what the old stack charged, with its
-    ``parts`` by name; None where the log does not say. The carrier's legs are not in it.
+    ``parts`` by name; None where the log does not say. The carrier's legs are in it where it has
+    a part ``transport``, else they come on top. Legs to people it was passed to are in neither:
+    no log says how long they were.
     """
 
     key: str
@@ -48,7 +48,6 @@ class PastCost:
     script: Script
     old_usd: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
-    transfer_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +235,10 @@ def _priced(call: PastCost, shape: Shape, price: ModelPrice, carrier: CarrierPri
         minutes=call.seconds / 60,
         full=full + legs + heard,
         saved=saved,
-        old=None if call.old_usd is None else call.old_usd + legs,
+        # Where its bill has the carrier in it, it was paid by that bill.
+        old=None
+        if call.old_usd is None
+        else call.old_usd + (0.0 if call.parts.get("transport") else legs),
     )
 
 
@@ -246,7 +248,6 @@ def _legs(call: PastCost, carrier: CarrierPrice) -> float:
         carrier_microusd(
             call_seconds=call.seconds,
             stream_seconds=[call.seconds],
-            transfer_seconds=call.transfer_seconds,
             price=carrier,
         )
         / 1_000_000

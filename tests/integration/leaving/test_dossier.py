@@ -29,7 +29,7 @@ from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
-MOST_QUERIES = 21
+MOST_QUERIES = 22
 
 
 def change(number: PhoneNumber, at: dt.datetime, before: str, after: str, **more: Any) -> None:

@@ -21,7 +21,7 @@ from calls.services.cost_forecasts import (
     measured_cache,
     past_costs,
 )
-from calls.services.cost_gate import dearer_words
+from calls.services.cost_gate import cost_standing, dearer_words
 from tests import factories
 from voiceplatform.base.models import AuditEntry
 
@@ -144,10 +144,21 @@ def test_a_plan_is_told_of_the_newest_forecast_for_the_model_that_answers() -> N
     factories.make_forecast(verdict="dearer")
     (words,) = dearer_words([number.pk, factories.make_number().pk]).values()
     assert "gpt-realtime-2.1 is dearer here" in words
-    factories.make_forecast(number.assistant, model="gpt-realtime-2.1")
-    assert dearer_words([number.pk]) == {}
-    factories.make_forecast(number.assistant, verdict="dearer", model="gpt-realtime-2.1")
+    # Neither a later one of all numbers nor one that is too close to say takes it back.
+    factories.make_forecast(number.assistant, verdict="cheaper", model="gpt-realtime-2.1")
+    factories.make_forecast(number.assistant, verdict="undecided", **model)
     assert number.pk in dearer_words([number.pk])
+    is_open, words = cost_standing(number.pk)
+    assert not is_open and words.endswith("is dearer here, and nobody has accepted it")
+    factories.make_forecast(number.assistant, verdict="cheaper", **model)
+    assert dearer_words([number.pk]) == {} and cost_standing(number.pk)[1].endswith(
+        "is cheaper here"
+    )
+    last = factories.make_forecast(number.assistant, verdict="dearer", **model)
+    forecast_approve(row=last, actor=None, name="Ada", note="Faster.")
+    assert dearer_words([number.pk]) == {}
+    is_open, words = cost_standing(number.pk)
+    assert is_open and words.endswith("; accepted by Ada: Faster.")
     number.assistant = factories.make_assistant(number.organisation)
     number.save()
     assert dearer_words([number.pk]) == {}

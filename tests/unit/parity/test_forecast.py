@@ -134,6 +134,16 @@ def test_calls_without_a_length_or_a_word_make_no_forecast() -> None:
     assert forecast(silent, model="m", price=FLAGSHIP, prompt_tokens=1) is None
 
 
+def test_a_carrier_that_is_in_the_old_stacks_bill_is_counted_once() -> None:
+    plain = forecast([one_call(old_usd=0.1)], model="m", price=FLAGSHIP, prompt_tokens=0)
+    billed = one_call(old_usd=0.1, parts={"vapi": 0.08, "transport": 0.02})
+    found = forecast([billed], model="m", price=FLAGSHIP, prompt_tokens=0)
+    assert plain is not None and plain.old is not None and found is not None
+    assert found.old is not None and found.old.middle < plain.old.middle
+    assert found.old.middle * found.minutes == pytest.approx(0.1)
+    assert found.new == plain.new
+
+
 def test_the_old_stacks_parts_are_shown_a_minute() -> None:
     parts = {"vapi": 0.05, "llm": 0.03, "tts": 0.02}
     found = forecast(
