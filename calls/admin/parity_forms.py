@@ -108,7 +108,8 @@ class RunForm(ScopedForm):
         min_value=1,
         max_value=MOST_PAIRS,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
-        help_text="A pass under 5% wants at least 59 pairs without a difference, usually 76.",
+        help_text="Fewer than 76 can fail and never pass: that many without a difference it takes, "
+        "and 387 critical fields where fields are marked. Of past calls there may be fewer here.",
     )
     parallel = forms.IntegerField(
         label="Calls at once",

@@ -18,6 +18,7 @@ from django.urls import path, reverse
 from calls.admin.heard_page import HeardPage
 from calls.admin.parity_forms import RunForm
 from calls.models import ParityCall, ParityRun
+from calls.parity.comparison import SURE, fisher
 from calls.services.parity_choices import past_calls, runs_to_compare
 from calls.services.parity_exports import report_csv, report_dump
 from calls.services.parity_marks import run_renames
@@ -347,7 +348,10 @@ def _compared(report: Report, other: Report) -> list[dict[str, Any]]:
     ]
     for mine, theirs in zip(report.gates, other.gates, strict=True):
         words = [f"{g.k} of {g.n} ({g.lower:.1%} to {g.upper:.1%})" for g in (mine, theirs)]
-        lines.append({"name": mine.title, "mine": words[0], "theirs": words[1]})
+        # Fields of one call are wrong together, so counts of fields are no independent draws.
+        is_of_pairs = mine.name != "arguments"
+        chance = _chance((mine.k, mine.n), (theirs.k, theirs.n)) if is_of_pairs else ""
+        lines.append({"name": mine.title, "mine": words[0], "theirs": words[1], "chance": chance})
     ours, others = report.sides[1], other.sides[1]
     lines += [
         {
@@ -367,8 +371,24 @@ def _compared(report: Report, other: Report) -> list[dict[str, Any]]:
         same = known.get(line.name)
         if same is not None and (line.drift.k or same.drift.k):
             drifts = [f"{drift.k} of {drift.n} drift" for drift in (line.drift, same.drift)]
-            lines.append({"name": line.name, "mine": drifts[0], "theirs": drifts[1]})
+            chance = _chance((line.drift.k, line.drift.n), (same.drift.k, same.drift.n))
+            lines.append(
+                {"name": line.name, "mine": drifts[0], "theirs": drifts[1], "chance": chance}
+            )
     return lines
+
+
+def _chance(mine: tuple[int, int], theirs: tuple[int, int]) -> str:
+    """Return how often two runs of one and the same would be as far apart, '' where one is empty.
+
+    Fisher's exact test takes the pairs for others than those of the other run. Where they are the
+    same calls it finds a difference later than it might, never sooner.
+    """
+    if not mine[1] or not theirs[1]:
+        return ""
+    p_value = fisher(*mine, *theirs)
+    told = "under 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+    return f"p = {told}" + (", cannot be told apart" if p_value >= SURE else "")
 
 
 def _limit(text: str) -> Decimal | None:

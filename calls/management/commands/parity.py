@@ -18,8 +18,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from assistants.models import Assistant, AssistantRevision
 from assistants.selectors import assistant_list
-from calls.models import ParityRun
+from calls.models import ParityRun, PhoneNumber
 from calls.models.parity import OPEN_STATES
+from calls.parity.lacking import too_few_words
 from calls.parity.renames import RenameWrong, renames_read
 from calls.services.parity_choices import past_calls
 from calls.services.parity_exports import (
@@ -47,6 +48,7 @@ from voiceplatform.base.commands import (
     logs_apart,
     organisation_named,
 )
+from voiceplatform.base.phones import normalised
 from voiceplatform.base.selectors import uuids_in
 
 EXAMPLES: Final = """examples:
@@ -54,6 +56,7 @@ EXAMPLES: Final = """examples:
   manage.py parity run scenarios/ --assistant Harbour --revision 7 --pairs 76 --seed 1
   manage.py parity run --assistant Harbour --allow-undecided     scenarios of the admin
   manage.py parity run --kind replay --assistant Harbour --pairs 80 --cost-limit 20
+  manage.py parity run --kind rehear --assistant Harbour --number +12025550143 --pairs 80
   manage.py parity resume 5f0c… --cost-limit 40
   manage.py parity list
   manage.py parity report 5f0c… --json
@@ -84,7 +87,13 @@ class Command(ExampleCommand):
         run.add_argument("--assistant", default="", help="its name or id (default: the only one)")
         run.add_argument("--revision", type=int, help="its number (default: the current one)")
         run.add_argument("--kind", default="rehearsal", help="rehearsal, replay, rehear")
-        run.add_argument("--pairs", type=int, default=50, help=f"1 to {MOST_PAIRS} (default 50)")
+        run.add_argument(
+            "--pairs",
+            type=int,
+            default=50,
+            help=f"1 to {MOST_PAIRS} (default 50); fewer than 76 can fail and never pass",
+        )
+        run.add_argument("--number", default="", help="whose past calls, and whose gate: +1...")
         run.add_argument("--seed", type=int, help="decides the order (default: drawn)")
         run.add_argument(
             "--parallel", type=int, default=20, help=f"calls at once, 1 to {MOST_PARALLEL}"
@@ -146,6 +155,7 @@ class Command(ExampleCommand):
         kind, paths = options["kind"], options["paths"]
         renames = _renames(options["rename"])
         replays = kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR)
+        number = _number(assistant, options["number"])
         if replays and paths:
             raise CommandError(
                 f"a {kind} plays past calls, not files. Fix: leave {paths[0]!r} away.",
@@ -156,11 +166,12 @@ class Command(ExampleCommand):
                 kind=kind,
                 assistant=assistant,
                 revision=revision,
+                number=number,
                 documents=scenarios_of_paths(paths) if paths else None,
                 scenarios=() if paths or replays else scenarios_in_use(assistant),
                 calls=(
                     past_calls(
-                        assistant=assistant, number=None, kind=kind, most=max(options["pairs"], 1)
+                        assistant=assistant, number=number, kind=kind, most=max(options["pairs"], 1)
                     )
                     if replays
                     else ()
@@ -181,6 +192,9 @@ class Command(ExampleCommand):
             raise CommandError(f"nothing was played:\n{words}", returncode=BAD_USAGE) from refused
         except RunRefused as refused:
             raise CommandError(str(refused), returncode=BAD_USAGE) from refused
+        few = too_few_words(run.wanted, has_marks=any(run.marks.values()))
+        if few:
+            self.stderr.write(f"Note: {few}.")
         self._play(run, options)
 
     def _resume(self, options: dict[str, Any]) -> None:
@@ -322,6 +336,20 @@ def _revision(assistant: Assistant, number: int | None) -> AssistantRevision | N
         )
     revision: AssistantRevision = found
     return revision
+
+
+def _number(assistant: Assistant, named: str) -> PhoneNumber | None:
+    if not named:
+        return None
+    rows = PhoneNumber.objects.for_organisation(assistant.organisation).filter(assistant=assistant)
+    found: PhoneNumber | None = rows.filter(number_e164=normalised(named)).first()
+    if found is None:
+        known = ", ".join(rows.values_list("number_e164", flat=True)[:10]) or "none"
+        raise CommandError(
+            f"{assistant.name} answers no number {named!r}. Fix: --number with one of {known}.",
+            returncode=BAD_USAGE,
+        )
+    return found
 
 
 def _renames(given: list[str]) -> dict[str, dict[str, str]]:

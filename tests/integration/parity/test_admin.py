@@ -258,6 +258,7 @@ def test_two_runs_are_shown_beside_each_other(boss: Client) -> None:
         run_continue(run.pk)
     shown = boss.get(page("parityrun_change", second.pk), {"with": str(first.pk)}).content.decode()
     assert 'id="compared"' in shown and "Order of tool calls" in shown
+    assert "p = 1.000, cannot be told apart" in shown
     other = a_run()
     answer = boss.get(page("parityrun_change", second.pk), {"with": str(other.pk)})
     assert answer.status_code == 404

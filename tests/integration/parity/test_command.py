@@ -13,6 +13,7 @@ import pytest
 import yaml
 from django.core.management import CommandError, call_command
 
+from assistants.models import Assistant
 from calls.models import ParityRun
 from calls.parity.played import CallResult
 from calls.parity.sequence import Outcomes, Sequence, ToolCall
@@ -144,6 +145,26 @@ def test_bad_usage_is_two_and_says_what_to_do(words: tuple[str, ...], says: str)
     code, told = ran(*words)
     assert code == 2 and says in told
     assert not ParityRun.objects.exists()
+
+
+def test_a_run_is_of_a_number_that_the_assistant_answers(scenarios: Path) -> None:
+    assistant = Assistant.objects.get()
+    number = factories.make_number(assistant.organisation, assistant=assistant)
+    other = factories.make_number(assistant.organisation)
+    given = ("run", str(scenarios), "--assistant", "Harbour", "--pairs", "1", "--parallel", "1")
+    given += ("--allow-undecided",)
+    assert ran(*given, "--number", number.number_e164)[0] == 0
+    assert ParityRun.objects.get().number == number
+    code, told = ran(*given, "--number", other.number_e164)
+    assert code == 2 and f"Fix: --number with one of {number.number_e164}" in told
+
+
+def test_before_a_run_of_too_few_pairs_it_is_said_that_it_cannot_pass(
+    scenarios: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("run", str(scenarios), "--pairs", "1", "--parallel", "1", "--allow-undecided")
+    call_command("parity", *given)
+    assert "1 pairs can fail and never pass" in capsys.readouterr().err
 
 
 def test_every_problem_of_every_file_is_told(scenarios: Path) -> None:
