@@ -51,7 +51,7 @@ async def tool_shim(request: HttpRequest, token: str) -> HttpResponse:
     """Pass one request on and return what the tool server answered."""
     try:
         passage = await in_database(passage_of, token)
-    except (DatabaseError, DecryptionError):
+    except (DatabaseError, DecryptionError, RuntimeError):  # the last: this process ends
         return _refusal(503, "This address cannot be looked up at the moment.")
     if passage is None:
         return _refusal(404, "There is no such recording address.")
@@ -70,7 +70,11 @@ async def tool_shim(request: HttpRequest, token: str) -> HttpResponse:
         response = _answer(status, headers, content)
     except TimeoutError:
         response = _refusal(504, "The tool server gave no answer in time.")
-    except (EgressRefused, http.HTTPError, http.InvalidURL, OSError, ValueError) as error:
+    except (
+        *(EgressRefused, http.HTTPError, http.InvalidURL),
+        # Its client was closed at this moment, since this process ends.
+        *(OSError, ValueError, RuntimeError),
+    ) as error:
         # The text may quote the address, which may hold a token.
         log.warning("shim_target_failed", error=type(error).__name__)
         response = _refusal(502, "The tool server could not be reached.")
@@ -87,7 +91,7 @@ async def _exchanged(
     headers = request_headers(request.scope["headers"])
     if target.authorization and not any(name.lower() == b"authorization" for name, _ in headers):
         headers.append((b"authorization", target.authorization.encode("latin-1")))
-    client = await shared_client()
+    client = await shared_client(apart="shims")
     asked = http.Request(
         request.method or "POST",
         target.url,
@@ -152,7 +156,7 @@ async def _write(
 
     try:
         await in_database(note)
-    except DatabaseError as error:
+    except (DatabaseError, RuntimeError) as error:
         log.error("shim_record_lost", error=type(error).__name__)
 
 

@@ -154,9 +154,16 @@ def merged(one: PastCall, other: PastCall) -> PastCall:
         speech=rich.speech or poor.speech,
         tools=_tools(rich, poor),
         has_times=rich.has_times if rich.speech or rich.tools else poor.has_times,
-        consent=rich.consent if rich.consent != "unknown" else poor.consent,
+        consent=_consent(rich.consent, poor.consent),
         problems=tuple(dict.fromkeys((*rich.problems, *poor.problems))),
     )
+
+
+def _consent(one: Consent, other: Consent) -> Consent:
+    """Return what two tellings say of the caller's consent: a refusal in either is one."""
+    if "refused" in (one, other):
+        return "refused"
+    return one if one != "unknown" else other
 
 
 def _begin(one: PastCall, other: PastCall) -> tuple[dt.datetime | None, bool]:

@@ -81,10 +81,15 @@ def _passed(headers: Iterable[Header], left_out: frozenset[bytes]) -> list[Heade
 
 
 def with_query(url: str, query: bytes) -> str:
-    """Return the tool server's URL with what the asker has put behind ours."""
+    """Return the tool server's URL with what the asker has put behind ours.
+
+    A fragment is for browsers and is never sent, so it is left out: nothing may stand behind it.
+    """
+    url = url.partition("#")[0]
     if not query:
         return url
-    return f"{url}{'&' if '?' in url else '?'}{query.decode('latin-1')}"
+    joint = "" if url.endswith(("?", "&")) else "&" if "?" in url else "?"
+    return f"{url}{joint}{query.decode('latin-1')}"
 
 
 def target_of(url: str) -> bytes:

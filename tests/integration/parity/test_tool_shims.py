@@ -29,6 +29,7 @@ from calls.services.tool_shims import (
 )
 from calls.shim import views
 from tests import factories
+from tools import exchange
 from voiceplatform.base.models import AuditEntry
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
@@ -203,6 +204,26 @@ async def test_the_answer_gets_through_whatever_is_wrong_with_the_record(
     monkeypatch.setattr(ToolShim.objects, "filter", broken)
     assert (await post(row, tool_request(1))).status_code == 200
     assert len(server.seen) == 6
+
+
+async def test_an_address_has_connections_of_its_own_and_outlives_its_client(
+    server: ToolServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await make(server)
+    assert (await post(row, tool_request(1))).status_code == 200
+    ours = await exchange.shared_client(apart="shims")
+    assert ours is not await exchange.shared_client()
+    await ours.aclose()  # as at the end of a process, while a request is on its way
+    response = await post(row, tool_request(1))
+    assert response.status_code == 502 and b"could not be reached" in response.content
+    await exchange.close_client()
+    assert (await post(row, tool_request(1))).status_code == 200
+
+    async def no_threads(*args: Any) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(views, "in_database", no_threads)
+    assert (await post(row, tool_request(1))).status_code == 503
 
 
 async def test_after_its_time_an_address_forwards_and_keeps_nothing(server: ToolServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from calls.parity.logs.past_call import PastCall, digest, merged
 from calls.parity.logs.reading import NotACall, Nothing, NotOver, read_log
 from calls.parity.logs.results import has_failed
 from calls.parity.logs.sequencing import sequence_of_log, tool_name
+from calls.parity.logs.shim import with_query
 from calls.parity.logs.streams import Item, items_in
 from tests.unit.house.source_tree import ROOT
 
@@ -236,6 +238,38 @@ def test_an_answer_that_says_so_has_failed(result: str, failed: bool) -> None:
 def test_the_platforms_own_tools_have_one_name() -> None:
     assert {tool_name(each) for each in ("endCall", "end_call", "end-call-tool")} == {"endCall"}
     assert tool_name("transfer_call_tool") == "transferCall" and tool_name("book") == "book"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("granted", "refused", "refused"),
+        ("unknown", "refused", "refused"),
+        ("unknown", "granted", "granted"),
+        ("unknown", "unknown", "unknown"),
+    ],
+)
+def test_a_refusal_in_either_telling_is_one(one: Any, other: Any, together: str) -> None:
+    (whole,) = calls_in(FOLDER / "01-get-call.json")
+    for first, second in ((one, other), (other, one)):
+        thin = PastCall(log_id=whole.log_id, consent=second)
+        assert merged(replace(whole, consent=first), thin).consent == together
+
+
+@pytest.mark.parametrize(
+    ("url", "query", "asked"),
+    [
+        ("https://t.example/a", b"", "https://t.example/a"),
+        ("https://t.example/a?k=1", b"b=2", "https://t.example/a?k=1&b=2"),
+        ("https://t.example/a?", b"b=2", "https://t.example/a?b=2"),
+        ("https://t.example/a#part", b"b=2", "https://t.example/a?b=2"),
+        ("https://t.example/a?k=1#part", b"b=2", "https://t.example/a?k=1&b=2"),
+    ],
+)
+def test_what_the_asker_put_behind_an_address_stands_before_no_fragment(
+    url: str, query: bytes, asked: str
+) -> None:
+    assert with_query(url, query) == asked
 
 
 def test_of_two_tellings_the_fuller_one_says_what_was_said_in_either_order() -> None:
