@@ -12,11 +12,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from assistants.models import Assistant
 from calls.services.call_logs import LONGEST_DAYS, USUAL_DAYS
 from calls.services.tool_shims import LONGEST_DAYS as LONGEST_SHIM_DAYS
 from calls.services.tool_shims import USUAL_DAYS as USUAL_SHIM_DAYS
-from tools.models import Tool
 from voiceplatform.base.models import Organisation
 from voiceplatform.base.selectors import organisations_visible_to
 
@@ -129,27 +127,3 @@ class ShimForm(ForOrganisation):
         initial=USUAL_SHIM_DAYS,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
     )
-    tool = forms.ModelChoiceField(
-        queryset=Tool.objects.none(), required=False, widget=UnfoldAdminSelectWidget
-    )
-    assistant = forms.ModelChoiceField(
-        queryset=Assistant.objects.none(), required=False, widget=UnfoldAdminSelectWidget
-    )
-
-    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
-        super().__init__(*args, user=user, **kwargs)
-        for name, model in (("tool", Tool), ("assistant", Assistant)):
-            field = self.fields[name]
-            assert isinstance(field, forms.ModelChoiceField)
-            rows: Any = model.objects
-            field.queryset = rows.visible_to(user).order_by("name")
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse to tie rows of two organisations together."""
-        cleaned = super().clean() or self.cleaned_data
-        own = cleaned.get("organisation")
-        for name in ("tool", "assistant"):
-            chosen = cleaned.get(name)
-            if chosen is not None and own is not None and chosen.organisation_id != own.pk:
-                self.add_error(name, "This one belongs to another organisation.")
-        return cleaned

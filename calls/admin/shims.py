@@ -48,7 +48,7 @@ class ToolShimAdmin(ReadOnlyAdmin):
         "the order of tool calls is kept. For assistants whose logs are not enough."
     )
     fields = (
-        *("organisation", "name", "state_badge", "lead", "tool", "assistant", "records_until"),
+        *("organisation", "name", "state_badge", "lead", "records_until"),
         *("stopped_at", "request_count", "failure_count", "last_request_at", "created_by"),
         "created_at",
     )

@@ -271,6 +271,7 @@ class Migration(migrations.Migration):
                     ("twilio", "Made at Twilio for us"),
                     ("log", "Fetched from the old stack on request"),
                 ],
+                db_default="twilio",
                 default="twilio",
                 max_length=6,
             ),
@@ -408,17 +409,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="toolshim",
-            name="assistant",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="assistants.assistant",
-            ),
-        ),
-        migrations.AddField(
-            model_name="toolshim",
             name="created_by",
             field=models.ForeignKey(
                 blank=True,
@@ -436,17 +426,6 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="+",
                 to="base.organisation",
-            ),
-        ),
-        migrations.AddField(
-            model_name="toolshim",
-            name="tool",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="+",
-                to="tools.tool",
             ),
         ),
         migrations.AddField(

@@ -34,7 +34,10 @@ class Recording(OrganisationOwned):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     call = models.OneToOneField(Call, on_delete=models.CASCADE, related_name="recording")
-    origin = models.CharField(max_length=6, choices=Origin, default=Origin.TWILIO)
+    # In the database too: while a new version is brought out, the one before it writes rows.
+    origin = models.CharField(
+        max_length=6, choices=Origin, default=Origin.TWILIO, db_default=Origin.TWILIO.value
+    )
     state = models.CharField(max_length=9, choices=State, default=State.WANTED)
     recording_sid = models.CharField(max_length=34, blank=True, help_text="Twilio's id")
     channels = models.PositiveSmallIntegerField(

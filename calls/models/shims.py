@@ -13,8 +13,6 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from assistants.models import Assistant
-from tools.models import Tool
 from voiceplatform.base.fields import EncryptedJSONField, EncryptedTextField
 from voiceplatform.base.models import OrganisationOwned
 
@@ -29,12 +27,6 @@ class ToolShim(OrganisationOwned):
     )
     token = EncryptedTextField(editable=False, help_text="The secret part of the address")
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
-    tool = models.ForeignKey(
-        Tool, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    assistant = models.ForeignKey(
-        Assistant, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
     records_until = models.DateTimeField(
         help_text="From then on requests are only forwarded, nothing is kept"
     )

@@ -22,11 +22,9 @@ from django.db import DatabaseError, DataError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from assistants.models import Assistant
 from calls.models import ShimRecord, ToolShim
 from calls.parity.logs.shim import kept_as_call
 from calls.services.call_log_store import Store
-from tools.models import Tool
 from voiceplatform.base.egress import EgressRefused, encrypted
 from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.models import Organisation
@@ -80,8 +78,6 @@ def shim_make(
     target_url: str,
     days: int,
     actor: Any,
-    tool: Tool | None = None,
-    assistant: Assistant | None = None,
 ) -> ToolShim:
     """Make a recording address in front of ``target_url``.
 
@@ -107,8 +103,6 @@ def shim_make(
             target_url=target_url,
             token=token,
             token_hash=token_hash(token),
-            tool=tool,
-            assistant=assistant,
             records_until=timezone.now() + dt.timedelta(days=days),
             created_by=actor if getattr(actor, "pk", None) else None,
         )
