@@ -66,7 +66,7 @@ class Lacks:
         """Say why no pass can be given, '' when nothing speaks against one."""
         whole = self.compared + self.missing + self.empty
         if self.unplayed:
-            return f"{self.unplayed} pairs were not played, and a run that is not whole passes nothing"
+            return f"{self.unplayed} pairs were not played; a run that is not whole gives no pass"
         if self.missing > MOST_MISSING * whole:
             return (
                 f"{self.missing} of {whole} pairs could not be compared; a pass allows "

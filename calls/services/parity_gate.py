@@ -23,6 +23,7 @@ from tools.loose_json import as_object
 _FIX: Final = "Fix: begin a run on the page “Parity runs”"
 MOST_LOOKED_AT: Final = 100
 _LACKS: Final = ("missing", "empty", "cut", "unplayed")
+_OF_A_SQUAD: Final = "; a squad answers the number, of which its first assistant alone was measured"
 _HEARD: Final = "hear past calls again"
 
 
@@ -54,7 +55,7 @@ def parity_now(number: PhoneNumber) -> tuple[Parity, str]:
     if changed:
         when = f"{run.finished_at:%Y-%m-%d}" if run.finished_at else "the newest run"
         return "undecided", f"{changed} changed since the run of {when}. {_FIX}"
-    words = _figures(run) + _tries(run)
+    words = _figures(run) + _tries(run) + (_OF_A_SQUAD if number.squad_id else "")
     if run.verdict == "pass":
         return "pass", words
     if run.verdict == "fail":

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from assistants.models import AssistantRevision
+from assistants.models import AssistantRevision, Squad
 from assistants.voice_table import realtime_voice
 from calls.models import ParityRun, PhoneNumber, ProviderConnection
 from calls.services.sessions import answering_model
@@ -60,6 +60,7 @@ def pins_of(revision_id: Any, number: PhoneNumber | None, *, model: str = "") ->
         "tools": _tool_pins(revision),
         "model": model or (answering_model(connection, revision.model) if connection else ""),
         "dialect": connection.dialect if connection is not None else "",
+        "squad": _squad(number),
         "voice": realtime_voice(owner, as_object(revision.document_redacted).get("voice")),
     }
 
@@ -88,6 +89,8 @@ def changed_since(run: ParityRun, now: Mapping[str, Any]) -> str:
             continue
         if pins.get(name) != now.get(name):
             changed.append(f"{words} ({pins.get(name) or 'none'} → {now.get(name) or 'none'})")
+    if pins.get("squad", "") != now.get("squad", ""):
+        changed.append("the squad")
     return " and ".join(changed)
 
 
@@ -103,6 +106,15 @@ def _tools_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
     if len(changed) > _SHOWN_TOOLS:
         told.append(f"{len(changed) - _SHOWN_TOOLS} more")
     return [f"the tool{'s' if len(changed) > 1 else ''} {', '.join(told)}"]
+
+
+def _squad(number: PhoneNumber | None) -> str:
+    """Return a checksum of the squad that answers a number, '' where none does."""
+    if number is None or number.squad_id is None:
+        return ""
+    rows = Squad.objects.filter(pk=number.squad_id, deleted_at__isnull=True)
+    document = rows.values_list("document_redacted", flat=True).first()
+    return "" if document is None else _checksum(document)
 
 
 def _definition(tool: Tool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from assistants.models import Squad
 from calls.models import ParityRun, PhoneNumber, ProviderConnection
 from calls.services.plan_facts import has_parity_source, parity_of
 from tests import factories
@@ -173,6 +174,21 @@ def test_a_pass_does_not_outlive_the_model_that_was_measured() -> None:
     verdict, words = parity_of(number)
     assert verdict == "undecided"
     assert "the model that answers (gpt-one → gpt-two) changed since" in words
+
+
+def test_of_a_squad_it_is_said_what_was_measured_and_a_change_of_it_ends_a_pass() -> None:
+    number = a_number()
+    now = timezone.now()
+    number.squad = Squad.objects.create(
+        organisation=number.organisation, document={}, created_at=now, updated_at=now
+    )
+    number.save()
+    ended(number)
+    verdict, words = parity_of(number)
+    assert verdict == "pass" and words.endswith("its first assistant alone was measured")
+    Squad.objects.update(document_redacted={"members": [{"assistantId": "another"}]})
+    verdict, words = parity_of(number)
+    assert verdict == "undecided" and words.startswith("the squad changed since")
 
 
 def test_a_run_that_kept_nothing_of_what_it_measured_opens_no_gate() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from calls.money.rates import ModelPrice, transcription_microusd
 from calls.parity.replay import Plan
 from calls.standins.realtime_brain import CallTool, Part, Rule, RuleBrain, Step, Turn
 from calls.standins.realtime_profile import RealtimeProfile
@@ -269,6 +270,16 @@ def test_a_turn_of_sound_is_paced_committed_and_heard() -> None:
     # As fast as the caller spoke: the sound of a turn takes as long to send as to say.
     assert rehearsal.now_ms >= result.audio_ms - 200
     assert result.answers[0].latency_ms is not None
+
+
+def test_what_is_written_down_of_the_caller_is_paid_besides_the_model() -> None:
+    def alter(plan: Plan) -> Plan:
+        free = ModelPrice("2026-01-01", *([0.0] * 6))
+        return dataclasses.replace(spoken((0, "I want Tuesday at ten."))(plan), price=free)
+
+    brain = RuleBrain([rule("Tuesday", CHECK), rule("0102", BOOK)])
+    result = Rehearsal(script(*BOOKING), brain, alter=alter).run()
+    assert result.audio_ms and result.cost_microusd == transcription_microusd(result.audio_ms)
 
 
 def test_a_turn_too_short_to_be_committed_is_sent_as_words() -> None:
