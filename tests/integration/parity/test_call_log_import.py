@@ -272,7 +272,7 @@ def test_an_erasure_reaches_what_is_imported_while_it_goes_on() -> None:
     def meanwhile(done: int, total: int) -> None:
         put(whole_call(2))
 
-    erase = {"organisation": organisation, "number": "+14155550142", "actor": "system"}
+    erase: dict[str, Any] = {"organisation": organisation, "number": "+14155550142", "actor": "system"}
     tombstone = caller_erase(**erase, progress=meanwhile)
     assert not Call.objects.exists() and len(tombstone.sid_hashes) >= 4
     assert put(whole_call(2)) == ["erased"]
@@ -380,7 +380,7 @@ def test_a_log_whose_clocks_are_wrong_stays_within_what_columns_hold() -> None:
 def test_a_scenario_can_be_taken_from_an_imported_call_whose_words_were_kept() -> None:
     assistant = factories.make_assistant()
     refused = {"recordingConsent": {"type": "verbal"}}
-    mine = {"assistantId": str(assistant.pk)}
+    mine: dict[str, Any] = {"assistantId": str(assistant.pk)}
     put(whole_call(1, **mine), whole_call(2, **mine, compliance=refused), whole_call(3))
     assert [str(each.pk) for each in calls_to_extract(assistant)] == [whole_call(1)["id"]]
 

@@ -166,7 +166,8 @@ def test_where_a_tool_goes_and_with_which_secret_is_not_what_was_measured() -> N
 
 def test_a_pass_does_not_outlive_the_model_that_was_measured() -> None:
     number = a_number()
-    answers = ProviderConnection.objects.filter(pk=number.connection_id)
+    assert number.connection is not None
+    answers = ProviderConnection.objects.filter(pk=number.connection.pk)
     answers.update(model="gpt-one")
     ended(number)
     assert parity_of(number)[0] == "pass"
