@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from assistants.models import AssistantRevision, Squad
 from assistants.voice_table import realtime_voice
-from calls.models import ParityRun, PhoneNumber, ProviderConnection
+from calls.models import CriticalMarks, ParityRun, PhoneNumber, ProviderConnection
 from calls.services.sessions import answering_model
 from tools.loose_json import as_object
 from tools.models import Tool
@@ -50,7 +50,7 @@ def pins_of(revision_id: Any, number: PhoneNumber | None, *, model: str = "") ->
     """
     # What is sealed of a revision stays shut: a lost key must not stop a plan's tick.
     rows = AssistantRevision.objects.select_related("assistant")
-    revision = rows.only("model", "document_redacted", "assistant__organisation").get(
+    revision = rows.only("number", "model", "document_redacted", "assistant__organisation").get(
         pk=revision_id
     )
     owner = revision.assistant.organisation_id
@@ -61,6 +61,7 @@ def pins_of(revision_id: Any, number: PhoneNumber | None, *, model: str = "") ->
         "model": model or (answering_model(connection, revision.model) if connection else ""),
         "dialect": connection.dialect if connection is not None else "",
         "squad": _squad(number),
+        "marks": _mark_pins(revision),
         "voice": realtime_voice(owner, as_object(revision.document_redacted).get("voice")),
     }
 
@@ -73,10 +74,13 @@ def _tool_pins(revision: AssistantRevision) -> dict[str, str]:
     return {name: "+".join(sums) for name, sums in found.items()}
 
 
-def changed_since(run: ParityRun, now: Mapping[str, Any]) -> str:
+def changed_since(run: ParityRun, now: Mapping[str, Any], *, with_marks: bool = True) -> str:
     """Return in words what of a run's session is another one than ``now``, '' when nothing is.
 
     The voice counts where our side was heard, in live calls; the model where one was asked.
+
+    Args:
+        with_marks: also what people decided on critical arguments; a run keeps those it began with.
     """
     pins = as_object(run.options.get(PINNED))
     if not pins:
@@ -89,8 +93,10 @@ def changed_since(run: ParityRun, now: Mapping[str, Any]) -> str:
             continue
         if pins.get(name) != now.get(name):
             changed.append(f"{words} ({pins.get(name) or 'none'} → {now.get(name) or 'none'})")
-    if pins.get("squad", "") != now.get("squad", ""):
+    if (pins.get("squad") or "") != (now.get("squad") or ""):
         changed.append("the squad")
+    if with_marks and (pins.get("marks") or {}) != (now.get("marks") or {}):
+        changed.append("which arguments are critical")
     return " and ".join(changed)
 
 
@@ -106,6 +112,15 @@ def _tools_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
     if len(changed) > _SHOWN_TOOLS:
         told.append(f"{len(changed) - _SHOWN_TOOLS} more")
     return [f"the tool{'s' if len(changed) > 1 else ''} {', '.join(told)}"]
+
+
+def _mark_pins(revision: AssistantRevision) -> dict[str, str]:
+    """Return a checksum of what people decided on the fields of each tool, by its name."""
+    rows = CriticalMarks.objects.filter(
+        revision__assistant=revision.assistant_id, revision__number__lte=revision.number
+    )
+    made = rows.order_by("revision__number").values_list("tool", "decisions")
+    return {tool: _checksum(decisions) for tool, decisions in made if decisions}
 
 
 def _squad(number: PhoneNumber | None) -> str:

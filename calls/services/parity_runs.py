@@ -185,7 +185,8 @@ def run_resume(
         RunRefused: it is not one of these, or is under way.
     """
     runs_settle(run.pk)
-    changed = changed_since(run, pins_of(run.revision_id, run.number, model=run.model))
+    now = pins_of(run.revision_id, run.number, model=run.model)
+    changed = changed_since(run, now, with_marks=False)
     if changed:
         # Half of its pairs would be those of another session.
         raise RunRefused(f"{changed} changed since it began. Fix: begin another run.")

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from assistants.models import Squad
 from calls.models import ParityRun, PhoneNumber, ProviderConnection
+from calls.services.critical_marks import marks_change, marks_shown
 from calls.services.plan_facts import has_parity_source, parity_of
 from tests import factories
 from tools.services import tool_edit
@@ -190,6 +191,19 @@ def test_of_a_squad_it_is_said_what_was_measured_and_a_change_of_it_ends_a_pass(
     Squad.objects.update(document_redacted={"members": [{"assistantId": "another"}]})
     verdict, words = parity_of(number)
     assert verdict == "undecided" and words.startswith("the squad changed since")
+
+
+def test_a_pass_does_not_outlive_a_decision_on_which_arguments_are_critical() -> None:
+    schema = {"type": "object", "properties": {"note": {"type": "string"}}}
+    number, _ = an_answered_number(parameters=schema)
+    run = ended(number)
+    assert parity_of(number)[0] == "pass"
+    shown = marks_shown(run.revision)
+    marks_change(
+        revision=run.revision, wanted={"book": {"note": "text"}}, seen=shown.seen, actor=None
+    )
+    verdict, words = parity_of(number)
+    assert verdict == "undecided" and words.startswith("which arguments are critical changed")
 
 
 def test_a_run_that_kept_nothing_of_what_it_measured_opens_no_gate() -> None:
