@@ -272,8 +272,9 @@ def test_an_erasure_reaches_what_is_imported_while_it_goes_on() -> None:
     def meanwhile(done: int, total: int) -> None:
         put(whole_call(2))
 
-    erase: dict[str, Any] = {"organisation": organisation, "number": "+14155550142", "actor": "system"}
-    tombstone = caller_erase(**erase, progress=meanwhile)
+    tombstone = caller_erase(
+        organisation=organisation, number="+14155550142", actor="system", progress=meanwhile
+    )
     assert not Call.objects.exists() and len(tombstone.sid_hashes) >= 4
     assert put(whole_call(2)) == ["erased"]
 
