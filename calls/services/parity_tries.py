@@ -73,7 +73,8 @@ def tries_note(run: ParityRun, tries: Sequence[Try]) -> tuple[str, ...]:
         return ()
     place = next((at for at, each in enumerate(tries, 1) if each.run_id == run.pk), None)
     of = f"Run {place} of {len(tries)}" if place is not None else f"One of {len(tries) + 1} runs"
+    where = " on the same number" if run.number_id else ""
     return (
-        f"{of} of this revision on the same number; the others: {counted(others)}. Who repeats a "
-        "run until it passes has measured luck.",
+        f"{of} of this revision{where}; the others: {counted(others)}. Who repeats a run until it "
+        "passes has measured luck.",
     )
