@@ -344,7 +344,7 @@ def _verdict(
             f"the old price of {len(known)} calls is known, {LEAST_CALLS} are needed"
         )
     gap = _range(_resampled(known, seed, cache, _gap))
-    words = f"{_cents(gap.low)} to {_cents(gap.high)} a minute against the old stack"
+    words = gap_words(gap.low, gap.high)
     if gap.high < 0:
         return "cheaper", words
     if gap.low > 0:
@@ -352,8 +352,17 @@ def _verdict(
     return "undecided", words
 
 
-def _cents(usd: float) -> str:
-    return f"{usd * 100:+.2f} ct"
+def gap_words(low_usd: float, high_usd: float) -> str:
+    """Say between which bounds a minute here is cheaper or dearer than on the old stack."""
+    low, high = low_usd * 100, high_usd * 100
+    if high < 0:
+        return f"a minute here costs {-high:.2f} to {-low:.2f} cents less than on the old stack"
+    if low > 0:
+        return f"a minute here costs {low:.2f} to {high:.2f} cents more than on the old stack"
+    return (
+        f"a minute here costs between {-low:.2f} cents less and {high:.2f} cents more than on the "
+        "old stack"
+    )
 
 
 def _figures(

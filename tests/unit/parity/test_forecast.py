@@ -16,6 +16,7 @@ from calls.parity.forecast import (
     Shape,
     error_percent,
     forecast,
+    gap_words,
     shape_of,
 )
 from tests.replays import script
@@ -107,7 +108,19 @@ def test_a_clear_difference_has_a_verdict(old_usd: float, verdict: str) -> None:
     calls = [one_call(old_usd=old_usd) for _ in range(LEAST_CALLS)]
     found = forecast(calls, model="m", price=FLAGSHIP, prompt_tokens=2_000)
     assert found is not None and found.verdict == verdict
-    assert "a minute against the old stack" in found.why
+    assert f"cents {'less' if verdict == 'cheaper' else 'more'} than on the old stack" in found.why
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.0247, -0.0231, "costs 2.31 to 2.47 cents less than"),
+        (0.001, 0.02, "costs 0.10 to 2.00 cents more than"),
+        (-0.01, 0.005, "costs between 1.00 cents less and 0.50 cents more than"),
+    ],
+)
+def test_a_difference_is_said_without_signs(low: float, high: float, words: str) -> None:
+    assert words in gap_words(low, high)
 
 
 def test_what_the_cache_decides_is_undecided() -> None:
