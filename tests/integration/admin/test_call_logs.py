@@ -105,7 +105,10 @@ def test_recordings_are_asked_for_with_a_purpose(client: Client) -> None:
     done = client.post(reverse(FETCH), body | {"purpose": "Parity; consent in the contract"})
     job = Job.objects.get()
     assert done["Location"] == reverse("admin:base_job_change", args=[job.pk])
-    assert job.parameters["calls"] == [str(row.call_id)]
+    assert job.parameters["calls"] == [str(row.call_id)] and "sealed" not in job.parameters
+    client.post(reverse(FETCH), body | {"purpose": "Parity; consent again", "api_key": "key-1"})
+    job = Job.objects.exclude(pk=job.pk).get()
+    assert "key-1" not in str(job.parameters) and "sealed" in job.parameters
 
 
 def test_an_address_is_made_shown_ended_and_not_taken_away_while_it_is_used(client: Client) -> None:

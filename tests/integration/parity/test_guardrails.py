@@ -14,6 +14,7 @@ from assistants.wire import vapi_config
 from calls.models import GuardrailProposal, ParityCall, ParityRun
 from calls.parity.guardrails import is_held_out
 from calls.parity.sequence import Sequence, ToolCall, sequence_dump
+from calls.services import guardrail_proposals
 from calls.services.guardrail_proposals import (
     GuardrailRefused,
     guardrail_reject,
@@ -114,6 +115,22 @@ def test_what_was_rejected_meanwhile_does_not_get_into_the_draft(assistant: Assi
         guardrails_apply(rows=[as_seen], actor=None)
     assistant.refresh_from_db()
     assert assistant.draft_revision is None
+
+
+def test_a_draft_never_has_a_sentence_whose_proposal_is_still_open(
+    assistant: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = guardrails_propose(run=run_of(assistant), actor=None)
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(guardrail_proposals, "_decide", killed)
+    with pytest.raises(SystemExit):
+        guardrails_apply(rows=[row], actor=None)
+    assistant.refresh_from_db()
+    row.refresh_from_db()
+    assert (assistant.draft_revision, row.state) == (None, "proposed")
 
 
 def test_a_verification_is_begun_once(assistant: Assistant) -> None:
