@@ -454,10 +454,12 @@ def message_item(
     dialect: Dialect,
     *,
     item_id: str = "",
+    after: str | None = None,
 ) -> str:
     """Render a text item; assistant audio cannot be created by a client (trap O30).
 
     With an ``item_id`` of ours (at most 32 letters, digits, - or _) it can be deleted later.
+    ``after``: the item that it stands behind, '' for the first place; None is the last one.
     """
     ours = "text" if dialect == "beta" else "output_text"
     part = ours if role == "assistant" else "input_text"
@@ -468,7 +470,14 @@ def message_item(
     }
     if item_id:
         item["id"] = item_id
-    return _dump({"type": "conversation.item.create", "event_id": event_id, "item": item})
+    event: dict[str, Any] = {
+        "type": "conversation.item.create",
+        "event_id": event_id,
+        "item": item,
+    }
+    if after is not None:
+        event["previous_item_id"] = after or "root"
+    return _dump(event)
 
 
 def audio_item(event_id: str, audio_b64: str) -> str:
