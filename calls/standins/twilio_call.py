@@ -18,6 +18,7 @@ from urllib.parse import urljoin
 
 from calls.standins.caller import CallerStep
 from calls.standins.scenario import Scenario
+from calls.standins.twilio_fork import ForkRun, Track
 from calls.standins.twilio_numbers import VoiceConfig
 from calls.standins.twilio_stream import StreamRun
 from calls.standins.twilio_webhook import Answer, Webhooks
@@ -105,6 +106,7 @@ class LiveCall:
     errors: list[dict[str, Any]] = field(default_factory=list)
     notifications: list[dict[str, Any]] = field(default_factory=list)  # of requests that failed
     streams: list[StreamRun] = field(default_factory=list)
+    forks: list[ForkRun] = field(default_factory=list)
     dialled: list[str] = field(default_factory=list)
     listeners: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -138,6 +140,10 @@ class LiveCall:
         self._replacement = (kind, value, method)
         self._interrupt()
 
+    def fork_error(self, code: int, text: str) -> None:
+        """Log what a fork did wrong; the call goes on."""
+        self._error(code, text)
+
     def hang_up(self) -> None:
         """The caller hangs up, now."""
         self.ended_by = self.ended_by or "caller"
@@ -160,7 +166,7 @@ class LiveCall:
                 self._error(11215, "too many documents")
         finally:
             self._finish()
-        if self._callbacks:
+        while self._callbacks:  # of a fork that has just ended
             await asyncio.wait(set(self._callbacks))
         self.finished.set()
         return self.report()
@@ -291,6 +297,8 @@ class LiveCall:
         if self.ended_at is not None:
             return
         self.ended_at = datetime.now(UTC)
+        for fork in self.forks:
+            fork.stop()
         if self.status not in ("busy", "failed", "no-answer"):
             self.status = "completed"
         self._set_status(self.status)
@@ -456,6 +464,8 @@ class LiveCall:
             far = self.far._stream if self.far is not None else None
             if far is not None and verb.attributes.get("digits"):
                 far.peer.press(verb.attributes["digits"])
+            if verb.name in ("Start", "Stop"):
+                self._forked(verb)
             if verb.name in ("Say", "Play", "Pause"):
                 await self._pause(float(verb.attributes.get("length", "1")))
         return False, None
@@ -488,6 +498,7 @@ class LiveCall:
         run = StreamRun.prepared(self, noun, steps)
         if self.far is not None:
             run.peer.far = self._to_far
+        run.peer.tap = self._copied
         self.streams.append(run)
         ended_by = await run.carry()
         for error in run.errors:
@@ -498,6 +509,26 @@ class LiveCall:
             else:
                 self.complete_by_rest()
         return ended_by
+
+    def _forked(self, verb: Verb) -> None:
+        """Begin or end a fork; nothing waits for it (2.1)."""
+        noun = verb.child("Stream")
+        if noun is None:
+            return
+        if verb.name == "Stop":
+            for fork in self.forks:
+                if fork.name == noun.attributes.get("name"):
+                    fork.stop()
+            return
+        fork = ForkRun(self, noun)
+        self.forks.append(fork)
+        task = asyncio.get_running_loop().create_task(fork.carry())
+        self._callbacks.add(task)
+        task.add_done_callback(self._callbacks.discard)
+
+    def _copied(self, track: Track, audio: bytes) -> None:
+        for fork in self.forks:
+            fork.hear(track, audio)
 
     def _child_callback(self, dial: Verb, child_sid: str, to: str, outcome: str) -> None:
         """Report the end of a dialled leg to its noun's statusCallback (4.6)."""

@@ -87,6 +87,7 @@ class TwilioMediaPeer:
     violations: list[str] = field(default_factory=list)  # every bad message; warnings come once
     received_media_bytes: int = 0
     ended_by: EndedBy | None = None
+    tap: Callable[[Literal["inbound", "outbound"], bytes], None] | None = None  # for forks
     other_twiml: str | None = None  # what the call was given by REST in the middle of the stream
     # Who is at the other end of a joined call: gets what is sent here, None when it is cleared.
     far: Callable[[bytes | None], None] | None = None
@@ -293,6 +294,8 @@ class TwilioMediaPeer:
         audio = bytes(self._speech[:size])
         del self._speech[:size]
         self._voiced_frames += bool(audio)
+        if self.tap is not None:
+            self.tap("inbound", audio.ljust(size, bytes([SILENCE])))
         gap = self.profile.gap_frames
         lost = gap is not None and gap[0] <= number < gap[0] + gap[1]
         if self.profile.mutant == "drop_frame" and audio and self._voiced_frames == _MUTANT_FRAME:
@@ -474,6 +477,8 @@ class TwilioMediaPeer:
         self._note("mark", name)
 
     def _hear(self, audio: bytes) -> None:
+        if self.tap is not None:
+            self.tap("outbound", audio)
         for heard in self._decoder.feed(audio):
             self._note_heard(heard)
 
