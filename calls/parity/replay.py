@@ -19,13 +19,24 @@ from typing import Any, Final, Literal
 
 from calls.money.rates import ModelPrice, response_microusd, response_tokens, transcription_microusd
 from calls.parity.known_results import OPENING, Alike, Known, KnownResults
+from calls.parity.model_answers import Tokens, object_of, texts_of, why_failed
 from calls.parity.past import Exchange, PastTool, Reaction, Script, Words
 from calls.parity.sequence import Outcome
 from calls.wire import realtime
 from calls.wire.realtime import Dialect, SessionConfig, TurnDetection
 
 # Why a call was compared only so far; '' means to its end.
-Cut = Literal["", "unknown-result", "left-early", "handed-over", "spend", "answers", "failed"]
+Cut = Literal[
+    "",
+    "unknown-result",
+    "left-early",
+    "handed-over",
+    "spend",
+    "answers",
+    "failed",
+    "person",
+    "time",
+]
 CUT_WORDS: Final[Mapping[Cut, str]] = {
     "": "compared to its end",
     "unknown-result": "a tool was called whose result nobody knows",
@@ -34,6 +45,8 @@ CUT_WORDS: Final[Mapping[Cut, str]] = {
     "spend": "the limit on what a replay may cost was reached",
     "answers": "the model went on calling tools",
     "failed": "the model's socket or an answer failed",
+    "person": "a person was put through, whom nothing of ours hears",
+    "time": "the time for hearing along was over",
 }
 
 CONFIG_ID: Final = "replay-session"
@@ -103,20 +116,6 @@ class Answered:
     said: list[str] = field(default_factory=list)
     heard: str | None = None
     latency_ms: int | None = None
-
-
-@dataclass(slots=True)
-class Tokens:
-    """What a replay used, in tokens; ``cached`` is a part of ``into``, ``last`` the last ``into``.
-
-    What could be cached is all that was sent before: ``into`` without ``last``.
-    """
-
-    into: int = 0
-    last: int = 0
-    cached: int = 0
-    out: int = 0
-    responses: int = 0
 
 
 @dataclass(slots=True)
@@ -331,7 +330,7 @@ class Replay:
             return
         status = response.get("status")
         if status in {"failed", "cancelled"}:
-            self._try_again(_why(response), now_ms)
+            self._try_again(why_failed(response), now_ms)
             return
         calls = self._read(response)
         self._take(calls, now_ms)
@@ -367,9 +366,9 @@ class Replay:
             if not isinstance(item, Mapping):
                 continue
             if item.get("type") == "function_call" and item.get("status") != "incomplete":
-                calls.append((str(item.get("name")), _object(item.get("arguments"))))
+                calls.append((str(item.get("name")), object_of(item.get("arguments"))))
             elif item.get("type") == "message":
-                self.result.answers[-1].said += _texts(item)
+                self.result.answers[-1].said += texts_of(item)
         return calls
 
     def _take(self, calls: list[tuple[str, dict[str, Any]]], now_ms: int) -> None:
@@ -559,30 +558,3 @@ class Replay:
 _FIRST_PIECES: Final = frozenset(
     {"response.output_audio.delta", "response.output_text.delta", "response.output_item.added"}
 )
-
-
-def _object(text: object) -> dict[str, Any]:
-    """Return the arguments of a call; text that is no object stands under ``_text``."""
-    try:
-        value = json.loads(text) if isinstance(text, str) and text.strip() else {}
-    except (ValueError, RecursionError):
-        return {"_text": text}
-    return value if isinstance(value, dict) else {"_value": value}
-
-
-def _texts(item: Mapping[str, Any]) -> list[str]:
-    """Return the texts of a message, whichever of its spellings (2.6) they come in."""
-    content = item.get("content")
-    found: list[str] = []
-    for part in content if isinstance(content, list) else []:
-        text = part.get("transcript") or part.get("text") if isinstance(part, Mapping) else None
-        if isinstance(text, str) and text.strip():
-            found.append(text.strip())
-    return found
-
-
-def _why(response: Mapping[str, Any]) -> str:
-    details = response.get("status_details")
-    error = details.get("error") if isinstance(details, Mapping) else None
-    code = error.get("code") or error.get("type") if isinstance(error, Mapping) else None
-    return str(code or response.get("status"))
