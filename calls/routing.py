@@ -1,4 +1,5 @@
 """WebSocket routes: the media socket, outside any origin check because Twilio sends none (trap T1),
+that of forks, which Twilio opens just so,
 the talk page's, which checks the origin itself, and that of listeners, who bring a token or a key.
 """
 
@@ -8,10 +9,12 @@ from django.urls import path
 
 from calls.media.consumer import MediaConsumer
 from calls.media.listen_consumer import ListenConsumer
+from calls.media.shadow_consumer import ShadowConsumer
 from calls.web.consumer import TalkConsumer
 
 websocket_urlpatterns = [
     path("twilio/media/<uuid:call_id>/<str:token>", MediaConsumer.as_asgi()),
+    path("twilio/shadow/<uuid:shadow_id>/<str:token>", ShadowConsumer.as_asgi()),
     path("call/<uuid:call_id>/listen", ListenConsumer.as_asgi()),
     path("web/media/<uuid:call_id>/<str:token>", TalkConsumer.as_asgi()),
 ]

@@ -25,6 +25,7 @@ from calls.services import (
     recordings,
     redelivery,
     restore_jobs,
+    shadow_runs,
     silent_calls,
     status_forward,
     tool_check,
@@ -316,8 +317,9 @@ def play_parity_run(job_id: str) -> None:
 
 @shared_task(name="calls.tasks.take_parity_runs")
 def take_parity_runs() -> int:
-    """Tell a worker of parity runs that lost theirs, and end those whose job has ended."""
+    """Tell a worker of parity runs that lost theirs, end others, and tend those that hear along."""
     parity_playing.runs_settle()
+    shadow_runs.shadows_tend()
     return parity_playing.BELL.poke_waiting()
 
 

@@ -15,6 +15,7 @@ urlpatterns = [
     path("twilio/consent/<uuid:call_id>", views.consent, name="twilio-consent"),
     path("twilio/key/<uuid:call_id>", views.key, name="twilio-key"),
     path("twilio/stream-status", views.stream_status, name="twilio-stream-status"),
+    path("twilio/shadow-status/<uuid:shadow_id>", views.shadow_status, name="twilio-shadow-status"),
     path("twilio/recording", views.recording, name="twilio-recording"),
     path("tool-shim/<str:token>", tool_shim, name="tool-shim"),
 ]

@@ -27,7 +27,7 @@ _SECRET_KEY = re.compile(
 )
 # The token in a media path is the only proof a caller's socket brings; whoever has that of a
 # recording address reaches a customer's tool server.
-_SECRET_PATH = re.compile(r"(/(?:(?:twilio|web)/media|tool-shim)/)([^\s\"'?#]+)")
+_SECRET_PATH = re.compile(r"(/(?:(?:twilio|web)/media|twilio/shadow|tool-shim)/)([^\s\"'?#]+)")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _E164_IN_TEXT = re.compile(r"(?<!\w)\+\d[\d\s().-]{5,18}\d(?!\w)")
 _BARE_NUMBER = re.compile(r"\d{10,15}")

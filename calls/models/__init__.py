@@ -25,6 +25,7 @@ from calls.models.reconciler import CarrierCheck, MissedCall
 from calls.models.recordings import Recording, RecordingRemoval
 from calls.models.records import Call, CallInputChunk, ToolInvocation, Turn
 from calls.models.refusals import RefusedRequest
+from calls.models.shadows import ShadowCall, ShadowSwitch
 from calls.models.shims import ShimRecord, ToolShim
 from calls.models.talks import Talk
 from calls.models.tool_records import SilentHost, ToolCheck, ToolExchange
@@ -82,6 +83,8 @@ __all__ = [
     "RefusedRequest",
     "RenderedClip",
     "RetentionRule",
+    "ShadowCall",
+    "ShadowSwitch",
     "ShimRecord",
     "SilentHost",
     "Talk",

@@ -7,7 +7,9 @@ stand-ins along, which no start should wait for.
 from __future__ import annotations
 
 from calls.models import ParityCall, ParityRun
-from calls.services.parity_runners import CallResult, register_runner
+from calls.services.parity_runners import CallRefused, CallResult, register_runner
+
+_LIVE_ALONE = "calls are heard along when they come, and cannot be played. Fix: wait for them."
 
 
 def kinds_register() -> None:
@@ -15,6 +17,7 @@ def kinds_register() -> None:
     register_runner("rehearsal", _rehearsal_play, prepare=_rehearsal_prepare)
     register_runner("replay", _replay_play, prepare=_replay_prepare)
     register_runner("rehear", _rehear_play, prepare=_replay_prepare)
+    register_runner("shadow", _shadow_play, prepare=_shadow_prepare)
 
 
 def _rehearsal_play(call: ParityCall) -> CallResult:
@@ -45,3 +48,11 @@ def _replay_prepare(run: ParityRun) -> None:
     from calls.services.replay_runs import replay_prepare
 
     replay_prepare(run)
+
+
+def _shadow_play(call: ParityCall) -> CallResult:
+    raise CallRefused(_LIVE_ALONE)
+
+
+def _shadow_prepare(run: ParityRun) -> None:
+    raise CallRefused(_LIVE_ALONE)

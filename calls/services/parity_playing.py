@@ -80,7 +80,7 @@ def runs_settle(run_id: uuid.UUID | None = None) -> int:
         # A job that was cleared away ends nothing any more.
         Q(job__finished_at__isnull=False) | Q(job__isnull=True),
         state__in=(ParityRun.State.QUEUED, ParityRun.State.RUNNING),
-    )
+    ).exclude(kind=ParityRun.Kind.SHADOW)  # callers play those, and no job ever held one
     rows = rows.filter(pk=run_id) if run_id is not None else rows
     settled = 0
     for run in rows.select_related("job"):

@@ -162,6 +162,10 @@ def run_continue(run_id: uuid.UUID | str) -> None:
 
 def run_cancel(*, run: ParityRun, actor: Any) -> bool:
     """Stop a run after the calls at hand; what was played is kept. False: it had ended."""
+    if run.kind == ParityRun.Kind.SHADOW:
+        from calls.services.shadow_runs import shadow_cancel
+
+        return shadow_cancel(run=run, actor=actor)
     job = run.job
     if job is None or not job_cancel(job=job, actor=actor):
         return False
@@ -184,6 +188,11 @@ def run_resume(
     Raises:
         RunRefused: it is not one of these, or is under way.
     """
+    if run.kind == ParityRun.Kind.SHADOW:
+        from calls.services.shadow_runs import shadow_resume
+
+        shadow_resume(run=run, actor=actor, cost_limit_usd=cost_limit_usd)
+        return
     runs_settle(run.pk)
     now = pins_of(run.revision_id, run.number, model=run.model)
     changed = changed_since(run, now, with_marks=False)

@@ -78,7 +78,7 @@ def _play(call: ParityCall, *, aloud: bool) -> CallResult:
     if call.stack == ParityCall.Stack.VAPI:
         # Of a caller who refused no second copy of the words is made either.
         refusal_check(past)
-        return _old_side(past)
+        return old_call_result(past)
     if call.stack == ParityCall.Stack.AGAIN:
         raise CallRefused("a past call cannot be made again. Fix: begin the run without repeats.")
     run = call.run
@@ -185,7 +185,8 @@ def _extras(
 # ---- the old stack's side ---------------------------------------------------------------------
 
 
-def _old_side(past: Call) -> CallResult:
+def old_call_result(past: Call) -> CallResult:
+    """Return a past call as the old stack's side of a pair."""
     facts = facts_of(imported_of(past))
     waits = tuple(turn.latency_ms for turn in past.turns.all() if turn.latency_ms is not None)
     return CallResult(

@@ -132,7 +132,7 @@ def replay_session(run: ParityRun, past: Call) -> ReplaySession:
         raise CallRefused("the past call is not this organisation's. Fix: choose another call.")
     connection = connection_of(run)
     imported = past_call_check(past, connection)
-    call = _call_like(run, past, connection, imported)
+    call = call_like(run, past, connection, imported)
     try:
         plan = plan_for(call, now=past.started_at or past.created_at)
     except ObjectDoesNotExist as error:
@@ -189,10 +189,10 @@ def call_day(past: Call) -> dt.date:
     return (past.started_at or past.created_at).astimezone(dt.UTC).date()
 
 
-def _call_like(
+def call_like(
     run: ParityRun, past: Call, connection: ProviderConnection, imported: ImportedCall | None
 ) -> Call:
-    """Return the past call as one that our stack answers with the run's revision. Never save it.
+    """Return the old stack's call as one that ours answers with the run's revision. Never save it.
 
     The prompt is filled in as it was then: with the caller's number and the day.
     """

@@ -41,6 +41,7 @@ from calls.services.call_take_back import call_take_back
 from calls.services.consent import consent_answered
 from calls.services.consent_question import question_of
 from calls.services.recordings import recording_report_apply
+from calls.services.shadow_offers import shadow_reported
 from calls.services.status_forward import status_taken
 from calls.telephony.addresses import (
     after_dial_path,
@@ -55,6 +56,7 @@ from calls.telephony.handover import handed_over, heard_of
 from calls.telephony.previous_stack import monotonic_ms
 from calls.telephony.refusals import Knock, refusals
 from calls.telephony.security import PROBE_SIGNATURE, form_signature_valid, json_signature_valid
+from calls.telephony.shadow_fork import heard_along
 from calls.wire import twilio_voice
 from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.redaction import redact_url
@@ -265,6 +267,7 @@ async def voice(form: Form, account: TwilioAccount) -> HttpResponse:
             arrived_ms=form.arrived_ms,
         )
         if answer is not None:
+            answer = await heard_along(start.call, answer)
             return HttpResponse(answer.body, content_type=answer.content_type)
         outcome = await in_database(
             call_take_back, call_id=str(start.call.pk), call_sid=start.call.call_sid
@@ -431,6 +434,16 @@ async def stream_status(form: Form, account: TwilioAccount) -> HttpResponse:
     """Take a stream status callback."""
     report = twilio_voice.stream_report(form)
     known = await in_database(stream_report_apply, report=report, account=account)
+    return HttpResponse(status=204 if known else 404)
+
+
+@signed
+async def shadow_status(form: Form, account: TwilioAccount, shadow_id: UUID) -> HttpResponse:
+    """Take what became of a fork; the call itself is not touched by it."""
+    report = twilio_voice.stream_report(form)
+    known = await in_database(
+        shadow_reported, shadow_id=str(shadow_id), report=report, account=account
+    )
     return HttpResponse(status=204 if known else 404)
 
 

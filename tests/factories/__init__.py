@@ -61,6 +61,8 @@ from tests.factories.parity import (
     make_parity_call,
     make_run,
     make_scenario,
+    make_shadow_call,
+    make_shadow_switch,
 )
 from tests.factories.plans import make_plan, make_plan_entry
 from tests.factories.readiness import (
@@ -141,6 +143,8 @@ __all__ = [
     "make_revision",
     "make_run",
     "make_scenario",
+    "make_shadow_call",
+    "make_shadow_switch",
     "make_shim",
     "make_shim_record",
     "make_silent_host",

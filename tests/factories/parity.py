@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.utils import timezone
 
 from assistants.models import Assistant
-from calls.models import CriticalMarks, ParityCall, ParityRun, ParityScenario
+from calls.models import (
+    Call,
+    CriticalMarks,
+    ParityCall,
+    ParityRun,
+    ParityScenario,
+    PhoneNumber,
+    ShadowCall,
+    ShadowSwitch,
+)
 from calls.services.parity_pins import PINNED, pins_of
 from tests.factories.assistants import make_assistant
 from tests.factories.base import next_number
@@ -79,4 +89,24 @@ def make_critical_marks(assistant: Assistant | None = None, **columns: Any) -> C
     }
     return CriticalMarks.objects.create(
         organisation=assistant.organisation, **{**defaults, **columns}
+    )
+
+
+def make_shadow_switch(number: PhoneNumber, **columns: Any) -> ShadowSwitch:
+    """Make a switch that is off."""
+    return ShadowSwitch.objects.create(number=number, organisation=number.organisation, **columns)
+
+
+def make_shadow_call(run: ParityRun, call: Call, **columns: Any) -> ShadowCall:
+    """Make a call that is heard along now."""
+    now = timezone.now()
+    defaults: dict[str, Any] = {
+        "position": 0,
+        "state": "hearing",
+        "token_expires_at": now + dt.timedelta(minutes=1),
+        "alive_at": now,
+        "begun_at": now,
+    }
+    return ShadowCall.objects.create(
+        run=run, call=call, organisation=run.organisation, **{**defaults, **columns}
     )

@@ -29,6 +29,7 @@ from calls.media.pool import pool
 from calls.models import Call, PhoneNumber, Turn
 from calls.standins.book import StandinBook
 from calls.standins.old_stack import OldStackApp
+from calls.standins.old_voice import OldVoiceApp
 from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import Scenario
@@ -81,6 +82,7 @@ class Rig:
     number: PhoneNumber
     session: aiohttp.ClientSession
     old: OldStackApp
+    old_voice: OldVoiceApp
     model_frames: list[list[dict[str, Any]]] = field(default_factory=list)
 
     @property
@@ -304,7 +306,10 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
         origin = f"http://127.0.0.1:{standin_port}"
         number = await in_database(_make_line, origin, carrier.account_sid)
         try:
-            yield Rig(port, origin, carrier, number, session, standins.old, frames)
+            yield Rig(
+                *(port, origin, carrier, number, session),
+                *(standins.old, standins.old_voice, frames),
+            )
         finally:
             await carrier.close()
             live.end_all_now()

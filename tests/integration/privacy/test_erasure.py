@@ -132,6 +132,7 @@ def a_call(**columns: Any) -> Call:
         status_asked={"fields": NUMBER},
     )
     factories.make_scenario(source="extracted", source_call=call, document={"caller": WORDS})
+    factories.make_shadow_call(factories.make_run(), call, problem=WORDS)
     factories.make_parity_call(
         factories.make_run(),
         source_call=call,
