@@ -33,6 +33,7 @@ from calls.models import (
     Turn,
 )
 from calls.services.call_rows import BATCH, call_rows_delete
+from calls.services.parity_copies import bodies_strip, copies_of_bodies, copies_of_words
 from calls.services.recordings import recording_remove
 from calls.services.said_words import words_purge
 from voiceplatform.base.models import AuditEntry, Organisation
@@ -186,6 +187,7 @@ def _transcripts(
     yield from _batches(made, lambda rows: rows.update(structured=None))
     read = Call.objects.filter(pk__in=calls, analysis__isnull=False)
     yield from _batches(read, lambda rows: rows.update(analysis=None))
+    yield from _batches(copies_of_words(calls), lambda rows: rows.update(transcript=None))
 
 
 def _tool_bodies(
@@ -199,6 +201,7 @@ def _tool_bodies(
     yield from _batches(set_by_results, lambda rows: rows.update(variable_values=None))
     handed = AssistantActivation.objects.filter(call__in=calls, variables__isnull=False)
     yield from _batches(handed, lambda rows: rows.update(variables=None))
+    yield from _batches(copies_of_bodies(calls), bodies_strip)
 
 
 def _call_inputs(
