@@ -183,6 +183,8 @@ UNFOLD: dict[str, Any] = {
                 _item("Critical arguments", "key_visualizer", "calls", "criticalmarks")
                 | {"active": _is_below("/admin/calls/criticalmarks/")},
                 _item("Calls of runs", "call_split", "calls", "paritycall"),
+                _item("Hearing along", "hearing", "calls", "shadowswitch"),
+                _item("Calls heard along", "call_log", "calls", "shadowcall"),
                 _item("Cost forecasts", "savings", "calls", "costforecast"),
                 _item("Guardrails", "fork_right", "calls", "guardrailproposal"),
             ),

@@ -100,7 +100,8 @@ class RunForm(ScopedForm):
         label="Kind",
         widget=UnfoldAdminSelectWidget,
         help_text="A rehearsal costs nothing and reaches nobody. Past calls as text, or heard "
-        "again, ask the model and are billed. Only kinds that hear callers open a number's gate.",
+        "again, ask the model and are billed; so do live calls that are heard along, which are "
+        "taken as they come. Only kinds that hear callers open a number's gate.",
     )
     pairs = forms.IntegerField(
         label="Pairs of calls",

@@ -30,6 +30,7 @@ from calls.services.parity_runs import (
     run_resume,
     scenarios_in_use,
 )
+from calls.services.shadow_runs import shadow_begin, waiting_for_logs
 from voiceplatform.base.scoped_admin import (
     BesideForm,
     ReadOnlyAdmin,
@@ -147,6 +148,17 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
         assistant, number, kind = given["assistant"], given.get("number"), given["kind"]
         common = {"assistant": assistant, "number": number, "kind": kind}
         replays = kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR)
+        if kind == ParityRun.Kind.SHADOW:
+            row = shadow_begin(
+                assistant=assistant,
+                number=number,
+                actor=request.user,
+                pairs=given["pairs"],
+                model=given.get("model") or "",
+                cost_limit_usd=given["cost_limit_usd"],
+            )
+            obj.__dict__.update(row.__dict__)
+            return
         row = run_begin(
             **common,
             actor=request.user,
@@ -223,7 +235,7 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
             "colour": STATE_COLOURS[run.state],
             "done": run.done,
             "total": run.wanted,
-            "message": run.problem or "pairs are played",
+            "message": run.problem or _message(run),
             "has_ended": run.finished_at is not None,
             "result_url": _url("change", run.pk),
         }
@@ -414,6 +426,15 @@ def _colour(state: str) -> str:
 def _sentence(error: Exception) -> str:
     words = str(error)
     return f"{words[:1].upper()}{words[1:]}"
+
+
+def _message(run: ParityRun) -> str:
+    """Return what goes on, in words."""
+    if run.kind != ParityRun.Kind.SHADOW:
+        return "pairs are played"
+    waiting = waiting_for_logs(run)
+    words = "pairs are heard; calls are taken as they come"
+    return f"{words}. {waiting} wait for the old stack's log: import it" if waiting else words
 
 
 def _url(page: str, pk: Any) -> str:

@@ -42,6 +42,7 @@ from calls.services.parity_runs import (
     scenarios_in_use,
 )
 from calls.services.parity_scenarios import ScenarioRefused, scenarios_of_paths
+from calls.services.shadow_runs import shadow_begin
 from voiceplatform.base.commands import (
     ExampleCommand,
     add_organisation_argument,
@@ -57,12 +58,14 @@ EXAMPLES: Final = """examples:
   manage.py parity run --assistant Harbour --allow-undecided     scenarios of the admin
   manage.py parity run --kind replay --assistant Harbour --pairs 80 --cost-limit 20
   manage.py parity run --kind rehear --assistant Harbour --number +12025550143 --pairs 80
+  manage.py parity shadow +15550100 --pairs 80 --cost-limit 20
   manage.py parity resume 5f0c… --cost-limit 40
   manage.py parity list
   manage.py parity report 5f0c… --json
 
 A rehearsal reaches nobody: both stacks are played on stand-ins, tools are answered by the
-scenario. The kinds replay and rehear ask the model and are billed.
+scenario. The kinds replay and rehear ask the model and are billed; so does shadow, which hears
+calls along that the old stack answers, as they come, and returns at once.
 
 exit codes: 0 the run passed (or is undecided and --allow-undecided was given), 1 it failed, is
 undecided or could not be played to its end, 2 bad usage
@@ -118,6 +121,10 @@ class Command(ExampleCommand):
             each.add_argument(
                 "--allow-undecided", action="store_true", help="exit 0 if nothing failed"
             )
+        shadow = deeds.add_parser("shadow", help="begin to hear calls of a number along")
+        shadow.add_argument("number", metavar="NUMBER", help="e.g. +15550100")
+        shadow.add_argument("--pairs", type=int, default=80, help=f"1 to {MOST_PAIRS} (default 80)")
+        shadow.add_argument("--cost-limit", type=_usd, default=Decimal(20), help="in USD")
         listing = deeds.add_parser("list", help="print the newest runs")
         listing.add_argument("--json", action="store_true", help="print a JSON list")
         report = deeds.add_parser("report", help="print a run's report")
@@ -126,7 +133,7 @@ class Command(ExampleCommand):
         form = report.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print everything as JSON")
         form.add_argument("--csv", action="store_true", help="print one line a pair")
-        for each in (run, resume, listing, report):
+        for each in (run, resume, shadow, listing, report):
             add_organisation_argument(each)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -134,6 +141,7 @@ class Command(ExampleCommand):
         deeds = {
             "run": self._run,
             "resume": self._resume,
+            "shadow": self._shadow,
             "list": self._list,
             "report": self._report,
         }
@@ -153,6 +161,11 @@ class Command(ExampleCommand):
         assistant = _assistant(organisation, options["assistant"])
         revision = _revision(assistant, options["revision"])
         kind, paths = options["kind"], options["paths"]
+        if kind == ParityRun.Kind.SHADOW:
+            raise CommandError(
+                "calls are heard along when they come. Fix: parity shadow NUMBER",
+                returncode=BAD_USAGE,
+            )
         renames = _renames(options["rename"])
         replays = kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR)
         number = _number(assistant, options["number"])
@@ -208,7 +221,37 @@ class Command(ExampleCommand):
             )
         except RunRefused as refused:
             raise CommandError(str(refused), returncode=BAD_USAGE) from refused
+        if run.kind == ParityRun.Kind.SHADOW:
+            self.stdout.write(f"Run {run.pk} takes calls as they come.")
+            return
         self._play(run, options)
+
+    def _shadow(self, options: dict[str, Any]) -> None:
+        organisation = organisation_named(options["organisation"])
+        rows = PhoneNumber.objects.for_organisation(organisation).select_related(
+            "assistant__current_revision", "policy", "connection"
+        )
+        number = rows.filter(number_e164=options["number"]).first()
+        if number is None or number.assistant is None:
+            told = "has no assistant" if number is not None else "is none of the organisation's"
+            raise CommandError(
+                f"{options['number']} {told}. Fix: a number with an assistant.",
+                returncode=BAD_USAGE,
+            )
+        try:
+            run = shadow_begin(
+                assistant=number.assistant,
+                number=number,
+                actor="command:parity",
+                pairs=options["pairs"],
+                cost_limit_usd=options["cost_limit"],
+            )
+        except RunRefused as refused:
+            raise CommandError(str(refused), returncode=BAD_USAGE) from refused
+        self.stdout.write(
+            f"Run {run.pk} takes calls as they come.\n"
+            f"Import the old stack's call logs, then: parity report {run.pk}"
+        )
 
     def _play(self, run: ParityRun, options: dict[str, Any]) -> None:
         try:

@@ -184,6 +184,8 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         "calls.paritycall": factories.make_parity_call(
             parity_run, transcript=[{"role": "user", "text": SPOKEN}]
         ),
+        "calls.shadowswitch": factories.make_shadow_switch(number),
+        "calls.shadowcall": factories.make_shadow_call(parity_run, call),
         "calls.calllogimport": (log_import := factories.make_log_import(organisation=organisation)),
         "calls.calllogpiece": factories.make_log_piece(log_import),
         "calls.importedcall": factories.make_imported_call(call=call),
