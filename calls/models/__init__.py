@@ -11,6 +11,7 @@ from calls.models.handoffs import AssistantActivation
 from calls.models.handovers import CallHandover, OldStack
 from calls.models.leaving import DepartedNumber, Departure, OldStackRate
 from calls.models.live import CallControl
+from calls.models.live_runs import CallerClip, RunDial
 from calls.models.moves import NumberMove
 from calls.models.nets import NetFiring, NumberNet
 from calls.models.notices import Notice, NoticeReceiver
@@ -41,6 +42,7 @@ __all__ = [
     "CallLogImport",
     "CallLogPiece",
     "CallPolicy",
+    "CallerClip",
     "CarrierCheck",
     "CostForecast",
     "CriticalMarks",
@@ -85,6 +87,7 @@ __all__ = [
     "RetentionRule",
     "ShadowCall",
     "ShadowSwitch",
+    "RunDial",
     "ShimRecord",
     "SilentHost",
     "Talk",
