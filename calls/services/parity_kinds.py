@@ -18,6 +18,7 @@ def kinds_register() -> None:
     register_runner("replay", _replay_play, prepare=_replay_prepare)
     register_runner("rehear", _rehear_play, prepare=_replay_prepare)
     register_runner("shadow", _shadow_play, prepare=_shadow_prepare)
+    register_runner("live", _live_play, prepare=_live_prepare)
 
 
 def _rehearsal_play(call: ParityCall) -> CallResult:
@@ -56,3 +57,15 @@ def _shadow_play(call: ParityCall) -> CallResult:
 
 def _shadow_prepare(run: ParityRun) -> None:
     raise CallRefused(_LIVE_ALONE)
+
+
+def _live_play(call: ParityCall) -> CallResult:
+    from calls.services.live_runs import live_play
+
+    return live_play(call)
+
+
+def _live_prepare(run: ParityRun) -> None:
+    from calls.services.live_runs import live_prepare
+
+    live_prepare(run)

@@ -28,7 +28,13 @@ from calls.models import ParityCall, ParityRun
 from calls.parity.played import CallResult
 from calls.parity.sequence import sequence_dump
 from calls.services.parity_measuring import is_decided, run_measure
-from calls.services.parity_runners import CallLost, CallRefused, Registered, runner_of
+from calls.services.parity_runners import (
+    CallLost,
+    CallRefused,
+    CallStopped,
+    Registered,
+    runner_of,
+)
 from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.job_bell import JobBell
 from voiceplatform.base.jobs import RunningJob
@@ -148,6 +154,7 @@ class _Playing:
         self._token = uuid.uuid4().hex
         self._left = self._sides_left()
         self._failed = 0
+        self._stopped = ""
         self._has_played = False
         self._told_at: dt.datetime | None = None
         self._until = time.monotonic() + WORK_SECONDS
@@ -158,7 +165,7 @@ class _Playing:
         with self._pool() as submit:
             under_way: dict[Future[CallResult], ParityCall] = {}
             while True:
-                stopped = stopped or self._why_stop()
+                stopped = stopped or self._stopped or self._why_stop()
                 if not stopped:
                     self._fill(submit, under_way)
                 if not under_way:
@@ -245,7 +252,20 @@ class _Playing:
     def _failed_as(self, call: ParityCall, error: BaseException) -> dict[str, Any]:
         """Return what is stored of a call that could not be played; a defect loses it alone."""
         if isinstance(error, CallRefused):
-            return {"state": ParityCall.State.FAILED, "problem": str(error)[:300]}
+            return {
+                "state": ParityCall.State.FAILED,
+                "problem": str(error)[:300],
+                "cost_usd": F("cost_usd") + error.cost_usd,
+            }
+        if isinstance(error, CallStopped):
+            # The runner has seen it before this thread has: nothing more is begun.
+            self._stopped = "cancelled"
+            return {
+                "state": ParityCall.State.WAITING,
+                "attempts": call.attempts - 1,
+                "problem": str(error)[:300],
+                "cost_usd": F("cost_usd") + error.cost_usd,
+            }
         if not isinstance(error, Exception):
             raise error  # the process is to end
         is_lost = isinstance(error, CallLost)

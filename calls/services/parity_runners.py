@@ -19,6 +19,7 @@ __all__ = [
     "CallLost",
     "CallRefused",
     "CallResult",
+    "CallStopped",
     "Registered",
     "Utterance",
     "kinds_played",
@@ -28,7 +29,14 @@ __all__ = [
 
 
 class CallRefused(Exception):
-    """This call cannot be played, now or later; the message names the cause and the fix."""
+    """This call cannot be played, now or later; the message names the cause and the fix.
+
+    ``cost_usd``: what was spent all the same; it counts towards the run's limit.
+    """
+
+    def __init__(self, words: str, *, cost_usd: Decimal = Decimal(0)) -> None:
+        super().__init__(words)
+        self.cost_usd = cost_usd
 
 
 class CallLost(Exception):
@@ -40,6 +48,10 @@ class CallLost(Exception):
     def __init__(self, words: str, *, cost_usd: Decimal = Decimal(0)) -> None:
         super().__init__(words)
         self.cost_usd = cost_usd
+
+
+class CallStopped(CallLost):
+    """It was cut off, or not begun, because the run was cancelled: no try that counts."""
 
 
 # Plays the call that is named, on the stack that is named, and may take minutes. It runs in a

@@ -20,6 +20,8 @@ from calls.models import Call, ParityCall, ParityRun, ParityScenario, PhoneNumbe
 from calls.parity.dealing import deal
 from calls.parity.scenario_reading import scenario_problems
 from calls.services.critical_marks import marks_for
+from calls.services.live_checks import MOST_PARALLEL as MOST_PARALLEL_LIVE
+from calls.services.live_checks import live_problem
 from calls.services.parity_marks import OURS_ALONE, region_for
 from calls.services.parity_pins import PINNED, changed_since, pins_of
 from calls.services.parity_playing import BELL, KIND, calls_requeue, run_play, runs_settle
@@ -105,6 +107,17 @@ def run_begin(
     if number is not None and number.organisation_id != assistant.organisation_id:
         raise RunRefused("the number is not this organisation's. Fix: choose another number.")
     _check(kind, pairs, parallel, cost_limit_usd, seed)
+    if kind == ParityRun.Kind.LIVE:
+        parallel = min(parallel, MOST_PARALLEL_LIVE)
+        problem = live_problem(
+            assistant=assistant,
+            revision=revision,
+            number=number,
+            model=model,
+            options=options or {},
+        )
+        if problem:
+            raise RunRefused(problem)
     if again and kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR):
         raise RunRefused("a past call cannot be made again. Fix: begin the run without repeats.")
     played = _played(scenarios, documents or {}, calls, kind)

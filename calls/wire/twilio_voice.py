@@ -216,6 +216,21 @@ def fork_start(*, stream_url: str, name: str, status_url: str) -> str:
     return str(start.to_xml(xml_declaration=False))
 
 
+def press_and_connect(*, stream_url: str, action_url: str, digits: str = "") -> str:
+    """Return TwiML that presses keys on a call of ours, bridges it, and asks what is next.
+
+    A stream cannot press keys (twilio.md 3.2), ``<Play digits>`` can:
+    https://www.twilio.com/docs/voice/twiml/play, read 2026-11-23.
+    """
+    response = VoiceResponse()
+    if digits:
+        response.play(digits=digits)
+    connect = Connect(action=action_url, method="POST")
+    connect.stream(url=stream_url)
+    response.append(connect)
+    return str(response)
+
+
 def ask_consent(
     *,
     line: str,

@@ -34,6 +34,7 @@ from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import Scenario
 from calls.standins.server import StandinApp, make_server
+from calls.standins.tool_server import ToolServerApp
 from calls.standins.twilio_call import CallReport
 from calls.standins.twilio_carrier import Carrier
 from calls.telephony.refusals import refusals
@@ -83,6 +84,8 @@ class Rig:
     session: aiohttp.ClientSession
     old: OldStackApp
     old_voice: OldVoiceApp
+    tools: ToolServerApp
+    twilio_log: list[tuple[str, str, Any]]
     model_frames: list[list[dict[str, Any]]] = field(default_factory=list)
 
     @property
@@ -306,10 +309,8 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
         origin = f"http://127.0.0.1:{standin_port}"
         number = await in_database(_make_line, origin, carrier.account_sid)
         try:
-            yield Rig(
-                *(port, origin, carrier, number, session),
-                *(standins.old, standins.old_voice, frames),
-            )
+            others = standins.old, standins.old_voice, standins.tools, standins.twilio.log
+            yield Rig(port, origin, carrier, number, session, *others, frames)
         finally:
             await carrier.close()
             live.end_all_now()
