@@ -20,9 +20,11 @@ from unfold.widgets import (
 from calls.models import ParityRun
 from calls.parity.renames import RenameWrong, renames_read
 from calls.parity.scenario import Scenario
+from calls.services.live_checks import CALLER, confirmation, live_problem, tools_called
 from calls.services.parity_runs import MOST_PAIRS, MOST_PARALLEL, kinds_played
 from calls.services.parity_scenarios import ScenarioRefused, scenario_of_yaml, yaml_of
 from voiceplatform.base.fields import DecryptionError
+from voiceplatform.base.phones import normalised
 from voiceplatform.base.scoped_admin import ScopedForm
 
 EXAMPLE = """\
@@ -101,7 +103,25 @@ class RunForm(ScopedForm):
         widget=UnfoldAdminSelectWidget,
         help_text="A rehearsal costs nothing and reaches nobody. Past calls as text, or heard "
         "again, ask the model and are billed; so do live calls that are heard along, which are "
-        "taken as they come. Only kinds that hear callers open a number's gate.",
+        "taken as they come. Live calls with a scripted caller ring the number and are billed by "
+        "Twilio too. Only kinds that hear callers open a number's gate.",
+    )
+    caller = forms.CharField(
+        label="Call from",
+        required=False,
+        max_length=16,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "tel"}),
+        help_text="Of live calls only: another number of the same Twilio account, such as "
+        "+15550100003.",
+    )
+    confirmed = forms.CharField(
+        label="Confirm real tool calls",
+        required=False,
+        max_length=16,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "tel"}),
+        help_text="Of live calls only: both stacks really call the assistant's tools, so bookings, "
+        "messages and transfers are real. Type the number that is called, once you have seen to "
+        "it. It is kept with your name.",
     )
     pairs = forms.IntegerField(
         label="Pairs of calls",
@@ -118,6 +138,7 @@ class RunForm(ScopedForm):
         min_value=1,
         max_value=MOST_PARALLEL,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
+        help_text="Live calls: 5 at most.",
     )
     seed = forms.IntegerField(
         label="Seed",
@@ -183,4 +204,31 @@ class RunForm(ScopedForm):
             elif number.assistant_id != assistant.pk:
                 words = "Another assistant answers this number. Fix: choose that one, or no number."
                 self.add_error("number", words)
+        if cleaned.get("kind") == ParityRun.Kind.LIVE and not self.errors:
+            self._clean_live(assistant, number)
         return cleaned
+
+    def _clean_live(self, assistant: Any, number: Any) -> None:
+        cleaned = self.cleaned_data
+        if number is None:
+            self.add_error("number", "A live run calls a number. Fix: choose one.")
+            return
+        caller = cleaned["caller"] = normalised((cleaned.get("caller") or "").strip())
+        tools = tools_called(assistant.current_revision)
+        typed = normalised((cleaned.get("confirmed") or "").strip())
+        if tools and typed != number.number_e164:
+            self.add_error(
+                "confirmed",
+                f"Both stacks really call {', '.join(tools[:10])}. Fix: see that they may be "
+                "called, then type the number that is called.",
+            )
+            return
+        problem = live_problem(
+            assistant=assistant,
+            revision=assistant.current_revision,
+            number=number,
+            model=cleaned.get("model") or "",
+            options={CALLER: caller, **confirmation(assistant.current_revision, "the form")},
+        )
+        if problem:
+            self.add_error(None, f"{problem[:1].upper()}{problem[1:]}")

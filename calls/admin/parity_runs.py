@@ -19,6 +19,7 @@ from calls.admin.heard_page import HeardPage
 from calls.admin.parity_forms import RunForm
 from calls.models import ParityCall, ParityRun
 from calls.parity.comparison import SURE, fisher
+from calls.services.live_checks import CALLER, confirmation
 from calls.services.parity_choices import past_calls, runs_to_compare
 from calls.services.parity_exports import report_csv, report_dump
 from calls.services.parity_marks import run_renames
@@ -82,8 +83,8 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
         "were called, with what, and how the calls came out."
     )
     fields = (
-        *("assistant", "number", "kind", "pairs", "seed", "parallel", "model"),
-        *("cost_limit_usd", "stops_early", "again", "renames"),
+        *("assistant", "number", "kind", "caller", "confirmed", "pairs", "seed", "parallel"),
+        *("model", "cost_limit_usd", "stops_early", "again", "renames"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -171,7 +172,10 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
             stops_early=given["stops_early"],
             again=given["again"] and not replays,
             cost_limit_usd=given["cost_limit_usd"],
-            options={"renames": given["renames"]} if given["renames"] else {},
+            options={
+                **({"renames": given["renames"]} if given["renames"] else {}),
+                **(_live_options(request, given) if kind == ParityRun.Kind.LIVE else {}),
+            },
         )
         obj.__dict__.update(row.__dict__)
 
@@ -350,6 +354,12 @@ class ParityCallAdmin(ReadOnlyAdmin):
     def state_badge(self, obj: ParityCall) -> str:
         """Return the state."""
         return obj.state
+
+
+def _live_options(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what a live run keeps: from where it calls, and who answers for the tools."""
+    revision = given["assistant"].current_revision
+    return {CALLER: given["caller"], **confirmation(revision, request.user.get_username())}
 
 
 def _compared(report: Report, other: Report) -> list[dict[str, Any]]:

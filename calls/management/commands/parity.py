@@ -22,6 +22,7 @@ from calls.models import ParityRun, PhoneNumber
 from calls.models.parity import OPEN_STATES
 from calls.parity.lacking import too_few_words
 from calls.parity.renames import RenameWrong, renames_read
+from calls.services.live_checks import CALLER, confirmation
 from calls.services.parity_choices import past_calls
 from calls.services.parity_exports import (
     report_csv,
@@ -59,13 +60,17 @@ EXAMPLES: Final = """examples:
   manage.py parity run --kind replay --assistant Harbour --pairs 80 --cost-limit 20
   manage.py parity run --kind rehear --assistant Harbour --number +12025550143 --pairs 80
   manage.py parity shadow +15550100 --pairs 80 --cost-limit 20
+  manage.py parity run --kind live --assistant Harbour --number +15550100001 \\
+      --from +15550100003 --confirm-tools "Jo Ops" --parallel 3 --cost-limit 60
   manage.py parity resume 5f0c… --cost-limit 40
   manage.py parity list
   manage.py parity report 5f0c… --json
 
 A rehearsal reaches nobody: both stacks are played on stand-ins, tools are answered by the
 scenario. The kinds replay and rehear ask the model and are billed; so does shadow, which hears
-calls along that the old stack answers, as they come, and returns at once.
+calls along that the old stack answers, as they come, and returns at once. The kind live places
+real calls to the number: Twilio, the model and the old stack are billed, and both stacks really
+call their tools.
 
 exit codes: 0 the run passed (or is undecided and --allow-undecided was given), 1 it failed, is
 undecided or could not be played to its end, 2 bad usage
@@ -89,14 +94,31 @@ class Command(ExampleCommand):
         run.add_argument("paths", nargs="*", metavar="PATH", help="files and folders of scenarios")
         run.add_argument("--assistant", default="", help="its name or id (default: the only one)")
         run.add_argument("--revision", type=int, help="its number (default: the current one)")
-        run.add_argument("--kind", default="rehearsal", help="rehearsal, replay, rehear")
+        run.add_argument("--kind", default="rehearsal", help="rehearsal, replay, rehear, live")
         run.add_argument(
             "--pairs",
             type=int,
             default=50,
             help=f"1 to {MOST_PAIRS} (default 50); fewer than 76 can fail and never pass",
         )
-        run.add_argument("--number", default="", help="whose past calls, and whose gate: +1...")
+        run.add_argument(
+            "--number",
+            default="",
+            help="whose past calls, and whose gate; of live runs who is called: +1...",
+        )
+        run.add_argument(
+            "--from",
+            default="",
+            dest="caller",
+            metavar="+1...",
+            help="of live runs: another number of the same Twilio account",
+        )
+        run.add_argument(
+            "--confirm-tools",
+            default="",
+            metavar="NAME",
+            help="of live runs: who answers for it that tools are really called",
+        )
         run.add_argument("--seed", type=int, help="decides the order (default: drawn)")
         run.add_argument(
             "--parallel", type=int, default=20, help=f"calls at once, 1 to {MOST_PARALLEL}"
@@ -166,7 +188,9 @@ class Command(ExampleCommand):
                 "calls are heard along when they come. Fix: parity shadow NUMBER",
                 returncode=BAD_USAGE,
             )
-        renames = _renames(options["rename"])
+        renames: dict[str, Any] = _renames(options["rename"])
+        if kind == ParityRun.Kind.LIVE:
+            renames |= _live(assistant, revision, options)
         replays = kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR)
         number = _number(assistant, options["number"])
         if replays and paths:
@@ -393,6 +417,15 @@ def _number(assistant: Assistant, named: str) -> PhoneNumber | None:
             returncode=BAD_USAGE,
         )
     return found
+
+
+def _live(
+    assistant: Assistant, revision: AssistantRevision | None, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a live run keeps: from where it calls, and who answers for the tools."""
+    by = options["confirm_tools"].strip()
+    found: dict[str, Any] = {CALLER: normalised(options["caller"])}
+    return found | (confirmation(revision, by[:200]) if by and revision is not None else {})
 
 
 def _renames(given: list[str]) -> dict[str, dict[str, str]]:
