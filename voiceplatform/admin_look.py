@@ -185,6 +185,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Calls of runs", "call_split", "calls", "paritycall"),
                 _item("Hearing along", "hearing", "calls", "shadowswitch"),
                 _item("Calls heard along", "call_log", "calls", "shadowcall"),
+                _item("Calls that runs placed", "phone_forwarded", "calls", "rundial"),
                 _item("Cost forecasts", "savings", "calls", "costforecast"),
                 _item("Guardrails", "fork_right", "calls", "guardrailproposal"),
             ),

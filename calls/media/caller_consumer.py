@@ -20,7 +20,7 @@ from django.db import DatabaseError
 from calls.media.database import in_database, in_database_at_last
 from calls.parity.live_caller import BYTES_PER_MS, End, LiveCaller, Press, Say, Understand
 from calls.services.caller_clips import words_in
-from calls.services.live_lines import LineRefused, LineTicket, line_left, line_open
+from calls.services.live_lines import CUT, LineRefused, LineTicket, line_left, line_open
 from calls.telephony.addresses import stream_url
 from calls.wire import twilio_media
 
@@ -80,6 +80,7 @@ class _Line:
     writer: twilio_media.StreamWriter | None = None
     digits: str = ""
     is_open: bool = True
+    stopped: bool = False
     heard_bytes: int = 0
     line_bytes: int = 0
     asked: dict[asyncio.Task[str], int] = field(default_factory=dict)
@@ -109,7 +110,8 @@ class _Line:
                 said_seconds=caller.said_seconds,
                 heard_seconds=self.heard_bytes / BYTES_PER_MS / 1_000,
                 stream_seconds=self.line_bytes / BYTES_PER_MS / 1_000,
-                ended=caller.ended,
+                # Without Twilio's word for it the line may be lost and the call go on (31921).
+                ended=caller.ended or ("" if self.stopped else CUT),
                 digits=self.digits,
             )
             await self._close()
@@ -154,7 +156,7 @@ class _Line:
                 name = twilio_media.mark_name(body)
                 self.caller.spoken(int(name) if name.isdigit() else -1)
             elif event == "stop":
-                self.is_open = False
+                self.stopped, self.is_open = True, False
         except twilio_media.TwilioWireError as error:
             log.warning("run_caller_message", error=str(error))
 

@@ -28,6 +28,8 @@ from calls.services.live_dials import caller_path, dial_report
 from calls.telephony.security import stream_signature_valid
 from voiceplatform.base.fields import DecryptionError
 
+# How a stream ended of which nobody knows whether its call is over.
+CUT: Final = "cut"
 # Each key that is pressed ends a stream.
 MOST_STREAMS: Final = 12
 _OPEN: Final = (RunDial.State.CLAIMED, RunDial.State.PLACED, RunDial.State.ON)
@@ -79,12 +81,12 @@ def line_next(
         if dial is None or dial.caller_sid not in ("", caller_sid):
             return None
         kind = dial.next_step.get("kind")
-        if kind == "open":
-            # Whoever carried the last stream died: where the caller was is not known.
-            rows.filter(ended_by="").update(ended_by="lost")
+        if kind in ("open", CUT) and not is_over:
+            # Whoever carried the last stream died, or its line: the caller cannot go on.
+            rows.exclude(ended_by="cancelled").update(ended_by="lost")
         if (
             is_over
-            or kind in ("open", "hangup")
+            or kind in ("open", CUT, "hangup")
             or dial.state not in _OPEN
             or dial.stream_count >= MOST_STREAMS
         ):
@@ -164,8 +166,9 @@ def line_left(
     """Store what a stream leaves: what was said and heard, where the next goes on, or the end.
 
     Args:
-        ended: ``pressed``: keys are pressed and another stream follows; else why it is over, ''
-            where the other side or Twilio ended it.
+        ended: ``pressed``: keys are pressed and another stream follows; ``CUT``: the line is gone,
+            and if Twilio asks what is next, the call went on without it; else why it is over, ''
+            where the other side ended it.
     """
     with transaction.atomic():
         rows = RunDial.objects.select_for_update(of=("self",)).filter(
@@ -175,17 +178,25 @@ def line_left(
         if dial is None:
             return
         pressed = ended == "pressed"
-        dial.heard = [*(dial.heard or []), [asdict(event) for event in events]]
+        dial.heard = [*(dial.heard or []), [_kept(event) for event in events]]
         dial.step = step
-        dial.next_step = {"kind": "stream", "digits": digits} if pressed else {"kind": "hangup"}
-        if not pressed:
-            dial.ended_by = dial.ended_by or ended or "other side"
+        if pressed:
+            dial.next_step = {"kind": "stream", "digits": digits}
+        else:
+            dial.next_step = {"kind": CUT if ended == CUT else "hangup"}
+            told = "" if ended == CUT else ended
+            dial.ended_by = dial.ended_by or told or "other side"
         dial.save(update_fields=["heard", "step", "next_step", "ended_by"])
         rows.update(
             said_seconds=F("said_seconds") + said_seconds,
             heard_seconds=F("heard_seconds") + heard_seconds,
             stream_seconds=F("stream_seconds") + stream_seconds,
         )
+
+
+def _kept(event: Event) -> dict[str, Any]:
+    # What the other side said is in the call's own rows, masked as its rules say; here only when.
+    return asdict(event) if event.kind != "heard" else {"at_ms": event.at_ms, "kind": "heard"}
 
 
 def line_reported(
@@ -201,7 +212,7 @@ def line_reported(
 
 
 def words_said(dial: RunDial) -> list[dict[str, Any]]:
-    """Return what the caller said and heard, in order; nothing where no key opens it."""
+    """Return what the caller said, and when it understood something; nothing if no key opens it."""
     try:
         return [event for stream in dial.heard or [] for event in stream]
     except DecryptionError:

@@ -222,11 +222,20 @@ def _measures(run: ParityRun, pairs: list[PlayedPair]) -> Measures:
     return measure_pairs(run, pairs)
 
 
+def _live_note(run: ParityRun) -> str:
+    confirmed = run.options.get("tools_confirmed")
+    by = confirmed.get("by") if isinstance(confirmed, dict) else None
+    words = "Both stacks were really called, and so were their tools"
+    return f"{words}, as {by} has confirmed." if by else f"{words}."
+
+
 def _notes(run: ParityRun, measures: Measures, unplayed: int) -> tuple[str, ...]:
     few = too_few_words(run.wanted, has_marks=any(run.marks.values()))
     notes = [f"{few}."] if few else []
     if run.kind == ParityRun.Kind.REHEARSAL:
         notes.append(_REHEARSED)
+    if run.kind == ParityRun.Kind.LIVE:
+        notes.append(_live_note(run))
     elif not measures.audio_pairs:
         notes.append("No call of this run was heard, so it does not open a number's gate alone.")
     if run.options.get(OURS_ALONE):

@@ -57,9 +57,11 @@ from tests.factories.guards import (
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
 from tests.factories.parity import (
+    make_caller_clip,
     make_critical_marks,
     make_parity_call,
     make_run,
+    make_run_dial,
     make_scenario,
     make_shadow_call,
     make_shadow_switch,
@@ -88,8 +90,8 @@ from tests.factories.telephony import (
 )
 
 __all__ = [
-    "make_acceptance",
     "default_organisation",
+    "make_acceptance",
     "make_account",
     "make_account_facts",
     "make_api_key",
@@ -97,6 +99,7 @@ __all__ = [
     "make_attempt",
     "make_audit_entry",
     "make_call",
+    "make_caller_clip",
     "make_carrier_check",
     "make_change",
     "make_clip",
@@ -110,8 +113,10 @@ __all__ = [
     "make_event",
     "make_file",
     "make_firing",
+    "make_forecast",
     "make_guard",
     "make_guard_limits",
+    "make_guardrail",
     "make_handover",
     "make_imported_call",
     "make_incident",
@@ -128,8 +133,6 @@ __all__ = [
     "make_old_rate",
     "make_old_stack",
     "make_organisation",
-    "make_forecast",
-    "make_guardrail",
     "make_parity_call",
     "make_plan",
     "make_plan_entry",
@@ -142,6 +145,7 @@ __all__ = [
     "make_resource",
     "make_revision",
     "make_run",
+    "make_run_dial",
     "make_scenario",
     "make_shadow_call",
     "make_shadow_switch",

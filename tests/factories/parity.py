@@ -10,6 +10,7 @@ from django.utils import timezone
 from assistants.models import Assistant
 from calls.models import (
     Call,
+    CallerClip,
     CriticalMarks,
     ParityCall,
     ParityRun,
@@ -17,10 +18,12 @@ from calls.models import (
     PhoneNumber,
     ShadowCall,
     ShadowSwitch,
+    RunDial,
 )
 from calls.services.parity_pins import PINNED, pins_of
 from tests.factories.assistants import make_assistant
-from tests.factories.base import next_number
+from tests.factories.base import next_number, phone_e164, sid
+from tests.factories.telephony import make_number
 
 DOCUMENT: dict[str, Any] = {
     "caller": [
@@ -110,3 +113,25 @@ def make_shadow_call(run: ParityRun, call: Call, **columns: Any) -> ShadowCall:
     return ShadowCall.objects.create(
         run=run, call=call, organisation=run.organisation, **{**defaults, **columns}
     )
+
+
+def make_run_dial(call: ParityCall | None = None, **columns: Any) -> RunDial:
+    """Make a call that a live run has placed and that is over."""
+    call = call or make_parity_call(make_run(kind="live"))
+    defaults: dict[str, Any] = {
+        "caller_e164": phone_e164(),
+        "caller_sid": sid("CA"),
+        "stack": "direct",
+        "state": "ended",
+    }
+    if "number" not in columns:
+        defaults["number"] = call.run.number or make_number()
+    return RunDial.objects.create(
+        parity_call=call, organisation=call.organisation, **{**defaults, **columns}
+    )
+
+
+def make_caller_clip(run: ParityRun, **columns: Any) -> CallerClip:
+    """Make a turn of a scripted caller as sound."""
+    defaults: dict[str, Any] = {"scenario": "booking", "turn": 0, "audio_mulaw": b"\xff" * 800}
+    return CallerClip.objects.create(run=run, **{**defaults, **columns})

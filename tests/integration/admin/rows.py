@@ -186,6 +186,13 @@ def make_world(organisation: Organisation | None = None) -> dict[str, Any]:
         ),
         "calls.shadowswitch": factories.make_shadow_switch(number),
         "calls.shadowcall": factories.make_shadow_call(parity_run, call),
+        "calls.rundial": factories.make_run_dial(
+            factories.make_parity_call(parity_run, position=1, index=1),
+            number=number,
+            call=call,
+            heard=[[{"at_ms": 0, "kind": "said", "text": SPOKEN}]],
+        ),
+        "calls.callerclip": factories.make_caller_clip(parity_run),
         "calls.calllogimport": (log_import := factories.make_log_import(organisation=organisation)),
         "calls.calllogpiece": factories.make_log_piece(log_import),
         "calls.importedcall": factories.make_imported_call(call=call),

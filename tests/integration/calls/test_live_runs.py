@@ -275,3 +275,31 @@ async def test_nobody_but_twilio_moves_our_leg_and_a_strangers_call_is_no_runs(l
     assert [each.route_code for each in calls[1:]] == ["test-ours", "route-vapi"]
     await in_database(dial.refresh_from_db)
     assert (dial.call_id, dial.expected_until) == (calls[1].pk, None)
+
+
+async def test_a_line_that_is_lost_while_the_call_goes_on_counts_for_nothing(line: Rig) -> None:
+    run = await in_database(begin, line, documents={"asks": ASKS})
+    row = (await sides(run))[0]
+    dial = await in_database(lambda: factories.make_run_dial(row, state="placed", caller_sid=""))
+    path, sid = f"/twilio/run-caller/{dial.pk}", factories.sid("CA")
+    form = line.form(CallSid=sid, CallStatus="in-progress", Direction="outbound-api")
+    answer = await line.post(path, form)
+    media = answer.body.partition('url="')[2].partition('"')[0].partition("voice.example.com")[2]
+    socket = await line.media(media)
+    await socket.close()  # no stop: Twilio, or something between, lost the line
+
+    async def left() -> bool:
+        await in_database(dial.refresh_from_db)
+        return bool(dial.next_step.get("kind") == "cut")
+
+    async with asyncio.timeout(10):
+        while not await left():  # noqa: ASYNC110 - state without an event
+            await asyncio.sleep(0.02)
+    assert dial.ended_by == "other side"  # if the call is over with it
+    assert "<Hangup" in (await line.post(path, form)).body
+    await in_database(dial.refresh_from_db)
+    assert dial.ended_by == "lost"
+    status = {**form, "CallStatus": "completed", "CallDuration": "61"}
+    assert (await line.post(f"/twilio/run-caller-status/{dial.pk}", status)).status == 204
+    await in_database(dial.refresh_from_db)
+    assert (dial.state, dial.caller_seconds) == ("ended", 61)

@@ -140,6 +140,9 @@ def a_call(**columns: Any) -> Call:
         sequence={"tools": WORDS},
         transcript=[WORDS],
     )
+    live = factories.make_parity_call(factories.make_run(kind="live"))
+    factories.make_run_dial(live, call=call, number=call.number, heard=[[{"text": WORDS}]])
+    factories.make_caller_clip(live.run, source_call=call, audio_mulaw=WORDS.encode())
     ImportedCall.objects.create(
         call=call,
         organisation=call.organisation,
