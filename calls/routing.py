@@ -16,7 +16,7 @@ from calls.web.consumer import TalkConsumer
 websocket_urlpatterns = [
     path("twilio/media/<uuid:call_id>/<str:token>", MediaConsumer.as_asgi()),
     path("twilio/shadow/<uuid:shadow_id>/<str:token>", ShadowConsumer.as_asgi()),
-    path("twilio/run-media/<uuid:dial_id>/<str:token>", RunCallerConsumer.as_asgi()),
+    path("twilio/media/run/<uuid:dial_id>/<str:token>", RunCallerConsumer.as_asgi()),
     path("call/<uuid:call_id>/listen", ListenConsumer.as_asgi()),
     path("web/media/<uuid:call_id>/<str:token>", TalkConsumer.as_asgi()),
 ]

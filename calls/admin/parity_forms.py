@@ -109,7 +109,7 @@ class RunForm(ScopedForm):
     caller = forms.CharField(
         label="Call from",
         required=False,
-        max_length=16,
+        max_length=30,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "tel"}),
         help_text="Of live calls only: another number of the same Twilio account, such as "
         "+15550100003.",
@@ -117,7 +117,7 @@ class RunForm(ScopedForm):
     confirmed = forms.CharField(
         label="Confirm real tool calls",
         required=False,
-        max_length=16,
+        max_length=30,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "tel"}),
         help_text="Of live calls only: both stacks really call the assistant's tools, so bookings, "
         "messages and transfers are real. Type the number that is called, once you have seen to "

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _CALLEE: Final = "callee"
 
 
-def why_quiet(hours: Mapping[str, Any], zones: Sequence[str], now: dt.datetime) -> str:
+def why_quiet(hours: Mapping[str, Any], zone: str, now: dt.datetime) -> str:
     """Return why no call is placed now, '' if one may be.
 
     Args:
         hours: ``{"from": "08:00", "to": "21:00", "zone": "callee"}``, or a zone by its name; empty:
             at any time. What cannot be read lets no call through.
-        zones: where the callee may be; it has to be inside the hours in each of them.
+        zone: where the callee is, by its name; '' if nobody knows.
     """
     if not hours:
         return ""
@@ -25,16 +25,19 @@ def why_quiet(hours: Mapping[str, Any], zones: Sequence[str], now: dt.datetime) 
     except (KeyError, ValueError):
         return "the policy's calling hours cannot be read. Fix: write from and to as 08:00"
     named = str(hours.get("zone") or _CALLEE)
-    asked = tuple(zones) or ("UTC",) if named == _CALLEE else (named,)
-    for name in asked:
-        try:
-            local = now.astimezone(ZoneInfo(name)).time()
-        except (ZoneInfoNotFoundError, ValueError):
-            return f"the policy's calling hours name no time zone: {name[:40]}"
-        inside = begin <= local < end if begin < end else local >= begin or local < end
-        if not inside:
-            return (
-                f"it is {local:%H:%M} in {name}, outside the policy's calling hours "
-                f"({begin:%H:%M} to {end:%H:%M}). Fix: resume the run then"
-            )
-    return ""
+    name = zone if named == _CALLEE else named
+    if not name:
+        return (
+            "the policy has calling hours, and nobody knows in which time zone the number is. Fix: "
+            "give the number a desk with its zone, or write the zone into the hours"
+        )
+    try:
+        local = now.astimezone(ZoneInfo(name)).time()
+    except (ZoneInfoNotFoundError, ValueError):
+        return f"the policy's calling hours name no time zone: {name[:40]}"
+    if begin <= local < end if begin < end else local >= begin or local < end:
+        return ""
+    return (
+        f"it is {local:%H:%M} in {name}, outside the policy's calling hours "
+        f"({begin:%H:%M} to {end:%H:%M}). Fix: resume the run then"
+    )

@@ -134,21 +134,8 @@ def quiet_problem(number: PhoneNumber) -> str:
     """Return why no call may be placed to a number now, '' if one may."""
     policy = number.policy
     hours = policy.calling_hours if policy is not None else {}
-    return why_quiet(hours, _zones(number), timezone.now()) if hours else ""
-
-
-def _zones(number: PhoneNumber) -> tuple[str, ...]:
-    # A hundred KiB of tables, for policies with hours alone.
-    from phonenumbers import NumberParseException, parse
-    from phonenumbers.timezone import time_zones_for_number
-
-    try:
-        found = time_zones_for_number(parse(number.number_e164))
-    except NumberParseException:
-        found = ()
-    known = tuple(name for name in found if not name.startswith("Etc/"))
     desk = number.operator_desk
-    return known or ((desk.zone,) if desk is not None else ())
+    return why_quiet(hours, desk.zone if desk is not None else "", timezone.now())
 
 
 def twilio_problem(run: ParityRun, number: PhoneNumber, rest: TwilioRest) -> str:

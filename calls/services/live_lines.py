@@ -101,7 +101,7 @@ def line_next(
         )
     return LineNext(
         "stream",
-        stream_path=f"/twilio/run-media/{dial.pk}/{line_token(dial)}",
+        stream_path=f"/twilio/media/run/{dial.pk}/{line_token(dial)}",
         action_path=caller_path(dial),
         digits=str(dial.next_step.get("digits") or ""),
     )

@@ -241,7 +241,7 @@ class _Player:
             self._pace.sleep(self._pace.look)
         self._charge(dial)
         dial_void(dial, words)
-        raise error(words)
+        raise error(words, cost_usd=self._untold())
 
     def _is_cancelled(self) -> bool:
         jobs = Job.objects.filter(pk__in=[self._run.job_id])
@@ -263,17 +263,21 @@ class _Player:
             raise CallLost(dial.problem or "it counts for nothing")
         if came is not None and came.route_code == "test-refused":
             self._give_up(dial, came.route_reason)
-            raise CallRefused(f"{came.route_reason}. Fix: mend that and resume the run.")
+            raise CallRefused(
+                f"{came.route_reason}. Fix: mend that and resume the run.", cost_usd=self._untold()
+            )
         if came is None:
-            self._lost(dial, f"no call came here; {dial.problem or 'our leg ended before'}")
+            why = dial.problem or "our leg ended before"
+            raise self._lost(dial, f"no call came here: {why}")
         if dial.answered_at is None or not dial.stream_used:
-            self._lost(dial, f"our leg was not joined; {dial.problem or 'nobody answered'}")
+            why = f"{dial.problem or 'nobody answered'}; {came.route_reason}"
+            raise self._lost(dial, f"our leg was not joined: {why}")
         if dial.ended_by in ("lost", "cancelled"):
-            self._lost(dial, "it was cut off in the middle")
+            raise self._lost(dial, "it was cut off in the middle")
 
-    def _lost(self, dial: RunDial, words: str) -> None:
+    def _lost(self, dial: RunDial, words: str) -> CallLost:
         self._give_up(dial, words)
-        raise CallLost(words[:300])
+        return CallLost(words[:300], cost_usd=self._untold())
 
     def _give_up(self, dial: RunDial, words: str) -> None:
         self._charge(dial)
@@ -295,7 +299,7 @@ class _Player:
                 if turn.text and turn.role in ("user", "assistant")
             ),
             latency=CallLatency(first_word_ms=came.first_word_ms, turns_ms=waits),
-            cost_usd=_cost_of_place(self._call),
+            cost_usd=self._untold(),
             audio_seconds=dial.said_seconds,
             extras={
                 "call": str(came.pk),
@@ -316,12 +320,14 @@ class _Player:
                 break
             self._pace.sleep(self._pace.look)
         if came.started_at is None:
-            self._lost(dial, f"our stack took no stream: {came.ended_reason or came.route_reason}")
+            why = came.ended_reason or came.route_reason
+            raise self._lost(dial, f"our stack took no stream: {why}")
         if came.revision_id != self._run.revision_id:
             self._give_up(dial, "another revision answered")
             raise CallRefused(
                 "another revision answered: the assistant was changed meanwhile. Fix: begin a run "
-                "of the revision that answers now."
+                "of the revision that answers now.",
+                cost_usd=self._untold(),
             )
         return came
 
@@ -329,7 +335,7 @@ class _Player:
         came: Call
         handover = CallHandover.objects.filter(call_id=call_id).first()
         if handover is None or not handover.is_taken:
-            self._lost(dial, "the old stack gave Twilio nothing")
+            raise self._lost(dial, "the old stack gave Twilio nothing")
         until = self._pace.clock() + self._pace.log
         while True:
             came = Call.objects.get(pk=call_id)
@@ -341,15 +347,23 @@ class _Player:
             self._pace.sleep(self._pace.look)
         if imported is not None and came.tool_invocations.exists():
             return came  # what its recording addresses saw; compared as far as it goes
+        self._charge(dial)
         raise CallRefused(
             "it was made, and its log is not here yet. Fix: import the old stack's call logs, then "
-            "resume the run: it is not called again."
+            "resume the run: it is not called again.",
+            cost_usd=self._untold(),
         )
 
     def _charge(self, dial: RunDial) -> None:
         """Store what a call has cost, with what is known of it."""
         dial.refresh_from_db()
         RunDial.objects.filter(pk=dial.pk).update(cost_usd=_cost(dial))
+
+    def _untold(self) -> Decimal:
+        """Return what all calls for this place have cost and its row does not tell yet."""
+        cost = sum(self._call.dials.values_list("cost_usd", flat=True), Decimal(0))
+        told = ParityCall.objects.values_list("cost_usd", flat=True).get(pk=self._call.pk)
+        return max(cost - told, Decimal(0))
 
 
 def _cost(dial: RunDial) -> Decimal:
@@ -376,8 +390,3 @@ def _told_cost(call: Call) -> Decimal:
 
 def _rounded(cost: Decimal) -> Decimal:
     return min(cost, Decimal(9_999)).quantize(Decimal("0.000001"))
-
-
-def _cost_of_place(call: ParityCall) -> Decimal:
-    """Return what all calls for a place have cost, those that count for nothing too."""
-    return sum((dial.cost_usd for dial in call.dials.all()), Decimal(0))

@@ -142,9 +142,7 @@ def test_twilio_is_asked_whose_both_numbers_are_and_where_calls_go(
         def handle_request(self, request: http.Request) -> http.Response:
             asked = request.url.params["PhoneNumber"]
             found = [row for row in rows if row["phone_number"] == asked]
-            return http.Response(
-                200, json={"incoming_phone_numbers": found, "next_page_uri": None}
-            )
+            return http.Response(200, json={"incoming_phone_numbers": found, "next_page_uri": None})
 
     run = factories.make_run(number.assistant, kind="live", number=number, options={"caller": FROM})
     with TwilioRest(number.twilio_account, transport=Wire()) as rest:

@@ -1,4 +1,4 @@
-"""The rows of a live run's calls: one for each place, whatever Twilio answers, and one that rings."""
+"""The rows of a live run's calls: one for each place whatever Twilio answers; one that rings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from calls.models import ParityCall, RunDial
+from calls.parity.live_caller import Event
 from calls.services import live_dials
 from calls.services.live_dials import (
     DialRefused,
@@ -23,6 +24,7 @@ from calls.services.live_dials import (
     dial_taken,
     dial_void,
 )
+from calls.services.live_lines import line_left, line_next
 from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from voiceplatform.base import http
@@ -143,8 +145,8 @@ def test_after_a_crash_the_call_is_looked_for_at_twilio_and_taken_over() -> None
     assert dial is not None
     rows = [
         _listed("CA" + "3" * 32, now, "inbound"),
-        _listed("CA" + "2" * 32, now),  # another place's
         _listed(SID, now),
+        _listed("CA" + "2" * 32, now),  # another place's
         _listed("CA" + "4" * 32, now - dt.timedelta(minutes=5)),
     ]
     twilio, wire = rest(call, http.Response(200, json={"calls": rows, "next_page_uri": None}))
@@ -186,3 +188,36 @@ def test_a_report_of_our_leg_moves_it_once_and_one_of_another_leg_never() -> Non
     dial_report(dial, caller_sid=SID, status="completed", seconds=70)
     dial.refresh_from_db()
     assert (dial.state, dial.caller_seconds, dial.problem) == ("ended", 0, "our leg ended as busy")
+
+
+def test_keys_are_pressed_between_two_streams_and_the_caller_goes_on_behind_them() -> None:
+    call = place()
+    dial = factories.make_run_dial(call, state="placed", caller_sid=SID, number=call.run.number)
+    account = dial.number.twilio_account
+    asked: dict[str, Any] = {"dial_id": str(dial.pk), "account": account, "caller_sid": SID}
+    first = line_next(**asked, is_over=False)
+    assert first is not None and (first.kind, first.digits) == ("stream", "")
+    dial.refresh_from_db()
+    RunDial.objects.filter(pk=dial.pk).update(stream_used=1)
+    left: dict[str, Any] = {"said_seconds": 1.5, "heard_seconds": 0.0, "stream_seconds": 9.0}
+    words = [Event(10, "said", "Hello."), Event(20, "heard", "somebody's words")]
+    line_left(
+        dial_id=str(dial.pk), stream_number=1, step=2, events=words, ended="pressed", digits="12",
+        **left,
+    )  # fmt: skip
+    second = line_next(**asked, is_over=False)
+    assert second is not None and (second.kind, second.digits) == ("stream", "12")
+    assert second.stream_path != first.stream_path
+    dial.refresh_from_db()
+    assert (dial.step, dial.stream_count, dial.ended_by) == (2, 2, "")
+    # What the other side said is kept in the call's own rows alone.
+    assert dial.heard == [
+        [{"at_ms": 10, "kind": "said", "text": "Hello."}, {"at_ms": 20, "kind": "heard"}]
+    ]
+    RunDial.objects.filter(pk=dial.pk).update(stream_used=2)
+    line_left(dial_id=str(dial.pk), stream_number=2, step=3, events=(), ended="script", **left)
+    third = line_next(**asked, is_over=False)
+    assert third is not None and third.kind == "hangup"
+    dial.refresh_from_db()
+    assert (dial.ended_by, dial.said_seconds, dial.stream_seconds) == ("script", 3.0, 18.0)
+    assert line_next(**{**asked, "account": factories.make_account()}, is_over=False) is None

@@ -86,7 +86,7 @@ def test_a_rehearsal_of_the_same_form_asks_for_none_of_it(
     ("words", "options"),
     [
         ("a live run calls a number", ()),
-        ("+15550109999 is not entered here", ("--number", "+15550109999")),
+        ("answers no number", ("--number", "+15550109999")),
         ("not known from which number", ("--number", NUMBER)),
         ("really call these tools: check_availability", ("--number", NUMBER, "--from", FROM)),
     ],
