@@ -115,9 +115,9 @@ def make_shadow_call(run: ParityRun, call: Call, **columns: Any) -> ShadowCall:
     )
 
 
-def make_run_dial(call: ParityCall | None = None, **columns: Any) -> RunDial:
+def make_run_dial(place: ParityCall | None = None, **columns: Any) -> RunDial:
     """Make a call that a live run has placed and that is over."""
-    call = call or make_parity_call(make_run(kind="live"))
+    place = place or make_parity_call(make_run(kind="live"))
     defaults: dict[str, Any] = {
         "caller_e164": phone_e164(),
         "caller_sid": sid("CA"),
@@ -125,9 +125,9 @@ def make_run_dial(call: ParityCall | None = None, **columns: Any) -> RunDial:
         "state": "ended",
     }
     if "number" not in columns:
-        defaults["number"] = call.run.number or make_number()
+        defaults["number"] = place.run.number or make_number()
     return RunDial.objects.create(
-        parity_call=call, organisation=call.organisation, **{**defaults, **columns}
+        parity_call=place, organisation=place.organisation, **{**defaults, **columns}
     )
 
 

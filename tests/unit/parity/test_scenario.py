@@ -8,7 +8,7 @@ import pytest
 
 from calls.parity.scenario import Noise, expected_sequence, scenario_document
 from calls.parity.scenario_reading import ScenarioWrong, scenario_problems, scenario_read
-from calls.parity.scripted_caller import caller_steps, caller_twiml
+from calls.parity.scripted_caller import call_seconds, caller_steps
 
 pytestmark = pytest.mark.unit
 
@@ -131,12 +131,7 @@ def test_a_caller_who_never_hangs_up_is_given_an_end() -> None:
     assert steps[1].wait == "silence_ms"
 
 
-def test_the_caller_of_a_live_call_is_twiml_with_nothing_of_the_text_as_markup() -> None:
-    document = {
-        "name": "x",
-        "caller": [{"say": "Tom & <Jerry>"}, {"dtmf": "1", "after": {"ms": 3000}}],
-    }
-    twiml = caller_twiml(scenario_read(document), language="en-US")
-    assert '<Say language="en-US">Tom &amp; &lt;Jerry&gt;</Say>' in twiml
-    assert '<Pause length="3"/><Play digits="1"/>' in twiml
-    assert twiml.startswith("<Response><Pause") and twiml.endswith("<Hangup/></Response>")
+def test_a_live_call_is_given_the_time_that_its_words_and_answers_take() -> None:
+    short = scenario_read({"name": "x", "caller": [{"say": "Hello."}]})
+    long = scenario_read(BOOKING)
+    assert 60 < call_seconds(short) < call_seconds(long) < 600

@@ -98,6 +98,7 @@ def test_counts_with_telling_names_stay() -> None:
         ("6f9619ff-8b86-4011-b42d-001234567890", "6f9619ff-8b86-4011-b42d-001234567890"),
         ("GET /twilio/media/6f96/s3cr3t-token?x", "GET /twilio/media/[redacted]?x"),
         ("GET /twilio/shadow/6f96/s3cr3t-token?x", "GET /twilio/shadow/[redacted]?x"),
+        ("GET /twilio/media/run/6f96/s3cr3t", "GET /twilio/media/[redacted]"),
         ('"/web/media/s3cr3t"', '"/web/media/[redacted]"'),
         ("Bad Gateway: /tool-shim/s3cr3t", "Bad Gateway: /tool-shim/[redacted]"),
     ],
