@@ -113,11 +113,11 @@ def _reserved(
 ) -> ShadowCall | None:
     """Reserve a call's place in the run that collects its number's, None where there is none."""
     number, now = switch.number, timezone.now()
-    call = Call.objects.only("pk", "stack", "organisation_id", "call_sid", "consent").get(
-        pk=call_id
-    )
+    columns = ("pk", "stack", "organisation_id", "call_sid", "consent", "is_test")
+    call = Call.objects.only(*columns).get(pk=call_id)
     never = why_never(standing_of(number, switch.notice))
-    if never or call.stack != Call.Stack.VAPI or call.consent_state:
+    # A call of our own, such as a live run's, is no caller's.
+    if never or call.stack != Call.Stack.VAPI or call.consent_state or call.is_test:
         log.info("shadow_not_taken", call_id=call_id, reason=never or "not for this call")
         return None
     connection = connection_for(number)

@@ -428,3 +428,12 @@ async def test_what_died_frees_its_place(rig: Rig, old_twiml: str) -> None:
     assert set(await in_database(lambda: list(run.calls.values_list("position", "state")))) == {
         (1, "failed")
     }
+
+
+async def test_a_call_that_a_live_run_placed_is_not_heard_along(rig: Rig, old_twiml: str) -> None:
+    await _collecting(rig, wanted=5)
+    ours: dict[str, Any] = {"number": rig.number, "caller_e164": "+15550108888", "stack": "vapi"}
+    until = timezone.now() + dt.timedelta(minutes=1)
+    await in_database(lambda: factories.make_run_dial(**ours, state="placed", expected_until=until))
+    assert (await rig.voice(From="+15550108888")).body == old_twiml
+    assert START.search((await rig.voice(From="+15550108888")).body)  # the next one is a caller's
