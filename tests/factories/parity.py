@@ -16,9 +16,9 @@ from calls.models import (
     ParityRun,
     ParityScenario,
     PhoneNumber,
+    RunDial,
     ShadowCall,
     ShadowSwitch,
-    RunDial,
 )
 from calls.services.parity_pins import PINNED, pins_of
 from tests.factories.assistants import make_assistant
