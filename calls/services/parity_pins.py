@@ -119,8 +119,9 @@ def _mark_pins(revision: AssistantRevision) -> dict[str, str]:
     rows = CriticalMarks.objects.filter(
         revision__assistant=revision.assistant_id, revision__number__lte=revision.number
     )
-    made = rows.order_by("revision__number").values_list("tool", "decisions")
-    return {tool: _checksum(decisions) for tool, decisions in made if decisions}
+    # Of each tool the newest: one that went back to the rule takes the place of those before it.
+    made = dict(rows.order_by("revision__number").values_list("tool", "decisions"))
+    return {tool: _checksum(decisions) for tool, decisions in made.items() if decisions}
 
 
 def _squad(number: PhoneNumber | None) -> str:

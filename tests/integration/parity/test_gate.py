@@ -206,6 +206,24 @@ def test_a_pass_does_not_outlive_a_decision_on_which_arguments_are_critical() ->
     assert verdict == "undecided" and words.startswith("which arguments are critical changed")
 
 
+def test_a_decision_that_goes_back_to_the_rule_ends_a_pass_as_well() -> None:
+    schema = {"type": "object", "properties": {"note": {"type": "string"}}}
+    number, _ = an_answered_number(parameters=schema)
+    assert number.assistant is not None
+    tools = list(number.assistant.current_revision.tools.all())  # type: ignore[union-attr]
+    for note in ("text", ""):
+        if not note:
+            # What was decided with the first revision holds for the next one too.
+            factories.make_revision(number.assistant, tools=tools)
+        run = ended(number)
+        assert parity_of(number)[0] == "pass"
+        shown = marks_shown(run.revision)
+        wanted = {"book": {"note": note}}
+        marks_change(revision=run.revision, wanted=wanted, seen=shown.seen, actor=None)
+        verdict, words = parity_of(number)
+        assert verdict == "undecided" and words.startswith("which arguments are critical changed")
+
+
 def test_a_run_that_kept_nothing_of_what_it_measured_opens_no_gate() -> None:
     number = a_number()
     ended(number, options={"measured": {}})
