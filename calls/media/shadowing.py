@@ -59,9 +59,12 @@ class Shadowing:
     async def run(self) -> None:
         """Hear along until the machine is done; sockets are closed then, the fork's is not."""
         tasks = [asyncio.create_task(work, name="shadow") for work in self._works()]
+        for task in tasks:
+            task.add_done_callback(lambda _: self._changed.set())
         try:
             while not self._shadow.done:
                 await self._wait()
+                _raise_from(tasks)
                 self._shadow.tick(now_ms())
                 self._pump()
         finally:
@@ -154,6 +157,13 @@ class Shadowing:
                 self._shadow.known(await self._ports.results(), now_ms())
                 self._pump()
                 self._changed.set()
+
+
+def _raise_from(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Raise what a task died of: a defect, which must not leave a shadow that hears nothing."""
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
 
 def now_ms() -> int:

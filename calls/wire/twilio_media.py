@@ -123,7 +123,7 @@ def forked_payload(message: dict[str, Any]) -> tuple[str, str, int]:
     """
     media = message.get("media")
     track = media.get("track") if isinstance(media, dict) else None
-    if not isinstance(media, dict) or track not in {"inbound", "outbound"}:
+    if not isinstance(media, dict) or track not in ("inbound", "outbound"):
         raise TwilioWireError("media without a track")
     size = payload_bytes(media.get("payload"))
     return str(track), str(media["payload"]), size
