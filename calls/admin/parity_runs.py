@@ -157,6 +157,7 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
                 pairs=given["pairs"],
                 model=given.get("model") or "",
                 cost_limit_usd=given["cost_limit_usd"],
+                options={"renames": given["renames"]} if given["renames"] else {},
             )
             obj.__dict__.update(row.__dict__)
             return

@@ -127,13 +127,6 @@ class Command(ExampleCommand):
         run.add_argument("--cost-limit", type=_usd, default=Decimal(5), help="in USD")
         run.add_argument("--stop-early", action="store_true", help="end when it is decided")
         run.add_argument("--again", action="store_true", help="play the old stack twice")
-        run.add_argument(
-            "--rename",
-            action="append",
-            default=[],
-            metavar="OLD=NEW",
-            help="tools that mean the same: a name, or a beginning with *, and what stands for it",
-        )
         resume = deeds.add_parser("resume", help="play what a run still lacks, in this process")
         resume.add_argument("run", metavar="RUN", help="its id, or how it begins")
         resume.add_argument("--cost-limit", type=_usd, help="in USD (default: as it was begun)")
@@ -147,6 +140,15 @@ class Command(ExampleCommand):
         shadow.add_argument("number", metavar="NUMBER", help="e.g. +15550100")
         shadow.add_argument("--pairs", type=int, default=80, help=f"1 to {MOST_PAIRS} (default 80)")
         shadow.add_argument("--cost-limit", type=_usd, default=Decimal(20), help="in USD")
+        for each in (run, shadow):
+            each.add_argument(
+                "--rename",
+                action="append",
+                default=[],
+                metavar="OLD=NEW",
+                help="tools that mean the same: a name, or a beginning with *, and what stands for "
+                "it",
+            )
         listing = deeds.add_parser("list", help="print the newest runs")
         listing.add_argument("--json", action="store_true", help="print a JSON list")
         report = deeds.add_parser("report", help="print a run's report")
@@ -269,9 +271,12 @@ class Command(ExampleCommand):
                 actor="command:parity",
                 pairs=options["pairs"],
                 cost_limit_usd=options["cost_limit"],
+                options=dict(_renames(options["rename"])),
             )
         except RunRefused as refused:
             raise CommandError(str(refused), returncode=BAD_USAGE) from refused
+        if few := too_few_words(run.wanted, has_marks=any(run.marks.values())):
+            self.stderr.write(f"Note: {few}.")
         self.stdout.write(
             f"Run {run.pk} takes calls as they come.\n"
             f"Import the old stack's call logs, then: parity report {run.pk}"

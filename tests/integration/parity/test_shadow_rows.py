@@ -240,10 +240,12 @@ def test_the_command_begins_one_and_says_why_it_cannot(capsys: pytest.CaptureFix
     with pytest.raises(CommandError, match="is none"):
         call_command("parity", "shadow", "+15550000000")
     switched(number)
-    call_command("parity", "shadow", number.number_e164, "--pairs", "3")
+    call_command("parity", "shadow", number.number_e164, "--pairs", "3", "--rename", "a=b")
     run = ParityRun.objects.get()
     assert (run.wanted, run.created_by) == (3, "command:parity")
-    assert str(run.pk) in capsys.readouterr().out
+    assert run.options["renames"] == {"a": "b"}
+    told = capsys.readouterr()
+    assert str(run.pk) in told.out and "never pass" in told.err
     with pytest.raises(CommandError, match="parity shadow NUMBER"):
         call_command("parity", "run", "--kind", "shadow")
 

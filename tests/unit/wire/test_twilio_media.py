@@ -122,7 +122,7 @@ def test_a_fork_says_of_each_frame_whose_it_is() -> None:
         {"track": "both", "payload": "/////w=="},
         {"track": ["inbound"], "payload": "/////w=="},
         {"track": "inbound"},
-        {"track": "inbound", "payload": "//\"}"},
+        {"track": "inbound", "payload": '//"}'},
     ],
 )
 def test_t20_a_frame_of_a_fork_that_names_no_side_or_no_sound_is_refused(media: Any) -> None:
