@@ -1,4 +1,4 @@
-"""Admin of the calls that live runs placed: read only, for whoever asks what Twilio will bill.
+"""Admin of the calls that live runs placed, and of their callers' words as sound: read only.
 
 Rows are written by ``calls.services.live_dials``; what was said is on the page of the run.
 """
@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from calls.models import RunDial
+from calls.models import CallerClip, RunDial
 from voiceplatform.base.scoped_admin import ReadOnlyAdmin, badge
 
 _COLOURS = {
@@ -56,3 +56,22 @@ class RunDialAdmin(ReadOnlyAdmin):
     def state_badge(self, obj: RunDial) -> str:
         """Return the state."""
         return obj.state
+
+
+@admin.register(CallerClip)
+class CallerClipAdmin(ReadOnlyAdmin):
+    """Turns of scripted callers, as sound."""
+
+    organisation_path = "run__organisation"
+    list_display = ("run", "scenario", "turn")
+    list_display_links = ("scenario",)
+    list_select_related = ("run",)
+    search_fields = ("scenario",)
+    hidden_lookups = ("audio_mulaw",)
+    fields = ("run", "scenario", "turn")
+    list_hint = "What callers of live runs say, rendered and sealed; it goes a day after the run."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Leave what is sealed in the database."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.defer("audio_mulaw")

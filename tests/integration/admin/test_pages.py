@@ -230,6 +230,13 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_run(factories.make_assistant(organisation))
             case "calls.paritycall":
                 factories.make_parity_call(factories.make_run(world["calls.parityrun"].assistant))
+            case "calls.rundial":
+                place = factories.make_parity_call(
+                    world["calls.parityrun"], position=index + 9, index=index + 9
+                )
+                factories.make_run_dial(place, number=factories.make_number(organisation))
+            case "calls.callerclip":
+                factories.make_caller_clip(world["calls.parityrun"], turn=index + 9)
             case "calls.calllogimport" | "calls.calllogpiece":
                 factories.make_log_piece(factories.make_log_import(organisation=organisation))
             case "calls.importedcall":
