@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -32,6 +33,7 @@ RING_SECONDS: Final = 30
 BETWEEN: Final = dt.timedelta(seconds=1)
 # Clocks differ, and Twilio tells whole seconds.
 _EARLIER: Final = dt.timedelta(seconds=10)
+_LISTED: Final = 50
 _LIVE: Final = (RunDial.State.CLAIMED, RunDial.State.PLACED, RunDial.State.ON)
 _OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
@@ -91,13 +93,15 @@ def dial_place(dial: RunDial, rest: TwilioRest, *, most_seconds: int) -> None:
         DialRefused: it does not; the row is void.
         DialUnclear: nobody knows; the row stays claimed.
     """
-    form = {
+    form: dict[str, str | list[str]] = {
         "To": dial.number.number_e164,
         "From": dial.caller_e164,
         "Url": public_url(caller_path(dial)),
         "Method": "POST",
         "StatusCallback": public_url(caller_status_path(dial)),
         "StatusCallbackMethod": "POST",
+        # The first of them tells the leg's id even if the answer to this request is lost.
+        "StatusCallbackEvent": ["initiated", "answered", "completed"],
         "TimeLimit": str(most_seconds),
         "Timeout": str(RING_SECONDS),
     }
@@ -138,10 +142,11 @@ def dial_look_up(dial: RunDial, rest: TwilioRest) -> bool:
     Raises:
         DialUnclear: Twilio did not say.
     """
-    asked = {"To": dial.number.number_e164, "From": dial.caller_e164}
+    # Not by start: a call that is still queued has none. Twilio tells the newest first.
+    asked = {"To": dial.number.number_e164, "From": dial.caller_e164, "PageSize": str(_LISTED)}
     since = dial.created_at - _EARLIER
     try:
-        rows = list(rest.pages("Calls.json", {**asked, "StartTime>": since.date().isoformat()}))
+        rows = list(islice(rest.pages("Calls.json", asked), _LISTED))
     except (TwilioRefused, TwilioSilent) as error:
         raise DialUnclear(str(error)) from error
     sids = [
@@ -153,7 +158,7 @@ def dial_look_up(dial: RunDial, rest: TwilioRest) -> bool:
     mine = [sid for sid in sids if sid not in known]
     if not mine:
         return False
-    _is_placed(dial, mine[-1])  # Twilio tells the newest first, and one rings at a time
+    _is_placed(dial, mine[-1])
     return True
 
 

@@ -154,6 +154,9 @@ class LiveCall:
     async def run(self) -> CallReport:
         """Carry the call to its end and return the report."""
         try:
+            if self.direction == "outbound-api" and "initiated" in self.status_events:
+                self.status = "initiated"
+                self._status_callback()
             self._set_status("ringing")
             document = await self._first_document()
             documents = 0

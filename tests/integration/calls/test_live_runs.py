@@ -12,12 +12,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from calls.media.database import in_database
 from calls.models import Call, ParityCall, ParityRun, RunDial
 from calls.numbers.switch.voice import Target
 from calls.parity import live_caller
 from calls.parity.logs.reading import read_log
+from calls.parity.played import CallResult
 from calls.parity.sequence import sequence_load
 from calls.services import live_runs
 from calls.services.call_log_store import Store
@@ -121,9 +123,16 @@ def begin(rig: Rig, **given: Any) -> ParityRun:
     )
 
 
+def _worker(job_id: Any) -> None:
+    try:
+        run_play(job_id)
+    finally:
+        connections.close_all()  # of a thread that nobody else would close them for
+
+
 async def play(run: ParityRun) -> ParityRun:
     await in_database(run.refresh_from_db)
-    await asyncio.to_thread(run_play, run.job_id or "")
+    await asyncio.to_thread(_worker, run.job_id)
     return await in_database(ParityRun.objects.get, pk=run.pk)
 
 
@@ -303,3 +312,30 @@ async def test_a_line_that_is_lost_while_the_call_goes_on_counts_for_nothing(lin
     assert (await line.post(f"/twilio/run-caller-status/{dial.pk}", status)).status == 204
     await in_database(dial.refresh_from_db)
     assert (dial.state, dial.caller_seconds) == ("ended", 61)
+
+
+async def test_a_call_whose_worker_died_is_followed_by_the_next_and_not_placed_again(
+    line: Rig,
+) -> None:
+    run = await in_database(begin, line, documents={"asks": ASKS})
+    row = (await sides(run))[0]
+    await in_database(live_runs.live_prepare, run)
+
+    def die(seconds: float) -> None:
+        raise RuntimeError("killed")
+
+    def work(pace: live_runs.Pace | None = None) -> CallResult:
+        rows = ParityCall.objects.select_related("run__number__twilio_account", "run__number")
+        return live_runs.live_play(rows.get(pk=row.pk), pace)
+
+    with pytest.raises(RuntimeError, match="killed"):
+        await in_database(work, live_runs.Pace(look=0.05, ask=15, log=0, sleep=die))
+    assert placed(line) == 1
+    result = await in_database(work)
+    assert (result.sequence.stack, [each.role for each in result.transcript][-2:]) == (
+        "direct",
+        ["user", "assistant"],
+    )
+    assert result.cost_usd > 0
+    assert placed(line) == 1
+    assert await in_database(lambda: row.dials.get().state) == "ended"

@@ -83,6 +83,8 @@ def test_the_row_is_there_before_twilio_is_asked_and_names_itself_in_every_addre
     assert call.run.number is not None
     assert (form["To"], form["From"]) == (call.run.number.number_e164, FROM)
     assert form["TimeLimit"] == "90"
+    events = parse_qs(request.content.decode())["StatusCallbackEvent"]
+    assert events == ["initiated", "answered", "completed"]
     assert form["Url"].endswith(f"/twilio/run-caller/{dial.pk}")
     assert form["StatusCallback"].endswith(f"/twilio/run-caller-status/{dial.pk}")
     assert (dial.state, dial.caller_sid) == ("placed", SID)
@@ -152,7 +154,19 @@ def test_after_a_crash_the_call_is_looked_for_at_twilio_and_taken_over() -> None
     twilio, wire = rest(call, http.Response(200, json={"calls": rows, "next_page_uri": None}))
     assert dial_look_up(dial, twilio)
     assert (dial.state, dial.caller_sid) == ("placed", SID)
-    assert wire.asked[0].method == "GET"
+    assert (wire.asked[0].method, len(wire.asked)) == ("GET", 1)
+
+
+def test_where_the_answer_was_lost_twilios_first_callback_tells_the_leg() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None
+    twilio, _ = rest(call, http.ReadTimeout("late"))
+    with pytest.raises(DialUnclear):
+        dial_place(dial, twilio, most_seconds=90)
+    dial_report(dial, caller_sid=SID, status="initiated", seconds=0)
+    dial.refresh_from_db()
+    assert (dial.state, dial.caller_sid) == ("placed", SID)
 
 
 def test_where_twilio_lists_no_call_none_was_placed_and_where_it_is_silent_nobody_knows() -> None:
