@@ -283,6 +283,12 @@ def _options(
 
 
 def _check(kind: str, pairs: int, parallel: int, cost_limit_usd: Decimal, seed: int | None) -> None:
+    if kind == ParityRun.Kind.SHADOW:
+        # Callers play it: ``shadow_runs.shadow_begin``.
+        raise RunRefused(
+            "nothing here plays runs of kind 'shadow': calls are heard along when they come. "
+            "Fix: begin it for a number whose calls may be heard along."
+        )
     if runner_of(kind) is None:
         known = ", ".join(kinds_played()) or "none"
         raise RunRefused(f"nothing here plays runs of kind {kind!r}. Fix: choose one of {known}.")

@@ -136,7 +136,7 @@ def test_the_command_ends_with_its_run_however_often_that_is_handed_on(
         (("run", "--revision", "9"), "has no revision 9. Fix: one of 1"),
         (("run", "--junit", "/nowhere/out.xml"), "there is no such folder"),
         (("run",), "there is nothing to play"),
-        (("run", "--kind", "shadow"), "nothing here plays runs of kind 'shadow'"),
+        (("run", "--kind", "shadow"), "when they come. Fix: parity shadow NUMBER"),
         (("report", "ffff"), "no run begins with 'ffff'. Fix: parity list"),
     ],
 )
