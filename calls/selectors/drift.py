@@ -1,7 +1,8 @@
 """What live calls of a number are held against: the measure that its revision has passed.
 
-Reads only. A number without a measure has no baseline, so its guard does not look at drift. What
-was read of a run, which never changes once it is done, is kept in memory.
+Reads only. A number without a measure has no baseline, so its guard does not look at drift; a
+measure of other tools or of another model is none, as for a plan's gate. What was read of a run,
+which never changes once it is done, is kept in memory.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from django.db.models.functions import Cast
 from calls.models import ParityCall, ParityRun, PhoneNumber, ToolInvocation
 from calls.parity.drift_watch import Baseline, baseline_of
 from calls.parity.sequence import Sequence, SequenceUnreadable, sequence_load
+from calls.services.parity_pins import changed_since, pins_of
 from voiceplatform.base.fields import DecryptionError, unseal
 
 # A rehearsal is no past of real callers.
 _REAL: Final = ("replay", "rehear", "live", "shadow")
 _LOOK_AGAIN_SECONDS: Final = 60.0
 _MOST_KEPT: Final = 500
+_MOST_LOOKED_AT: Final = 20
 
 _lock = threading.Lock()
 _runs: OrderedDict[uuid.UUID, Baseline | None] = OrderedDict()
@@ -35,7 +38,8 @@ _numbers: OrderedDict[uuid.UUID, tuple[float, Baseline | None]] = OrderedDict()
 def baseline_for(number_id: uuid.UUID) -> Baseline | None:
     """Return what a number's live calls are held against, None where nothing was measured.
 
-    The newest run that passed with the revision that answers now. Asked again after a minute.
+    The newest run that passed with the revision that answers now, and with the tools and the model
+    that it has now. Asked again after a minute.
     """
     now = time.monotonic()
     with _lock:
@@ -66,22 +70,25 @@ def orders_of(call_ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, list[str]]:
 
 
 def _run_for(number_id: uuid.UUID) -> uuid.UUID | None:
-    number = PhoneNumber.objects.filter(pk=number_id).values_list(
-        "assistant", "assistant__current_revision"
-    )
-    assistant_id, revision_id = number.first() or (None, None)
-    if revision_id is None:
+    found = PhoneNumber.objects.filter(pk=number_id).select_related("assistant", "organisation")
+    number = found.defer("previous_target").first()
+    if number is None or number.assistant is None or number.assistant.current_revision_id is None:
         return None
     rows = ParityRun.objects.filter(
         Q(number=number_id) | Q(number__isnull=True),
-        assistant=assistant_id,
-        revision=revision_id,
+        assistant=number.assistant_id,
+        revision=number.assistant.current_revision_id,
         state=ParityRun.State.DONE,
         verdict="pass",
         kind__in=_REAL,
     )
-    found: uuid.UUID | None = rows.order_by("-finished_at").values_list("pk", flat=True).first()
-    return found
+    passed = list(rows.order_by("-finished_at").only("kind", "options", "number")[:_MOST_LOOKED_AT])
+    if not passed:
+        return None
+    now = pins_of(number.assistant.current_revision_id, number)
+    # A run of no number was of no squad either; the order of tools has nothing to do with marks.
+    mine = (run for run in passed if not changed_since(run, now, with_marks=False))
+    return next((run.pk for run in mine), None)
 
 
 def _baseline(run_id: uuid.UUID) -> Baseline | None:

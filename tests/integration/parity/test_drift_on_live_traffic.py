@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from calls.models import NumberGuard, PhoneNumber
+from calls.models import NumberGuard, PhoneNumber, ProviderConnection
 from calls.numbers.guard import Verdict, bad_by, judge
 from calls.parity.sequence import Sequence, ToolCall, sequence_dump
 from calls.selectors.drift import baseline_for, baselines_forget
 from calls.selectors.guards import verdict_of, window_of
 from tests import factories
+from tools.services import tool_edit
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -93,6 +94,42 @@ def test_a_measure_of_an_older_revision_is_none() -> None:
     assert number.assistant is not None
     factories.make_revision(number.assistant)
     assert baseline_for(number.pk) is None
+
+
+def test_a_measure_of_other_tools_is_none_and_an_older_one_of_these_is() -> None:
+    tool = factories.make_tool(name="check", parameters={"type": "object"})
+    number = factories.make_number(assistant=factories.make_assistant(tools=[tool]))
+    before = dict(tool.parameters)
+    measured(number, finished_at=timezone.now() - dt.timedelta(days=1))
+    assert baseline_for(number.pk) is not None
+    schema = {"type": "object", "properties": {"day": {"type": "string"}}}
+    tool_edit(tool=tool, changes={"parameters": schema}, actor=None)
+    baselines_forget()
+    assert baseline_for(number.pk) is None
+    measured(number)
+    baselines_forget()
+    assert baseline_for(number.pk) is not None
+    tool.refresh_from_db()
+    tool_edit(tool=tool, changes={"parameters": before}, actor=None)
+    baselines_forget()
+    assert baseline_for(number.pk) is not None  # the first run's
+
+
+def test_a_measure_of_another_model_is_none() -> None:
+    number = factories.make_number()
+    assert number.connection is not None
+    rows = ProviderConnection.objects.filter(pk=number.connection.pk)
+    rows.update(model="gpt-one")
+    measured(number)
+    rows.update(model="gpt-two")
+    assert baseline_for(number.pk) is None
+
+
+def test_a_decision_on_arguments_leaves_the_order_of_tools_as_it_was_measured() -> None:
+    number = factories.make_number()
+    measured(number)
+    factories.make_critical_marks(number.assistant)
+    assert baseline_for(number.pk) is not None
 
 
 def test_calls_of_the_old_stack_are_not_judged_by_it() -> None:
