@@ -23,7 +23,16 @@ from tools.loose_json import as_object
 _FIX: Final = "Fix: begin a run on the page “Parity runs”"
 MOST_LOOKED_AT: Final = 100
 _LACKS: Final = ("missing", "empty", "cut", "unplayed")
-_OF_A_SQUAD: Final = "; a squad answers the number, of which its first assistant alone was measured"
+_MUST_NOT_FAIL: Final = "let the plan ask that parity must not have failed (undecided is enough)"
+_OF_A_SQUAD: Final = (
+    "; no pass is given: a squad answers the number, of which its first assistant alone is "
+    f"measured. Fix: try the others by hand, then {_MUST_NOT_FAIL}"
+)
+_NO_ASSISTANT: Final = (
+    "the number has no assistant whose calls could be measured. Fix: choose one on the number's "
+    "page; where its server names the assistant of each call, no run can measure that: try it by "
+    f"hand, then {_MUST_NOT_FAIL}"
+)
 _HEARD: Final = "hear past calls again"
 
 
@@ -35,7 +44,7 @@ def gate_register() -> None:
 def parity_now(number: PhoneNumber) -> tuple[Parity, str]:
     """Return how the parity of a number stands, and in words why; six queries at most."""
     if number.assistant_id is None:
-        return "undecided", "the number has no assistant. Fix: choose one on the number's page"
+        return "undecided", _NO_ASSISTANT
     runs = list(
         ParityRun.objects.filter(assistant=number.assistant_id)
         .annotate(
@@ -55,7 +64,9 @@ def parity_now(number: PhoneNumber) -> tuple[Parity, str]:
     if changed:
         when = f"{run.finished_at:%Y-%m-%d}" if run.finished_at else "the newest run"
         return "undecided", f"{changed} changed since the run of {when}. {_FIX}"
-    words = _figures(run) + _tries(run) + (_OF_A_SQUAD if number.squad_id else "")
+    words = _figures(run) + _tries(run)
+    if run.verdict == "pass" and number.squad_id is not None:
+        return "undecided", words + _OF_A_SQUAD
     if run.verdict == "pass":
         return "pass", words
     if run.verdict == "fail":

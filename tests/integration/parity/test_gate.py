@@ -178,7 +178,7 @@ def test_a_pass_does_not_outlive_the_model_that_was_measured() -> None:
     assert "the model that answers (gpt-one → gpt-two) changed since" in words
 
 
-def test_of_a_squad_it_is_said_what_was_measured_and_a_change_of_it_ends_a_pass() -> None:
+def test_what_a_squad_answers_was_measured_in_part_and_never_passes() -> None:
     number = a_number()
     now = timezone.now()
     number.squad = Squad.objects.create(
@@ -187,10 +187,20 @@ def test_of_a_squad_it_is_said_what_was_measured_and_a_change_of_it_ends_a_pass(
     number.save()
     ended(number)
     verdict, words = parity_of(number)
-    assert verdict == "pass" and words.endswith("its first assistant alone was measured")
+    assert verdict == "undecided" and "a squad answers the number" in words and "Fix: " in words
+    ended(number, verdict="fail")
+    assert parity_of(number)[0] == "fail"
     Squad.objects.update(document_redacted={"members": [{"assistantId": "another"}]})
     verdict, words = parity_of(number)
     assert verdict == "undecided" and words.startswith("the squad changed since")
+
+
+def test_of_a_number_whose_server_names_the_assistant_nothing_passes() -> None:
+    number = a_number()
+    ended(number)
+    PhoneNumber.objects.filter(pk=number.pk).update(assistant=None)
+    verdict, words = parity_of(PhoneNumber.objects.get(pk=number.pk))
+    assert verdict == "undecided" and "server names" in words and "undecided is enough" in words
 
 
 def test_a_pass_does_not_outlive_a_decision_on_which_arguments_are_critical() -> None:
