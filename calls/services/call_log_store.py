@@ -35,6 +35,7 @@ from calls.models import (
 from calls.parity.logs.past_call import UNKNOWN_REASON, PastCall, digest, merged, moved
 from calls.privacy.keeping import Keeping
 from calls.selectors.erasures import sid_hash
+from calls.services.past_refusal import refusal_follow
 from calls.services.privacy import keeping_for
 from calls.services.sequences import past_call_of
 from voiceplatform.base.fields import DecryptionError
@@ -219,8 +220,12 @@ class Store:
         row.tellings = [*row.tellings, mark][-_MOST_TELLINGS:]
         row.facts = _facts(past)
         row.structured = keeping.variables(dict(past.structured)) or None
-        row.recordings = dict(past.recordings) or None
+        refused = past.consent == "refused"
+        # The addresses of a recording that nobody may fetch are nothing to keep.
+        row.recordings = None if refused else dict(past.recordings) or None
         row.save()
+        if refused:
+            refusal_follow(call)
         began_at = past.created_at or past.started_at or past.ended_at or timezone.now()
         if row.was_here:
             began_at = call.created_at

@@ -48,6 +48,7 @@ MOST_CALLS: Final = 500
 # It is held in memory once to find the caller's channel: an hour of two channels at 8 kHz.
 MOST_FETCHED: Final = min(MOST_BYTES, 128 * 2**20)
 _PIECE: Final = 256 * 1024
+_NO_CONSENT: Final = "the caller did not agree to be recorded"
 _KEPT: Final = (Recording.State.STORED, Recording.State.RECORDING, Recording.State.READY)
 
 log = structlog.get_logger(__name__)
@@ -237,10 +238,19 @@ def recording_fetch(call_id: Any, fetch: Fetch, *, hold: Callable[[], None] = la
             # Locked, so that an erasure that comes now finds the file or ends the storing.
             if not Call.objects.select_for_update().filter(pk=call.pk).exists():
                 raise FetchRefused("the call was erased meanwhile")
+            # A log that was imported while the file was on its way may tell of a refusal.
+            told = (
+                ImportedCall.objects.select_for_update().filter(pk=row.pk).only("consent").first()
+            )
+            if told is None or told.consent == ImportedCall.Consent.REFUSED:
+                raise FetchRefused(_NO_CONSENT)
             Recording.objects.update_or_create(call=call, defaults=columns)
             # Retention may have been through with this time while the file was on its way.
             look_again(call.organisation, call.created_at)
-    except (IntegrityError, FetchRefused):
+    except FetchRefused:
+        sound_delete(call.pk)
+        raise
+    except IntegrityError:
         sound_delete(call.pk)
         raise FetchRefused("the call was erased meanwhile") from None
     log.info("past_recording_stored", call_id=str(call.pk), channels=sides.channels)
@@ -249,7 +259,7 @@ def recording_fetch(call_id: Any, fetch: Fetch, *, hold: Callable[[], None] = la
 
 def _check(row: ImportedCall) -> None:
     if row.consent == ImportedCall.Consent.REFUSED:
-        raise FetchRefused("the caller did not agree to be recorded")
+        raise FetchRefused(_NO_CONSENT)
     shown = Call(organisation_id=row.organisation_id, consent=row.call.consent)
     # That of the log, else that of a call that came here: what either masks is not fetched.
     shown.revision = (

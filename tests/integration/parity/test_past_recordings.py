@@ -11,11 +11,23 @@ from django.db import connection
 from django.utils import timezone
 
 from assistants.vapi_api import VapiApi, VapiApiError
-from calls.models import Call, ImportedCall, Recording, RecordingRemoval, RetentionRule
+from calls.models import (
+    Call,
+    CallerClip,
+    ImportedCall,
+    ParityCall,
+    ParityScenario,
+    Recording,
+    RecordingRemoval,
+    RetentionRule,
+)
+from calls.parity.logs.past_call import PastCall
 from calls.parity.sound_file import sound_file
 from calls.services import past_recordings
+from calls.services.call_log_store import Store
 from calls.services.past_recordings import FetchRefused, fetch_begin, recording_fetch
 from calls.services.recording_files import path_of, sound_read, wav_header
+from calls.services.recording_work import recordings_work
 from calls.services.recordings import recording_remove
 from tests import factories
 from tests.unit.parity.test_sides import TURNS, side, stereo
@@ -94,6 +106,51 @@ def test_what_may_not_be_heard_is_never_fetched() -> None:
     with pytest.raises(FetchRefused, match="masked"):
         recording_fetch(a_past_call().call_id, watched)
     assert asked == []
+
+
+def refusal_told(row: ImportedCall) -> str:
+    """Import a later telling of a call, in which the caller refused."""
+    past = PastCall(log_id=row.log_id, consent="refused", ended_at=row.call.ended_at)
+    return Store(factories.default_organisation()).put(past)
+
+
+def test_a_refusal_that_is_told_later_takes_what_was_made_of_the_call() -> None:
+    row = a_past_call()
+    recording_fetch(row.call_id, fetch)
+    scenario = factories.make_scenario(source="extracted", source_call=row.call)
+    run = factories.make_run(scenario.assistant, state="done", verdict="pass")
+    factories.make_parity_call(run, source_call=row.call, state="done", transcript=[])
+    CallerClip.objects.create(
+        run=run, scenario=scenario.name, turn=0, source_call=row.call, audio_mulaw=b"\x7f"
+    )
+    assert refusal_told(row) == "updated"
+    for model in (ParityScenario, ParityCall, CallerClip):
+        assert not model._default_manager.filter(source_call=row.call).exists()
+    stored = Recording.objects.get(call=row.call)
+    assert (stored.state, stored.sha256) == ("removed", "")
+    assert not RecordingRemoval.objects.exists()  # it was never made at Twilio for us
+    recordings_work()
+    assert not path_of(row.call_id).exists()
+    row.refresh_from_db()
+    assert row.recordings is None
+    run.refresh_from_db()
+    assert run.verdict == "pass"
+    with pytest.raises(FetchRefused, match="did not agree"):
+        recording_fetch(row.call_id, fetch)
+
+
+def test_a_refusal_that_is_told_while_its_recording_is_on_its_way_leaves_none() -> None:
+    row = a_past_call(names=("mono",))
+    told: list[str] = []
+
+    def meanwhile(url: str) -> bytes:
+        told.append(refusal_told(row))
+        return wav(side("user"))
+
+    with pytest.raises(FetchRefused, match="did not agree"):
+        recording_fetch(row.call_id, meanwhile)
+    assert told == ["updated"]
+    assert not path_of(row.call_id).exists() and not Recording.objects.exists()
 
 
 def test_a_request_says_what_for_and_reaches_no_other_organisation() -> None:
