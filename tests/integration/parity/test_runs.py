@@ -461,7 +461,7 @@ def test_a_row_that_no_key_opens_hides_no_other_pair() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"kind": "shadow"}, "nothing here plays"),
+        ({"kind": "dream"}, "nothing here plays"),
         ({"pairs": 0}, "pairs is 0"),
         ({"parallel": 51}, "calls at once is 51"),
         ({"cost_limit_usd": Decimal(-1)}, "cost limit is -1"),
