@@ -65,6 +65,9 @@ def dial_claim(call: ParityCall, *, number: PhoneNumber, caller_e164: str) -> Ru
     """
     stack = Call.Stack.DIRECT if call.stack == ParityCall.Stack.DIRECT else Call.Stack.VAPI
     now = timezone.now()
+    # What a worker left that died before it asked Twilio must not keep the line for ever.
+    late = RunDial.objects.filter(number=number, caller_e164=caller_e164, expected_until__lte=now)
+    late.update(expected_until=None)
     account = RunDial.objects.filter(number__twilio_account=number.twilio_account_id)
     if account.filter(created_at__gt=now - BETWEEN).exists():
         return None
@@ -242,10 +245,10 @@ def dial_ask(dial: RunDial, rest: TwilioRest) -> None:
 
 def dial_hang_up(dial: RunDial, rest: TwilioRest, *, why: str) -> bool:
     """End our leg, and with it the call; True once Twilio says that it is over."""
+    # Also where its id is not known yet: our leg then hangs up by itself as soon as it asks.
+    RunDial.objects.filter(pk=dial.pk, ended_by="").update(ended_by=why)
     if not dial.caller_sid:
         return False
-    if not dial.ended_by:
-        RunDial.objects.filter(pk=dial.pk, ended_by="").update(ended_by=why)
     try:
         rest.post(f"Calls/{dial.caller_sid}.json", {"Status": "completed"})
     except (TwilioRefused, TwilioSilent):
@@ -253,6 +256,23 @@ def dial_hang_up(dial: RunDial, rest: TwilioRest, *, why: str) -> bool:
     dial_ask(dial, rest)
     dial.refresh_from_db()
     return dial.state not in _LIVE
+
+
+def strangers_between(dial: RunDial) -> bool:
+    """Tell whether a call from our leg's number came in meanwhile that no run has placed.
+
+    A caller id can be forged. Then that call may have been taken for the run's, and the run's own
+    for a caller's.
+    """
+    rows = Call.objects.filter(
+        number=dial.number_id,
+        caller=dial.caller_e164,
+        created_at__gte=dial.created_at,
+        run_dials__isnull=True,
+    )
+    if dial.ended_at is not None:
+        rows = rows.filter(created_at__lte=dial.ended_at)
+    return rows.exists()
 
 
 def dial_void(dial: RunDial, why: str) -> None:

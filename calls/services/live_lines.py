@@ -77,7 +77,7 @@ def line_next(
         rows = RunDial.objects.select_for_update(of=("self",)).filter(
             pk=dial_id, number__twilio_account=account
         )
-        dial: RunDial | None = rows.first()
+        dial: RunDial | None = rows.select_related("parity_call__run__job").first()
         if dial is None or dial.caller_sid not in ("", caller_sid):
             return None
         kind = dial.next_step.get("kind")
@@ -87,6 +87,8 @@ def line_next(
         if (
             is_over
             or kind in ("open", CUT, "hangup")
+            or dial.ended_by
+            or _is_called_off(dial)
             or dial.state not in _OPEN
             or dial.stream_count >= MOST_STREAMS
         ):
@@ -105,6 +107,12 @@ def line_next(
         action_path=caller_path(dial),
         digits=str(dial.next_step.get("digits") or ""),
     )
+
+
+def _is_called_off(dial: RunDial) -> bool:
+    """Tell whether the run was cancelled or given up, also while no worker looks after the call."""
+    job = dial.parity_call.run.job
+    return job is not None and (job.cancel_requested or job.finished_at is not None)
 
 
 def line_open(*, dial_id: str, token: str, url: str, signature: str) -> LineTicket:

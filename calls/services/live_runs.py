@@ -41,6 +41,7 @@ from calls.services.live_dials import (
     dial_void,
     has_waited,
     is_live,
+    strangers_between,
 )
 from calls.services.live_lines import words_said
 from calls.services.parity_runners import CallLost, CallRefused, CallStopped
@@ -54,13 +55,18 @@ LOOK_SECONDS: Final = 0.3
 ASK_SECONDS: Final = 15.0
 # How long other calls of the run, or of another one, may keep the line from ringing.
 FREE_SECONDS: Final = 600.0
-UNKNOWN_SECONDS: Final = 10.0
+# Longer than a request for a call may wait at Twilio and than its list may lag behind: what is
+# taken for never placed too early would ring as a caller's, and another one beside it.
+UNKNOWN_SECONDS: Final = 60.0
 STORED_SECONDS: Final = 20.0
 HANGS_UP_SECONDS: Final = 20.0
 # What the old stack did is in its log, and a log takes a moment.
 LOG_SECONDS: Final = 20.0
 # OpenAI's price list, read 2026-11-23: transcription of a minute.
 _HEARING_USD: Final = Decimal("0.006")
+# A minute of the old stack with its model and voices, until its log tells: rather too much, so that
+# no run outspends its limit because logs come late.
+_OLD_MINUTE_USD: Final = Decimal("0.15")
 _OLD: Final = (ParityCall.Stack.VAPI, ParityCall.Stack.AGAIN)
 
 
@@ -272,6 +278,9 @@ class _Player:
         if dial.answered_at is None or not dial.stream_used:
             why = f"{dial.problem or 'nobody answered'}; {came.route_reason}"
             raise self._lost(dial, f"our leg was not joined: {why}")
+        if strangers_between(dial):
+            words = "another call from that number came in meanwhile: nobody knows which was ours"
+            raise self._lost(dial, words)
         if dial.ended_by in ("lost", "cancelled"):
             raise self._lost(dial, "it was cut off in the middle")
 
@@ -377,15 +386,18 @@ def _cost(dial: RunDial) -> Decimal:
     if call.stack != Call.Stack.VAPI:
         return _rounded(cost + call.cost_usd)
     inbound = carrier_microusd(call_seconds=dial.caller_seconds, stream_seconds=[])
-    return _rounded(cost + Decimal(inbound) / 1_000_000 + _told_cost(call))
+    return _rounded(cost + Decimal(inbound) / 1_000_000 + _old_cost(call, dial.caller_seconds))
 
 
-def _told_cost(call: Call) -> Decimal:
+def _old_cost(call: Call, seconds: int) -> Decimal:
+    """Return what the old stack's log says of its cost, an estimate while it says nothing."""
     told: Any = facts_of(imported_of(call)).get("cost_usd")
     try:
-        return Decimal(str(told)) if told is not None else Decimal(0)
+        if told is not None:
+            return Decimal(str(told))
     except InvalidOperation:
-        return Decimal(0)
+        pass
+    return started_minutes(seconds) * _OLD_MINUTE_USD
 
 
 def _rounded(cost: Decimal) -> Decimal:

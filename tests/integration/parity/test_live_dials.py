@@ -10,24 +10,28 @@ from urllib.parse import parse_qs
 import pytest
 from django.utils import timezone
 
-from calls.models import ParityCall, RunDial
+from calls.models import ParityCall, ParityRun, RunDial
 from calls.parity.live_caller import Event
 from calls.services import live_dials
 from calls.services.live_dials import (
     DialRefused,
     DialUnclear,
     dial_claim,
+    dial_hang_up,
     dial_look_up,
     dial_of,
     dial_place,
     dial_report,
     dial_taken,
     dial_void,
+    strangers_between,
 )
 from calls.services.live_lines import line_left, line_next
 from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from voiceplatform.base import http
+from voiceplatform.base.jobs import job_create
+from voiceplatform.base.models import Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -235,3 +239,49 @@ def test_keys_are_pressed_between_two_streams_and_the_caller_goes_on_behind_them
     dial.refresh_from_db()
     assert (dial.ended_by, dial.said_seconds, dial.stream_seconds) == ("script", 3.0, 18.0)
     assert line_next(**{**asked, "account": factories.make_account()}, is_over=False) is None
+
+
+@pytest.mark.usefixtures("no_spacing")
+def test_what_a_dead_worker_left_keeps_the_line_a_minute_and_not_for_ever() -> None:
+    call = place()
+    left = claim(call)
+    other = factories.make_parity_call(call.run, position=1, index=1)
+    assert left is not None and claim(other) is None
+    RunDial.objects.filter(pk=left.pk).update(expected_until=timezone.now())
+    assert claim(other) is not None
+
+
+def test_a_call_of_which_twilio_told_no_id_hangs_up_by_itself_once_its_run_is_cancelled() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None and call.run.number is not None
+    twilio, wire = rest(call, http.Response(200, json={}))
+    assert not dial_hang_up(dial, twilio, why="cancelled") and not wire.asked
+    account = call.run.number.twilio_account
+    told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
+    assert told is not None and told.kind == "hangup"
+
+
+def test_our_leg_hangs_up_when_its_run_is_cancelled_and_nobody_looks_after_it() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None and call.run.number is not None
+    job = job_create(organisation=call.organisation, kind="parity", actor=None, parameters={})
+    ParityRun.objects.filter(pk=call.run_id).update(job=job)
+    Job.objects.filter(pk=job.pk).update(cancel_requested=True)
+    account = call.run.number.twilio_account
+    told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
+    assert told is not None and told.kind == "hangup"
+
+
+def test_a_second_call_from_our_legs_number_makes_it_unknown_which_was_ours() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None and call.run.number is not None
+    number = call.run.number
+    came = factories.make_call(number=number, caller=FROM)
+    RunDial.objects.filter(pk=dial.pk).update(call=came)
+    factories.make_call(number=number, caller="+15550101111")
+    assert not strangers_between(dial)
+    factories.make_call(number=number, caller=FROM)
+    assert strangers_between(dial)
