@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ from calls.wire import twilio_media
 # Twilio sends sound all the time; a line on which nothing comes for so long is gone.
 DEAD_SECONDS: Final = 15.0
 _CHUNK_BYTES: Final = 1_600
+# Threads of its own: the loop's few are those that hang up callers' calls, and a transcriber that
+# is slow must not keep them.
+_hearing: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-caller-hears")
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +87,7 @@ class _Line:
     stopped: bool = False
     heard_bytes: int = 0
     line_bytes: int = 0
-    asked: dict[asyncio.Task[str], int] = field(default_factory=dict)
+    asked: dict[asyncio.Future[str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the caller."""
@@ -169,8 +173,9 @@ class _Line:
                     await self._say(deed)
                 case Understand():
                     self.heard_bytes += len(deed.audio)
-                    asked = asyncio.to_thread(words_in, self.ticket.connection, deed.audio)
-                    self.asked[asyncio.create_task(asked)] = deed.utterance
+                    loop, connection = asyncio.get_running_loop(), self.ticket.connection
+                    asked = loop.run_in_executor(_hearing, words_in, connection, deed.audio)
+                    self.asked[asked] = deed.utterance
                 case Press():
                     self.digits = deed.digits
                 case End():
