@@ -24,6 +24,11 @@ from voiceplatform.base.fields import DecryptionError
 
 # The caller hears it ring so much longer at most.
 PATIENCE_SECONDS: Final = 0.25
+# A defect of ours, or a row that is not as it should be: no reason to lose a caller.
+_DEFECTS: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, OSError),
+    *(RuntimeError, TypeError, ValueError),
+)
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +44,6 @@ async def heard_along(call: Call, answer: Answer) -> Answer:
                 live_calls=live.active_count() + len(pool),
                 is_lost=reach.is_lost,
             )
-    except (DatabaseError, DecryptionError, ObjectDoesNotExist, TimeoutError) as error:
+    except (DatabaseError, DecryptionError, ObjectDoesNotExist, *_DEFECTS) as error:
         log.warning("shadow_not_offered", call_id=str(call.pk), error=type(error).__name__)
         return answer
