@@ -119,13 +119,21 @@ def test_a_refusal_that_is_told_later_takes_what_was_made_of_the_call() -> None:
     recording_fetch(row.call_id, fetch)
     scenario = factories.make_scenario(source="extracted", source_call=row.call)
     run = factories.make_run(scenario.assistant, state="done", verdict="pass")
-    factories.make_parity_call(run, source_call=row.call, state="done", transcript=[])
+    pair = factories.make_parity_call(
+        run, source_call=row.call, state="running", lease_token="mine", transcript=[], extras={}
+    )
+    dial = factories.make_run_dial(pair, heard=[[{"kind": "said", "text": "my words"}]])
     CallerClip.objects.create(
         run=run, scenario=scenario.name, turn=0, source_call=row.call, audio_mulaw=b"\x7f"
     )
     assert refusal_told(row) == "updated"
-    for model in (ParityScenario, ParityCall, CallerClip):
+    for model in (ParityScenario, CallerClip):
         assert not model._default_manager.filter(source_call=row.call).exists()
+    pair = ParityCall.objects.get(pk=pair.pk)
+    assert (pair.state, pair.lease_token, pair.document) == ("failed", "", None)
+    assert (pair.sequence, pair.transcript, pair.extras) == (None, None, None)
+    dial.refresh_from_db()
+    assert dial.heard is None
     stored = Recording.objects.get(call=row.call)
     assert (stored.state, stored.sha256) == ("removed", "")
     assert not RecordingRemoval.objects.exists()  # it was never made at Twilio for us
