@@ -7,7 +7,6 @@ call may be heard along at all is ``calls.parity.shadow_rules``'. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
@@ -17,10 +16,12 @@ from calls.previous.answers import MOST_TWIML_BYTES, Answer, decoded, kind_of
 # Verbs that answer the call by themselves, so that the fork before them changes nothing of when it
 # is answered (twilio.md 1.2, 2.1). ``<Reject>`` must stay the first verb to decline a call that is
 # not answered, and what a ``<Redirect>`` leads to may come to us again.
-FIRST_VERBS: Final = frozenset({"Connect", "Dial", "Gather", "Play", "Say"})
+FIRST_VERBS: Final = frozenset({"Connect", "Gather", "Play", "Say"})
 # A call has four forked tracks for all that listens (twilio.md 2.1), of which ours takes two; what
-# is stopped could be ours; and where somebody pays nobody hears along.
-NEVER_BESIDE: Final = frozenset({"Start", "Stop", "Pay", "Reject", "Siprec", "Transcription"})
+# is stopped could be ours; where somebody pays nobody hears along, nor where a person is rung.
+NEVER_BESIDE: Final = frozenset(
+    {"Dial", "Start", "Stop", "Pay", "Reject", "Siprec", "Transcription"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,6 @@ class _Seen:
     depth: int = 0
     first: str = ""
     first_at: int = -1
-    first_attributes: Mapping[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
 
 
@@ -79,7 +79,6 @@ def _seen(utf8: bytes) -> _Seen | None:
             seen.root = name
         elif seen.depth == 1 and seen.first_at < 0:
             seen.first, seen.first_at = name, parser.CurrentByteIndex
-            seen.first_attributes = dict(attributes)
         seen.names.add(name)
         seen.depth += 1
 
@@ -103,6 +102,4 @@ def _why_not(seen: _Seen) -> str:
         return f"its first verb is <{seen.first[:20]}>"
     if found := sorted(seen.names & NEVER_BESIDE):
         return f"it has a <{found[0]}>"
-    if seen.first == "Dial" and seen.first_attributes.get("answerOnBridge", "").lower() == "true":
-        return "its <Dial> lets the call ring on"
     return ""

@@ -54,7 +54,6 @@ class ShadowTicket:
     """Everything that hearing one call along needs.
 
     ``shown``: names under which tools are compared, by those of the session.
-    ``asks_carrier``: the assistant can pass calls on, so Twilio is asked whether that was done.
     """
 
     shadow_id: str
@@ -63,7 +62,6 @@ class ShadowTicket:
     endpoint: Endpoint
     access: TwilioAccess
     shown: Mapping[str, str]
-    asks_carrier: bool
 
 
 def shadow_open(*, shadow_id: str, token: str, url: str, signature: str) -> ShadowTicket:
@@ -151,7 +149,6 @@ def _ticket(row: ShadowCall) -> ShadowTicket:
         ),
         access=access_of(call.account),
         shown={tool.name: tool_name(tool.posted_name or tool.name) for tool in plan.tools},
-        asks_carrier=any(tool.kind == "transferCall" for tool in plan.tools),
     )
 
 
