@@ -338,11 +338,21 @@ class DeliveryRig:
 
     def settled(self, seconds: float) -> None:
         """Wait until nothing is pending."""
-        wait_until(
-            lambda: self.ledger.pending() == 0,
-            what=f"all events settled:\n{self.platform.output()[-3000:]}",
-            seconds=seconds,
-        )
+
+        def pending() -> str:
+            rows = self.ledger.rows(
+                "SELECT kind, attempt_count, next_attempt_at, lease_until FROM calls_outboxevent "
+                "WHERE state = 'pending'"
+            )
+            return "\n".join(map(str, rows))
+
+        try:
+            wait_until(lambda: self.ledger.pending() == 0, what="the end", seconds=seconds)
+        except AssertionError as error:
+            pytest.fail(
+                f"events are pending after {seconds} s:\n{pending()}\n"
+                f"{self.platform.output()[-3000:]}\n{error}"
+            )
 
 
 def delivery_rig(
