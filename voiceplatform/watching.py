@@ -27,7 +27,7 @@ LOOK_EVERY_SECONDS: Final = 5.0
 LEAST_PAUSE_SECONDS: Final = 0.2
 # Twilio answers in a fraction of a second; when it hangs, 500 numbers at 8 s a try still get
 # their first try while the first minute lasts.
-TRIES_AT_ONCE: Final = 24
+TRIES_AT_ONCE: Final = 48
 
 log = structlog.get_logger(__name__)
 
