@@ -33,7 +33,12 @@ from calls.models import (
     Turn,
 )
 from calls.services.call_rows import BATCH, call_rows_delete
-from calls.services.parity_copies import bodies_strip, copies_of_bodies, copies_of_words
+from calls.services.parity_copies import (
+    bodies_strip,
+    copies_of_bodies,
+    copies_of_scripts,
+    copies_of_words,
+)
 from calls.services.recordings import recording_remove
 from calls.services.said_words import words_purge
 from voiceplatform.base.models import AuditEntry, Organisation
@@ -188,6 +193,7 @@ def _transcripts(
     read = Call.objects.filter(pk__in=calls, analysis__isnull=False)
     yield from _batches(read, lambda rows: rows.update(analysis=None))
     yield from _batches(copies_of_words(calls), lambda rows: rows.update(transcript=None))
+    yield from _batches(copies_of_scripts(calls), lambda rows: rows.update(heard=None))
 
 
 def _tool_bodies(

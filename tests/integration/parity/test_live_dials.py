@@ -10,8 +10,9 @@ from urllib.parse import parse_qs
 import pytest
 from django.utils import timezone
 
-from calls.models import ParityCall, ParityRun, RunDial
+from calls.models import Call, ParityCall, ParityRun, RunDial
 from calls.parity.live_caller import Event
+from calls.parity.sequence import Sequence, ToolCall, sequence_dump, sequence_load
 from calls.services import live_dials
 from calls.services.live_dials import (
     DialRefused,
@@ -27,6 +28,7 @@ from calls.services.live_dials import (
     strangers_between,
 )
 from calls.services.live_lines import line_left, line_next
+from calls.services.retention import retention_run, rule_of
 from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
 from voiceplatform.base import http
@@ -285,3 +287,25 @@ def test_a_second_call_from_our_legs_number_makes_it_unknown_which_was_ours() ->
     assert not strangers_between(dial)
     factories.make_call(number=number, caller=FROM)
     assert strangers_between(dial)
+
+
+def test_what_a_run_keeps_of_its_calls_goes_with_their_own_words() -> None:
+    tools = (ToolCall("book", {"name": "Ada"}, result="done"),)
+    pair = place(state="done", finished_at=timezone.now())
+    ParityCall.objects.filter(pk=pair.pk).update(
+        transcript=[{"role": "user", "text": "Ada", "at_ms": 0}],
+        sequence=sequence_dump(Sequence("1", "direct", tools)),
+    )
+    came = factories.make_call(number=pair.run.number, caller=FROM, status="ended")
+    Call.objects.filter(pk=came.pk).update(created_at=timezone.now() - dt.timedelta(days=40))
+    for state in ("void", "ended"):
+        factories.make_run_dial(pair, call=came, state=state, heard=[[{"text": "Ada"}]])
+    rule = rule_of(pair.organisation)
+    type(rule).objects.filter(pk=rule.pk).update(
+        transcript_days=30, tool_body_days=30, call_days=None, progress={}
+    )
+    retention_run()
+    pair = ParityCall.objects.get(pk=pair.pk)
+    (tool,) = sequence_load(pair.sequence).tools
+    assert pair.transcript is None and (tool.name, dict(tool.arguments)) == ("book", {})
+    assert [dial.heard for dial in RunDial.objects.all()] == [None, None]
