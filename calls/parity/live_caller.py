@@ -94,6 +94,28 @@ def needs_ears(scenario: Scenario) -> bool:
     return any(turn.cue == "heard" for turn in scenario.caller)
 
 
+# What is not part of how a pattern repeats: escaped characters and sets.
+_NOT_REPEATING: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+_REPEATS: Final = re.compile(r"[*+{]")
+_REPEATED_GROUP: Final = re.compile(r"\)[*+{]")
+_MOST_REPEATS: Final = 2
+# Patterns are looked for beside callers' calls, and nothing can stop a search.
+_MOST_SEARCHED: Final = 400
+
+
+def slow_pattern(scenario: Scenario) -> str:
+    """Return a pattern of a cue that may take seconds to look for, '' where there is none.
+
+    A group that repeats, or several repeats one after another, may try each way to share the text.
+    """
+    for turn in scenario.caller:
+        if turn.cue == "heard":
+            bare = _NOT_REPEATING.sub("", turn.cue_words)
+            if _REPEATED_GROUP.search(bare) or len(_REPEATS.findall(bare)) > _MOST_REPEATS:
+                return turn.cue_words
+    return ""
+
+
 class LiveCaller:
     """One stream of a call. ``deeds`` are what is to be done, in order; who does them empties it.
 
@@ -125,6 +147,7 @@ class LiveCaller:
         self._open: set[int] = set()
         self._texts: dict[int, str] = {}
         self._news_from = 0
+        self._searched: tuple[int, int, bool] = (-1, 0, False)
         self._speaking: int | None = None
         self._spoken_by_ms = 0.0
         self._said_bytes = 0
@@ -246,9 +269,14 @@ class LiveCaller:
         return last_ms > self._since_ms and quiet_ms >= gap_ms
 
     def _heard(self, words: str) -> bool:
-        pattern = re.compile(words, re.IGNORECASE)
-        news = (text for at, text in self._texts.items() if at >= self._news_from)
-        return any(map(pattern.search, news))
+        # Asked with each piece of sound, so looked for only when something more was said.
+        step, texts, found = self._searched
+        if (step, texts) != (self.step, len(self._texts)):
+            pattern = re.compile(words, re.IGNORECASE)
+            news = (text for at, text in self._texts.items() if at >= self._news_from)
+            found = any(pattern.search(text[:_MOST_SEARCHED]) for text in news)
+            self._searched = (self.step, len(self._texts), found)
+        return found
 
     def _end(self, reason: Reason) -> None:
         self.ended = reason
