@@ -25,8 +25,8 @@ import structlog
 LOOK_EVERY_SECONDS: Final = 5.0
 # Pokes that come in a crowd are one look.
 LEAST_PAUSE_SECONDS: Final = 0.2
-# Twilio answers in a fraction of a second; when it hangs, 500 numbers at 8 s a try still get
-# their first try while the first minute lasts.
+# A try mostly waits for Twilio. With half as many, 500 numbers at once were home after 61 s where
+# the limit is 60; these take half of that (docs/reliability.md).
 TRIES_AT_ONCE: Final = 48
 
 log = structlog.get_logger(__name__)
