@@ -15,10 +15,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -32,15 +33,29 @@ TRIES_AT_ONCE: Final = 48
 log = structlog.get_logger(__name__)
 
 
+def tries_at_once(database: Mapping[str, Any]) -> int:
+    """Return how many restores may be tried at once on a database, one of Django's settings.
+
+    Each holds a connection while it lasts. Where there is a pool of them, more would wait for one
+    in vain and the look itself would find none.
+    """
+    pool = database["OPTIONS"].get("pool")
+    return min(TRIES_AT_ONCE, pool["max_size"] - 2) if pool else TRIES_AT_ONCE
+
+
 class Watcher:
     """Looks until it is told to end."""
 
     def __init__(self, path: Path, *, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
+        from django.db import connection
+
         from calls.services.guards import Memory
 
         self._every = look_every_seconds
         self._memory = Memory()
-        self._tries = ThreadPoolExecutor(TRIES_AT_ONCE, thread_name_prefix="restore")
+        self._tries = ThreadPoolExecutor(
+            tries_at_once(connection.settings_dict), thread_name_prefix="restore"
+        )
         self._ending = False
         self._database_is_away = False
         with contextlib.suppress(FileNotFoundError):

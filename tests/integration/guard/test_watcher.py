@@ -22,7 +22,8 @@ from calls.services.guards import incident_open
 from tests import factories
 from tests.integration.guard.test_incidents import FAULT, direct
 from tests.platform import wait_until
-from voiceplatform.watching import Watcher
+from voiceplatform.settings import _database
+from voiceplatform.watching import TRIES_AT_ONCE, Watcher, tries_at_once
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -112,3 +113,9 @@ def test_the_doctor_says_whether_anybody_watches(start: Start) -> None:
     )
     [found] = checks._watcher()
     assert (found.state, found.detail[:10]) == ("failed", "1 restores")
+
+
+def test_tries_leave_connections_for_the_look() -> None:
+    pooled: Any = _database("postgresql://somebody@127.0.0.1/rows")
+    assert tries_at_once(pooled) < pooled["OPTIONS"]["pool"]["max_size"]
+    assert tries_at_once(_database("sqlite:///rows.sqlite3")) == TRIES_AT_ONCE
