@@ -75,7 +75,8 @@ ON_POSTGRES ?= $(addprefix tests/integration/,api assistants events tenancy guar
   privacy/test_redaction.py::test_a_row_that_the_database_refuses_is_not_quoted_in_the_log \
   privacy/test_erasure.py::test_after_an_erasure_nothing_planted_is_in_any_row_or_file \
   $(addprefix tools/test_,query_tool.py tool_records.py variables.py) \
-  $(addprefix calls/test_,ends.py journal.py voice_webhook.py))
+  $(addprefix calls/test_,ends.py journal.py voice_webhook.py)) \
+  tests/drills/test_parity_thread_drills.py
 NOT_ON_POSTGRES := $(addprefix tests/integration/, \
   $(addprefix api/test_,openapi.py openapi_fuzz.py rate_limit.py round_trip.py vapi_sdk.py vapi_sdk_resources.py) \
   $(addprefix assistants/test_,export.py) \

@@ -118,10 +118,15 @@ class VapiApi:
                 runner.run(client.aclose())
             runner.close()
 
-    def objects(self, route: str) -> Iterator[dict[str, Any]]:
+    def objects(
+        self, route: str, filters: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield every object of a list route once, newest first; nothing when there is no route.
 
         Both forms are read: bare arrays, paged backwards by ``createdAt``, and page envelopes.
+
+        Args:
+            filters: more of the route's query, e.g. ``createdAtGe`` (vapi.md 1.5).
 
         Raises:
             VapiApiError: the list cannot be read, or not to its end.
@@ -130,8 +135,9 @@ class VapiApi:
         params: dict[str, str] = {}
         limit = PAGE
         while True:
+            asked = {**(filters or {}), **params, "limit": str(limit)}
             try:
-                answer = self._ask(route, {**params, "limit": str(limit)})
+                answer = self._ask(route, asked)
             except _NotThere:
                 return
             except _TooLarge:

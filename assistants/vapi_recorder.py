@@ -7,7 +7,7 @@ It must not decide what is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from assistants.import_results import ImportFile
@@ -38,13 +38,15 @@ class VapiRecorder(VapiApi):
         self._recorded: dict[str, bytes] = {}
         self._size_bytes = 0
 
-    def objects(self, route: str) -> Iterator[dict[str, Any]]:
+    def objects(
+        self, route: str, filters: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield every object of a list route and keep it.
 
         Raises:
             VapiApiError: as ever, or the account is too large to be kept for a preview.
         """
-        for row in super().objects(route):
+        for row in super().objects(route, filters):
             self._keep(route, row)
             yield row
 

@@ -21,7 +21,11 @@ class CallsConfig(AppConfig):
         from calls.services.answering import answering_default
         from calls.services.number_export import number_export
         from calls.services.number_import import number_import
+        from calls.services.parity_gate import gate_register
+        from calls.services.parity_kinds import kinds_register
 
         register_number_importer(number_import)
         register_number_exporter(number_export)
         register_answering_reader(answering_default)
+        kinds_register()
+        gate_register()

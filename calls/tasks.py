@@ -11,25 +11,32 @@ from calls.events.delivery import drain
 from calls.services import (
     analysis,
     analysis_run,
+    call_logs,
     erasure_jobs,
     leaving_jobs,
     move_bell,
     net_drills,
     net_facts,
     net_probes,
+    parity_playing,
+    past_recordings,
     readiness,
     reconciler,
     recordings,
     redelivery,
     restore_jobs,
+    shadow_runs,
     silent_calls,
     status_forward,
     tool_check,
+    tool_shims,
     voice_sample,
 )
 from calls.services.call_finish import stale_calls_close
 from calls.services.call_handover import answers_forget
 from calls.services.clip_render import clips_work
+from calls.services.cost_forecasts import forecasts_check
+from calls.services.guardrail_proposals import guardrails_settle
 from calls.services.leaving import departures_remind
 from calls.services.model_watch import models_look
 from calls.services.number_moves import moves_continue
@@ -279,3 +286,60 @@ def take_leaving() -> int:
     """Tell a worker of steps that lost theirs, and people of what is overdue."""
     departures_remind(timezone.now())
     return leaving_jobs.BELL.poke_waiting()
+
+
+@shared_task(
+    name=call_logs.TASK,
+    soft_time_limit=call_logs.SOFT_LIMIT_SECONDS,
+    time_limit=call_logs.SOFT_LIMIT_SECONDS + 60,
+)
+def run_call_logs(job_id: str) -> None:
+    """Import call logs, or do nothing when another worker does."""
+    call_logs.import_job_run(job_id)
+
+
+@shared_task(name="calls.tasks.take_call_logs")
+def take_call_logs() -> int:
+    """Tell a worker of imports that lost theirs; let go of uploads that nobody will read."""
+    call_logs.uploads_drop()
+    return call_logs.BELL.poke_waiting() + past_recordings.BELL.poke_waiting()
+
+
+@shared_task(
+    name=parity_playing.TASK,
+    soft_time_limit=parity_playing.SOFT_LIMIT_SECONDS,
+    time_limit=parity_playing.SOFT_LIMIT_SECONDS + 120,
+)
+def play_parity_run(job_id: str) -> None:
+    """Play what is left of a parity run, or nothing when another worker does."""
+    parity_playing.run_play(job_id)
+
+
+@shared_task(name="calls.tasks.take_parity_runs")
+def take_parity_runs() -> int:
+    """Tell a worker of parity runs that lost theirs, end others, and tend those that hear along."""
+    parity_playing.runs_settle()
+    shadow_runs.shadows_tend()
+    return parity_playing.BELL.poke_waiting()
+
+
+@shared_task(
+    name=past_recordings.TASK,
+    soft_time_limit=past_recordings.SOFT_LIMIT_SECONDS,
+    time_limit=past_recordings.SOFT_LIMIT_SECONDS + 60,
+)
+def run_past_recordings(job_id: str) -> None:
+    """Fetch recordings of past calls, or do nothing when another worker does."""
+    past_recordings.fetch_job_run(job_id)
+
+
+@shared_task(name="calls.tasks.drain_shims")
+def drain_shims() -> int:
+    """Make what came through recording addresses part of its calls."""
+    return tool_shims.records_drain()
+
+
+@shared_task(name="calls.tasks.settle_forecasts", soft_time_limit=240, time_limit=300)
+def settle_forecasts() -> int:
+    """Set forecasts against real calls, and judge instructions whose verification has ended."""
+    return forecasts_check() + guardrails_settle()

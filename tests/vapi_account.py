@@ -75,6 +75,7 @@ class VapiAccount:
         for name, keeps in (
             ("createdAtLt", lambda at, bound: at < bound),
             ("createdAtLe", lambda at, bound: at <= bound),
+            ("createdAtGe", lambda at, bound: at >= bound),
         ):
             if name in params:
                 rows = [row for row in rows if keeps(row["createdAt"], params[name])]

@@ -147,28 +147,33 @@ def shown_url(url: str) -> str:
 
 
 # Clients per event loop, because connections belong to the loop they were made on.
-_Clients = dict[Passage | None, tuple[AsyncClient, AsyncGenerator[AsyncClient]]]
+_Way = tuple[Passage | None, str]  # how requests leave, and whose connections they are
+_Clients = dict[_Way, tuple[AsyncClient, AsyncGenerator[AsyncClient]]]
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
 
 
-async def shared_client(passage: Passage | None = None) -> AsyncClient:
+async def shared_client(passage: Passage | None = None, *, apart: str = "") -> AsyncClient:
     """Return the running loop's client for requests that leave this way.
+
+    Args:
+        apart: a name for connections of their own, which take none from live calls' tools.
 
     Raises:
         EgressRefused: the proxy or the certificate of ``passage`` cannot be used.
     """
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
-    if passage not in clients:
+    way = (passage, apart)
+    if way not in clients:
         # Reading certificates takes tens of milliseconds: not on a loop that carries audio.
         context = await asyncio.to_thread(_context, passage)
-        if passage not in clients:
+        if way not in clients:
             if len(clients) > _MOST_PASSAGES:
-                oldest = next(each for each in clients if each is not None)
+                oldest = next(each for each in clients if each[0] is not None)
                 await clients.pop(oldest)[1].aclose()
             # A loop closes its asynchronous generators when it shuts down; this one its client.
-            life = _client_life(passage, context)
-            clients[passage] = (await anext(life), life)
-    return clients[passage][0]
+            life = _client_life(way, context)
+            clients[way] = (await anext(life), life)
+    return clients[way][0]
 
 
 def _context(passage: Passage | None) -> ssl.SSLContext:
@@ -182,10 +187,8 @@ def _context(passage: Passage | None) -> ssl.SSLContext:
         ) from None
 
 
-async def _client_life(
-    passage: Passage | None, context: ssl.SSLContext
-) -> AsyncGenerator[AsyncClient]:
-    proxy_url = passage.proxy_url if passage else ""
+async def _client_life(way: _Way, context: ssl.SSLContext) -> AsyncGenerator[AsyncClient]:
+    proxy_url = way[0].proxy_url if way[0] else ""
     try:
         client = egress_client(ssl_context=context, proxy_url=proxy_url)
     except ValueError:
@@ -195,7 +198,7 @@ async def _client_life(
     try:
         yield client
     finally:
-        _clients.get(asyncio.get_running_loop(), {}).pop(passage, None)
+        _clients.get(asyncio.get_running_loop(), {}).pop(way, None)
         await client.aclose()
 
 

@@ -176,6 +176,20 @@ UNFOLD: dict[str, Any] = {
                 _item("Rates of the old stack", "payments", "calls", "oldstackrate"),
             ),
             _group(
+                "Parity",
+                _item("Parity runs", "balance", "calls", "parityrun"),
+                _item("Scenarios", "theater_comedy", "calls", "parityscenario")
+                | {"active": _is_below("/admin/calls/parityscenario/")},
+                _item("Critical arguments", "key_visualizer", "calls", "criticalmarks")
+                | {"active": _is_below("/admin/calls/criticalmarks/")},
+                _item("Calls of runs", "call_split", "calls", "paritycall"),
+                _item("Hearing along", "hearing", "calls", "shadowswitch"),
+                _item("Calls heard along", "call_log", "calls", "shadowcall"),
+                _item("Calls that runs placed", "phone_forwarded", "calls", "rundial"),
+                _item("Cost forecasts", "savings", "calls", "costforecast"),
+                _item("Guardrails", "fork_right", "calls", "guardrailproposal"),
+            ),
+            _group(
                 "Assistants",
                 _item("Assistants", "support_agent", "assistants", "assistant"),
                 _item("Squads", "groups", "assistants", "squad"),
@@ -190,6 +204,8 @@ UNFOLD: dict[str, Any] = {
                     "permission": _may_view("assistants", "assistant"),
                 },
                 _item("Imported versions", "rule", "assistants", "importedobject"),
+                _item("Past calls", "history_toggle_off", "calls", "importedcall"),
+                _item("Call logs", "input", "calls", "calllogimport"),
                 _item("Talks", "mic", "calls", "talk"),
                 _item("Stored resources", "inventory_2", "assistants", "storedresource"),
             ),
@@ -198,6 +214,7 @@ UNFOLD: dict[str, Any] = {
                 _item("Tools", "build", "tools", "tool"),
                 _item("Tool calls", "receipt_long", "calls", "toolinvocation"),
                 _item("Tool servers", "fact_check", "calls", "toolcheck"),
+                _item("Recording addresses", "switch_access_shortcut", "calls", "toolshim"),
                 _item("Files", "description", "assistants", "filereading"),
             ),
             _group(

@@ -40,9 +40,13 @@ app.conf.beat_schedule = {
     "take restores": {"task": "calls.tasks.take_restores", "schedule": 10.0},
     "take erasures": {"task": "calls.tasks.take_erasures", "schedule": 20.0},
     "take leaving": {"task": "calls.tasks.take_leaving", "schedule": 20.0},
+    "take call logs": {"task": "calls.tasks.take_call_logs", "schedule": 20.0},
+    "take parity runs": {"task": "calls.tasks.take_parity_runs", "schedule": 10.0},
+    "drain shims": {"task": "calls.tasks.drain_shims", "schedule": 10.0},
     "take readiness": {"task": "calls.tasks.take_readiness", "schedule": 20.0},
     "work recordings": {"task": "calls.tasks.work_recordings", "schedule": 10.0},
     "run retention": {"task": "calls.tasks.run_retention", "schedule": 600.0},
+    "settle forecasts": {"task": "calls.tasks.settle_forecasts", "schedule": 300.0},
     "tick plans": {"task": "calls.tasks.tick_plans", "schedule": 30.0},
     "take import jobs": {"task": "assistants.tasks.take_import_jobs", "schedule": 10.0},
 }

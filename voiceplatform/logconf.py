@@ -25,8 +25,9 @@ _SECRET_KEY = re.compile(
     r"private_?key|encryption_?key)s?$",
     re.IGNORECASE,
 )
-# The token in a media path is the only proof a caller's socket brings.
-_MEDIA_PATH = re.compile(r"(/(?:twilio|web)/media/)([^\s\"'?#]+)")
+# The token in a media path is the only proof a caller's socket brings; whoever has that of a
+# recording address reaches a customer's tool server.
+_SECRET_PATH = re.compile(r"(/(?:(?:twilio|web)/media|twilio/shadow|tool-shim)/)([^\s\"'?#]+)")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _E164_IN_TEXT = re.compile(r"(?<!\w)\+\d[\d\s().-]{5,18}\d(?!\w)")
 _BARE_NUMBER = re.compile(r"\d{10,15}")
@@ -51,8 +52,8 @@ def _masked(text: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Return ``text`` without media tokens, telephone numbers and e-mail addresses."""
-    text = _MEDIA_PATH.sub(lambda match: match[1] + REDACTED, text)
+    """Return ``text`` without tokens in paths, telephone numbers and e-mail addresses."""
+    text = _SECRET_PATH.sub(lambda match: match[1] + REDACTED, text)
     text = _EMAIL.sub(lambda match: _masked(match[0]), text)
     if _BARE_NUMBER.fullmatch(text):
         return _masked(text)

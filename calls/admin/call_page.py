@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from calls.admin.call_facts import Fact, call_facts, policy_facts
 from calls.admin.timeline import Span, Timeline, draw
 from calls.admin.words import (
     STATUS_COLOURS,
@@ -18,9 +19,15 @@ from calls.admin.words import (
     is_failure,
     ms_in_words,
     reason_in_words,
-    seconds_in_words,
 )
-from calls.models import Call, OutboxEvent, Recording, ToolExchange, ToolInvocation, Turn
+from calls.models import (
+    Call,
+    OutboxEvent,
+    Recording,
+    ToolExchange,
+    ToolInvocation,
+    Turn,
+)
 from calls.selectors.handoffs import speaker_names
 from calls.selectors.records import conversation
 from calls.services.analysis import WAITING, analysis_state, analysis_verdict
@@ -42,16 +49,6 @@ _ANALYSIS_NAMES = {
     "structuredData": "Structured data",
     "structuredDataMulti": "Structured data by key",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One line of the header."""
-
-    name: str
-    value: str
-    hint: str = ""
-    link: tuple[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +134,8 @@ def call_page(call: Call, *, may_read: bool) -> CallPage:
         failed=is_failure(call.ended_reason),
         may_read=may_read,
         permission=PERMISSION,
-        facts=_facts(call),
-        policy=_policy(call),
+        facts=call_facts(call),
+        policy=policy_facts(call),
         timeline=draw(
             [*(_turn_span(turn, names) for turn in turns), *map(_tool_span, tools)],
             _total_ms(call),
@@ -159,75 +156,6 @@ def call_page(call: Call, *, may_read: bool) -> CallPage:
 
 def _total_ms(call: Call) -> int:
     return call.duration_seconds * 1000
-
-
-def _facts(call: Call) -> list[Fact]:
-    number, revision = call.number, call.revision
-    facts = [
-        Fact("Caller", call.caller or "withheld"),
-        Fact(
-            "Called number",
-            number.name or number.number_e164 if number else call.callee or "unknown",
-            number.number_e164 if number and number.name else "",
-            ("admin:calls_phonenumber_change", number.pk) if number else None,
-        ),
-        Fact(
-            "Assistant",
-            str(revision.assistant) if revision else "none",
-            f"revision {revision.number}" if revision else "",
-            ("admin:assistants_assistantrevision_change", revision.pk) if revision else None,
-        ),
-        Fact("Duration", seconds_in_words(call.duration_seconds) if call.ended_at else "live"),
-        Fact("Cost", f"${call.cost_usd:.4f}"),
-        Fact(
-            "Model",
-            call.connection.model if call.connection else "–",
-            call.connection.name if call.connection else "",
-        ),
-        Fact("Answered by", call.get_stack_display(), call.route_reason),
-        Fact("First word after", ms_in_words(call.first_word_ms)),
-        Fact(
-            "Answer time",
-            ms_in_words(call.turn_latency_p50_ms),
-            f"95% within {ms_in_words(call.turn_latency_p95_ms)}"
-            if call.turn_latency_p95_ms is not None
-            else "",
-        ),
-        Fact("Twilio call", call.call_sid),
-    ]
-    return facts
-
-
-def _policy(call: Call) -> list[Fact]:
-    wording = call.policy_wording
-    if wording is None:
-        return []
-    return [
-        Fact(
-            "Policy",
-            wording.policy.name,
-            "reviewed" if wording.policy.reviewed_at else "not reviewed",
-            ("admin:calls_callpolicy_change", wording.policy_id),
-        ),
-        Fact("Line", wording.text, f"{wording.language}, version {wording.version}"),
-        *_consent(call),
-    ]
-
-
-def _consent(call: Call) -> list[Fact]:
-    """Return the evidence of a caller who was asked: question, answer, how and when."""
-    if not call.consent:
-        return []
-    given = call.consent
-    how = {"key": "by key", "spoken": "said", "none": "no answer that was understood"}
-    words = f"{how.get(given.get('kind', ''), '')} {given.get('answer', '')}".strip()
-    at = str(given.get("at", ""))[:19].replace("T", " ")
-    state = Call.Consent(call.consent_state)
-    kept = "; nothing that was said is kept" if state == Call.Consent.REFUSED else ""
-    return [
-        Fact("Question", str(given.get("question", "")) or "not answered yet"),
-        Fact("Answer", f"{state.label}{kept}", f"{words}, {at} UTC" if at else ""),
-    ]
 
 
 def _analysis(call: Call, *, may_read: bool) -> Analysis | None:

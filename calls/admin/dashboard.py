@@ -69,7 +69,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _call_cards(user: Any) -> list[dict[str, Any]]:
-    calls = Call.objects.visible_to(user).order_by()
+    # Calls that came here; what was imported from logs is history of another stack.
+    calls = Call.objects.visible_to(user).filter(imported_at__isnull=True).order_by()
     link = reverse("admin:calls_call_changelist")
     is_today, is_live = Q(created_at__gte=midnight()), ~Q(status=Call.Status.ENDED)
     counted = calls.filter(is_today | is_live).aggregate(
@@ -147,6 +148,7 @@ def _routes(user: Any) -> list[dict[str, Any]]:
 def _recent_calls(user: Any) -> list[dict[str, Any]]:
     rows = (
         Call.objects.visible_to(user)
+        .filter(imported_at__isnull=True)
         .select_related("number")
         .only(
             *("created_at", "caller", "callee", "status", "ended_reason"),

@@ -186,7 +186,7 @@ class CallPolicyAdmin(ScopedAdmin):
             {
                 "fields": (
                     *("recording_consent", "on_refusal", "refusal_key", "refusal_message"),
-                    "record_replay_audio",
+                    *("record_replay_audio", "second_processor"),
                 ),
                 "description": "A caller refuses by the key, at the beginning of a call, or in "
                 "words such as “do not record”, at any time. From then on nothing of the call is "

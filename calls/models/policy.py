@@ -69,6 +69,12 @@ class CallPolicy(OrganisationOwned):
         default=False,
         help_text="Keep callers' audio in the replay record (needs consent none or notice)",
     )
+    second_processor = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Another company that hears calls along while the old stack answers, as callers "
+        "are told of it, e.g. OpenAI. Empty: no call is heard along",
+    )
     is_default = models.BooleanField(default=False)
     source = models.CharField(max_length=300, blank=True, help_text="Statute or counsel's memo")
     reviewed_at = models.DateTimeField(null=True, blank=True)

@@ -91,6 +91,12 @@ class RetentionRule(models.Model):
     progress = models.JSONField(
         default=dict, blank=True, editable=False, help_text="Until when each kind is done"
     )
+    look_from = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Calls that began since then were imported after their time was looked at",
+    )
     last_run_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_counts = models.JSONField(default=dict, blank=True, editable=False)
     updated_at = models.DateTimeField(auto_now=True)

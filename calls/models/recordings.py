@@ -28,8 +28,16 @@ class Recording(OrganisationOwned):
         FAILED = "failed", "Could not be made or fetched"
         REMOVED = "removed", "Taken away again"
 
+    class Origin(models.TextChoices):
+        TWILIO = "twilio", "Made at Twilio for us"
+        LOG = "log", "Fetched from the old stack on request"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     call = models.OneToOneField(Call, on_delete=models.CASCADE, related_name="recording")
+    # In the database too: while a new version is brought out, the one before it writes rows.
+    origin = models.CharField(
+        max_length=6, choices=Origin, default=Origin.TWILIO, db_default=Origin.TWILIO.value
+    )
     state = models.CharField(max_length=9, choices=State, default=State.WANTED)
     recording_sid = models.CharField(max_length=34, blank=True, help_text="Twilio's id")
     channels = models.PositiveSmallIntegerField(

@@ -42,7 +42,13 @@ class Call(OrganisationOwned):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     call_sid = models.CharField(max_length=34, unique=True)
-    twilio_account = models.ForeignKey(TwilioAccount, on_delete=models.PROTECT, related_name="+")
+    twilio_account = models.ForeignKey(
+        TwilioAccount,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="Through which it came; empty: it never came here, its log was imported",
+    )
     number = models.ForeignKey(
         PhoneNumber, on_delete=models.PROTECT, null=True, blank=True, related_name="calls"
     )
@@ -132,6 +138,12 @@ class Call(OrganisationOwned):
         null=True, blank=True, help_text="Since when a worker is wanted to analyse it"
     )
     twilio_sequence = models.IntegerField(default=-1, help_text="Newest status callback seen")
+    imported_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When its log was imported; empty: the call came here",
+    )
 
     class Meta:
         ordering = ("-created_at",)
@@ -174,10 +186,33 @@ class Call(OrganisationOwned):
                 condition=~Q(status="ended") | (Q(ended_at__isnull=False) & ~Q(ended_reason="")),
                 name="call_end_is_explained",
             ),
+            # What came by no account is a log of the past: over, and of no number.
+            models.CheckConstraint(
+                condition=Q(
+                    imported_at__isnull=False,
+                    status="ended",
+                    twilio_account__isnull=True,
+                    number__isnull=True,
+                    revision__isnull=True,
+                )
+                | Q(imported_at__isnull=True, twilio_account__isnull=False),
+                name="call_came_or_was_imported",
+            ),
         )
 
     def __str__(self) -> str:
         return f"{self.callee} {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def account(self) -> TwilioAccount:
+        """Return the account through which it came.
+
+        Raises:
+            ValueError: it never came here, its log was imported.
+        """
+        if self.twilio_account is None:
+            raise ValueError(f"call {self.pk} was imported from a log and has no account")
+        return self.twilio_account
 
     @property
     def consent_state(self) -> str:

@@ -5,10 +5,11 @@ Prices: openai_realtime.md 9.2, read 2026-11-22. A price is never recomputed for
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ PRICES: Mapping[str, ModelPrice] = {
     "gpt-realtime": _GENERATION_1,
     "gpt-realtime-mini": _MINI,
 }
+# OpenAI's estimate for gpt-4o-transcribe; the successor's price is not in our list.
+TRANSCRIPTION_USD_A_MINUTE: Final = 0.006
+# By its price an unknown model is judged.
+DEAREST: Final = "gpt-realtime-2.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,13 @@ def price_for(model: str) -> ModelPrice:
     A ceiling on spend must hold for models that are newer than this list. A prefix is no family:
     ``gpt-realtime-2025-08-28`` is a ``gpt-realtime``, not a ``gpt-realtime-2``.
     """
-    return PRICES.get(_SNAPSHOT_DATE.sub("", model), _FLAGSHIP)
+    return PRICES[listed_name(model)]
+
+
+def listed_name(model: str) -> str:
+    """Return the name under which a model's price is listed; of unknown ones the dearest's."""
+    name = _SNAPSHOT_DATE.sub("", model)
+    return name if name in PRICES else DEAREST
 
 
 def _count(value: object, key: str) -> int:
@@ -75,6 +86,11 @@ def _count(value: object, key: str) -> int:
 def response_tokens(usage: Mapping[str, Any]) -> tuple[int, int]:
     """Return the tokens of one response, (in, out); cached ones are counted in."""
     return _count(usage, "input_tokens"), _count(usage, "output_tokens")
+
+
+def transcription_microusd(audio_ms: int) -> int:
+    """Return what it costs to have so much of a caller written down, rounded up."""
+    return math.ceil(audio_ms * TRANSCRIPTION_USD_A_MINUTE * 1_000_000 / 60_000)
 
 
 def response_microusd(usage: Mapping[str, Any], price: ModelPrice) -> int:

@@ -118,7 +118,10 @@ class OldRate:
 
 @dataclass(frozen=True, slots=True)
 class DossierFacts:
-    """All that a dossier is made of. ``calls_left_out``: older calls that were not read."""
+    """All that a dossier is made of. ``calls_left_out``: older calls that were not read.
+
+    ``cost_words``: how the forecast of its price stands, as plans are told.
+    """
 
     number_id: str
     number: str
@@ -138,6 +141,8 @@ class DossierFacts:
     old_rate: OldRate | None = None
     parity: Parity = "undecided"
     parity_words: str = NO_PARITY
+    cost_words: str = ""
+    is_dearer: bool = False  # and nobody has accepted it
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +208,7 @@ class Dossier:
             },
             "readiness": _plain(facts.readiness) if facts.readiness else None,
             "parity": {"verdict": facts.parity, "words": facts.parity_words},
+            "costGate": {"isOpen": not facts.is_dearer, "words": facts.cost_words},
             "steps": [_plain(step) for step in self.steps],
             "cost": _plain(self.cost),
             "tools": [_plain(each) for each in facts.tools],
@@ -270,6 +276,8 @@ def _cost(facts: DossierFacts) -> Cost:
     minutes, old_minutes = _minutes(ours), _minutes(old)
     rate = facts.old_rate
     words = ["Ours is reckoned per call from the model's tokens and Twilio's list prices."]
+    if facts.cost_words:
+        words.append(f"{facts.cost_words[:1].upper()}{facts.cost_words[1:]}.")
     if rate is None:
         words.append("What a minute at Vapi cost is not known. Fix: enter it, or leave with a key.")
     elif rate.is_measured:
@@ -294,6 +302,8 @@ def _gaps(facts: DossierFacts) -> tuple[str, ...]:
     gaps = []
     if facts.parity == "undecided":
         gaps.append(f"Parity is undecided: {facts.parity_words}.")
+    if facts.is_dearer:
+        gaps.append("A minute is dearer here, and nobody has accepted it: a plan holds the number.")
     if facts.readiness is None:
         gaps.append("Readiness has not been looked at.")
     if facts.calls_left_out:

@@ -18,7 +18,13 @@ from calls.numbers.sequential import Reading, Sequential, read
 
 Stack = Literal["direct", "vapi"]
 Signal = Literal[
-    "failed", "dead_air", "tool_failed", "hung_up_early", "slow_first_word", "slow_turns"
+    "failed",
+    "dead_air",
+    "tool_failed",
+    "hung_up_early",
+    "slow_first_word",
+    "slow_turns",
+    "unfamiliar",
 ]
 
 WORDS: Final[Mapping[Signal, str]] = MappingProxyType(
@@ -29,6 +35,7 @@ WORDS: Final[Mapping[Signal, str]] = MappingProxyType(
         "hung_up_early": "callers who hung up at once",
         "slow_first_word": "calls whose first word came late",
         "slow_turns": "calls with slow answers",
+        "unfamiliar": "calls whose tools came in an order that no measured call had",
     }
 )
 # By defaults that fit a healthy number; a number whose old stack is worse gets ``fitted``.
@@ -43,6 +50,8 @@ TESTS: Final[Mapping[Signal, Sequential]] = MappingProxyType(
         "hung_up_early": Sequential(0.08, 0.4, 1e-8),
         "slow_first_word": Sequential(0.05, 0.3, 1e-8),
         "slow_turns": Sequential(0.05, 0.3, 1e-8),
+        # Measured only where parity was; the number's own test comes with what was measured.
+        "unfamiliar": Sequential(0.1, 0.47, 1e-8),
     }
 )
 # What harms a caller for certain; a plan's error budget counts these.
@@ -88,6 +97,7 @@ class EndedCall:
     failed_tools: int | None = None
     first_word_ms: int | None = None
     turn_p95_ms: int | None = None
+    is_unfamiliar: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,8 @@ def bad_by(call: EndedCall, limits: Limits | None = None) -> dict[Signal, bool]:
         found["slow_first_word"] = call.first_word_ms > limits.first_word_ms
     if call.turn_p95_ms is not None:
         found["slow_turns"] = call.turn_p95_ms > limits.turn_ms
+    if call.is_unfamiliar is not None:
+        found["unfamiliar"] = call.is_unfamiliar
     return found
 
 

@@ -19,6 +19,7 @@ GateName = Literal[
     "policy",
     "readiness",
     "parity",
+    "cost",
     "approval",
     "soak",
     "calls",
@@ -35,7 +36,8 @@ class NumberFacts:
     ``readiness`` are the blockers of the readiness page, in words, and ``readiness_waits`` what a
     person has to do there first; ``readiness_note`` says when it looked. ``incident`` is the key of
     an open incident of our stack. ``bad_calls`` are those of which ``guard.has_hurt`` is true.
-    ``parity_note`` says e.g. how many more pairs are wanted. None: not measured.
+    ``parity_note`` says e.g. how many more pairs are wanted. ``dearer`` says what is dearer here
+    where nobody has accepted it, else ''. None: not measured.
     """
 
     number_id: str
@@ -49,6 +51,7 @@ class NumberFacts:
     incident: str = ""
     parity: Parity = "undecided"
     parity_note: str = ""
+    dearer: str = ""
     calls: int = 0
     bad_calls: int = 0
     first_word_p95_ms: int | None = None
@@ -80,8 +83,8 @@ def gates_of(
 ) -> tuple[Gate, ...]:
     """Return every gate before the number's next step, or before its arrival at 100%.
 
-    What stands for itself comes first. An arrival moves no call, so the clock, the policy, parity
-    and approvals are not asked again.
+    What stands for itself comes first. An arrival moves no call, so the clock, the policy, parity,
+    cost and approvals are not asked again.
     """
     step = next_percent(plan, facts.percent, is_trunk=facts.is_trunk)
     found = [_incident(facts)]
@@ -90,6 +93,7 @@ def gates_of(
             _policy(facts),
             _readiness(facts),
             _parity(plan.gates, facts),
+            _cost(facts),
             _approval(plan, progress, facts, step),
         ]
     if progress.since is not None and facts.percent > 0:
@@ -145,6 +149,16 @@ def _parity(gates: Gates, facts: NumberFacts) -> Gate:
     if facts.parity == "pass" or gates.parity == "undecided is enough":
         return Gate("parity", "pass", f"parity: {facts.parity}{note}", evidence)
     return Gate("parity", "wait", f"parity is undecided{note}", evidence)
+
+
+def _cost(facts: NumberFacts) -> Gate:
+    if facts.dearer:
+        words = (
+            f"{facts.dearer}, and nobody has accepted that. Fix: accept it on the page “Cost "
+            "forecasts”, or skip the number"
+        )
+        return Gate("cost", "stop", words, {"dearer": facts.dearer})
+    return Gate("cost", "pass", "no forecast says dearer, or it has been accepted")
 
 
 def _approval(plan: Plan, progress: Progress, facts: NumberFacts, step: int) -> Gate:

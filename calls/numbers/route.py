@@ -34,6 +34,11 @@ the number's calls went before and the call still rings: one that has been answe
 A number of a trunk sends its calls here only while it is on its way: Twilio still asks us for some
 seconds after the route was set back, and has no other stack for them.
 
+A call that a parity run of ours placed names its stack (``placed_for``) and is given to that one
+or to nobody (``busy``, code ``test-refused``): never to the other stack, never to a person, and
+only while half of our lines are free. Whether a number may leave the old stack, and what it lacks,
+holds for it too; its route, its share and its windows are for callers. A paused number takes none.
+
 A ``previous`` says how long the old stack is waited for and what follows (``instead``), so that the
 callers who ring while it dies are answered too.
 """
@@ -41,7 +46,7 @@ callers who ring while it dies are answered too.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, assert_never
 
 from calls.numbers.canary import Sticky, draw, is_in
@@ -51,7 +56,7 @@ from calls.numbers.schedule import Schedule, is_inside
 # ``previous``: the old stack. ``ask``: a server is asked who answers. ``fallback``: a person, else
 # the last words.
 Answer = Literal["direct", "previous", "busy", "decline", "fallback", "ask"]
-Instead = Literal["direct", "ask", "fallback"]
+Instead = Literal["direct", "ask", "fallback", "nobody"]
 Code = Literal[
     "unknown-number",
     "paused",
@@ -74,6 +79,9 @@ Code = Literal[
     "canary-in",
     "canary-alone",
     "route-direct",
+    "test-old",
+    "test-ours",
+    "test-refused",
 ]
 Old = Literal["none"] | Standing
 
@@ -122,12 +130,16 @@ class NumberFacts:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """What the decision needs to know of a call. ``now`` is aware."""
+    """What the decision needs to know of a call. ``now`` is aware.
+
+    ``placed_for``: a run of ours placed it for this stack; '' for callers.
+    """
 
     caller: str
     call_sid: str
     is_ringing: bool
     now: dt.datetime
+    placed_for: Literal["", "direct", "vapi"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +171,11 @@ def decide(
     """
     if facts is None:
         return _decision("decline", "unknown-number", "unknown number")
-    ceiling = f"{live_calls} calls are live, the ceiling is {max_calls}"
-    return _Number(facts, call, "" if live_calls < max_calls else ceiling).decision()
+    most = max_calls
+    if call is not None and call.placed_for:
+        most = max(max_calls // 2, 1)  # callers need the lines more than a run does
+    ceiling = f"{live_calls} calls are live, the ceiling is {most}"
+    return _Number(facts, call, "" if live_calls < most else ceiling).decision()
 
 
 def _decision(answer: Answer, code: Code, reason: str) -> Decision:
@@ -176,6 +191,8 @@ class _Number:
     full: str
 
     def decision(self) -> Decision:
+        if self.call is not None and self.call.placed_for:
+            return self._placed(self.call.placed_for)
         route, said = self._route_now()
         if route == "paused":
             return _decision("decline", "paused", f"{said}the number is paused")
@@ -195,6 +212,22 @@ class _Number:
         if self._is_drawn():
             return self._own("canary-in", f"{share}: in the share")
         return self._old_first("canary-out", f"{share}: not in the share", qualified=True)
+
+    def _placed(self, stack: Literal["direct", "vapi"]) -> Decision:
+        """Decide for a call that a run placed for ``stack``."""
+        said = f"a parity run's call to the {'old' if stack == 'vapi' else 'new'} stack"
+        if self.facts.route == "paused":
+            return _decision("busy", "test-refused", f"{said}: the number is paused")
+        if stack == "vapi":
+            if self._old() in {"up", "probe"}:
+                given = self._previous("test-old", said, "the run asks for no other stack")
+                return replace(given, instead="nobody")
+            return _decision("busy", "test-refused", f"{said}: it is {self._old()}")
+        if why_not := self._why_not_able():
+            return _decision("busy", "test-refused", f"{said}: {why_not}")
+        if not self.facts.has_revision:
+            return _decision("busy", "test-refused", f"{said}: no assistant of its own answers")
+        return self._ours("test-ours", said)
 
     def _route_now(self) -> tuple[str, str]:
         """Return the route that holds now, and the words of the schedule that made it so."""

@@ -85,7 +85,7 @@ def usable(
         return Unusable(11750, f"it is longer than {limit} bytes")
     if kind != "xml":
         return Answer(content_type, clear)
-    read = _decoded(clear, content_type)
+    read = decoded(clear, content_type)
     if read is None:
         return Unusable(12100, "its text is not in the encoding that it names")
     text, encoding = read
@@ -116,9 +116,10 @@ def opened(body: bytes, coding: str, limit: int) -> bytes | None:
     return clear if reader.eof or len(clear) > limit else None
 
 
-def _decoded(body: bytes, content_type: str) -> tuple[str, str] | None:
+def decoded(body: bytes, content_type: str) -> tuple[str, str] | None:
     """Return text and its encoding: by mark, header, declaration or UTF-8, in this order.
 
+    None where it is not in the encoding that it names, or in one that is not read here.
     RFC 7303 3: a byte order mark wins over the header, the header over the declaration.
     """
     named = next((name for mark, name in _MARKS if body.startswith(mark)), "")

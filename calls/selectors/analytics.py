@@ -89,7 +89,9 @@ class Query:
 def call_sums(organisation: Organisation, query: Query) -> list[dict[str, Any]]:
     """Return one object per group that has calls, at most 10,000, by date and group."""
     rows = Call.objects.for_organisation(organisation).filter(
-        created_at__gte=query.start, created_at__lt=query.end
+        created_at__gte=query.start,
+        created_at__lt=query.end,
+        imported_at__isnull=True,  # Vapi's own analytics have counted, and billed, those
     )
     by = [GROUPS[name] for name in query.groups]
     if query.step:

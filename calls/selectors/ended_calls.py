@@ -39,11 +39,12 @@ class EndedRow(NamedTuple):
 
 
 def callers() -> QuerySet[Any]:
-    """Return the calls of callers: none that this platform placed to try something.
+    """Return the calls of callers that came here: none that this platform placed, none imported.
 
-    Test calls of moves are hung up by ourselves, and a drill's call is refused on purpose.
+    Test calls of moves are hung up by ourselves, and a drill's call is refused on purpose. The log
+    of a call of the old stack tells of a time in which no number here was watched.
     """
-    return Call.objects.filter(is_test__isnull=True)
+    return Call.objects.filter(is_test__isnull=True, imported_at__isnull=True)
 
 
 def rows_of(calls: QuerySet[Any]) -> list[EndedRow]:

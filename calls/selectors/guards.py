@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
@@ -38,6 +38,7 @@ from calls.numbers.guard import (
     judge,
 )
 from calls.numbers.sequential import Sequential
+from calls.selectors.drift import baseline_for, orders_of
 from calls.selectors.ended_calls import callers, ended_calls, rows_of
 
 # Until then a stream may still report, and an end be explained better (call_finish).
@@ -106,7 +107,8 @@ def window_of(
     newest = list(rows.values_list("pk", flat=True)[:WINDOW_CALLS])
     missing = [pk for pk in newest if pk not in known]
     found = {call_id: known[call_id] for call_id in newest if call_id in known}
-    for call in ended_calls(rows_of(Call.objects.filter(pk__in=missing)) if missing else ()):
+    rows_missing = rows_of(Call.objects.filter(pk__in=missing)) if missing else []
+    for call in _with_orders(ended_calls(rows_missing), number_id, stack):
         found[uuid.UUID(call.call_id)] = call
         if call.ended_at < now - SETTLED_AFTER:
             known[uuid.UUID(call.call_id)] = call
@@ -121,6 +123,18 @@ def window_of(
     )
 
 
+def _with_orders(calls: list[EndedCall], number_id: uuid.UUID, stack: Stack) -> Iterable[EndedCall]:
+    """Say of each call whether its tools came in an order that was measured, where any was."""
+    baseline = baseline_for(number_id) if calls and stack == "direct" else None
+    if baseline is None:
+        return calls
+    orders = orders_of(uuid.UUID(call.call_id) for call in calls)
+    return [
+        replace(call, is_unfamiliar=baseline.is_unfamiliar(orders.get(uuid.UUID(call.call_id), ())))
+        for call in calls
+    ]
+
+
 def verdict_of(
     guard: NumberGuard,
     now: dt.datetime,
@@ -130,7 +144,9 @@ def verdict_of(
     stack: Stack = "vapi" if guard.stack == "vapi" else "direct"
     calls = window_of(guard.number_id, stack, armed_at=guard.armed_at, now=now, known=known)
     rules = rules_of(guard.number_id, guard.organisation_id)
-    return judge(calls, rules.limits, rules.tests)
+    baseline = baseline_for(guard.number_id) if stack == "direct" else None
+    tests = {**rules.tests, "unfamiliar": baseline.test} if baseline else rules.tests
+    return judge(calls, rules.limits, tests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from assistants.selectors import CALL_KIND, resource_list
 from calls.conversation import Speech, ToolUse
 from calls.conversation import conversation as in_order
 from calls.models import Call, PhoneNumber, ToolInvocation, Turn
+from calls.selectors.past_calls import SEALED
 from voiceplatform.base.models import Organisation
 
 
@@ -28,8 +29,9 @@ def call_list(organisation: Organisation) -> QuerySet[Call]:
     """Return the calls of an organisation; ``updated_at`` is the last of its times."""
     rows: QuerySet[Call] = Call.objects.for_organisation(organisation)
     return (
-        rows.select_related("revision__assistant", "connection", "number")
+        rows.select_related("revision__assistant", "connection", "number", "imported")
         .defer(
+            *(f"imported__{name}" for name in SEALED),
             "revision__document",
             "revision__server_url",
             "revision__server_secret",

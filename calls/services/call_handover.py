@@ -35,6 +35,8 @@ _KEPT_BYTES: Final = 16 * 1024
 _BATCH: Final = 200  # rows of one write (design.md 9)
 # After its time and so much more, whoever asked is taken to be dead.
 _GRACE: Final = dt.timedelta(seconds=1)
+# Nobody of ours answers after it.
+_NO_NET: Final = ("fallback", "nobody")
 # Sealed, and for the message of the call's end alone.
 _NOT_NEEDED: Final = ("cookies", "status_url", "status_asked")
 
@@ -91,7 +93,7 @@ def handed_over(
         fallback=facts.target.fallback,
         auth_token=account.auth_token,
         attempt_ms=decision.attempt_ms,
-        has_net=decision.instead != "fallback",
+        has_net=decision.instead not in _NO_NET,
         stack_id=stack.pk if stack is not None else None,
     )
 
@@ -117,9 +119,9 @@ def handover_question(call_id: str) -> Question | Answer | None:
         call_id=call_id,
         voice=target.voice,
         fallback=target.fallback,
-        auth_token=row.call.twilio_account.auth_token,
+        auth_token=row.call.account.auth_token,
         attempt_ms=row.attempt_ms,
-        has_net=row.instead != "fallback",
+        has_net=row.instead not in _NO_NET,
         stack_id=row.old_stack_id,
         was_taken=row.is_taken,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 import hmac
 from dataclasses import dataclass, replace
@@ -136,20 +137,21 @@ def offered_tools(revision: AssistantRevision) -> QuerySet[Tool]:
     return rows.order_by("revisiontool__position")
 
 
-def plan_for(call: Call, *, anew: bool = False) -> CallPlan:
+def plan_for(call: Call, *, anew: bool = False, now: dt.datetime | None = None) -> CallPlan:
     """Build the plan of the call's newest stream.
 
     Ceilings count over all streams of a call; a resumed one is seeded with what was heard.
 
     Args:
         anew: for an assistant that takes over in a stream that goes on; it begins as a call does.
+        now: the moment that prompts may name; the present one unless a past call is replayed.
     """
     revision, connection, number = call.revision, call.connection, call.number
     if revision is None or connection is None or number is None:
         raise ValueError("a direct call has a number, a connection and a revision")
     again = call.stream_count > 1 and not anew
     transfer_failed = bool(call.next_step.get("why"))
-    now = timezone.now()
+    now = now or timezone.now()
     variables = variables_for(call, now)
     document = revision_document(revision)
     assert call.organisation_id is not None, "every call has an organisation"
@@ -184,7 +186,7 @@ def plan_for(call: Call, *, anew: bool = False) -> CallPlan:
     return CallPlan(
         call_id=str(call.pk),
         call_sid=call.call_sid,
-        account_sid=call.twilio_account.account_sid,
+        account_sid=call.account.account_sid,
         dialect=connection.dialect,  # type: ignore[arg-type]  # the column's choices are the dialects
         model=model,
         session=session_config(

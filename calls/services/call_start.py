@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from calls.models import Call, PhoneNumber, TwilioAccount
+from calls.models import Call, PhoneNumber, RunDial, TwilioAccount
 from calls.numbers.route import Answer, Decision, decide
 from calls.services.call_handover import Question, handed_over
 from calls.services.call_plan import (
@@ -29,6 +29,7 @@ from calls.services.call_plan import (
 from calls.services.consent_question import asked_by
 from calls.services.contract import ContractForbids
 from calls.services.handoffs import Target, first_member, squad_begins
+from calls.services.live_dials import dial_came, dial_taken
 from calls.services.net_flag import drill_takes
 from calls.services.number_moves import webhook_seen
 from calls.services.operators import (
@@ -47,6 +48,8 @@ TOKEN_SECONDS = 60
 SPOKEN_CHARACTERS_PER_SECOND = 8  # slow speech; half of the usual pace
 
 BUSY: Final = "full"
+# A call of a run's that its stack does not take is not answered either: it costs nothing.
+_TURNED_AWAY: Final = frozenset({BUSY, "test-refused", "test-old"})
 # Vapi's words for a call that never began (vapi.md 6.4), by the code of the route.
 _REASONS: Final = {
     BUSY: "call.start.error-subscription-concurrency-limit-reached",
@@ -128,19 +131,51 @@ def call_start(
         decision = decide(None, live_calls=live_calls, max_calls=most)
         _log_decision(request, decision)
         return CallStart(decision.answer)
-    facts = facts_for(
-        number, request, now=timezone.now(), is_lost=is_lost, is_full=live_calls >= most
-    )
-    decision = decide(facts.number, live_calls=live_calls, max_calls=most, call=facts.call)
-    _log_decision(request, decision)
     try:
-        return _carried_out(request, account, number, decision, facts)
+        if getattr(number, "is_dialled", False):
+            # What a run expects is taken in the transaction that stores the call, or not at all.
+            with transaction.atomic():
+                return _routed(request, account, number, live_calls, is_lost, may_be_placed=True)
+        return _routed(request, account, number, live_calls, is_lost)
     except IntegrityError:
         # The same webhook, twice at once: the other one inserted the row.
         known = _known(request.call_sid)
         if known is None:
             raise
         return _answer_again(known, account)
+
+
+def _routed(
+    request: VoiceRequest,
+    account: TwilioAccount,
+    number: PhoneNumber,
+    live_calls: int,
+    is_lost: IsLost,
+    *,
+    may_be_placed: bool = False,
+) -> CallStart:
+    most = settings.MAX_CONCURRENT_CALLS
+    dial = dial_taken(number, request.caller) if may_be_placed else None
+    facts = facts_for(
+        number,
+        request,
+        now=timezone.now(),
+        is_lost=is_lost,
+        is_full=live_calls >= most,
+        placed_for=_stack_of(dial),
+    )
+    decision = decide(facts.number, live_calls=live_calls, max_calls=most, call=facts.call)
+    _log_decision(request, decision)
+    start = _carried_out(request, account, number, decision, facts)
+    if dial is not None and start.call is not None:
+        dial_came(dial, start.call)
+    return start
+
+
+def _stack_of(dial: RunDial | None) -> Literal["", "direct", "vapi"]:
+    if dial is None:
+        return ""
+    return "vapi" if dial.stack == Call.Stack.VAPI else "direct"
 
 
 def _log_decision(request: VoiceRequest, decision: Decision) -> None:
@@ -160,7 +195,7 @@ def _carried_out(
     decision: Decision,
     facts: Facts,
 ) -> CallStart:
-    base = {
+    base: dict[str, Any] = {
         "organisation_id": number.organisation_id,
         "call_sid": request.call_sid,
         "twilio_account": account,
@@ -170,6 +205,8 @@ def _carried_out(
         "caller": request.caller,
         "callee": request.callee,
     }
+    if facts.call.placed_for:
+        base["is_test"] = True
     match decision.answer:
         case "direct" | "ask":
             try:
@@ -212,7 +249,7 @@ def answer_again(call: Call) -> CallStart:
         words = call.metrics.get("last_words")
         if isinstance(words, dict):
             return CallStart("say", call, say_first=words["say"], language=words["language"])
-        if call.route_code == BUSY:
+        if call.route_code in _TURNED_AWAY:
             return CallStart("busy", call)
         return CallStart("decline", call, say_first=_last_words(call.number, call.route_code))
     if call.status == Call.Status.FORWARDING and not call.stream_count:
@@ -269,7 +306,7 @@ def _unreadable(number: PhoneNumber, base: dict[str, Any], facts: Facts) -> Call
     """Store a call that we were to answer, had its assistant not turned out unreadable."""
     log.error("number_unreadable", number_id=str(number.pk), what="a member of the squad")
     reason = "no key opens what is stored of the assistant that was to answer"
-    found = handover(desk_of(number)).decision.reach == "dial"
+    found = handover(desk_of(number)).decision.reach == "dial" and not facts.call.placed_for
     decision = Decision("fallback" if found else "decline", reason, "unreadable")
     known = replace(facts, number=replace(facts.number, unreadable=reason))
     base |= {"route_reason": reason, "route_code": "unreadable"}
@@ -293,7 +330,8 @@ def _given_up(call: Call) -> CallStart:
     """Give a stored call that we cannot answer after all to a person, else to the last words."""
     found = handover(desk_of(call.number))
     call.stream_count = 0
-    if found.decision.reach == "dial":
+    # No person is rung by a call that a run placed.
+    if found.decision.reach == "dial" and not call.is_test:
         call.status, call.started_at = Call.Status.FORWARDING, timezone.now()
         columns = _dialled(found)
         call.next_step = columns["next_step"]

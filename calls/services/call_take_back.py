@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 from django.db import transaction
+from django.utils import timezone
 
 from calls.models import Call, CallHandover
 from calls.numbers.route import REASON_CHARACTERS
@@ -22,7 +23,7 @@ from voiceplatform.base.fields import DecryptionError
 # Vapi's word for a call whose stack never came (vapi.md 6.4).
 NEVER_CONNECTED: Final = "call.in-progress.error-vapifault-transport-never-connected"
 # Calls that were the old stack's by their route; of the others our own side could not take one.
-_ITS_OWN: Final = frozenset({"route-vapi", "old-probe", "old-down", "canary-out"})
+_ITS_OWN: Final = frozenset({"route-vapi", "old-probe", "old-down", "canary-out", "test-old"})
 
 # Read when our own answer needs it: a person can be reached whatever of it no key opens.
 _SEALED: Final = (
@@ -56,6 +57,8 @@ def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | Non
             return None
         if call.stack != Call.Stack.VAPI or call.status == Call.Status.ENDED:
             return answer_again(call)
+        if _instead(call) == "nobody":
+            return _left_alone(call)
         instead, columns, member = _followed(call)
         call.stack = Call.Stack.DIRECT
         call.route_reason = taken_back_words(call, instead)
@@ -84,10 +87,20 @@ def call_take_back(*, call_id: str, call_sid: str) -> CallStart | CallNext | Non
     return outcome
 
 
+def _left_alone(call: Call) -> CallStart:
+    """End a call that a run placed for the old stack alone: no person and no assistant gets it."""
+    call.route_reason = taken_back_words(call, "nobody")
+    call.status, call.ended_at = Call.Status.ENDED, timezone.now()
+    call.ended_reason, call.next_step = NEVER_CONNECTED, {"kind": "hangup"}
+    call.save(update_fields=["route_reason", "status", "ended_at", "ended_reason", "next_step"])
+    return answer_again(call)
+
+
 INSTEAD_WORDS: Final = {
     "direct": "the assistant answers in its place",
     "ask": "the number's server is asked who answers in its place",
     "fallback": "a person, else the last words",
+    "nobody": "nobody, since a run placed it for that stack alone",
 }
 
 
@@ -115,6 +128,8 @@ def _instead(call: Call) -> str:
     rows = CallHandover.objects.filter(call=call)
     number = call.number
     instead: str = rows.values_list("instead", flat=True).first() or "fallback"
+    if instead == "nobody":
+        return instead
     if number is None or number.policy is None:
         return "fallback"
     if instead == "direct" and (

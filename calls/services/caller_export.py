@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call, CallHandover, CallInputChunk, MissedCall, ToolExchange
+from calls.models import Call, CallHandover, CallInputChunk, ImportedCall, MissedCall, ToolExchange
 from calls.services.call_rows import below
 from calls.services.erasure import caller_number, calls_of_caller
 from calls.services.journal import record_text
@@ -34,7 +34,8 @@ _LEFT_OUT: Final = frozenset(
 )
 # What a hand-over keeps for later requests opens the old stack: cookies, addresses with tokens.
 _LEFT_OUT_OF: Final[Mapping[type[models.Model], frozenset[str]]] = {
-    CallHandover: frozenset({"answer", "cookies", "status_url"})
+    CallHandover: frozenset({"answer", "cookies", "status_url"}),
+    ImportedCall: frozenset({"recordings", "tellings"}),
 }
 
 

@@ -21,6 +21,7 @@ from assistants.translate import SessionPlan, session_plan
 from assistants.voice_table import realtime_voice
 from calls.models import Call, PhoneNumber, ProviderConnection, RenderedClip
 from calls.services.call_variables import own_variables
+from calls.services.caller_clips import clips_drop
 from calls.services.clips import (
     Line,
     apology_line,
@@ -51,6 +52,7 @@ def clips_work(limit: int = _BATCH) -> int:
         clips_want(revision)
     rendered = clips_render_due(limit)
     clips_prune()
+    clips_drop()
     return rendered
 
 

@@ -44,6 +44,7 @@ from calls.numbers.dossier import (
     compose,
 )
 from calls.selectors.ended_calls import COLUMNS, FAILED_TOOLS, EndedRow, callers, ended_calls
+from calls.services.cost_gate import cost_standing
 from calls.services.nets import NetView, net_view
 from calls.services.plan_facts import parity_of
 from tools.models import Tool
@@ -64,6 +65,7 @@ def dossier_of(number: PhoneNumber) -> Dossier:
     changes = list(NumberChange.objects.filter(number=number).order_by("-created_at")[:_MOST_LINES])
     moves = _moves(number)
     parity, parity_words = parity_of(number)
+    is_cost_open, cost_words = cost_standing(number.pk)
     return compose(
         DossierFacts(
             number_id=str(number.pk),
@@ -86,6 +88,8 @@ def dossier_of(number: PhoneNumber) -> Dossier:
             old_rate=_old_rate(number),
             parity=parity,
             parity_words=parity_words,
+            cost_words=cost_words,
+            is_dearer=not is_cost_open,
         )
     )
 

@@ -26,12 +26,21 @@ from django.utils import timezone
 
 from assistants.models import StoredResource
 from assistants.selectors import CALL_KIND
-from calls.models import Call, Erasure, MissedCall, NetFiring, RecordingRemoval
+from calls.models import (
+    Call,
+    CallLogImport,
+    Erasure,
+    ImportedCall,
+    MissedCall,
+    NetFiring,
+    RecordingRemoval,
+)
 from calls.selectors.erasures import REMEMBERED, sid_hash
 from calls.services.call_rows import BATCH, call_rows_count, call_rows_delete
 from calls.services.recordings import removal_want
 from calls.services.said_words import words_purge
 from calls.services.spoken_audit import searches_that_found
+from calls.services.tool_shims import records_drain
 from calls.telephony.recordings import RecordingsRemain, recordings_delete
 from calls.telephony.twilio_client import access_of
 from voiceplatform.base.models import AuditEntry, Job, Organisation
@@ -40,6 +49,8 @@ from voiceplatform.base.services import actor_label, audit_write
 
 ERASED: Final = "erased"
 FIXTURES: Final = "fixtures"  # key in a call's metrics: folders and stems of tests made of it
+# How often it is looked for calls that came in while others were erased.
+_LOOKS: Final = 3
 _LARGEST_FILE: Final = 64 * 1024 * 1024
 # The database is cleaned row by row; the keys and sockets hold nothing of callers.
 _NOT_SCANNED: Final = (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".sock", ".pid", ".lock")
@@ -127,18 +138,28 @@ def caller_erase(
         CallerIsOnCall: a call of it goes on; nothing is erased then.
     """
     number = caller_number(number)
-    found = _found(organisation, number)
-    tombstone = Erasure.objects.create(
-        organisation=organisation,
-        actor=actor_label(actor)[:200],
-        # First of all: whoever compares us with Twilio's list must not write these down again.
-        sid_hashes=_recent_hashes(organisation, number, found.calls),
-    )
+    # What waits to become part of calls is sealed, so nobody can tell whose it is.
+    records_drain()
+    with transaction.atomic():
+        # Whoever imports a log at this moment holds the same lock: what it writes is found here,
+        # or it meets the tombstone.
+        Organisation.objects.select_for_update(no_key=True).filter(pk=organisation.pk).values_list(
+            "pk"
+        ).first()
+        found = _found(organisation, number)
+        tombstone = Erasure.objects.create(
+            organisation=organisation,
+            actor=actor_label(actor)[:200],
+            # First of all: whoever compares us with Twilio's list must not write these down again.
+            sid_hashes=_recent_hashes(organisation, number, found.calls),
+        )
+    found.problems += _imports_under_way(organisation)
     # Before the calls: what finds them is their ids.
     found.counts["base.auditentry"] += _entries_clean(organisation, number, found.calls)
     for done, call_id in enumerate(found.calls):
         progress(done, len(found.calls))
         _call_erase(call_id, found)
+    _late_calls_erase(organisation, number, found, tombstone)
     _others_clean(organisation, number, found)
     _database_clean(found)
     tombstone.counts = dict(+found.counts)
@@ -155,6 +176,34 @@ def caller_erase(
         )
     log.info("caller_erased", erasure_id=str(tombstone.pk), problems=len(found.problems))
     return tombstone
+
+
+def _late_calls_erase(
+    organisation: Organisation, number: str, found: Found, tombstone: Erasure
+) -> None:
+    """Erase calls that an import brought in meanwhile, and have them stay away as well."""
+    for _ in range(_LOOKS):
+        late = list(calls_of_caller(organisation, number).values_list("pk", flat=True))
+        late = [pk for pk in late if pk not in found.calls]
+        if not late:
+            return
+        more = _recent_hashes(organisation, number, late)
+        tombstone.sid_hashes = sorted({*tombstone.sid_hashes, *more})
+        tombstone.save(update_fields=["sid_hashes"])
+        found.calls += late
+        found.counts["base.auditentry"] += _entries_clean(organisation, number, late)
+        for call_id in late:
+            _call_erase(call_id, found)
+
+
+def _imports_under_way(organisation: Organisation) -> list[str]:
+    """Return what to do about uploaded logs, in which nobody has looked yet for the caller."""
+    waiting = CallLogImport.objects.for_organisation(organisation).filter(pieces__isnull=False)
+    return [
+        f"An import of call logs ({label}) is not through, and may bring calls of this caller. "
+        "Wait for its end, or cancel it, then erase once more."
+        for label in waiting.distinct().values_list("label", flat=True)
+    ]
 
 
 def _found(organisation: Organisation, number: str) -> Found:
@@ -179,6 +228,10 @@ def _recent_hashes(
     ours = Call.objects.filter(pk__in=list(calls), created_at__gte=since)
     missed = _missed(organisation, number).filter(called_at__gte=since)
     sids = [*ours.values_list("call_sid", flat=True), *missed.values_list("call_sid", flat=True)]
+    # Logs are kept for years: whoever imports one again must not bring the call back.
+    logged = ImportedCall.objects.filter(call__in=list(calls))
+    for log_id, provider_sid in logged.values_list("log_id", "provider_sid"):
+        sids += [each for each in (log_id, provider_sid) if each]
     return sorted(sid_hash(sid) for sid in sids)
 
 
@@ -187,11 +240,14 @@ def _call_erase(call_id: uuid.UUID, found: Found) -> None:
     if call is None:
         return
     account = call.twilio_account
-    access = access_of(account)
     is_left = False
     try:
-        found.counts["recordings at Twilio"] += recordings_delete(access, call.call_sid)
+        # Of a call that never came here, Twilio is not asked: its log says nothing of an account.
+        if account is not None:
+            deleted = recordings_delete(access_of(account), call.call_sid)
+            found.counts["recordings at Twilio"] += deleted
     except RecordingsRemain as error:
+        assert account is not None, "somebody was asked"
         removal_want(account, call.call_sid, "", "its caller was erased")
         found.problems.append(
             f"Recordings of the call {call.call_sid} may remain: {error}. It is tried again until "

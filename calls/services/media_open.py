@@ -53,7 +53,7 @@ def media_open(
     )
     if call is None:
         raise MediaRefused("unknown call")
-    account = call.twilio_account
+    account = call.account
     tokens = [account.auth_token, account.auth_token_secondary]
     if not stream_signature_valid(tokens, url, signature):
         raise MediaUnsigned(account)

@@ -29,6 +29,7 @@ from calls.numbers.guard import EndedCall, has_hurt, p95
 from calls.numbers.plan import SETTLED, Parity, Plan, PlanState, Progress
 from calls.numbers.plan_gates import NumberFacts
 from calls.selectors.ended_calls import callers, ended_calls, rows_of, turn_ms
+from calls.services.cost_gate import dearer_words
 from calls.services.readiness_gate import Standing, standings_of
 from voiceplatform.base.fields import DecryptionError, unseal
 from voiceplatform.base.selectors import uuids_in
@@ -106,6 +107,7 @@ def plan_facts(plan: Plan, state: PlanState) -> Known:
     )
     moves = _newest_moves(wanted)
     checked = standings_of(wanted)
+    dearer = dearer_words(wanted)
     calls = _Calls(asked)
     found: dict[str, NumberFacts] = {}
     versions: dict[str, int] = {}
@@ -127,6 +129,7 @@ def plan_facts(plan: Plan, state: PlanState) -> Known:
                 **_readiness(_not_here(number, moves.get(number.pk)), checked.get(number.pk)),
                 "parity": parity,
                 "parity_note": note,
+                "dearer": dearer.get(number.pk, ""),
                 **calls.of(number.pk),
             }
         found[key] = NumberFacts(**facts)

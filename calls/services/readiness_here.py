@@ -365,7 +365,10 @@ class CallSpan:
 def own_spans(organisation: Organisation, now: dt.datetime) -> dict[Any, list[CallSpan]]:
     """Return the calls of the last 31 days that have a row here, by Twilio account."""
     rows = Call.objects.for_organisation(organisation).filter(
-        created_at__gt=now - MONTH, ended_at__isnull=False
+        created_at__gt=now - MONTH,
+        ended_at__isnull=False,
+        # A call of the old stack is in Twilio's own list already, under another id.
+        imported_at__isnull=True,
     )
     found: dict[Any, list[CallSpan]] = defaultdict(list)
     columns = ("twilio_account_id", "call_sid", "number__number_e164", "created_at", "ended_at")

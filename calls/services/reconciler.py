@@ -177,6 +177,7 @@ def untold_calls_tell(now: datetime | None = None) -> int:
     now = now or timezone.now()
     ended = Call.objects.filter(
         status=Call.Status.ENDED,
+        imported_at__isnull=True,  # nobody is told of a call that never came here
         ended_at__gte=now - LOOKS_BACK,
         ended_at__lt=now - SETTLES_IN,
         report_due_at__isnull=True,

@@ -13,7 +13,7 @@ import os
 import struct
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +56,16 @@ def path_of(call_id: uuid.UUID) -> Path:
     return folder() / f"{call_id}.wav.sealed"
 
 
-def sound_store(call_id: uuid.UUID, chunks: Iterable[bytes]) -> Written:
+def sound_store(
+    call_id: uuid.UUID,
+    chunks: Iterable[bytes],
+    *,
+    before_placing: Callable[[], None] = lambda: None,
+) -> Written:
     """Write the WAV file that ``chunks`` make up, read it back, and put it in its place.
+
+    Args:
+        before_placing: asked when it is whole; what it raises leaves the place as it was.
 
     Raises:
         NotSound: it is none, not whole, or too large; nothing is left on the disk.
@@ -86,6 +94,7 @@ def sound_store(call_id: uuid.UUID, chunks: Iterable[bytes]) -> Written:
             again.update(piece)
         if again.digest() != digest.digest():
             raise NotSound("it cannot be read back as it was written")
+        before_placing()
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

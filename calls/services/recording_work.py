@@ -109,7 +109,7 @@ def _begin(row: Recording) -> None:
         return
     try:
         made = carrier.recording_begin(
-            _access(call.twilio_account),
+            _access(call.account),
             call.call_sid,
             callback_url=f"{settings.PUBLIC_BASE_URL}/twilio/recording",
             look_first=row.attempts > 1,
@@ -121,7 +121,7 @@ def _begin(row: Recording) -> None:
         now = Recording.objects.select_for_update().select_related("call").get(pk=row.pk)
         if now.state == Recording.State.REMOVED:
             # The caller refused while Twilio was being asked.
-            account, reason = call.twilio_account, "taken away while it began"
+            account, reason = call.account, "taken away while it began"
             recordings.removal_want(account, call.call_sid, made.recording_sid, reason)
         elif now.state == Recording.State.WANTED:
             recordings.begun_at(now.call, now, made.started_at)
@@ -138,7 +138,7 @@ def _settle(row: Recording, **columns: Any) -> None:
 
 def _look(row: Recording) -> None:
     """Ask about a recording of which no callback came."""
-    found = carrier.recording_look(_access(row.call.twilio_account), row.recording_sid)
+    found = carrier.recording_look(_access(row.call.account), row.recording_sid)
     if found.status == "completed":
         recordings.ready(row, found.duration_seconds, found.channels)
         Recording.objects.filter(pk=row.pk, state=Recording.State.RECORDING).update(
@@ -161,7 +161,7 @@ def _look(row: Recording) -> None:
 
 
 def _fetch(row: Recording) -> None:
-    account = row.call.twilio_account
+    account = row.call.account
     sound = carrier.recording_sound(_access(account), row.recording_sid)
     written = sound_store(row.call_id, sound)
     with transaction.atomic():

@@ -102,7 +102,9 @@ def wants_recording(revision: AssistantRevision | None) -> bool:
 def recording_remove(row: Recording, why: str) -> None:
     """Take a recording away, here and at Twilio, in the caller's transaction; its row stays."""
     call = row.call
-    removal_want(call.twilio_account, call.call_sid, row.recording_sid, why)
+    # What was fetched from the old stack was never made at Twilio for us.
+    if row.origin == Recording.Origin.TWILIO:
+        removal_want(call.account, call.call_sid, row.recording_sid, why)
     row.state = Recording.State.REMOVED
     row.sha256, row.size_bytes, row.problem, row.attempts = "", 0, "", 0
     row.next_attempt_at = timezone.now()  # for the file, which no transaction deletes
@@ -127,9 +129,9 @@ def removal_want(account: TwilioAccount, call_sid: str, recording_sid: str, why:
 def call_recording_forget(call_id: Any) -> None:
     """See to it that Twilio deletes the recording of a call whose rows go; in any transaction."""
     row = Recording.objects.select_related("call__twilio_account").filter(call=call_id).first()
-    if row is not None:
+    if row is not None and row.origin == Recording.Origin.TWILIO:
         call = row.call
-        removal_want(call.twilio_account, call.call_sid, row.recording_sid, "its call was erased")
+        removal_want(call.account, call.call_sid, row.recording_sid, "its call was erased")
 
 
 def recording_report_apply(
@@ -148,7 +150,7 @@ def recording_report_apply(
             return True  # somebody else's recording of the same call
         if row.state == Recording.State.REMOVED and not row.recording_sid:
             # It began all the same, after it had been taken away.
-            removal_want(call.twilio_account, call.call_sid, report.recording_sid, "taken away")
+            removal_want(call.account, call.call_sid, report.recording_sid, "taken away")
             row.recording_sid = report.recording_sid
             row.save(update_fields=["recording_sid"])
         elif row.state in _OPEN:

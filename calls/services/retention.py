@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from calls.models import (
     Call,
     CallInputChunk,
     DeliveryAttempt,
+    ImportedCall,
     OutboxEvent,
     Recording,
     RetentionRule,
@@ -32,6 +33,12 @@ from calls.models import (
     Turn,
 )
 from calls.services.call_rows import BATCH, call_rows_delete
+from calls.services.parity_copies import (
+    bodies_strip,
+    copies_of_bodies,
+    copies_of_scripts,
+    copies_of_words,
+)
 from calls.services.recordings import recording_remove
 from calls.services.said_words import words_purge
 from voiceplatform.base.models import AuditEntry, Organisation
@@ -108,6 +115,12 @@ def _waiting(
 
 def _run_of(rule: RetentionRule, now: dt.datetime, until: float) -> dict[str, int]:
     counts: dict[str, int] = {}
+    if rule.look_from is not None:
+        rule.progress = _rewound(rule.progress, rule.look_from)
+        # Before anything is looked at: what is imported from now on asks for itself.
+        RetentionRule.objects.filter(pk=rule.pk, look_from=rule.look_from).update(
+            progress=rule.progress, look_from=None
+        )
     for kind, work in _OF_CALLS.items():
         days = getattr(rule, f"{kind}_days")
         if days is not None:
@@ -121,6 +134,14 @@ def _run_of(rule: RetentionRule, now: dt.datetime, until: float) -> dict[str, in
         log.info("retention_done", organisation_id=str(rule.organisation_id), **changed)
     RetentionRule.objects.filter(pk=rule.pk).update(**columns)
     return changed
+
+
+def _rewound(progress: Mapping[str, str], moment: dt.datetime) -> dict[str, str]:
+    """Return how far each kind is once calls that began at ``moment`` were imported."""
+    return {
+        kind: done if dt.datetime.fromisoformat(done) <= moment else moment.isoformat()
+        for kind, done in progress.items()
+    }
 
 
 def _calls_run(
@@ -167,8 +188,12 @@ def _transcripts(
 ) -> Iterator[tuple[type[models.Model], list[Any], Change]]:
     said = Turn.objects.filter(call__in=calls).exclude(text="", text_unheard="")
     yield from _batches(said, lambda rows: rows.update(text="", text_unheard=""))
+    made = ImportedCall.objects.filter(call__in=calls, structured__isnull=False)
+    yield from _batches(made, lambda rows: rows.update(structured=None))
     read = Call.objects.filter(pk__in=calls, analysis__isnull=False)
     yield from _batches(read, lambda rows: rows.update(analysis=None))
+    yield from _batches(copies_of_words(calls), lambda rows: rows.update(transcript=None))
+    yield from _batches(copies_of_scripts(calls), lambda rows: rows.update(heard=None))
 
 
 def _tool_bodies(
@@ -182,6 +207,7 @@ def _tool_bodies(
     yield from _batches(set_by_results, lambda rows: rows.update(variable_values=None))
     handed = AssistantActivation.objects.filter(call__in=calls, variables__isnull=False)
     yield from _batches(handed, lambda rows: rows.update(variables=None))
+    yield from _batches(copies_of_bodies(calls), bodies_strip)
 
 
 def _call_inputs(
@@ -206,6 +232,8 @@ def _reports(
 def _recordings(
     calls: Sequence[Any],
 ) -> Iterator[tuple[type[models.Model], list[Any], Change]]:
+    named = ImportedCall.objects.filter(call__in=calls, recordings__isnull=False)
+    yield from _batches(named, lambda rows: rows.update(recordings=None))
     kept = Recording.objects.filter(call__in=calls).exclude(state=Recording.State.REMOVED)
 
     def change(rows: models.QuerySet[Any]) -> None:

@@ -11,20 +11,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from django.db.models import Exists, Model, OuterRef
 from django.utils import timezone
 
 from assistants.models import AssistantRevision
-from calls.models import OldStack, PhoneNumber, ProviderConnection, TwilioAccount
+from calls.models import OldStack, PhoneNumber, ProviderConnection, RunDial, TwilioAccount
 from calls.numbers.old_stack import standing
 from calls.numbers.route import CallFacts, NumberFacts, Old
 from calls.numbers.schedule import schedule_stored
 from calls.previous.target import PreviousTarget
 from calls.services.call_plan import connection_for, line_of
 from calls.services.contract import contract_problem
+from calls.services.live_dials import dials_expected
 from calls.services.number_moves import moves_watched
 from calls.services.old_stacks import health_of, stack_at
 from calls.services.operators import desk_of, reached
@@ -64,14 +65,18 @@ def number_called(callee: str, account: TwilioAccount) -> PhoneNumber | None:
     """Return the number that a call came for, with the rows that an answer needs; None: not ours.
 
     One query, unless something of it cannot be opened: that is read without, and ``facts_for``
-    tells of it. ``is_watched`` is for ``webhook_seen``.
+    tells of it. ``is_watched`` is for ``webhook_seen``, ``is_dialled`` for ``dial_taken``.
     """
+    now = timezone.now()
     rows = (
         PhoneNumber.objects.filter(number_e164=normalised(callee), twilio_account=account)
         .select_related("assistant__current_revision", "policy", "connection", "operator_desk")
         .select_related("squad", "net")
         .defer("net__address")
-        .annotate(is_watched=Exists(moves_watched(timezone.now()).filter(number=OuterRef("pk"))))
+        .annotate(
+            is_watched=Exists(moves_watched(now).filter(number=OuterRef("pk"))),
+            is_dialled=Exists(RunDial.objects.filter(dials_expected(now), number=OuterRef("pk"))),
+        )
     )
     number: PhoneNumber | None
     try:
@@ -99,12 +104,14 @@ def facts_for(
     now: dt.datetime,
     is_lost: IsLost,
     is_full: bool,
+    placed_for: Literal["", "direct", "vapi"] = "",
 ) -> Facts:
     """Read what the decision needs to know.
 
     Args:
         is_lost: tells of a model's URL or line (``Endpoint``) whether it was out of reach lately.
         is_full: no line of ours is free.
+        placed_for: the stack that a run's own call names.
     """
     policy, revision = number.policy, _revision_of(number)
     connection, asks, unreadable = _ours(number)
@@ -130,8 +137,8 @@ def facts_for(
         qualified=number.qualified_at is not None,
         has_person=False,
     )
-    found = Facts(facts, call_facts(request, now), connection)
-    if not (_others_may_answer(facts) or is_full):
+    found = Facts(facts, replace(call_facts(request, now), placed_for=placed_for), connection)
+    if not (_others_may_answer(facts) or is_full or placed_for == "vapi"):
         return found
     return _with_others(found, number, now)
 

@@ -130,7 +130,7 @@ def _errand(row: CallHandover) -> Errand:
         url=row.status_url,
         method="GET" if row.status_method == "GET" else "POST",
         heard=heard,
-        auth_token=row.call.twilio_account.auth_token,
+        auth_token=row.call.account.auth_token,
         patience=patience_for(row.status_url, total_ms=_TOTAL_MS),
         own_url=settings.PUBLIC_BASE_URL,
         purpose="status",

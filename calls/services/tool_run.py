@@ -211,5 +211,5 @@ async def _store(call_id: str, exchange: Exchange, tool_call_ids: list[str]) -> 
 
 def twilio_access_for(*, call_id: str) -> TwilioAccess:
     """Return what it takes to act on a call at Twilio."""
-    account = Call.objects.select_related("twilio_account").get(pk=call_id).twilio_account
+    account = Call.objects.select_related("twilio_account").get(pk=call_id).account
     return access_of(account)

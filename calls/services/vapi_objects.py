@@ -21,6 +21,7 @@ from calls.conversation import ToolUse, forms, heard_until
 from calls.conversation import conversation as in_order
 from calls.models import Call, PhoneNumber, Turn
 from calls.selectors.handoffs import activations_of, speaker_names
+from calls.selectors.past_calls import imported_of
 from calls.selectors.records import Spoken, conversation, speech_of, tool_use_of
 from calls.services.live_monitor import monitor_object
 from calls.services.privacy import lacks_consent
@@ -81,12 +82,15 @@ def call_type(call: Call) -> str:
 def call_object(call: Call) -> dict[str, Any]:
     """Return the call as Vapi shows it, without what was said."""
     revision = call.revision
+    past = imported_of(call) if call.stack == Call.Stack.VAPI else None
+    assistant_id = revision.assistant_id if revision else past.assistant_id if past else None
+    number_id = call.number_id or (past.number_id if past else None)
     optional = {
         "startedAt": iso(call.started_at),
         "endedAt": iso(call.ended_at),
         "endedReason": call.ended_reason or None,
-        "assistantId": str(revision.assistant_id) if revision else None,
-        "phoneNumberId": str(call.number_id) if call.number_id else None,
+        "assistantId": str(assistant_id) if assistant_id else None,
+        "phoneNumberId": str(number_id) if number_id else None,
         "customer": customer_object(call),
         "monitor": monitor_object(call) or None,
     }
@@ -99,7 +103,7 @@ def call_object(call: Call) -> dict[str, Any]:
         "status": call.status,
         "phoneCallProvider": "twilio",
         "phoneCallTransport": "pstn",
-        "phoneCallProviderId": call.call_sid,
+        "phoneCallProviderId": call.call_sid if past is None else past.provider_sid,
         **{name: value for name, value in optional.items() if value is not None},
         "cost": float(call.cost_usd),
         "costs": costs(call),
@@ -111,7 +115,7 @@ def transport_object(call: Call) -> dict[str, Any]:
     return {
         "provider": "twilio",
         "conversationType": "voice",
-        "accountSid": call.twilio_account.account_sid,
+        "accountSid": call.account.account_sid,
         "callSid": call.call_sid,
     }
 
@@ -120,8 +124,8 @@ def costs(call: Call) -> list[dict[str, Any]]:
     """Book the model's part on the model, as Vapi does for speech-to-speech, and Twilio's on the
     transport (vapi.md 6.5).
     """
-    if not call.cost_usd:
-        return []
+    if not call.cost_usd or call.imported_at is not None:
+        return []  # what a log says of its parts is another stack's bill
     model, carrier = _cost_parts(call)
     tokens_in, tokens_out = _tokens(call)
     return [

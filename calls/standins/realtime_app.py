@@ -21,6 +21,7 @@ from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import REALTIME_MODELS, Dialect, RealtimeProfile
 from calls.standins.realtime_session import VOICES
 from calls.standins.tones import encode, pcm24k
+from calls.standins.transcriptions import transcription
 
 # Path -> dialect; None takes the profile's own (openai_realtime.md 1.1, 1.3, 13.3).
 REALTIME_PATHS: dict[str, Dialect | None] = {
@@ -28,7 +29,9 @@ REALTIME_PATHS: dict[str, Dialect | None] = {
     "/openai/v1/realtime": "azure_ga",
     "/openai/realtime": "beta",
 }
-HTTP_PATHS = ("/v1/models", "/v1/audio/speech", "/v1/chat/completions")
+HTTP_PATHS = (
+    *("/v1/models", "/v1/audio/speech", "/v1/audio/transcriptions", "/v1/chat/completions"),
+)
 _SPEECH_KEYS = frozenset(
     {"model", "input", "voice", "response_format", "speed", "instructions", "stream_format"}
 )
@@ -94,6 +97,9 @@ class RealtimeApp:
             await respond_json(send, 200, {"object": "list", "data": models})
         elif scope["path"] == "/v1/audio/speech" and scope["method"] == "POST":
             await self._speech(body, send)
+        elif scope["path"] == "/v1/audio/transcriptions" and scope["method"] == "POST":
+            kind = headers_of(scope).get("content-type", "")
+            await respond_json(send, *transcription(body, kind))
         elif scope["path"] == "/v1/chat/completions" and scope["method"] == "POST":
             await respond_json(send, *chat_completion(body))
         else:

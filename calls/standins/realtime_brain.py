@@ -131,7 +131,7 @@ class RuleBrain:
         exact = sentence_to_say(turn.instructions)
         if exact is not None:
             return [Speak(exact)]
-        if turn.out_of_band:
+        if turn.out_of_band and (turn.instructions is not None or not turn.history):
             return [Speak(self.out_of_band_say)]
         if turn.outputs:
             # Kept: a response that dies before its first word is asked for once more.

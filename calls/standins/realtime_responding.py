@@ -63,9 +63,10 @@ class RespondingCore(McpCore):
         settings = {**self.session, **{k: v for k, v in request.items() if k != "audio"}}
         output = {**self.session["audio"]["output"], **request.get("audio", {}).get("output", {})}
         settings["audio"] = {"output": output}
-        turn = self._turn(settings, instructions, in_conversation)
+        sees_conversation = request.get("input") is None
+        turn = self._turn(settings, instructions, in_conversation, sees_conversation)
         prompt = settings["instructions"] + json.dumps(settings["tools"])
-        context = list(self.conversation.items) if request.get("input") is None else []
+        context = list(self.conversation.items) if sees_conversation else []
         failed = self.profile.fail_response is not None and self.profile.is_faulty(self._responses)
 
         def charge(spent: Weight) -> dict[str, Any]:
@@ -93,19 +94,27 @@ class RespondingCore(McpCore):
         self._resume(response, response.run())
 
     def _turn(
-        self, settings: dict[str, Any], instructions: str | None, in_conversation: bool
+        self,
+        settings: dict[str, Any],
+        instructions: str | None,
+        in_conversation: bool,
+        sees_conversation: bool,
     ) -> Turn:
         names = frozenset(tool["name"] for tool in settings["tools"] if "name" in tool)
-        if not in_conversation:
+        if not in_conversation and not sees_conversation:
             return Turn(None, instructions, (), names, out_of_band=True)
         heard = " ".join(text for text in self._unanswered if text) if self._unanswered else None
-        outputs = self._taken_up = tuple(self._unanswered_outputs)
-        self._unanswered, self._unanswered_outputs = [], []
+        outputs = tuple(self._unanswered_outputs)
         history = tuple(
             (item.role if item.kind == "message" else item.kind, item.text)
             for item in self.conversation.items
             if item.text
         )
+        if not in_conversation:
+            # It answers nothing: whoever is asked next finds the conversation as it was.
+            return Turn(heard, instructions, outputs, names, out_of_band=True, history=history)
+        self._taken_up = outputs
+        self._unanswered, self._unanswered_outputs = [], []
         return Turn(heard, instructions, outputs, names, history=history)
 
     def _mcp_answered(self, name: str, output: str) -> None:

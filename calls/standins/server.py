@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 
+from calls.standins import old_voice
 from calls.standins.asgi import Receive, Scope, Send, respond_json
 from calls.standins.book import StandinBook
 from calls.standins.old_stack import OldStackApp
@@ -35,6 +36,7 @@ class StandinApp:
         self.realtime = RealtimeApp(book)
         self.tools = ToolServerApp()
         self.old = OldStackApp(carrier.webhooks.auth_token)
+        self.old_voice = old_voice.OldVoiceApp()
         self.twilio = TwilioApp(carrier)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,6 +44,8 @@ class StandinApp:
         path = scope.get("path", "")
         if self.realtime.serves(path):
             await self.realtime(scope, receive, send)
+        elif scope["type"] == "websocket" and path == old_voice.PATH:
+            await self.old_voice(scope, receive, send)
         elif scope["type"] == "http" and path == "/healthz":
             await respond_json(send, 200, {"status": "ok"})
         elif scope["type"] == "http" and self.tools.serves(path):

@@ -102,6 +102,8 @@ class AccountRest:
             if method == "POST":
                 return 201, self._create_call(form)
             calls = [self._call_body(call) for call in reversed(self.carrier.calls.values())]
+            if parent := one(form, "ParentCallSid"):
+                return 200, self._page("calls", "Calls", self._legs(parent), form)
             wanted = {"to": one(form, "To"), "from": one(form, "From")}
             for key, value in wanted.items():
                 calls = [call for call in calls if not value or call[key] == value]
@@ -109,6 +111,8 @@ class AccountRest:
         call = self.carrier.calls.get(names[0])
         if call is not None and names[1:2] == ["Recordings"]:
             return self._recordings_of(call, method, names, form)
+        if call is not None and names[1:2] == ["Streams"] and method == "POST":
+            return 200, self._stop_fork(call, names[2:], form)
         if call is not None and names[1:] == ["Notifications"] and method == "GET":
             return 200, self._notifications(call.call_sid, form)
         if call is None or len(names) > 1:
@@ -118,6 +122,32 @@ class AccountRest:
         elif method != "GET":
             raise RestError(405, 20004, "Method not allowed")
         return 200, self._call_body(call)
+
+    def _legs(self, parent_sid: str) -> list[dict[str, Any]]:
+        """Return the legs that were dialled for a call."""
+        call = self.carrier.calls.get(parent_sid)
+        if call is None:
+            return []
+        return [
+            self._call_body(call)
+            | {"sid": f"{parent_sid[:-2]}{at:02x}", "to": to, "parent_call_sid": parent_sid}
+            for at, to in enumerate(call.dialled)
+        ]
+
+    def _stop_fork(self, call: LiveCall, names: list[str], form: Form) -> dict[str, Any]:
+        fork = next((f for f in call.forks if names == [f.stream_sid] or names == [f.name]), None)
+        if fork is None or one(form, "Status") != "stopped" or fork.state not in ("opening", "on"):
+            raise RestError(404, 20404, "The requested resource was not found")
+        fork.stop()
+        return {
+            "sid": fork.stream_sid,
+            "account_sid": self.carrier.account_sid,
+            "call_sid": call.call_sid,
+            "name": fork.name,
+            "status": "stopped",
+            "date_updated": None,
+            "uri": "",
+        }
 
     def _create_call(self, form: Form) -> dict[str, Any]:
         to, from_ = one(form, "To"), one(form, "From")

@@ -18,6 +18,7 @@ from urllib.parse import urljoin
 
 from calls.standins.caller import CallerStep
 from calls.standins.scenario import Scenario
+from calls.standins.twilio_fork import ForkRun, Track
 from calls.standins.twilio_numbers import VoiceConfig
 from calls.standins.twilio_stream import StreamRun
 from calls.standins.twilio_webhook import Answer, Webhooks
@@ -105,11 +106,15 @@ class LiveCall:
     errors: list[dict[str, Any]] = field(default_factory=list)
     notifications: list[dict[str, Any]] = field(default_factory=list)  # of requests that failed
     streams: list[StreamRun] = field(default_factory=list)
+    forks: list[ForkRun] = field(default_factory=list)
     dialled: list[str] = field(default_factory=list)
     listeners: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime | None = None
     finished: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    # The other leg, where a number of the account called another one.
+    far: LiveCall | None = field(default=None, repr=False)
 
     _began_ms: int = field(default_factory=lambda: time.monotonic_ns() // 1_000_000)
     _answered: bool = False
@@ -135,6 +140,10 @@ class LiveCall:
         self._replacement = (kind, value, method)
         self._interrupt()
 
+    def fork_error(self, code: int, text: str) -> None:
+        """Log what a fork did wrong; the call goes on."""
+        self._error(code, text)
+
     def hang_up(self) -> None:
         """The caller hangs up, now."""
         self.ended_by = self.ended_by or "caller"
@@ -145,6 +154,9 @@ class LiveCall:
     async def run(self) -> CallReport:
         """Carry the call to its end and return the report."""
         try:
+            if self.direction == "outbound-api" and "initiated" in self.status_events:
+                self.status = "initiated"
+                self._status_callback()
             self._set_status("ringing")
             document = await self._first_document()
             documents = 0
@@ -157,7 +169,7 @@ class LiveCall:
                 self._error(11215, "too many documents")
         finally:
             self._finish()
-        if self._callbacks:
+        while self._callbacks:  # of a fork that has just ended
             await asyncio.wait(set(self._callbacks))
         self.finished.set()
         return self.report()
@@ -288,15 +300,23 @@ class LiveCall:
         if self.ended_at is not None:
             return
         self.ended_at = datetime.now(UTC)
+        for fork in self.forks:
+            fork.stop()
         if self.status not in ("busy", "failed", "no-answer"):
             self.status = "completed"
         self._set_status(self.status)
         self.note("ended", status=self.status, ended_by=self.ended_by)
+        if self.far is not None and not self.far.ended:
+            self.far.hang_up()
 
     # -- documents ----------------------------------------------------------------------------
 
     async def _first_document(self) -> Document | None:
-        if self.direction == "outbound-api":
+        if self.direction == "outbound-api" and self.far is not None:
+            if not await self._rung(self.far):
+                return None
+            self._answer()
+        elif self.direction == "outbound-api":
             callee = self.callees.get(self.to, Callee())
             await self._pause(callee.ring_seconds)
             if callee.outcome != "completed":
@@ -312,6 +332,25 @@ class LiveCall:
             self._application_error(11100, "the number has no voice URL")
             return None
         return await self._fetch(self.voice.voice_url, self.voice.voice_method, {})
+
+    async def _rung(self, far: LiveCall) -> bool:
+        """Ring until the other leg is answered; False if it was not."""
+        waits = [
+            asyncio.ensure_future(event.wait())
+            for event in (far.answered, far.finished, self._interrupted)
+        ]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if far.answered.is_set() and not self._interrupted.is_set():
+            return True
+        self.status = far.status if far.status in ("busy", "failed") else "no-answer"
+        return False
+
+    def _to_far(self, audio: bytes | None) -> None:
+        stream = self.far._stream if self.far is not None else None
+        if stream is not None:
+            stream.peer.overhear(audio)
 
     async def _fetch(self, url: str, method: str, extra: dict[str, str]) -> Document | None:
         """Ask for TwiML; on failure the fallback URL gets ErrorCode and ErrorUrl (1.3)."""
@@ -425,6 +464,11 @@ class LiveCall:
         else:
             children = [child.name for child in verb.children]
             self.note(verb.name.lower(), text=verb.text, children=children, **verb.attributes)
+            far = self.far._stream if self.far is not None else None
+            if far is not None and verb.attributes.get("digits"):
+                far.peer.press(verb.attributes["digits"])
+            if verb.name in ("Start", "Stop"):
+                self._forked(verb)
             if verb.name in ("Say", "Play", "Pause"):
                 await self._pause(float(verb.attributes.get("length", "1")))
         return False, None
@@ -432,6 +476,7 @@ class LiveCall:
     def _answer(self) -> None:
         if not self._answered:
             self._answered = True
+            self.answered.set()
             self._set_status("in-progress")
 
     async def _action(self, url: str, method: str, extra: dict[str, str]) -> Document | None:
@@ -454,6 +499,9 @@ class LiveCall:
         if self.streams:
             steps = self.streams[-1].peer.remaining_steps
         run = StreamRun.prepared(self, noun, steps)
+        if self.far is not None:
+            run.peer.far = self._to_far
+        run.peer.tap = self._copied
         self.streams.append(run)
         ended_by = await run.carry()
         for error in run.errors:
@@ -464,6 +512,26 @@ class LiveCall:
             else:
                 self.complete_by_rest()
         return ended_by
+
+    def _forked(self, verb: Verb) -> None:
+        """Begin or end a fork; nothing waits for it (2.1)."""
+        noun = verb.child("Stream")
+        if noun is None:
+            return
+        if verb.name == "Stop":
+            for fork in self.forks:
+                if fork.name == noun.attributes.get("name"):
+                    fork.stop()
+            return
+        fork = ForkRun(self, noun)
+        self.forks.append(fork)
+        task = asyncio.get_running_loop().create_task(fork.carry())
+        self._callbacks.add(task)
+        task.add_done_callback(self._callbacks.discard)
+
+    def _copied(self, track: Track, audio: bytes) -> None:
+        for fork in self.forks:
+            fork.hear(track, audio)
 
     def _child_callback(self, dial: Verb, child_sid: str, to: str, outcome: str) -> None:
         """Report the end of a dialled leg to its noun's statusCallback (4.6)."""

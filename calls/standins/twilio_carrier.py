@@ -47,6 +47,8 @@ class Carrier:
         self.callees: dict[str, Callee] = {}
         self.outbound_scenario = Scenario("outbound")
         self.incoming_scenario: Scenario | str = "hello"
+        # Whether a call by REST to a number of the account is heard at both ends.
+        self.joins_legs = False
         self._running: set[asyncio.Task[CallReport]] = set()
 
     @property
@@ -109,14 +111,21 @@ class Carrier:
     ) -> LiveCall:
         """Begin a call that the platform ordered through REST (4.1).
 
-        To a number of the account it also comes in, as ``incoming_scenario``, like any other call.
+        To a number of the account it also comes in: as ``incoming_scenario``, like any other call,
+        or with ``joins_legs`` as the other leg of this one, in which nothing is said but what its
+        streams say to each other.
         """
         call = self._new_call(to, from_, voice, self.outbound_scenario)
         call.direction = "outbound-api"
         call.first_twiml = twiml
         call.status_events = status_events
+        is_own = self.numbers.find(to) is not None
+        if is_own and self.joins_legs:
+            called = self._new_call(to, from_, self.voice_for(to), Scenario("called"))
+            call.far, called.far = called, call
+            self._run(called)
         self._run(call)
-        if self.numbers.find(to) is not None:
+        if is_own and not self.joins_legs:
             self.start_call(to, from_, scenario=self.incoming_scenario)
         return call
 

@@ -9,7 +9,7 @@ import base64
 import binascii
 import heapq
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -87,7 +87,10 @@ class TwilioMediaPeer:
     violations: list[str] = field(default_factory=list)  # every bad message; warnings come once
     received_media_bytes: int = 0
     ended_by: EndedBy | None = None
+    tap: Callable[[Literal["inbound", "outbound"], bytes], None] | None = None  # for forks
     other_twiml: str | None = None  # what the call was given by REST in the middle of the stream
+    # Who is at the other end of a joined call: gets what is sent here, None when it is cleared.
+    far: Callable[[bytes | None], None] | None = None
 
     _out: list[Output] = field(default_factory=list)
     _sequence: int = 0
@@ -186,6 +189,23 @@ class TwilioMediaPeer:
             self._note("close")
             self._flush()
 
+    def overhear(self, audio: bytes | None) -> None:
+        """Take what the other end of a joined call sends, None: it has thrown the rest away.
+
+        It is spoken on from here at the line's own pace, as what a scripted caller says is.
+        """
+        if audio is None:
+            self._speech.clear()
+        else:
+            self._speech += audio
+
+    def press(self, digits: str) -> None:
+        """Press keys, as the other end of a joined call did."""
+        if self.ended_by is None:
+            for digit in digits:
+                self._event("dtmf", {"track": "inbound_track", "digit": digit})
+                self._note("dtmf", digit)
+
     @property
     def stuck_step(self) -> CallerStep | None:
         """Return the step whose condition never came, if the script failed."""
@@ -274,6 +294,8 @@ class TwilioMediaPeer:
         audio = bytes(self._speech[:size])
         del self._speech[:size]
         self._voiced_frames += bool(audio)
+        if self.tap is not None:
+            self.tap("inbound", audio.ljust(size, bytes([SILENCE])))
         gap = self.profile.gap_frames
         lost = gap is not None and gap[0] <= number < gap[0] + gap[1]
         if self.profile.mutant == "drop_frame" and audio and self._voiced_frames == _MUTANT_FRAME:
@@ -388,6 +410,8 @@ class TwilioMediaPeer:
             audio = base64.b64decode(message["media"]["payload"])
             self.received_media_bytes += len(audio)
             line.add_audio(audio)
+            if self.far is not None:
+                self.far(audio)
         elif message["event"] == "mark":
             name = message["mark"]["name"]
             if self.profile.mutant == "mark_early":
@@ -396,6 +420,8 @@ class TwilioMediaPeer:
                 self._echo(line.add_mark(name))
         else:
             self._note("clear", f"{line.queued_ms} ms")
+            if self.far is not None:
+                self.far(None)
             self._echo(line.clear())
 
     def _fault(self, message: object) -> str | None:
@@ -451,6 +477,8 @@ class TwilioMediaPeer:
         self._note("mark", name)
 
     def _hear(self, audio: bytes) -> None:
+        if self.tap is not None:
+            self.tap("outbound", audio)
         for heard in self._decoder.feed(audio):
             self._note_heard(heard)
 

@@ -38,3 +38,13 @@ def consent_path(call_id: object) -> str:
 def key_path(call_id: object) -> str:
     """Return the path that is told of a key pressed while Twilio speaks."""
     return f"/twilio/key/{call_id}"
+
+
+def shadow_path(shadow_id: object, token: str) -> str:
+    """Return the path of the socket that hears a call of the old stack along."""
+    return f"/twilio/shadow/{shadow_id}/{token}"
+
+
+def shadow_status_path(shadow_id: object) -> str:
+    """Return the path that is told what becomes of a fork."""
+    return f"/twilio/shadow-status/{shadow_id}"

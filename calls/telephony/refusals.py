@@ -30,7 +30,7 @@ KEPT: Final = 20
 LONGEST_URL: Final = 300
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,200}(:\d{1,5})?").fullmatch
-_MEDIA: Final = re.compile(r"(/twilio/media/[^/]+/).*")
+_MEDIA: Final = re.compile(r"(/twilio/(?:media|shadow)/[^/]+/).*")
 
 Store = Callable[[list[tuple[Refused, int]]], Awaitable[None]]
 

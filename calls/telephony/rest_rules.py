@@ -32,7 +32,7 @@ _ACCOUNT: Final = re.compile(r"AC[0-9a-f]{32}")
 _KEY: Final = re.compile(r"SK[0-9a-f]{32}")
 
 
-def why_never(method: str, path: str, form: Mapping[str, str]) -> str:
+def why_never(method: str, path: str, form: Mapping[str, str | list[str]]) -> str:
     """Return why a request must not be sent, '' if it may.
 
     A number is changed in its voice fields alone; one that is deleted is lost (twilio.md 5.1). A

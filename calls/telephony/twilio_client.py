@@ -199,6 +199,38 @@ def call_at_carrier(access: TwilioAccess, call_sid: str) -> CarrierCall | None:
         raise CarrierSilent(f"Twilio was not reached ({type(error).__name__})") from error
 
 
+def has_child_legs(access: TwilioAccess, call_sid: str) -> bool:
+    """Tell whether a call has legs of its own: somebody was dialled for it (twilio.md 4.4).
+
+    Raises:
+        CarrierSilent: Twilio did not say.
+    """
+    try:
+        return bool(client_for(access).calls.list(parent_call_sid=call_sid, limit=1))
+    except TwilioRestException as error:
+        raise CarrierSilent(f"Twilio answered {error.status}, code {error.code}") from error
+    except (TwilioException, RequestException, ValueError) as error:
+        raise CarrierSilent(f"Twilio was not reached ({type(error).__name__})") from error
+
+
+def fork_stop(access: TwilioAccess, call_sid: str, stream_sid: str) -> bool:
+    """Stop a fork, which leaves the call as it is; True also when it had stopped before (2.5).
+
+    Closing its socket would do as well, and be an error in the account's log (31921).
+    """
+    try:
+        client_for(access).calls(call_sid).streams(stream_sid).update(status="stopped")
+    except TwilioRestException as error:
+        if error.code in GONE_CODES or error.status == 404:
+            return True
+        log.warning("fork_stop_refused", call_sid=call_sid, code=error.code, status=error.status)
+        return False
+    except (TwilioException, RequestException) as error:
+        log.warning("fork_stop_failed", call_sid=call_sid, error=type(error).__name__)
+        return False
+    return True
+
+
 def _carrier_call(call: Any) -> CarrierCall:
     # The SDK's class hides ``from`` behind ``_from``.
     return CarrierCall(

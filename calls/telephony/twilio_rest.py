@@ -181,11 +181,12 @@ class TwilioRest:
         """
         return self._ask("GET", path, params or {}, product)
 
-    def post(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
+    def post(self, path: str, form: Mapping[str, str | list[str]]) -> dict[str, Any]:
         """Make one write. Repeated only where Twilio is known not to have read it (429, unsent).
 
         Args:
-            form: ``''`` clears a field; Twilio tells it from one that is not sent (T25).
+            form: ``''`` clears a field; Twilio tells it from one that is not sent (T25). A list is
+                sent as that field several times.
 
         Raises:
             NeverSent: it may not be made.
@@ -252,7 +253,7 @@ class TwilioRest:
     # ---- one request --------------------------------------------------------------------------
 
     def _ask(
-        self, method: str, path: str, fields: Mapping[str, str], product: Product
+        self, method: str, path: str, fields: Mapping[str, str | list[str]], product: Product
     ) -> dict[str, Any]:
         if not path.startswith("/"):
             path = f"{API}/{self._login.account_sid}/{path}"
@@ -281,7 +282,7 @@ class TwilioRest:
             self._sleep(following.wait_seconds)
 
     def _once(
-        self, method: str, path: str, fields: Mapping[str, str], product: Product
+        self, method: str, path: str, fields: Mapping[str, str | list[str]], product: Product
     ) -> _Answered:
         client = self._client or self._new_client()
         try:

@@ -61,6 +61,7 @@ class TurnDetection:
     """Voice activity detection; always sent complete (openai_realtime.md 2.1, 2.2).
 
     ``semantic_vad`` judges by what was said: of the numbers it has none, only ``eagerness``.
+    ``none``: whoever sends the audio says where a turn ends, with ``input_commit``.
     """
 
     threshold: float = 0.5
@@ -68,7 +69,7 @@ class TurnDetection:
     silence_duration_ms: int = 320
     create_response: bool = True
     interrupt_response: bool = True
-    kind: Literal["server_vad", "semantic_vad"] = "server_vad"
+    kind: Literal["server_vad", "semantic_vad", "none"] = "server_vad"
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
 
     @property
@@ -207,7 +208,9 @@ def takes_hints(transcription_model: str) -> bool:
     return transcription_model not in _TAKES_NO_PROMPT
 
 
-def _turn_detection(value: TurnDetection) -> dict[str, Any]:
+def _turn_detection(value: TurnDetection) -> dict[str, Any] | None:
+    if value.kind == "none":
+        return None
     if value.kind == "semantic_vad":
         return {
             "type": "semantic_vad",
@@ -378,6 +381,27 @@ def append(payload: str) -> str:
     return f"{APPEND_HEAD}{payload}{APPEND_TAIL}"
 
 
+def input_commit(event_id: str) -> str:
+    """Render the end of a turn of the caller whose audio was appended by hand (2.2)."""
+    return _dump({"type": "input_audio_buffer.commit", "event_id": event_id})
+
+
+def response_beside(
+    event_id: str, dialect: Dialect, *, purpose: str, modality: Literal["audio", "text"]
+) -> str:
+    """Render a response that sees the conversation and stays outside of it (4, ``conversation``).
+
+    What it says and which functions it calls becomes no item, so whoever asks decides how the
+    conversation goes on, and what is cached of it stays so.
+    """
+    response: dict[str, Any] = {"conversation": "none", "metadata": {"purpose": purpose}}
+    if dialect == "beta":
+        response["modalities"] = ["audio", "text"] if modality == "audio" else ["text"]
+    else:
+        response["output_modalities"] = [modality]
+    return _dump({"type": "response.create", "event_id": event_id, "response": response})
+
+
 def response_create(
     event_id: str, dialect: Dialect, *, instructions: str, tools_allowed: bool, purpose: str
 ) -> str:
@@ -430,10 +454,12 @@ def message_item(
     dialect: Dialect,
     *,
     item_id: str = "",
+    after: str | None = None,
 ) -> str:
     """Render a text item; assistant audio cannot be created by a client (trap O30).
 
     With an ``item_id`` of ours (at most 32 letters, digits, - or _) it can be deleted later.
+    ``after``: the item that it stands behind, '' for the first place; None is the last one.
     """
     ours = "text" if dialect == "beta" else "output_text"
     part = ours if role == "assistant" else "input_text"
@@ -444,7 +470,14 @@ def message_item(
     }
     if item_id:
         item["id"] = item_id
-    return _dump({"type": "conversation.item.create", "event_id": event_id, "item": item})
+    event: dict[str, Any] = {
+        "type": "conversation.item.create",
+        "event_id": event_id,
+        "item": item,
+    }
+    if after is not None:
+        event["previous_item_id"] = after or "root"
+    return _dump(event)
 
 
 def audio_item(event_id: str, audio_b64: str) -> str:

@@ -115,6 +115,20 @@ def media_payload(message: dict[str, Any]) -> tuple[str, int]:
     return str(payload), size
 
 
+def forked_payload(message: dict[str, Any]) -> tuple[str, str, int]:
+    """Return (``inbound`` or ``outbound``, base64 payload, decoded bytes) of a fork's ``media``.
+
+    Raises:
+        TwilioWireError: wrong shape, no such track or an unsafe payload.
+    """
+    media = message.get("media")
+    track = media.get("track") if isinstance(media, dict) else None
+    if not isinstance(media, dict) or track not in ("inbound", "outbound"):
+        raise TwilioWireError("media without a track")
+    size = payload_bytes(media.get("payload"))
+    return str(track), str(media["payload"]), size
+
+
 def media_timestamp_ms(message: dict[str, Any]) -> int | None:
     """Return when an inbound ``media`` message begins, in ms of the stream; None if not told."""
     media = message.get("media")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Gather, Start, VoiceResponse
 
 DIAL_SECONDS = 30
 KEY_SECONDS = 1  # of silence for a key behind what is said; Twilio takes no less
@@ -195,6 +195,38 @@ def connect_stream(
         _say(response, say_first, language, keys_url)
     connect = Connect(action=action_url, method="POST")
     connect.stream(url=stream_url, status_callback=status_url, status_callback_method="POST")
+    response.append(connect)
+    return str(response)
+
+
+def fork_start(*, stream_url: str, name: str, status_url: str) -> str:
+    """Return the one element that copies both sides of a call to ``stream_url`` (2.1).
+
+    It does not hold up what follows it, nothing can be said into it (31924), and it goes on
+    through whatever TwiML the call is given later, until it is stopped or the call is over.
+    """
+    start = Start()
+    start.stream(
+        url=stream_url,
+        name=name,
+        track="both_tracks",
+        status_callback=status_url,
+        status_callback_method="POST",
+    )
+    return str(start.to_xml(xml_declaration=False))
+
+
+def press_and_connect(*, stream_url: str, action_url: str, digits: str = "") -> str:
+    """Return TwiML that presses keys on a call of ours, bridges it, and asks what is next.
+
+    A stream cannot press keys (twilio.md 3.2), ``<Play digits>`` can:
+    https://www.twilio.com/docs/voice/twiml/play, read 2026-11-23.
+    """
+    response = VoiceResponse()
+    if digits:
+        response.play(digits=digits)
+    connect = Connect(action=action_url, method="POST")
+    connect.stream(url=stream_url)
     response.append(connect)
     return str(response)
 

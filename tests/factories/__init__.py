@@ -27,6 +27,13 @@ from tests.factories.base import (
     phone_e164,
     sid,
 )
+from tests.factories.call_logs import (
+    make_imported_call,
+    make_log_import,
+    make_log_piece,
+    make_shim,
+    make_shim_record,
+)
 from tests.factories.calls import (
     make_call,
     make_control,
@@ -39,6 +46,7 @@ from tests.factories.calls import (
     make_turn,
 )
 from tests.factories.events import make_attempt, make_destination, make_event
+from tests.factories.forecasts import make_forecast, make_guardrail
 from tests.factories.guards import (
     make_guard,
     make_guard_limits,
@@ -48,6 +56,16 @@ from tests.factories.guards import (
 )
 from tests.factories.leaving import make_departed_number, make_departure, make_old_rate
 from tests.factories.moves import make_change, make_handover, make_move, make_old_stack
+from tests.factories.parity import (
+    make_caller_clip,
+    make_critical_marks,
+    make_parity_call,
+    make_run,
+    make_run_dial,
+    make_scenario,
+    make_shadow_call,
+    make_shadow_switch,
+)
 from tests.factories.plans import make_plan, make_plan_entry
 from tests.factories.readiness import (
     make_acceptance,
@@ -72,8 +90,8 @@ from tests.factories.telephony import (
 )
 
 __all__ = [
-    "make_acceptance",
     "default_organisation",
+    "make_acceptance",
     "make_account",
     "make_account_facts",
     "make_api_key",
@@ -81,33 +99,41 @@ __all__ = [
     "make_attempt",
     "make_audit_entry",
     "make_call",
+    "make_caller_clip",
     "make_carrier_check",
     "make_change",
     "make_clip",
     "make_connection",
     "make_control",
+    "make_critical_marks",
     "make_departed_number",
     "make_departure",
     "make_desk",
     "make_destination",
     "make_event",
     "make_file",
+    "make_firing",
+    "make_forecast",
     "make_guard",
     "make_guard_limits",
+    "make_guardrail",
+    "make_handover",
+    "make_imported_call",
     "make_incident",
     "make_job",
-    "make_firing",
+    "make_log_import",
+    "make_log_piece",
     "make_missed_call",
     "make_model_limit",
-    "make_handover",
     "make_move",
-    "make_old_stack",
+    "make_net",
     "make_notice",
     "make_notice_receiver",
-    "make_net",
     "make_number",
     "make_old_rate",
+    "make_old_stack",
     "make_organisation",
+    "make_parity_call",
     "make_plan",
     "make_plan_entry",
     "make_policy",
@@ -118,6 +144,13 @@ __all__ = [
     "make_removal",
     "make_resource",
     "make_revision",
+    "make_run",
+    "make_run_dial",
+    "make_scenario",
+    "make_shadow_call",
+    "make_shadow_switch",
+    "make_shim",
+    "make_shim_record",
     "make_silent_host",
     "make_squad",
     "make_staff",

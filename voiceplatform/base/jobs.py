@@ -124,9 +124,14 @@ class RunningJob:
         )
         self.has_ended = True
 
-    def release(self) -> None:
-        """Give it back unfinished, e.g. because this worker is stopping; another one takes it."""
-        self._write(state=Job.State.QUEUED, parameters=_without(self.job.parameters, "lease"))
+    def release(self, *, is_further: bool = False) -> None:
+        """Give it back unfinished, e.g. because this worker is stopping; another one takes it.
+
+        Args:
+            is_further: it came further here, so this is none of the three times a worker dies.
+        """
+        names = ("lease", "attempts") if is_further else ("lease",)
+        self._write(state=Job.State.QUEUED, parameters=_without(self.job.parameters, *names))
         self.has_ended = True
 
     def __enter__(self) -> Self:

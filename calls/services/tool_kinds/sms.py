@@ -190,6 +190,6 @@ def _prepared(call_id: str, spec: ToolSpec, effect: DispatchTool) -> _Message | 
         return ToolResult(str(error), outcome="error", sent=False)
     if isinstance(form, ToolResult):
         return form
-    account = call.twilio_account
+    account = call.account
     access = access_of(account)
     return _Message(access, form["From"], form["To"], form["Body"])

@@ -30,7 +30,9 @@ MACHINE_WRITTEN = (
     *("calls.outboxevent", "calls.toolexchange", "calls.toolcheck", "calls.silenthost"),
     *("calls.talk", "calls.deliveryattempt", "calls.departure", "calls.departednumber"),
     *("calls.plannumber", "calls.planentry", "calls.numbermove", "calls.numberreadiness"),
-    *("calls.netfiring", "calls.audibleacceptance"),
+    *("calls.netfiring", "calls.criticalmarks", "calls.costforecast", "calls.guardrailproposal"),
+    *("calls.calllogimport", "calls.importedcall", "calls.shimrecord"),
+    "calls.audibleacceptance",
     *("assistants.assistantrevision", "assistants.revisiontool", "assistants.filepassage"),
     *("assistants.importrun", "assistants.finding", "assistants.importedobject"),
 )
@@ -213,6 +215,34 @@ def make_many(world: dict[str, Any], label: str) -> None:
                 factories.make_departed_number(
                     world["calls.departure"], factories.make_number(organisation)
                 )
+            case "calls.costforecast":
+                factories.make_forecast(
+                    factories.make_assistant(organisation),
+                    number=factories.make_number(organisation),
+                )
+            case "calls.guardrailproposal":
+                factories.make_guardrail(factories.make_run(factories.make_assistant(organisation)))
+            case "calls.criticalmarks":
+                factories.make_critical_marks(factories.make_assistant(organisation))
+            case "calls.parityscenario":
+                factories.make_scenario(factories.make_assistant(organisation))
+            case "calls.parityrun":
+                factories.make_run(factories.make_assistant(organisation))
+            case "calls.paritycall":
+                factories.make_parity_call(factories.make_run(world["calls.parityrun"].assistant))
+            case "calls.rundial":
+                place = factories.make_parity_call(
+                    world["calls.parityrun"], position=index + 9, index=index + 9
+                )
+                factories.make_run_dial(place, number=factories.make_number(organisation))
+            case "calls.callerclip":
+                factories.make_caller_clip(world["calls.parityrun"], turn=index + 9)
+            case "calls.calllogimport" | "calls.calllogpiece":
+                factories.make_log_piece(factories.make_log_import(organisation=organisation))
+            case "calls.importedcall":
+                factories.make_imported_call(call=factories.make_call(number=number))
+            case "calls.toolshim" | "calls.shimrecord":
+                factories.make_shim_record(factories.make_shim(organisation=organisation))
             case "calls.deliveryattempt":
                 factories.make_attempt(factories.make_event(call=call))
 

@@ -29,10 +29,12 @@ from calls.media.pool import pool
 from calls.models import Call, PhoneNumber, Turn
 from calls.standins.book import StandinBook
 from calls.standins.old_stack import OldStackApp
+from calls.standins.old_voice import OldVoiceApp
 from calls.standins.realtime_peer import RealtimePeer
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.scenario import Scenario
 from calls.standins.server import StandinApp, make_server
+from calls.standins.tool_server import ToolServerApp
 from calls.standins.twilio_call import CallReport
 from calls.standins.twilio_carrier import Carrier
 from calls.telephony.refusals import refusals
@@ -81,6 +83,9 @@ class Rig:
     number: PhoneNumber
     session: aiohttp.ClientSession
     old: OldStackApp
+    old_voice: OldVoiceApp
+    tools: ToolServerApp
+    twilio_log: list[tuple[str, str, Any]]
     model_frames: list[list[dict[str, Any]]] = field(default_factory=list)
 
     @property
@@ -304,7 +309,8 @@ async def running_rig(profile: RealtimeProfile | None = None) -> AsyncIterator[R
         origin = f"http://127.0.0.1:{standin_port}"
         number = await in_database(_make_line, origin, carrier.account_sid)
         try:
-            yield Rig(port, origin, carrier, number, session, standins.old, frames)
+            others = standins.old, standins.old_voice, standins.tools, standins.twilio.log
+            yield Rig(port, origin, carrier, number, session, *others, frames)
         finally:
             await carrier.close()
             live.end_all_now()

@@ -23,7 +23,7 @@ from calls.services.media_open import MediaRefused, media_open
 from calls.services.policy_review import policy_review
 from calls.services.simulate import call_simulate, call_summary
 from calls.standins.scenario import parse_scenario
-from calls.telephony.views import REQUEST_KEY
+from calls.telephony.signed import REQUEST_KEY
 from tests import factories
 from tests.integration.calls.rig import PUBLIC, TOKEN, Rig, sign
 

@@ -13,7 +13,7 @@ from calls.bridge.reasons import FATAL_CODES, EndCause
 from calls.doctor.explain import STREAM_CODES, explain
 from calls.doctor.model_faults import FAULTS
 from calls.models import Call
-from calls.telephony import views
+from calls.telephony import signed
 from tests import factories
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -116,7 +116,7 @@ def test_a_refused_webhook_logs_the_address_that_was_hashed(
 ) -> None:
     settings.PUBLIC_BASE_URL = "https://voice.example.com"
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(views.log, "warning", lambda event, **fields: seen.append(fields))
+    monkeypatch.setattr(signed.log, "warning", lambda event, **fields: seen.append(fields))
     account = factories.make_account()
     form = {"CallSid": factories.sid("CA"), "AccountSid": account.account_sid}
     query = "?token=abcdef0123456789"

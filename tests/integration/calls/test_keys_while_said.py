@@ -12,7 +12,7 @@ from calls.media.database import in_database
 from calls.models import Call, CallPolicy, OperatorDesk
 from calls.numbers.phrases import sentence
 from calls.standins.scenario import parse_scenario
-from calls.telephony.views import REQUEST_KEY
+from calls.telephony.signed import REQUEST_KEY
 from tests import factories
 from tests.integration.calls.rig import PUBLIC, Rig, sign
 

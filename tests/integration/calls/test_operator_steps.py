@@ -14,7 +14,7 @@ from calls.numbers.phrases import sentence
 from calls.services.call_next import CallNext, call_after_dial, call_next
 from calls.standins.scenario import parse_scenario
 from calls.standins.twilio_call import Callee
-from calls.telephony.views import REQUEST_KEY
+from calls.telephony.signed import REQUEST_KEY
 from tests import factories
 from tests.integration.calls.rig import CALLER, Rig
 

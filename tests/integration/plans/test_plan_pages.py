@@ -138,7 +138,7 @@ def test_the_page_of_a_plan_shows_every_gate_and_what_may_be_done(staff: Client)
     page = staff.get(url("change", row.pk)).content.decode()
     assert number.number_e164 in page
     assert "5% has not been approved" in page
-    assert "in order: incident, policy, readiness, parity, hours" in page
+    assert "in order: incident, policy, readiness, parity, cost, hours" in page
     assert "Start the plan" in page and "Pause the plan" not in page
     do(staff, row, "start")
     do(staff, row, "approve", number)

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import io
 import json
+import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +29,7 @@ from calls.models import (
     CallHandover,
     CallInputChunk,
     Erasure,
+    ImportedCall,
     MissedCall,
 )
 from calls.selectors.erasures import erased_sids
@@ -106,7 +108,7 @@ def a_call(**columns: Any) -> Call:
     CallInputChunk.objects.create(call=call, ordinal=0, data=zlib.compress(WORDS.encode()))
     event = factories.make_event(call=call, payload={"customer": NUMBER, "said": WORDS})
     factories.make_attempt(event, response_excerpt=WORDS)
-    factories.make_refusal(call.twilio_account, call=call, url=f"https://x.example/{call.pk}")
+    factories.make_refusal(call.account, call=call, url=f"https://x.example/{call.pk}")
     factories.make_control(call, text=WORDS)
     factories.make_recording(call)
     missed = factories.make_missed_call(call.number, caller=NUMBER)
@@ -128,6 +130,25 @@ def a_call(**columns: Any) -> Call:
         outcome={"reason": WORDS},
         answer={"body": WORDS},
         status_asked={"fields": NUMBER},
+    )
+    factories.make_scenario(source="extracted", source_call=call, document={"caller": WORDS})
+    factories.make_shadow_call(factories.make_run(), call, problem=WORDS)
+    factories.make_parity_call(
+        factories.make_run(),
+        source_call=call,
+        document={"caller": WORDS},
+        sequence={"tools": WORDS},
+        transcript=[WORDS],
+    )
+    live = factories.make_parity_call(factories.make_run(kind="live"))
+    factories.make_run_dial(live, call=call, number=call.number, heard=[[{"text": WORDS}]])
+    factories.make_caller_clip(live.run, source_call=call, audio_mulaw=WORDS.encode())
+    ImportedCall.objects.create(
+        call=call,
+        organisation=call.organisation,
+        log_id=str(uuid.uuid4()),
+        facts={"note": WORDS},
+        recordings={"stereo": f"https://x.example/{call.pk}"},
     )
     call_rename(call=call, name=WORDS, actor=None)
     audit_write(actor=None, action="t", organisation=call.organisation, details={"to": NUMBER})
@@ -217,8 +238,8 @@ def test_a_call_that_twilio_still_lists_is_not_written_down_again() -> None:
         duration_seconds=600,
     )  # fmt: skip
     type(call.number).objects.update(updated_at=now - dt.timedelta(days=1))
-    assert _note_missed(call.twilio_account, [listed], now) == 0
-    assert _note_missed(call.twilio_account, [replace(listed, call_sid="CA" + "0" * 32)], now) == 1
+    assert _note_missed(call.account, [listed], now) == 0
+    assert _note_missed(call.account, [replace(listed, call_sid="CA" + "0" * 32)], now) == 1
 
 
 def test_a_second_erasure_finds_nothing_and_says_so() -> None:

@@ -62,6 +62,7 @@ REST_COMMANDS: dict[str, tuple[str, dict[str, Any]]] = {
 # Patterns with parameters that are no stored id of an organisation, each with its reason.
 NOT_TENANT_IDS = {
     "admin/(?P<url>.*)$": "the admin's catch-all",
+    "tool-shim/<str:token>": "the address is a secret of its own, as a tool server's is",
     "admin/r/<path:content_type_id>/<path:object_id>/": "leads to a public page; none exists",
 }
 

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from calls.money.rates import PRICES, ModelPrice, price_for, response_microusd
+from calls.money.rates import (
+    PRICES,
+    ModelPrice,
+    price_for,
+    response_microusd,
+    transcription_microusd,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -16,6 +22,10 @@ PRICE = ModelPrice("2026-01-01", 4, 0.4, 24, 32, 0.5, 64)
 def usage(into: dict[str, Any], out: dict[str, Any]) -> dict[str, Any]:
     """Return usage as ``response.done`` has it."""
     return {"input_token_details": into, "output_token_details": out}
+
+
+def test_what_is_written_down_of_a_caller_costs_by_its_length() -> None:
+    assert [transcription_microusd(ms) for ms in (0, 1, 60_000)] == [0, 1, 6_000]
 
 
 def test_each_kind_has_its_price() -> None:

@@ -93,6 +93,15 @@ def test_figures_carry_exact_bounds_and_latency_of_those_that_were_measured() ->
     assert figures.turn_p95_ms is None
 
 
+def test_what_a_plan_holds_a_number_for_stands_in_its_dossier() -> None:
+    words = "by the forecast of 2026-11-20 a minute is dearer here, and nobody has accepted it"
+    dossier = compose(replace(FACTS, cost_words=words, is_dearer=True))
+    assert dossier.as_json()["costGate"] == {"isOpen": False, "words": words}
+    assert any("nobody has accepted it" in gap for gap in dossier.gaps)
+    assert any(line.startswith("By the forecast of 2026-11-20") for line in dossier.cost.words)
+    assert not any("dearer" in gap for gap in compose(FACTS).gaps)
+
+
 def test_cost_compares_a_minute_with_a_minute_and_says_what_is_estimated() -> None:
     calls = (call(0, "vapi"), call(3), call(4))
     rate = OldRate(Decimal("0.13"), "entered", "invoice of October")

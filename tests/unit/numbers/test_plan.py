@@ -495,3 +495,14 @@ def test_people_give_a_reason_and_cannot_ask_for_what_does_not_fit() -> None:
     finished = advance(plan, skipped, {}, NOON).state
     assert finished.status == "finished"
     assert retry(plan, finished, "n1", now=NOON, **ADA).state.status == "running"
+
+
+def test_a_dearer_number_stops_until_somebody_accepts_it() -> None:
+    plan = a_plan()
+    progress = started(plan).of("n1")
+    facts = replace(GOOD, dearer="a minute is dearer here")
+    (gate,) = (each for each in gates_of(plan, progress, facts, NOON) if each.name == "cost")
+    assert (gate.verdict, gate.evidence) == ("stop", {"dearer": "a minute is dearer here"})
+    assert "nobody has accepted" in gate.words
+    (gate,) = (each for each in gates_of(plan, progress, GOOD, NOON) if each.name == "cost")
+    assert gate.is_open

@@ -293,3 +293,41 @@ def test_every_reason_fits_its_column() -> None:
         for old in ("none", "up", "down", "probe"):
             decision = decided(old_stack=old, qualified=False, **changes)
             assert 0 < len(decision.reason) <= REASON_CHARACTERS
+
+
+@pytest.mark.parametrize("route", ["vapi", "canary", "direct"])
+def test_a_call_that_a_run_placed_is_given_to_the_stack_it_names_on_every_route(route: str) -> None:
+    ours, old = replace(CALL, placed_for="direct"), replace(CALL, placed_for="vapi")
+    assert told(decided(ours, route=route)) == ("direct", "test-ours")
+    decision = decided(old, route=route)
+    assert (told(decision), decision.instead) == (("previous", "test-old"), "nobody")
+    assert decision.stack == "vapi"
+
+
+@pytest.mark.parametrize(("code", "amiss"), AMISS)
+def test_a_placed_call_that_our_stack_cannot_take_is_nobodys(
+    code: str, amiss: dict[str, Any]
+) -> None:
+    ours = replace(CALL, placed_for="direct")
+    assert told(decided(ours, has_person=True, **amiss)) == ("busy", "test-refused"), code
+
+
+def test_a_placed_call_never_goes_on_to_the_other_stack_or_to_a_person() -> None:
+    old = replace(CALL, placed_for="vapi")
+    for gone in ("down", "none"):
+        decision = decided(old, old_stack=gone, has_person=True)
+        assert told(decision) == ("busy", "test-refused")
+    answered = replace(old, is_ringing=False)
+    assert told(decided(answered)) == ("busy", "test-refused")
+    for stack in ("direct", "vapi"):
+        placed = replace(CALL, placed_for=stack)
+        assert told(decided(placed, route="paused")) == ("busy", "test-refused")
+    no_assistant = decided(replace(CALL, placed_for="direct"), has_revision=False, asks=True)
+    assert told(no_assistant) == ("busy", "test-refused")
+
+
+def test_placed_calls_leave_half_of_our_lines_to_callers() -> None:
+    ours = replace(CALL, placed_for="direct")
+    assert told(decided(ours, live=4)) == ("direct", "test-ours")
+    assert told(decided(ours, live=5)) == ("busy", "test-refused")
+    assert told(decided(live=9)) == ("direct", "route-direct")

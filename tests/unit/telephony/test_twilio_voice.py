@@ -87,3 +87,13 @@ def test_the_other_documents() -> None:
     assert (say.text, say.attributes, connect.name) == (
         "Hello & welcome", {"language": "en"}, "Connect",
     )  # fmt: skip
+
+
+def test_keys_are_pressed_before_the_stream_begins() -> None:
+    addresses = {"stream_url": "wss://h/a", "action_url": "https://h/n"}
+    document = parse_twiml(twilio_voice.press_and_connect(**addresses, digits="1#"), "text/xml")
+    play, connect = document.verbs
+    assert (document.notices, play.name, play.attributes) == ((), "Play", {"digits": "1#"})
+    assert connect.attributes == {"action": "https://h/n", "method": "POST"}
+    (only,) = parse_twiml(twilio_voice.press_and_connect(**addresses), "text/xml").verbs
+    assert only.name == "Connect"

@@ -303,3 +303,12 @@ def test_emoji_survive_and_broken_surrogates_do_not() -> None:
 def test_o21_anything_but_mulaw_both_ways_is_no(session: Any) -> None:
     for dialect in DIALECTS:
         assert not realtime.formats_are_mulaw({"session": session}, dialect)
+
+
+def test_an_item_is_put_behind_another_or_in_the_first_place() -> None:
+    def where(**options: Any) -> Any:
+        text = realtime.message_item("e", "assistant", "Hello", "openai_ga", **options)
+        check_realtime_client(json.loads(text))
+        return json.loads(text).get("previous_item_id")
+
+    assert (where(), where(after="item_1"), where(after="")) == (None, "item_1", "root")

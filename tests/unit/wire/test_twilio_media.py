@@ -105,3 +105,26 @@ def test_media_of_another_shape_or_track_is_refused(message: dict[str, Any]) -> 
 def test_a_mark_without_a_name_is_refused(message: dict[str, Any]) -> None:
     with pytest.raises(TwilioWireError):
         twilio_media.mark_name(message)
+
+
+def test_a_fork_says_of_each_frame_whose_it_is() -> None:
+    frame = {"media": {"track": "outbound", "payload": "/////w==", "timestamp": "20"}}
+    assert twilio_media.forked_payload(frame) == ("outbound", "/////w==", 4)
+    assert twilio_media.forked_payload({"media": {**frame["media"], "track": "inbound"}})[0]
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        None,
+        {},
+        {"payload": "/////w=="},
+        {"track": "both", "payload": "/////w=="},
+        {"track": ["inbound"], "payload": "/////w=="},
+        {"track": "inbound"},
+        {"track": "inbound", "payload": '//"}'},
+    ],
+)
+def test_t20_a_frame_of_a_fork_that_names_no_side_or_no_sound_is_refused(media: Any) -> None:
+    with pytest.raises(TwilioWireError):
+        twilio_media.forked_payload({"media": media})

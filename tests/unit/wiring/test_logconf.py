@@ -97,7 +97,10 @@ def test_counts_with_telling_names_stay() -> None:
         ("took 1234 ms at 12:30", "took 1234 ms at 12:30"),
         ("6f9619ff-8b86-4011-b42d-001234567890", "6f9619ff-8b86-4011-b42d-001234567890"),
         ("GET /twilio/media/6f96/s3cr3t-token?x", "GET /twilio/media/[redacted]?x"),
+        ("GET /twilio/shadow/6f96/s3cr3t-token?x", "GET /twilio/shadow/[redacted]?x"),
+        ("GET /twilio/media/run/6f96/s3cr3t", "GET /twilio/media/[redacted]"),
         ('"/web/media/s3cr3t"', '"/web/media/[redacted]"'),
+        ("Bad Gateway: /tool-shim/s3cr3t", "Bad Gateway: /tool-shim/[redacted]"),
     ],
 )
 def test_numbers_mail_addresses_and_media_tokens_in_text(text: str, expected: str) -> None:
