@@ -219,7 +219,7 @@ def report_text(report: Report) -> str:
     lines += [f"  {gate.title}: {gate.words}" for gate in report.gates]
     if report.more:
         lines.append(f"  About {report.more} more pairs without a difference would pass.")
-    lines += [f"  {line.scenario} #{line.index}: {line.words}" for line in report.worst]
+    lines += [f"  Pair {line.number}, {line.scenario}: {line.words}" for line in report.worst]
     if report.missing:
         lines.append(f"  {report.missing} pairs could not be compared.")
     lines += [f"  {note}" for note in report.notes]

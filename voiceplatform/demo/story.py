@@ -1,4 +1,4 @@
-"""The story of ``make demo``: import sample exports, place three calls, show what came of them.
+"""The story of ``make demo``: import sample exports, place three calls, compare both stacks.
 
 Runs beside a platform that is up (``__main__``) and uses it as its users do: the import service,
 the stand-ins' telephone, the database. The last line of stdout is one JSON object (design.md 3).
@@ -35,6 +35,7 @@ from calls.services.simulate import (  # noqa: E402 - as above
 from calls.services.wording import wordings_render_missing  # noqa: E402 - as above
 from voiceplatform.base import http  # noqa: E402 - as above
 from voiceplatform.base.models import DEFAULT_ORGANISATION_ID, Organisation  # noqa: E402 - as above
+from voiceplatform.demo.rehearsal import rehearse  # noqa: E402 - as above
 
 gc.freeze()
 gc.enable()
@@ -84,6 +85,8 @@ class Story:
             if missing:
                 result["problems"].append(f"{len(missing)} webhooks never reached the receiver")
             result["ok"] = not result["problems"]
+        if not settings.DEMO_ONCE:  # `ONCE=1` stops after the calls (design.md 3)
+            self._rehearse()
         return all(result["ok"] for result in self.results)
 
     def _import_samples(self) -> None:
@@ -105,6 +108,12 @@ class Story:
             export = json.loads((SAMPLES / sample).read_text(encoding="utf-8"))
             assistant = Assistant.objects.get(pk=export["id"])
             number_like(STANDIN_NUMBER, number=number, assistant=assistant)
+
+    def _rehearse(self) -> None:
+        self._step("\nparity: the scenarios of examples/scenarios, on the old stack and on ours")
+        export = json.loads((SAMPLES / RECEPTION).read_text(encoding="utf-8"))
+        run = rehearse(Assistant.objects.get(pk=export["id"]), self._line)
+        self._line(f"{settings.PUBLIC_BASE_URL}/admin/calls/parityrun/{run.pk}/change/")
 
     def _call(self, number: str, scenario: str, what: str) -> None:
         self._step(f"\ncall to {number}: the caller {what}")
