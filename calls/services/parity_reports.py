@@ -231,10 +231,10 @@ def _live_note(run: ParityRun) -> str:
 
 def _notes(run: ParityRun, measures: Measures, unplayed: int) -> tuple[str, ...]:
     few = too_few_words(run.wanted, has_marks=any(run.marks.values()))
-    notes = [f"{few}."] if few else []
+    notes = [f"{few}."] if few and measures.verdict != "fail" else []
     if run.kind == ParityRun.Kind.REHEARSAL:
         notes.append(_REHEARSED)
-    if run.kind == ParityRun.Kind.LIVE:
+    elif run.kind == ParityRun.Kind.LIVE:
         notes.append(_live_note(run))
     elif not measures.audio_pairs:
         notes.append("No call of this run was heard, so it does not open a number's gate alone.")
