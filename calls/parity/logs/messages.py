@@ -23,7 +23,7 @@ from calls.parity.logs.loose import (
     time_of,
     words_of,
 )
-from calls.parity.logs.past_call import UNNAMED
+from calls.parity.logs.past_call import UNNAMED, arguments_value
 from calls.parity.logs.results import has_failed
 from tools.loose_json import as_list, as_object
 
@@ -35,14 +35,12 @@ _SPEAKERS: Final[Mapping[str, Role]] = {
     "assistant": "assistant",
     "ai": "assistant",
 }
-_CALLS: Final = frozenset({"tool_calls", "tool-calls", "tool_call", "toolcalls"})
-_OLD_CALLS: Final = frozenset({"function_call", "function-call", "functioncall"})
-_RESULTS: Final = frozenset(
-    {"tool_call_result", "tool-call-result", "tool_calls_result", "tool_result", "tool"}
-)
-_OLD_RESULTS: Final = frozenset(
-    {"function_call_result", "function_result", "function-call-result", "function"}
-)
+# Roles by their letters alone: tool_calls, tool-calls and toolCalls are one.
+_CALLS: Final = frozenset({"toolcalls", "toolcall"})
+_OLD_CALLS: Final = frozenset({"functioncall"})
+_RESULTS: Final = frozenset({"toolcallresult", "toolcallsresult", "toolresult", "tool"})
+_OLD_RESULTS: Final = frozenset({"functioncallresult", "functionresult", "function"})
+_ORPHAN: Final = "a result belongs to no tool call of this log"
 # A log without times gives an order: so far apart do its entries stand then.
 STEP_MS: Final = 1000
 
@@ -69,6 +67,9 @@ class _Reading:
     problems: list[str] = field(default_factory=list)
     latest_ms: int = 0
     mark: str = ""
+    # The newest call of an id that a model used again, and answers whose calls come after them.
+    newest: dict[str, str] = field(default_factory=dict)
+    early: set[str] = field(default_factory=set)
 
     def say(self, role: Role, text: str, started_ms: int, ended_ms: int | None) -> None:
         """Add one turn."""
@@ -80,44 +81,72 @@ class _Reading:
     def call(self, tool_call_id: str, name: str, arguments: str, at_ms: int) -> None:
         """Add one tool call behind the others."""
         key = tool_call_id or self._made_id(name)
-        if key in self.tools:
-            return  # copies of one message repeat it
+        before = self.tools.get(self.newest.get(key, key))
         # It was made after all that stands before it, whatever the clocks say.
-        self.tools[key] = ToolUse(
+        made = ToolUse(
             key, name, arguments, max(at_ms, self.latest_ms), state="running", running=True
         )
+        if before is not None and before.tool_call_id in self.early:
+            self.early.discard(before.tool_call_id)
+            del self.tools[before.tool_call_id]
+            made = replace(made, running=False, output=before.output, state=before.state)
+            made = replace(made, duration_ms=0 if self.has_times else None)
+        elif before is not None:
+            if _is_copy(before, made):
+                return  # copies of one message repeat it
+            stem = f"{key[:60]}~"
+            used = sum(each.startswith(stem) for each in self.tools)
+            made = replace(made, tool_call_id=f"{stem}{used + 2}")
+            self.newest[key] = made.tool_call_id
+        self.tools[made.tool_call_id] = made
 
-    def answer(self, tool_call_id: str, name: str, result: str, at_ms: int) -> None:
+    def answer(
+        self, tool_call_id: str, name: str, result: str, at_ms: int, *, is_error: bool = False
+    ) -> None:
         """Give a tool call its answer; one without an id answers the oldest open of its name."""
-        key = tool_call_id or next(
+        key = self.newest.get(tool_call_id, tool_call_id) or next(
             (k for k, tool in self.tools.items() if tool.running and tool.name in {name, ""}), ""
         )
         tool = self.tools.get(key)
         if tool is None:
-            self.problems.append("a result belongs to no tool call of this log")
-            if not name:
+            if not key and not name:
+                self.problems.append(_ORPHAN)
                 return
+            # Its call may stand behind it; else the answer alone tells that it was made.
             self.call(key, name, "{}", at_ms)
             tool = self.tools[key or next(reversed(self.tools))]
+            self.early.add(tool.tool_call_id)
         elif not tool.running:
             return
         self.tools[tool.tool_call_id] = replace(
             tool,
             running=False,
             output=result,
-            state="error" if has_failed(result) else "ok",
+            state="error" if is_error or has_failed(result) else "ok",
             duration_ms=max(0, at_ms - tool.started_ms) if self.has_times else None,
         )
+        # What is called next was not asked for together with what is answered by now.
+        self.latest_ms = max(self.latest_ms, at_ms + 1)
 
     def _made_id(self, name: str) -> str:
         """Return an id for a call that has none: the same in every telling of it."""
-        same = sum(tool.name == name for tool in self.tools.values())
-        return f"{UNNAMED}{name[:40]}-{self.mark or same + 1}"
+        same = sum(tool.name == name for tool in self.tools.values()) + 1
+        if not self.mark:
+            return f"{UNNAMED}{name[:40]}-{same}"
+        first_one = f"{UNNAMED}{name[:40]}-{self.mark}"
+        return first_one if same == 1 else f"{UNNAMED}{name[:36]}-{self.mark}+{same}"
 
     def done(self) -> Spoken:
         """Return what was read."""
+        if self.early:
+            self.problems.append(_ORPHAN)
+        self.tools = {key: tool for key, tool in self.tools.items() if tool.name}
         unique = tuple(dict.fromkeys(self.problems))
         return Spoken(tuple(self.speech), tuple(self.tools.values()), self.has_times, unique)
+
+
+def _is_copy(one: ToolUse, other: ToolUse) -> bool:
+    return one.name == other.name and arguments_value(one) == arguments_value(other)
 
 
 def read_messages(messages: Any, started_at: dt.datetime | None) -> Spoken:
@@ -144,7 +173,7 @@ def read_messages(messages: Any, started_at: dt.datetime | None) -> Spoken:
 def _message(
     reading: _Reading, row: Mapping[str, Any], at_ms: int, started_at: dt.datetime | None
 ) -> None:
-    role = text_of(row.get("role")).lower()
+    role = text_of(row.get("role")).lower().replace("_", "").replace("-", "")
     if role in _SPEAKERS:
         text = content_of(first(row.get("message"), row.get("content")))
         end = _end_ms(row, at_ms, started_at) if reading.has_times else None
@@ -152,21 +181,39 @@ def _message(
             reading.say(_SPEAKERS[role], text, at_ms, end)
         # The OpenAI format puts calls into the assistant's message; some logs mix the two.
         add_calls(reading, first(row.get("toolCalls"), row.get("tool_calls")), at_ms)
+        add_calls(reading, [first(row.get("functionCall"), row.get("function_call"))], at_ms)
     elif role in _CALLS:
         add_calls(reading, first(row.get("toolCalls"), row.get("tool_calls"), [row]), at_ms)
     elif role in _OLD_CALLS:
         add_calls(reading, [first(row.get("functionCall"), row.get("function_call"), row)], at_ms)
     elif role in _RESULTS | _OLD_RESULTS:
         key = first(row.get("toolCallId"), row.get("tool_call_id"), row.get("id"))
-        result = first(row.get("result"), row.get("content"), row.get("message"), row.get("error"))
-        reading.answer(text_of(key, 64), text_of(row.get("name"), 200), words_of(result), at_ms)
+        error = row.get("error")
+        result = first(row.get("result"), row.get("content"), row.get("message"), error)
+        reading.answer(
+            text_of(key, 64),
+            text_of(row.get("name"), 200),
+            _answer_text(result),
+            at_ms,
+            is_error=bool(error),
+        )
     elif role != "system":
         reading.problems.append(f"messages of the role {role[:40]!r} are not known")
+
+
+def _answer_text(result: Any) -> str:
+    """Return an answer as the model was given it: the OpenAI format has text in parts, too."""
+    is_parts = isinstance(result, list) and all(
+        isinstance(part, Mapping) and part.get("type") == "text" for part in result
+    )
+    return content_of(result) if is_parts else words_of(result)
 
 
 def add_calls(reading: _Reading, calls: Any, at_ms: int) -> None:
     """Add tool calls in any of their spellings (vapi.md 4.3)."""
     for each in as_list(calls):
+        if each is None:
+            continue
         row = as_object(each)
         function = as_object(row.get("function"))
         name = text_of(first(function.get("name"), row.get("name")), 200)
@@ -250,6 +297,23 @@ def _since(value: Any, started_at: dt.datetime | None) -> int | None:
 def is_any(spoken: Spoken) -> bool:
     """Tell whether anything was said or done."""
     return bool(spoken.speech or spoken.tools)
+
+
+def with_more_tools(spoken: Spoken, other: Spoken) -> Spoken:
+    """Return what messages say, with what another copy of them knows better of the tools.
+
+    The other copy is taken whole where it has more tool calls, else for answers alone.
+    """
+    if len(other.tools) > len(spoken.tools):
+        return other
+    answers = {tool.tool_call_id: tool for tool in other.tools if not tool.running}
+    spoken.tools = tuple(
+        replace(tool, running=False, output=found.output, state=found.state)
+        if tool.running and (found := answers.get(tool.tool_call_id)) is not None
+        else tool
+        for tool in spoken.tools
+    )
+    return spoken
 
 
 def best_of(candidates: Sequence[Spoken]) -> Spoken:

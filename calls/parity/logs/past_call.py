@@ -21,6 +21,8 @@ Direction = Literal["inbound", "outbound", "web"]
 UNKNOWN_REASON: Final = "unknown"
 # How ids begin that were made here, for tool calls without one (vapi.md 4.4).
 UNNAMED: Final = "unnamed-"
+# So far apart may the same call stand by its message and by the request to its server.
+_TWINS_MS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +204,12 @@ def _place(call: PastCall) -> tuple[tuple[int, ...], str]:
 def _tools(rich: PastCall, poor: PastCall) -> tuple[ToolUse, ...]:
     known = {tool.tool_call_id: tool for tool in rich.tools}
     added = []
+    twins = twins_of(poor, rich)
     for tool in poor.tools:
         before = known.get(tool.tool_call_id)
+        if tool.tool_call_id in twins:
+            known = _renamed(known, twins[tool.tool_call_id], tool)
+            continue
         if before is None and rich.is_whole and tool.tool_call_id.startswith(UNNAMED):
             continue  # it has a place there, under the id that this telling lacked
         if before is None:
@@ -216,6 +222,57 @@ def _tools(rich: PastCall, poor: PastCall) -> tuple[ToolUse, ...]:
     if not added:
         return tuple(known.values())
     return tuple(sorted((*known.values(), *added), key=lambda tool: tool.started_ms))
+
+
+def twins_of(some: PastCall, others: PastCall) -> dict[str, ToolUse]:
+    """Return, by id, the calls of ``some`` that ``others`` tell too, under another made id.
+
+    A call that the log gives no id has one by its place among messages, and another one by the
+    moment of the request to its server. The same tool with the same arguments at about the same
+    time is the same call; two requests are never one.
+    """
+    found: dict[str, ToolUse] = {}
+    left = [each for each in others.tools if each.tool_call_id.startswith(UNNAMED)]
+    known = {each.tool_call_id for each in others.tools}
+    for tool in some.tools:
+        if not tool.tool_call_id.startswith(UNNAMED) or tool.tool_call_id in known:
+            continue
+        apart = {
+            each.tool_call_id: abs(each.started_ms - tool.started_ms)
+            if some.has_times and others.has_times
+            else 0
+            for each in left
+            if each.name == tool.name
+            and _is_of_request(each) != _is_of_request(tool)
+            and arguments_value(each) == arguments_value(tool)
+        }
+        nearest = min(apart, key=lambda key: apart[key], default="")
+        if nearest and apart[nearest] <= _TWINS_MS:
+            found[tool.tool_call_id] = next(e for e in left if e.tool_call_id == nearest)
+            left = [each for each in left if each.tool_call_id != nearest]
+    return found
+
+
+def _is_of_request(tool: ToolUse) -> bool:
+    """Tell whether a made id is by the moment of a request, in seconds with a fraction."""
+    return "." in tool.tool_call_id.rpartition("-")[2]
+
+
+def _renamed(known: dict[str, ToolUse], before: ToolUse, tool: ToolUse) -> dict[str, ToolUse]:
+    """Return the calls, of which one has the id of its request: that is never another call's."""
+    if not _is_of_request(tool):
+        return known
+    same = replace(before, tool_call_id=tool.tool_call_id)
+    found = [same if key == before.tool_call_id else each for key, each in known.items()]
+    return {each.tool_call_id: each for each in found}
+
+
+def arguments_value(tool: ToolUse) -> Any:
+    """Return the arguments as a value, so that spaces and the order of keys do not matter."""
+    try:
+        return json.loads(tool.arguments_json or "{}")
+    except (ValueError, RecursionError):
+        return tool.arguments_json
 
 
 def digest(call: PastCall) -> str:

@@ -7,16 +7,19 @@ read by its own module.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from calls.parity.logs.ended import json_text, read_ended
 from calls.parity.logs.past_call import PastCall
 from calls.parity.logs.vapi import read_call, read_tool_request
-from tools.loose_json import as_object
+from tools.loose_json import as_list, as_object
 
 # How log receivers name what they received.
 _WRAPPERS: Final = ("message", "body", "payload", "json", "data", "event", "request", "record")
+# Of a receiver that wraps in its own way: a message of Vapi's is looked for in so many values.
+_MOST_LOOKED_AT: Final = 200
 _LISTS: Final = ("results", "calls", "items", "rows", "data")
 _ENDED: Final = frozenset({"call.ended", "call-ended", "call_ended", "callended"})
 _TOOLS: Final = frozenset({"tool-calls", "function-call"})
@@ -38,6 +41,9 @@ _CALL_TYPES: Final = frozenset(
     {"inboundPhoneCall", "outboundPhoneCall", "webCall", "vapi.websocketCall"}
 )
 _CALL_MARKS: Final = ("endedReason", "phoneCallProviderId", "startedAt", "endedAt", "artifact")
+_CALL_ROLES: Final = frozenset({"bot", "tool_calls", "tool_call_result"})
+_MESSAGES: Final = _SILENT | _TOOLS | _TOLD
+_ENVELOPES: Final = ("message", "body", "payload")
 _DEEPEST: Final = 5
 
 
@@ -99,7 +105,7 @@ def read_log(document: Any) -> PastCall:
 
 
 def _unwrapped(document: Any) -> tuple[Mapping[str, Any], str]:
-    value = json_text(document)
+    value, around = json_text(document), None
     for _ in range(_DEEPEST):
         if isinstance(value, list) and len(value) == 1:
             value = json_text(value[0])
@@ -112,8 +118,11 @@ def _unwrapped(document: Any) -> tuple[Mapping[str, Any], str]:
             return value, "call.ended"
         if kind.lower() in _ENDED:
             return value, "call.ended"
-        if kind in _SILENT | _TOOLS | _TOLD | _CALL_TYPES or _is_call(value):
+        if kind in _MESSAGES and around is not None and "call" not in value:
+            value = {**value, "call": around}  # some log it beside the message
+        if kind in _MESSAGES | _CALL_TYPES or (_is_call(value) and not _has_message(value)):
             return value, kind
+        around = as_object(value.get("call")) or around
         inner = next(
             (
                 found
@@ -122,14 +131,49 @@ def _unwrapped(document: Any) -> tuple[Mapping[str, Any], str]:
             ),
             None,
         )
+        inner = inner if inner is not None else _message_in(value)
         if inner is None:
             return value, kind
         value = inner
     raise NotACall("it is wrapped too deep. Fix: give the body of the webhook itself")
 
 
+def _has_message(value: Mapping[str, Any]) -> bool:
+    """Tell whether a record with an id of its own, and times, is an envelope all the same."""
+    return any(isinstance(json_text(value.get(name)), Mapping) for name in _ENVELOPES)
+
+
+def _message_in(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the first message of Vapi's that stands anywhere in a record, the highest first."""
+    waiting = deque(value.values())
+    for _ in range(_MOST_LOOKED_AT):
+        if not waiting:
+            break
+        found = json_text(waiting.popleft())
+        if isinstance(found, Mapping):
+            if found.get("type") in _MESSAGES - {"test"}:
+                return found
+            waiting += found.values()
+        elif isinstance(found, list) and len(found) == 1:
+            waiting += found
+    return None
+
+
 def _is_call(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("id"), str) and any(name in value for name in _CALL_MARKS)
+    if not isinstance(value.get("id"), str):
+        return False
+    return any(name in value for name in _CALL_MARKS) or _is_extract(value)
+
+
+def _is_extract(value: Mapping[str, Any]) -> bool:
+    """Tell whether an object without the marks of a call has the messages of one.
+
+    Chats have messages too, but none of these roles and no seconds.
+    """
+    return any(
+        as_object(each).get("role") in _CALL_ROLES or "secondsFromStart" in as_object(each)
+        for each in as_list(value.get("messages"))
+    )
 
 
 def _call(value: Mapping[str, Any]) -> PastCall:
@@ -139,7 +183,7 @@ def _call(value: Mapping[str, Any]) -> PastCall:
             "bodies as Vapi posted them"
         )
     past = read_call(value)
-    if not past.has_ended:
+    if not past.has_ended and not (_is_extract(value) and not value.get("status")):
         raise NotOver(str(value.get("status") or "not over"))
     return past
 

@@ -59,6 +59,13 @@ def arguments_of(tool: ToolUse) -> Mapping[str, Any]:
         value = json.loads(tool.arguments_json or "{}")
     except (ValueError, RecursionError):
         return {"_text": tool.arguments_json}
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        # Some logs write the text of the arguments as text once more.
+        try:
+            inner = json.loads(value)
+        except (ValueError, RecursionError):
+            inner = None
+        value = inner if isinstance(inner, dict) else value
     return value if isinstance(value, dict) else {"_value": value}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from calls.parity.logs.reading import documents_in
 MOST_LINE: Final = 32 * 2**20  # characters; Vapi's largest call is a few MB
 MOST_WHOLE: Final = 128 * 2**20  # of a file that is one JSON value
 MOST_UNPACKED: Final = 4 * 2**30
+_BEGIN: Final = re.compile(r"\s*[{\[]")
 _GZIP: Final = b"\x1f\x8b"
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -89,6 +91,8 @@ def _whole(head: str, rest: Iterator[str]) -> Iterator[Item]:
     is_json, value, problem = _value(text)
     if is_json:
         yield from (Item(0, each) for each in documents_in(value))
+    elif several := _several(text):
+        yield from (Item(0, each) for each in several)
     elif any(_value(each)[0] for each in text.split("\n", 20)[1:20] if each.strip("\r ,[]{}")):
         # The first line alone is broken; the others are calls.
         yield from _lines(text, iter(()))
@@ -129,10 +133,28 @@ def _line(number: int, line: str) -> Iterator[Item]:
     if text in {"", "[", "]"}:
         return
     is_json, value, problem = _value(text.removesuffix(","))
-    if not is_json:
+    if is_json:
+        yield from (Item(number, each) for each in documents_in(value))
+    elif several := _several(text.removeprefix("data:")):
+        yield from (Item(number, each) for each in several)
+    else:
         yield Item(number, problem=f"the line is no JSON: {problem}")
-        return
-    yield from (Item(number, each) for each in documents_in(value))
+
+
+def _several(text: str) -> list[Any]:
+    """Return the documents of JSON values that stand one behind the other, as jq prints them.
+
+    Nothing where it is anything else.
+    """
+    found: list[Any] = []
+    decoder, place = json.JSONDecoder(strict=False), 0
+    while match := _BEGIN.match(text, place):
+        try:
+            value, place = decoder.raw_decode(text, match.end() - 1)
+        except (ValueError, RecursionError):
+            return []
+        found += documents_in(value)
+    return [] if text[place:].strip() else found
 
 
 def _value(text: str) -> tuple[bool, Any, str]:

@@ -21,8 +21,9 @@ from calls.parity.logs.messages import (
     read_messages,
     read_openai_messages,
     read_transcript,
+    with_more_tools,
 )
-from calls.parity.logs.past_call import Consent, Direction, PastCall
+from calls.parity.logs.past_call import Consent, Direction, PastCall, twins_of
 from tools.loose_json import as_list, as_object
 
 _DIRECTIONS: Final[Mapping[str, Direction]] = {
@@ -45,6 +46,8 @@ _RECORDINGS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "customer": (("artifact", "recording", "mono", "customerUrl"),),
     "assistant": (("artifact", "recording", "mono", "assistantUrl"),),
 }
+_REACHED: Final = frozenset({"connected", "completed"})
+_NOT_REACHED: Final = frozenset({"no-answer", "busy", "voicemail", "failed", "cancelled"})
 _OVER: Final = frozenset({"ended", "not-found", "deletion-failed"})
 _REPORT: Final = "end-of-call-report"
 _MOST_ROWS: Final = 200
@@ -65,6 +68,8 @@ def read_call(call: Mapping[str, Any], message: Mapping[str, Any] | None = None)
     kind = text_of(outer.get("type")) if message is not None else ""
     status = text_of(both.get("status"))
     has_ended = kind == _REPORT or ended_at is not None or status in _OVER
+    # An extract may have left the state out.
+    has_ended = has_ended or (not status and bool(text_of(both.get("endedReason"))))
     told_at = time_of(outer.get("timestamp")) if message is not None else None
     if kind == _REPORT or (kind == "status-update" and has_ended):
         ended_at = ended_at or told_at
@@ -122,6 +127,7 @@ def read_tool_request(call: Mapping[str, Any], message: Mapping[str, Any]) -> Pa
         at_ms = max(0, round((told_at - past.started_at).total_seconds() * 1000))
     asked = asked_calls(message, at_ms)
     known = {tool.tool_call_id for tool in past.tools}
+    known |= set(twins_of(replace(past, tools=asked.tools), past))
     latest = max((tool.started_ms for tool in past.tools), default=0)
     new = tuple(
         replace(tool, started_ms=max(tool.started_ms, latest))
@@ -145,7 +151,10 @@ def _asked(message: Mapping[str, Any]) -> list[Any]:
     listed = first(message.get("toolCallList"), message.get("toolCalls"))
     if listed is None:
         listed = [
-            {"name": each.get("name"), **as_object(each.get("toolCall"))}
+            {
+                "name": first(each.get("name"), as_object(each.get("function")).get("name")),
+                **as_object(each.get("toolCall")),
+            }
             for each in map(as_object, as_list(message.get("toolWithToolCallList")))
         ]
     old = as_object(message.get("functionCall"))
@@ -159,11 +168,9 @@ def _spoken(
     places = (outer.get("artifact"), outer, call.get("artifact"), call)
     rows = [as_object(place) for place in places]
     found = best_of([read_messages(row.get("messages"), began_at) for row in rows])
-    if is_any(found):
-        return found
-    found = best_of([read_openai_messages(row.get("messagesOpenAIFormatted")) for row in rows])
-    if is_any(found):
-        return found
+    other = best_of([read_openai_messages(row.get("messagesOpenAIFormatted")) for row in rows])
+    if is_any(found) or is_any(other):
+        return with_more_tools(found, other) if is_any(found) else other
     texts = (read_transcript(row.get("transcript")) for row in rows)
     speech = next((each for each in texts if each), ())
     if not speech:
@@ -206,10 +213,15 @@ def _assistant(call: Mapping[str, Any], outer: Mapping[str, Any]) -> dict[str, A
 
 
 def _transferred(both: Mapping[str, Any], details: Mapping[str, Any]) -> bool | None:
-    """Return what is said of a transfer apart from the reason of the end; None: nothing."""
-    if as_list(details.get("transfers")) or as_object(both.get("destination")):
+    """Return what is said of a transfer apart from the reason of the end; None: nothing.
+
+    The records are of attempts, each with how it ended (the SDK's ``TransferArtifact``).
+    """
+    records = map(as_object, as_list(details.get("transfers")))
+    ends = {text_of(each.get("status")) for each in records}
+    if ends & _REACHED or as_object(both.get("destination")):
         return True
-    return None
+    return False if ends and ends <= _NOT_REACHED else None
 
 
 def _analysis(both: Mapping[str, Any]) -> dict[str, Any]:
