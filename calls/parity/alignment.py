@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from calls.parity.sequence import ToolCall
+from calls.parity.sequence import ToolCall, canonical_arguments
 
 Alike = Callable[[ToolCall, ToolCall], bool]
 Tools = Sequence[ToolCall]
@@ -40,18 +41,33 @@ class Aligned:
 def align(old: Tools, new: Tools, alike: Alike) -> Aligned:
     """Lay two calls beside each other so that as many tools as possible match.
 
+    Of several ways that match as many it takes the same one whichever call is called the old one:
+    they are laid beside each other in an order of their own.
+
     Args:
         alike: whether two calls of one tool have the same arguments; it only breaks ties.
     """
+    is_turned = _comes_later(old, new)
     best: tuple[int, int] | None = None
     chosen: tuple[Tools, Tools, list[tuple[int, int]]] = ((), (), [])
-    for before, after in _orders(old, new):
+    for before, after in _orders(new, old) if is_turned else _orders(old, new):
         score, matches = _matches(before, after, alike)
         if best is None or score > best:
             best, chosen = score, (before, after, matches)
         if score == (len(old), len(new)) and len(old) == len(new):
             break
+    if is_turned:
+        after, before, matches = chosen
+        chosen = (before, after, [(at_old, at_new) for at_new, at_old in matches])
     return _aligned(*chosen, alike)
+
+
+def _comes_later(old: Tools, new: Tools) -> bool:
+    one, two = ([tool.name for tool in tools] for tools in (old, new))
+    if one != two:
+        return one > two
+    values = ([canonical_arguments(tool.arguments) for tool in tools] for tools in (old, new))
+    return operator.gt(*values)
 
 
 def _aligned(old: Tools, new: Tools, matches: list[tuple[int, int]], alike: Alike) -> Aligned:
