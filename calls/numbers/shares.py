@@ -24,8 +24,14 @@ def share_interval(bad: int, calls: int, *, confidence: float = 0.95) -> tuple[f
     if calls == 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2
-    low = 0.0 if bad == 0 else _where(lambda share: 1 - _at_most(bad - 1, calls, share) >= tail)
-    high = 1.0 if bad == calls else _where(lambda share: _at_most(bad, calls, share) <= tail)
+    low = (
+        0.0
+        if bad == 0
+        else _where(lambda share: 1 - chance_of_at_most(bad - 1, calls, share) >= tail)
+    )
+    high = (
+        1.0 if bad == calls else _where(lambda share: chance_of_at_most(bad, calls, share) <= tail)
+    )
     return low, high
 
 
@@ -38,7 +44,7 @@ def _where(holds: Callable[[float], bool]) -> float:
     return high
 
 
-def _at_most(most: int, calls: int, share: float) -> float:
+def chance_of_at_most(most: int, calls: int, share: float) -> float:
     """Return the chance of ``most`` or fewer of ``calls``, from logarithms: no term overflows."""
     if share <= 0.0:
         return 1.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from calls.numbers.shares import share_interval
+from calls.numbers.shares import chance_of_at_most, share_interval
 
 CONFIDENCE: Final = 0.95
 _MOST_NEEDED: Final = 100_000
@@ -45,21 +45,27 @@ def needed(k: int, n: int, limit: float) -> int | None:
     """
     if not 0 < limit < 1:
         raise ValueError(f"limit {limit} is no share. Fix: 0 < limit < 1.")
-    if upper(k, n) < limit:
+    upper(k, n)  # refuses what is no share
+    if _is_under(k, n, limit):
         return 0
     enough = max(n, 1)
-    while upper(k, enough) >= limit:
+    while not _is_under(k, enough, limit):
         enough *= 2
         if enough - n > 2 * _MOST_NEEDED:
             return None
     short = enough // 2
     while enough - short > 1:
         middle = (short + enough) // 2
-        if upper(k, middle) < limit:
+        if _is_under(k, middle, limit):
             enough = middle
         else:
             short = middle
     return enough - n if enough - n <= _MOST_NEEDED else None
+
+
+def _is_under(k: int, n: int, limit: float) -> bool:
+    """Tell whether the upper bound is under ``limit``, without looking for the bound itself."""
+    return n > k and chance_of_at_most(k, n, limit) < 1 - CONFIDENCE
 
 
 @lru_cache(maxsize=4096)
