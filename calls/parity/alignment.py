@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,8 +65,8 @@ def _comes_later(old: Tools, new: Tools) -> bool:
     one, two = ([tool.name for tool in tools] for tools in (old, new))
     if one != two:
         return one > two
-    values = ([canonical_arguments(tool.arguments) for tool in tools] for tools in (old, new))
-    return operator.gt(*values)
+    left, right = ([canonical_arguments(tool.arguments) for tool in side] for side in (old, new))
+    return left > right
 
 
 def _aligned(old: Tools, new: Tools, matches: list[tuple[int, int]], alike: Alike) -> Aligned:

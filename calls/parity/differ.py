@@ -15,7 +15,13 @@ from calls.parity.alignment import Aligned, align
 from calls.parity.fields import DEFAULT_REGION, Marks, joined, normalise, values_at
 from calls.parity.forms import Kind, as_said, plain_text
 from calls.parity.renames import Renames, renamed
-from calls.parity.sequence import Outcomes, Sequence, ToolCall, canonical_arguments
+from calls.parity.sequence import (
+    Outcomes,
+    Sequence,
+    ToolCall,
+    canonical_arguments,
+    last_tries,
+)
 
 # Marks of the structured data of a call stand under this name, beside those of its tools.
 STRUCTURED: Final = "structured data"
@@ -174,25 +180,8 @@ def _named(tools: tuple[ToolCall, ...], renames: Renames) -> tuple[ToolCall, ...
 
 
 def _without_retries(tools: tuple[ToolCall, ...]) -> tuple[tuple[ToolCall, ...], int]:
-    """Leave out a call that failed and was made again at once, with the same arguments.
-
-    The tool failed, not the model. A repeat of a call that went well stays: it may book twice.
-    """
-    kept: list[ToolCall] = []
-    for tool in tools:
-        last = kept[-1] if kept else None
-        if last is not None and last.outcome == "failed" and _is_repeat(last, tool):
-            kept[-1] = tool
-        else:
-            kept.append(tool)
-    return tuple(kept), len(tools) - len(kept)
-
-
-def _is_repeat(before: ToolCall, after: ToolCall) -> bool:
-    if before.message is not None and before.message == after.message:
-        return False  # asked for at once, so before the failure was known
-    same_name = before.name == after.name
-    return same_name and _arguments(before) == _arguments(after)
+    kept = last_tries(tools)
+    return kept, len(tools) - len(kept)
 
 
 def _arguments(tool: ToolCall) -> str:

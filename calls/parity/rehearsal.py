@@ -37,7 +37,7 @@ from calls.parity.dealing import drifted
 from calls.parity.played import CallLatency, CallResult, Utterance
 from calls.parity.scenario import Expected, Reply, Scenario
 from calls.parity.scripted_caller import caller_steps
-from calls.parity.sequence import Outcome, Outcomes, ToolCall
+from calls.parity.sequence import Outcome, Outcomes, ToolCall, last_tries
 from calls.parity.sequence import Sequence as CallSequence
 from calls.standins.peer import Close, Output, Send
 from calls.standins.realtime_brain import CallTool, Part, Rule, RuleBrain, Step, Turn
@@ -298,7 +298,7 @@ class _Rehearsal:
         tools = tuple(self._tool(each) for each in self._tools.values())
         ended = self._ended.ended_reason
         outcomes = Outcomes(
-            tools_ok=all(each.outcome == "ok" for each in tools),
+            tools_ok=all(each.outcome == "ok" for each in last_tries(tools)),
             transferred=self._transferred or ended == EndCause.TRANSFERRED.ended_reason,
             ended=ended,
         )

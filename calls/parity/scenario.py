@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from calls.parity.sequence import Outcomes, Sequence, Stack, ToolCall
+from calls.parity.sequence import Outcomes, Sequence, Stack, ToolCall, last_tries
 
 Action = Literal["say", "dtmf", "hang_up"]
 Cue = Literal["turn", "heard", "ms", "silence_ms", "agent_audio_ms"]
@@ -133,7 +133,7 @@ def sequence_of_calls(
             )
         )
     outcomes = Outcomes(
-        tools_ok=all(tool.outcome == "ok" for tool in tools),
+        tools_ok=all(tool.outcome == "ok" for tool in last_tries(tools)),
         transferred=scenario.transferred,
         ended=scenario.ended,
         structured=scenario.structured,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal, get_args
@@ -71,6 +71,30 @@ class Sequence:
     cut: bool = False
     scenario: str = ""
     cut_with: str = ""
+
+
+def last_tries(tools: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return the calls without those that failed and were made again at once, alike.
+
+    The tool failed, not the model, and what counts is how it came out in the end. A repeat of a
+    call that went well stays: it may book twice.
+    """
+    kept: list[ToolCall] = []
+    for tool in tools:
+        if kept and kept[-1].outcome == "failed" and _is_repeat(kept[-1], tool):
+            kept[-1] = tool
+        else:
+            kept.append(tool)
+    return tuple(kept)
+
+
+def _is_repeat(before: ToolCall, after: ToolCall) -> bool:
+    if before.message is not None and before.message == after.message:
+        return False  # asked for at once, so before the failure was known
+    same_name = before.name == after.name
+    return same_name and canonical_arguments(before.arguments) == canonical_arguments(
+        after.arguments
+    )
 
 
 def canonical_arguments(arguments: Any) -> str:

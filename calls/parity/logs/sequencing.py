@@ -15,7 +15,7 @@ from typing import Any, Final
 from calls.conversation import Entry, ToolUse
 from calls.parity.logs.past_call import PastCall
 from calls.parity.logs.results import has_failed
-from calls.parity.sequence import Outcome, Outcomes, Sequence, Stack, ToolCall
+from calls.parity.sequence import Outcome, Outcomes, Sequence, Stack, ToolCall, last_tries
 
 # The carrier's part of a call: one name for each, whichever stack or export spells it.
 _OWN_NAMES: Final[Mapping[str, str]] = {
@@ -125,7 +125,7 @@ def sequence_from(
     tools = tool_calls(entries, has_times=has_times)
     if not is_whole:
         return Sequence(key, stack, tools, Outcomes(), cut=True)
-    states = {tool.outcome for tool in tools}
+    states = {tool.outcome for tool in last_tries(tools)}
     outcomes = Outcomes(
         # One unknown answer among good ones leaves the whole unknown.
         tools_ok=False if "failed" in states else None if "unknown" in states else True,

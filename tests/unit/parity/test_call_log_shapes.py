@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from calls.parity.differ import difference
 from calls.parity.logs.past_call import merged
 from calls.parity.logs.reading import NotACall, NotOver, read_log
 from calls.parity.logs.sequencing import sequence_of_log
@@ -246,3 +247,20 @@ def test_json_values_one_behind_the_other_are_read(raw: str) -> None:
     found = list(items_in([raw.encode()]))
     assert [each.document for each in found] == [{"id": "1"}, {"id": "2"}]
     assert not any(each.problem for each in found)
+
+
+def test_a_tool_that_worked_in_the_end_has_not_failed_for_good() -> None:
+    def tries(*results: str) -> Sequence:
+        rows = [
+            row
+            for place, result in enumerate(results)
+            for row in (
+                asked(f"k{place}", "f", '{"x": 1}', 2 * place),
+                answered(f"k{place}", "f", 2 * place + 1, result=result),
+            )
+        ]
+        return of_messages(*rows)
+
+    assert tries("Error: busy", "done").outcomes.tools_ok is True
+    assert tries("done", "Error: busy").outcomes.tools_ok is False
+    assert not difference(tries("Error: busy", "done"), tries("done"), {}).outcome
