@@ -121,7 +121,7 @@ def _pieces_store(row: CallLogImport, files: Sequence[tuple[str, Iterable[bytes]
             if size > MOST_UPLOAD:
                 raise ImportRefused(
                     f"the files are over {MOST_UPLOAD // 2**20} MiB. Fix: pack them with gzip, or "
-                    "use the command import_call_logs --file"
+                    "use the command import_call_logs"
                 )
             CallLogPiece.objects.create(
                 log_import=row, file_name=name[:200], ordinal=ordinal, data=piece

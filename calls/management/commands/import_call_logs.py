@@ -40,10 +40,10 @@ from voiceplatform.base.commands import (
 )
 
 EXAMPLES: Final = """examples:
-  manage.py import_call_logs --api                     the last 30 days, with VAPI_API_KEY
-  manage.py import_call_logs --api --since 90
-  manage.py import_call_logs --file calls.ndjson.gz
-  manage.py import_call_logs --folder webhook-logs/ --since all --json
+  manage.py import_call_logs --from-api                the last 30 days, with VAPI_API_KEY
+  manage.py import_call_logs --from-api --since 90
+  manage.py import_call_logs calls.ndjson.gz
+  manage.py import_call_logs webhook-logs/ more.json --since all --json
 
 Files: JSON of calls as GET /call answers them, or NDJSON (also .gz) of calls or of logged webhook
 bodies: end-of-call-report, status-update, tool-calls, call.ended. Run it again after it was stopped
@@ -62,11 +62,13 @@ class Command(ExampleCommand):
     examples = EXAMPLES
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments: exactly one source."""
-        source = parser.add_mutually_exclusive_group(required=True)
-        source.add_argument("--api", action="store_true", help="Vapi's API, with VAPI_API_KEY")
-        source.add_argument("--file", type=Path, action="append", metavar="FILE")
-        source.add_argument("--folder", type=Path, metavar="DIR", help="every log file in it")
+        """Declare the arguments: paths, or the account, as ``import_vapi`` has them."""
+        parser.add_argument(
+            "paths", nargs="*", type=Path, metavar="PATH", help="a file or a folder of logs"
+        )
+        parser.add_argument(
+            "--from-api", action="store_true", help="read the account of VAPI_API_KEY"
+        )
         parser.add_argument(
             "--since",
             default=str(USUAL_DAYS),
@@ -82,6 +84,8 @@ class Command(ExampleCommand):
         Raises:
             CommandError: a file or the key is missing (exit 2), or nothing could be read (exit 1).
         """
+        if bool(options["paths"]) == options["from_api"]:
+            raise CommandError("give files or folders, or --from-api, not both.", returncode=2)
         try:
             since = since_of(_days(options["since"]))
         except ImportRefused as refusal:
@@ -90,11 +94,10 @@ class Command(ExampleCommand):
         common: dict[str, Any] = {"organisation": organisation, "actor": "system", "since": since}
         with logs_apart(), _stopping() as stopped:
             watched: dict[str, Any] = {"progress": self._tell(options), "cancelled": stopped}
-            if options["api"]:
+            if options["from_api"]:
                 row, report = _from_api(common, watched)
             else:
-                paths = options["file"] or _files_in(options["folder"])
-                row, report = _from_files(paths, common, watched)
+                row, report = _from_files(options["paths"], common, watched)
         self._say(row, report, as_json=options["json"])
         if report.problem or report.is_cancelled or _was_useless(report):
             sys.exit(1)
@@ -162,24 +165,23 @@ def _from_api(common: dict[str, Any], watched: dict[str, Any]) -> tuple[CallLogI
 def _from_files(
     paths: list[Path], common: dict[str, Any], watched: dict[str, Any]
 ) -> tuple[CallLogImport, Report]:
-    for path in paths:
-        if not path.is_file():
-            raise CommandError(f"{path}: there is no such file. Fix: correct it.", returncode=2)
+    files = [file for path in paths for file in _files_of(path)]
     label = ", ".join(str(path) for path in paths)
     row = files_import_begin(label=label, **common)
-    sources = [Source(str(path), _reader(path)) for path in paths]
+    sources = [Source(str(path), _reader(path)) for path in files]
     return row, import_continue_files(row, sources, **watched)
 
 
-def _files_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise CommandError(f"{folder}: there is no such folder. Fix: correct it.", returncode=2)
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _SUFFIXES)
+def _files_of(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        problem = f"{path}: there is no such file or folder. Fix: correct it."
+        raise CommandError(problem, returncode=2)
+    found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in _SUFFIXES)
     if not found:
-        raise CommandError(
-            f"{folder}: no file ends in {', '.join(_SUFFIXES)}. Fix: name one with --file.",
-            returncode=2,
-        )
+        problem = f"{path}: no file in it ends in {', '.join(_SUFFIXES)}. Fix: name a file."
+        raise CommandError(problem, returncode=2)
     return found
 
 

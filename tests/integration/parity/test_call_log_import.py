@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -571,7 +571,7 @@ def test_the_command_imports_a_folder_and_a_second_run_changes_nothing(tmp_path:
     (tmp_path / "notes.md").write_text("no log", encoding="utf-8")
     for created, unchanged in ((3, 0), (0, 3)):
         out = io.StringIO()
-        call_command("import_call_logs", "--folder", str(tmp_path), "--json", stdout=out)
+        call_command("import_call_logs", str(tmp_path), "--json", stdout=out)
         body = json.loads(out.getvalue())
         counts = body["counts"]
         assert body["ok"]
@@ -584,8 +584,26 @@ def test_the_command_fails_where_nothing_is_a_call_and_says_why(tmp_path: Path) 
     path.write_text('{"name": "Desk", "model": {}}', encoding="utf-8")
     out = io.StringIO()
     with pytest.raises(SystemExit) as ended:
-        call_command("import_call_logs", "--file", str(path), stdout=out)
+        call_command("import_call_logs", str(path), stdout=out)
     assert ended.value.code == 1 and "neither a call nor a webhook body" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "give files or folders, or --from-api, not both"),
+        (["a.json", "--from-api"], "give files or folders, or --from-api, not both"),
+        (["nowhere.json"], "nowhere.json: there is no such file or folder"),
+        (["a.json", "--since", "soon"], "--since 'soon': a number of days, or: all"),
+    ],
+)
+def test_bad_usage_of_the_command_is_told_before_anything_is_read(
+    words: list[str], told: str
+) -> None:
+    with pytest.raises(CommandError, match=told) as refused:
+        call_command("import_call_logs", *words)
+    assert refused.value.returncode == 2
+    assert not CallLogImport.objects.exists()
 
 
 def test_a_call_whose_row_no_key_opens_stops_nothing() -> None:
