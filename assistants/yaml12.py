@@ -23,6 +23,18 @@ _Loader.yaml_implicit_resolvers = {}
 _Loader.yaml_constructors = {}
 
 
+class _UniqueLoader(_Loader):
+    """The same, for files that people write by hand: a key that is there twice is a mistake."""
+
+
+class KeyRepeated(ValueError):
+    """A mapping has a key twice; the text names the key and the line."""
+
+
+class _Repeated(yaml.constructor.ConstructorError):
+    pass
+
+
 def _scalar(loader: _Loader, node: Node) -> Any:
     assert isinstance(node, ScalarNode)
     text: str = node.value
@@ -56,6 +68,9 @@ def _mapping(loader: _Loader, node: MappingNode) -> Any:
             raise yaml.constructor.ConstructorError(
                 None, None, "a key is a list or a mapping", key_node.start_mark
             )
+        if key in data and isinstance(loader, _UniqueLoader):
+            words = f"the key {str(key)[:60]!r} is there twice"
+            raise _Repeated(None, None, words, key_node.start_mark)
         data[key] = loader.construct_object(value_node, deep=True)
 
 
@@ -74,17 +89,30 @@ for _kind, _pattern, _first in (
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the document in ``text``, a list when it holds several.
+    """Return the document in ``text``, a list when it holds several. Of a key twice the last holds.
 
     Raises:
         ValueError: not YAML; the text names the line and what to do.
     """
+    documents = parse_documents(text)
+    return documents[0] if len(documents) == 1 else documents
+
+
+def parse_documents(text: str, *, refuses_repeats: bool = False) -> list[Any]:
+    """Return the documents in ``text`` but for empty ones.
+
+    Raises:
+        KeyRepeated: a mapping has a key twice, where that is refused.
+        ValueError: not YAML; the text names the line and what to do.
+    """
     try:
-        documents = [each for each in yaml.load_all(text, Loader=_Loader) if each is not None]
+        loader = _UniqueLoader if refuses_repeats else _Loader
+        return [each for each in yaml.load_all(text, Loader=loader) if each is not None]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        if isinstance(error, _Repeated):
+            raise KeyRepeated(f"{error.problem}{place}") from error
         raise ValueError(f"not YAML: {error.problem or 'cannot be read'}{place}") from error
     except yaml.YAMLError as error:
         raise ValueError("not YAML: a character that YAML does not allow") from error
-    return documents[0] if len(documents) == 1 else documents

@@ -14,7 +14,7 @@ import yaml
 from django.db import IntegrityError, transaction
 
 from assistants.models import Assistant, AssistantRevision
-from assistants.yaml12 import parse_yaml
+from assistants.yaml12 import KeyRepeated, parse_documents
 from calls.models import Call, ParityScenario
 from calls.parity.fields import marks_of
 from calls.parity.making import Offered, extracted, generated
@@ -51,13 +51,22 @@ def scenario_of_yaml(text: str, name: str = "") -> Scenario:
         ScenarioRefused: it is no YAML, or no scenario.
     """
     try:
-        document = parse_yaml(text)
+        documents = parse_documents(text, refuses_repeats=True)
+    except KeyRepeated as error:
+        fix = "begin each entry of a list with a dash of its own, or delete one of the two"
+        raise ScenarioRefused([Problem("the text", str(error), fix)]) from error
     except (ValueError, RecursionError) as error:
         fix = "put texts with : or # into quotes, and indent with spaces"
         cause = f"it cannot be read: {error}".rstrip(".")[:200]
         raise ScenarioRefused([Problem("the text", cause, fix)]) from error
+    if not documents:
+        fix = "write name: and caller: with a list of what the caller says"
+        raise ScenarioRefused([Problem("the text", "it is empty", fix)])
+    if len(documents) > 1:
+        fix = "one file each, without lines of three dashes"
+        raise ScenarioRefused([Problem("the text", f"it holds {len(documents)} scenarios", fix)])
     try:
-        return scenario_read(document, name)
+        return scenario_read(documents[0], name)
     except ScenarioWrong as wrong:
         raise ScenarioRefused(wrong.problems) from wrong
 
@@ -84,15 +93,21 @@ def scenarios_of_paths(paths: list[str]) -> dict[str, dict[str, Any]]:
         else:
             files.append(given)
     found: dict[str, dict[str, Any]] = {}
+    if len(files) > MOST_FILES:
+        words = f"{len(files)} files, and {MOST_FILES} can be played in one run"
+        problems.append(Problem("the files", words, "name fewer folders, in several runs"))
     for path in files[:MOST_FILES]:
         try:
             scenario = scenario_of_yaml(_text_of(path), path.stem)
         except ScenarioRefused as refused:
             problems += [Problem(f"{path}: {p.field}", p.cause, p.fix) for p in refused.problems]
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            cause = getattr(error, "strerror", None) or "it is not UTF-8"
-            problems.append(Problem(str(path), f"it cannot be read ({cause})", "name a file"))
+        except UnicodeDecodeError:
+            problems.append(Problem(str(path), "it is not UTF-8", "save it as UTF-8 text"))
+            continue
+        except OSError as error:
+            cause = f"it cannot be read ({error.strerror})"
+            problems.append(Problem(str(path), cause, "name a file"))
             continue
         if scenario.name in found:
             fix = "give each scenario a name of its own"
@@ -107,7 +122,8 @@ def _text_of(path: Path) -> str:
     with path.open("rb") as file:
         raw = file.read(LARGEST_FILE_BYTES + 1)
     if len(raw) > LARGEST_FILE_BYTES:
-        raise OSError(27, f"it is larger than {LARGEST_FILE_BYTES // 1024} KiB")
+        cause = f"it is larger than {LARGEST_FILE_BYTES // 1024} KiB"
+        raise ScenarioRefused([Problem("the file", cause, "name a file of one scenario")])
     return raw.decode("utf-8-sig")
 
 

@@ -179,6 +179,32 @@ def test_every_problem_of_every_file_is_told(scenarios: Path) -> None:
     assert "yaml.yaml: the text: it cannot be read: not YAML" in told
 
 
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"caller:\n  - say: a\n    say: b\n", "the key 'say' is there twice in line 3"),
+        (b"", "the text: it is empty. Fix: "),
+        (b"# later\n", "the text: it is empty. Fix: "),
+        (b"caller: []\n---\ncaller: []\n", "it holds 2 scenarios. Fix: one file each"),
+        (b"\xff\xfe\x00", "it is not UTF-8. Fix: save it as UTF-8"),
+        (b"#" * 300_000, "it is larger than 256 KiB. Fix: "),
+    ],
+)
+def test_files_that_no_scenario_can_be_read_from(scenarios: Path, raw: bytes, says: str) -> None:
+    (scenarios / "wrong.yaml").write_bytes(raw)
+    code, told = ran("run", str(scenarios))
+    assert code == 2 and says in told and "wrong.yaml" in told
+
+
+def test_no_file_of_a_folder_is_left_out_in_silence(
+    scenarios: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.services.parity_scenarios.MOST_FILES", 1)
+    put(scenarios, {**BOOKING, "name": "another"})
+    code, told = ran("run", str(scenarios))
+    assert code == 2 and "2 files, and 1 can be played in one run. Fix: " in told
+
+
 def test_a_run_in_which_a_call_could_not_be_played_fails(
     scenarios: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
