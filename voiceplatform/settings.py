@@ -54,7 +54,7 @@ _RUNSERVER_APPS = ["daphne"] if sys.argv[1:2] == ["runserver"] else []
 
 INSTALLED_APPS = [
     *_RUNSERVER_APPS,
-    "unfold",
+    "voiceplatform.admin_site.AdminConfig",  # unfold
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
