@@ -33,7 +33,7 @@ PATHS = (
 
 
 def seen(groups: list[dict[str, Any]]) -> list[Any]:
-    """Return what the template shows of a sidebar: groups and their entries, the lit ones marked."""
+    """Return what the template shows of a sidebar: groups, and entries with the lit ones marked."""
     return [
         (
             group["title"],
