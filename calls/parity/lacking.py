@@ -8,7 +8,9 @@ ended before all of it was played. It takes back no ``fail``: what was seen was 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from calls.parity.measures import LIMITS
@@ -33,6 +35,21 @@ def too_few_words(pairs: int, *, has_marks: bool) -> str:
     fields = clean_until_pass(0, 0, LIMITS["arguments"]) or 0
     words = f"{pairs} pairs can fail and never pass: without one difference it takes {least}"
     return words + (f", and {fields} critical fields" if has_marks else "")
+
+
+def enough_pairs(fields: Sequence[int], most: int = 400) -> int:
+    """Return how many pairs pass a run in which nothing differs, ``most`` where it takes more.
+
+    Args:
+        fields: how many critical fields each scenario fills in, in the order of dealing.
+    """
+    least = clean_until_pass(0, 0, LIMITS["order"]) or 0
+    wanted = clean_until_pass(0, 0, LIMITS["arguments"]) or 0
+    if not sum(fields):
+        return least
+    whole, left = divmod(wanted, sum(fields))
+    rest = next(at for at, seen in enumerate((0, *accumulate(fields))) if seen >= left)
+    return min(max(least, whole * len(fields) + rest), most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,38 @@ Reads only. Which past calls are taken is decided by when they were, never by ho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from assistants.models import Assistant
+from assistants.models import Assistant, AssistantRevision
 from calls.models import Call, ParityRun, PhoneNumber, Turn
+from calls.parity.differ import difference
+from calls.parity.lacking import enough_pairs
+from calls.parity.scenario import expected_sequence
+from calls.parity.scenario_reading import ScenarioWrong, scenario_read
+from calls.services.critical_marks import marks_for
 from calls.services.past_consent import agreed
+
+
+def pairs_enough(documents: Mapping[str, Mapping[str, Any]], revision: AssistantRevision) -> int:
+    """Return how many pairs of these scenarios pass a rehearsal in which nothing differs.
+
+    One that cannot be read counts as one without critical fields: who begins the run is told.
+    """
+    marks = marks_for(revision)
+    fields = []
+    for name, document in documents.items():
+        try:
+            scenario = scenario_read(document, name)
+        except ScenarioWrong:
+            fields.append(0)
+            continue
+        expected = expected_sequence(scenario, key="", stack="direct")
+        fields.append(len(difference(expected, expected, marks).compared))
+    return enough_pairs(fields)
 
 
 def past_calls(

@@ -23,7 +23,7 @@ from calls.models.parity import OPEN_STATES
 from calls.parity.lacking import too_few_words
 from calls.parity.renames import RenameWrong, renames_read
 from calls.services.live_checks import CALLER, confirmation
-from calls.services.parity_choices import past_calls
+from calls.services.parity_choices import pairs_enough, past_calls
 from calls.services.parity_exports import (
     report_csv,
     report_dump,
@@ -78,6 +78,7 @@ undecided or could not be played to its end, 2 bad usage
 FAILED: Final = 1
 BAD_USAGE: Final = 2
 _LISTED: Final = 30
+_USUAL_PAIRS: Final = 50
 _LOOK_SECONDS: Final = 1.0
 
 
@@ -98,8 +99,8 @@ class Command(ExampleCommand):
         run.add_argument(
             "--pairs",
             type=int,
-            default=50,
-            help=f"1 to {MOST_PAIRS} (default 50); fewer than 76 can fail and never pass",
+            help=f"1 to {MOST_PAIRS} (default: of a rehearsal as many as a pass takes if nothing "
+            f"differs, else {_USUAL_PAIRS}); fewer than 76 can fail and never pass",
         )
         run.add_argument(
             "--number",
@@ -200,22 +201,27 @@ class Command(ExampleCommand):
                 f"a {kind} plays past calls, not files. Fix: leave {paths[0]!r} away.",
                 returncode=BAD_USAGE,
             )
+        pairs = _USUAL_PAIRS if options["pairs"] is None else options["pairs"]
         try:
+            documents = scenarios_of_paths(paths) if paths else None
+            stored = () if paths or replays else scenarios_in_use(assistant)
+            if options["pairs"] is None and kind == ParityRun.Kind.REHEARSAL and revision:
+                pairs = pairs_enough(
+                    documents or {row.name: row.document for row in stored}, revision
+                )
             run = run_begin(
                 kind=kind,
                 assistant=assistant,
                 revision=revision,
                 number=number,
-                documents=scenarios_of_paths(paths) if paths else None,
-                scenarios=() if paths or replays else scenarios_in_use(assistant),
+                documents=documents,
+                scenarios=stored,
                 calls=(
-                    past_calls(
-                        assistant=assistant, number=number, kind=kind, most=max(options["pairs"], 1)
-                    )
+                    past_calls(assistant=assistant, number=number, kind=kind, most=max(pairs, 1))
                     if replays
                     else ()
                 ),
-                pairs=options["pairs"],
+                pairs=pairs,
                 seed=options["seed"],
                 parallel=options["parallel"],
                 model=options["model"],

@@ -131,6 +131,30 @@ def test_the_command_ends_with_its_run_however_often_that_is_handed_on(
     assert code == 0 and told.startswith("UNDECIDED: 2 pairs")
 
 
+@pytest.mark.usefixtures("quick")
+def test_without_a_number_of_pairs_as_many_are_played_as_a_pass_takes(scenarios: Path) -> None:
+    code, told = ran("run", str(scenarios), "--seed", "1")
+    assert code == 0 and told.startswith("PASS: ")
+    assert ParityRun.objects.get().wanted == 76
+
+
+@pytest.mark.usefixtures("quick")
+def test_critical_fields_of_the_scenarios_decide_how_many_pairs_a_pass_takes(
+    scenarios: Path,
+) -> None:
+    fields = {"type": "object", "properties": {"phone": {"type": "string"}}}
+    tool = factories.make_tool(name="call_back", parameters=fields)
+    factories.make_assistant(name="Desk", tools=[tool])
+    given = ("run", str(scenarios), "--assistant", "Desk", "--seed", "1", "--allow-undecided")
+    ran(*given)
+    assert ParityRun.objects.latest("created_at").wanted == 76  # no scenario fills one in
+    expect = [{"tool": "call_back", "arguments": {"phone": "+12025550143"}}]
+    put(scenarios, {"name": "back", "caller": [{"say": "Call me.", "expect": expect * 4}]})
+    ran(*given)
+    # Four fields in every other pair; 387 show fewer than 1%.
+    assert ParityRun.objects.latest("created_at").wanted == 193
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
