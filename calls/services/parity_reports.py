@@ -19,9 +19,11 @@ from django.db.models.functions import Cast
 from calls.models import ParityCall, ParityRun
 from calls.parity.differ import Difference, difference
 from calls.parity.lacking import too_few_words
+from calls.parity.logs.sequencing import PLATFORM_TOOLS
 from calls.parity.measures import Measures
 from calls.parity.sequence import ToolCall, canonical_arguments
 from calls.parity.stored import MeasuresUnreadable, measures_read
+from calls.services.call_plan import offered_tools
 from calls.services.parity_marks import OURS_ALONE, run_region, run_renames
 from calls.services.parity_measuring import (
     PlayedPair,
@@ -222,6 +224,17 @@ def _measures(run: ParityRun, pairs: list[PlayedPair]) -> Measures:
     return measure_pairs(run, pairs)
 
 
+def _lacking_tools(run: ParityRun, measures: Measures) -> list[str]:
+    """Say which expected tools nobody can call: a wrong name is no drift of a model's."""
+    left_out = {line.name for line in measures.tools if line.omitted} - PLATFORM_TOOLS
+    if not left_out:
+        return []
+    left_out -= set(offered_tools(run.revision).values_list("name", flat=True))
+    names = ", ".join(sorted(left_out))
+    fix = "correct the scenarios, add the tool, or say which names mean the same (--rename)"
+    return [f"Revision {run.revision.number} has no tool {names}. Fix: {fix}."] if names else []
+
+
 def _live_note(run: ParityRun) -> str:
     confirmed = run.options.get("tools_confirmed")
     by = confirmed.get("by") if isinstance(confirmed, dict) else None
@@ -233,6 +246,7 @@ def _notes(run: ParityRun, measures: Measures, unplayed: int) -> tuple[str, ...]
     few = too_few_words(run.wanted, has_marks=any(run.marks.values()))
     notes = [f"{few}."] if few and measures.verdict != "fail" else []
     if run.kind == ParityRun.Kind.REHEARSAL:
+        notes += _lacking_tools(run, measures)
         notes.append(_REHEARSED)
     elif run.kind == ParityRun.Kind.LIVE:
         notes.append(_live_note(run))

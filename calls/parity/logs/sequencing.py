@@ -29,6 +29,7 @@ _OWN_NAMES: Final[Mapping[str, str]] = {
     "dtmf": "dtmf",
     "dtmftool": "dtmf",
 }
+PLATFORM_TOOLS: Final = frozenset(_OWN_NAMES.values())
 _NOT_LETTERS: Final = re.compile(r"[^a-z0-9]+")
 # Reasons of an end that tell of a transfer (vapi.md 6.4).
 _TRANSFERRED: Final = ("assistant-forwarded-call", "customer-ended-call-after-warm-transfer")

@@ -81,6 +81,15 @@ def test_a_run_that_drifts_fails_its_build_and_names_the_scenario(
     assert cases["parity.scenarios.booking"] == "passed"
 
 
+def test_tools_that_the_revision_does_not_have_are_named(scenarios: Path) -> None:
+    expect = ["check_availability", "book_slot", "endCall"]
+    put(scenarios, {"name": "other", "caller": [{"say": "Book.", "expect": expect}]})
+    code, told = ran("run", str(scenarios), "--pairs", "2", "--parallel", "1", "--seed", "1")
+    assert code == 1
+    assert "Revision 1 has no tool book_slot. Fix: " in told
+    assert "no tool book_slot, " not in told and "no tool check" not in told
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls of rehearsals come out as the scenario says, without a conversation.
