@@ -8,24 +8,27 @@ those that have callers of ours on them. Whatever happens in here, the old stack
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
 import structlog
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 from channels.consumer import AsyncConsumer
 from django.db import DatabaseError
 
-from calls.media import live
+from calls.media import live, shadowing
 from calls.media.asgi_frames import AsgiFrames
 from calls.media.database import in_database, in_database_at_last
 from calls.media.shadowing import Going, Ports, Shadowing, now_ms
 from calls.parity.past import PastTool
 from calls.parity.shadow import Shadow
+from calls.parity.shadow_delay import Legs
 from calls.services.media_open import MediaRefused, MediaUnsigned
 from calls.services.shadow_open import (
     ShadowTicket,
-    person_was_put_through,
+    legs_dialled,
     shadow_goes_on,
     shadow_open,
     shadow_results,
@@ -37,10 +40,11 @@ from calls.telephony.twilio_client import fork_stop
 
 # Twilio ends a fork that was stopped by closing its socket (twilio.md 2.5).
 STOP_SECONDS: Final = 3.0
-# Twice in a row Twilio did not say whether a person was put through: then one may have been.
-_MOST_SILENT: Final = 2
-# Between two looks at the row, and between two questions to Twilio, in looks of the watch.
-_LOOKS_A_QUESTION: Final = 2
+# Its own: while Twilio hangs, our callers' calls are not to wait for a thread.
+_TWILIO = ThreadPoolExecutor(8, thread_name_prefix="shadow-twilio")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +66,12 @@ class ShadowConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
         await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
         any_code = bool(scope.get("extensions"))
         frames = AsgiFrames(receive, send, any_code=any_code)
-        shadow = Shadow(ticket.plan, now_ms())
+        # All that it is told comes so much later, the begin of the stream too.
+        shadow = Shadow(ticket.plan, now_ms() + shadowing.PACE.hold_ms)
+        carried = Shadowing(frames, ticket.endpoint, shadow, _ports(ticket))
         log.info("shadow_accepted", shadow_id=ticket.shadow_id, call_id=ticket.call_id)
         try:
-            await Shadowing(frames, ticket.endpoint, shadow, _ports(ticket)).run()
+            await carried.run()
         finally:
             # Also when this task is cancelled: what was heard up to then is told as cut.
             shadow.give_up("this process ended", now_ms())
@@ -80,7 +86,7 @@ class ShadowConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
                 )
             )
             await stored
-            await _let_go(ticket, frames, shadow.result.stream_sid)
+            await _let_go(ticket, frames, carried.stream_sid)
         log.info(
             "shadow_ended",
             shadow_id=ticket.shadow_id,
@@ -123,11 +129,7 @@ async def _refuse(send: Any) -> None:
 
 
 def _ports(ticket: ShadowTicket) -> Ports:
-    looks = silent = 0
-
     async def going() -> Going:
-        nonlocal looks, silent
-        looks += 1
         if live.is_draining():
             return "stop"
         try:
@@ -135,12 +137,14 @@ def _ports(ticket: ShadowTicket) -> Ports:
                 return "stop"
         except DatabaseError:
             return ""  # the store at the end will wait for it
-        # Whatever tools our revision has: the old stack may put somebody through by other means.
-        if looks % _LOOKS_A_QUESTION:
-            return ""
-        was = await asyncio.to_thread(person_was_put_through, ticket.access, ticket.plan.call_sid)
-        silent = silent + 1 if was is None else 0
-        return "person" if was or silent >= _MOST_SILENT else ""
+        return ""
+
+    # Whatever tools our revision has: the old stack may put somebody through by other means.
+    async def legs() -> Legs | None:
+        return await _at_twilio(legs_dialled, ticket.access, ticket.plan.call_sid)
+
+    async def leave(stream_sid: str) -> None:
+        await _at_twilio(fork_stop, ticket.access, ticket.plan.call_sid, stream_sid)
 
     async def results() -> Sequence[PastTool]:
         try:
@@ -148,13 +152,23 @@ def _ports(ticket: ShadowTicket) -> Ports:
         except DatabaseError:
             return ()
 
-    return Ports(going=going, results=results if ticket.plan.result_ms else None)
+    return Ports(
+        going=going,
+        legs=legs,
+        leave=leave,
+        results=results if ticket.plan.result_ms else None,
+    )
+
+
+async def _at_twilio(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a request to Twilio in a thread of these."""
+    return await asyncio.get_running_loop().run_in_executor(_TWILIO, partial(work, *args, **kwargs))
 
 
 async def _let_go(ticket: ShadowTicket, frames: AsgiFrames, stream_sid: str) -> None:
     """Stop the fork at Twilio, which closes the socket; what still comes is not looked at."""
     if stream_sid and not frames.is_closed:
-        await asyncio.to_thread(fork_stop, ticket.access, ticket.plan.call_sid, stream_sid)
+        await _at_twilio(fork_stop, ticket.access, ticket.plan.call_sid, stream_sid)
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 while await frames.receive() is not None:

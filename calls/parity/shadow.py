@@ -42,6 +42,8 @@ EAR_MS: Final = 2_500
 NOTICE_MS: Final = 45_000
 # After the call: for the last answer, and for transcripts.
 LAST_MS: Final = 10_000
+# After the last sound that may be heard: for what the model makes of it.
+SETTLE_MS: Final = 1_000
 _BAD_FRAMES: Final = 20
 
 
@@ -76,6 +78,9 @@ class Shadow:
         self._calls: list[tuple[str, dict[str, Any]]] = []
         self._hears_caller = not plan.notice
         self._streams = self._hung_up = False
+        # How it ends when all that was heard is answered, and up to when it is compared then.
+        self._last_cut: Cut = ""
+        self._last_at_ms = 0
         self._speaking_ms: dict[str, int] = {}
         self._items: dict[str, Answered] = {}
         self._bad_frames = 0
@@ -126,7 +131,6 @@ class Shadow:
         self._streams = True
         self._began_ms = now_ms
         self._ends_at_ms = now_ms + self.plan.most_ms
-        self.result.stream_sid = start.stream_sid
 
     def _hear(self, track: str, payload: str, size: int) -> None:
         side: Side = "model" if track == "inbound" else "ear"
@@ -164,10 +168,28 @@ class Shadow:
             name = "model" if side == "model" else "transcriber"
             self._stop("failed", f"the {name}'s socket closed with {code}", now_ms)
 
-    def person_came(self, now_ms: int) -> None:
-        """Note that the old stack has put a person through; from now on nothing is heard."""
-        if not self.done:
-            self._cut_before("person", "", now_ms)
+    def person_came(self, now_ms: int, dialled_by_ms: int) -> None:
+        """Note that a person was dialled: nothing more is heard, what was heard is answered.
+
+        Args:
+            dialled_by_ms: a moment by which it had been done. What the old stack did until then
+                was its answer to what we have heard, too.
+        """
+        if self.done or self._state == "last" or self._last_cut:
+            return
+        self._hung_up, self._last_cut = True, "person"
+        self._last_at_ms = self._at(max(now_ms, dialled_by_ms))
+        self._ends_at_ms = now_ms + (SETTLE_MS if self._state == "idle" else LAST_MS)
+
+    def void(self, problem: str, now_ms: int) -> None:
+        """End at once and keep no word of what was heard; what it has cost is kept."""
+        was = self.result
+        self.give_up(problem, now_ms)
+        self.done = True
+        self.result = Shadowed(
+            cut="failed", cut_exchange=0, problem=problem, cost_microusd=was.cost_microusd
+        )
+        self.result.tokens = was.tokens
 
     def give_up(self, problem: str, now_ms: int) -> None:
         """End at once, for a reason that has nothing to do with the call."""
@@ -211,22 +233,19 @@ class Shadow:
             self._stop("failed", "the old stack did not say the words of the notice", now_ms)
         return self.done
 
-    @property
-    def wants_results(self) -> bool:
-        """Tell whether a tool call waits for what the old stack's tool answered."""
-        return self._state == "result"
-
     def _time_over(self, now_ms: int) -> None:
-        if not self._streams:
+        if not self._streams and not self._last_cut:
             self._stop("failed", "the fork never began", now_ms)
         elif not self._hung_up:
             self._cut_before("time", "", now_ms)
         elif self._state == "last":
             self.done = True  # transcripts only help whoever reads the report
+        elif self._state == "idle":
+            self._end(self._last_cut, now_ms)
         elif self._state == "result":
             self._unknown(now_ms)
         else:
-            self._cut_before("failed", "the model did not answer after the call", now_ms)
+            self._cut_before(self._last_cut or "failed", _SILENT, now_ms)
 
     # ---- what the old stack says and does ------------------------------------------------------
 
@@ -318,6 +337,8 @@ class Shadow:
     def _next_exchange(self, now_ms: int) -> None:
         """Ask about the newest turn; turns that came while another was answered are one with it."""
         self._owed = False
+        if self._last_cut:
+            self._ends_at_ms = now_ms + LAST_MS
         self._exchange = len(self.result.turns) - 1
         self._answers_here = self._retries = 0
         if self._ear.owes_before(self._turn_started()):
@@ -418,7 +439,7 @@ class Shadow:
         if self._owed:
             self._next_exchange(now_ms)
         elif self._hung_up:
-            self._end("", now_ms)
+            self._end(self._last_cut, now_ms)
 
     def _show(self, rows: Iterable[Known] | None) -> None:
         """Put what the old stack did into the conversation; None: also what we did not ask for."""
@@ -450,6 +471,9 @@ class Shadow:
         self.result.cut = cut
         self.result.cut_exchange = max(self._exchange, 0) if cut else None
         self.result.cut_at_ms = self._at(now_ms) if cut else None
+        if cut and cut == self._last_cut:
+            # Whoever was speaking when nothing more was heard was not asked about.
+            self.result.cut_at_ms = min((self._last_at_ms, *self._speaking_ms.values()))
         self._state, self._deadline_ms = "last", None
         self._hung_up = True
         self._ends_at_ms = now_ms + LAST_MS // 2
@@ -490,6 +514,7 @@ class Shadow:
 _FIRST_PIECES: Final = frozenset(
     {"response.output_audio.delta", "response.output_text.delta", "response.output_item.added"}
 )
+_SILENT: Final = "the model did not answer after the call"
 _TRANSCRIBED: Final = frozenset(
     {
         "conversation.item.input_audio_transcription.completed",

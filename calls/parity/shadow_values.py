@@ -58,14 +58,12 @@ class Turn:
 class Shadowed(Replayed):
     """What came of hearing a call along: a replay's result, and when things were said.
 
-    ``turns`` stand beside ``answers``. ``cut_at_ms``: when the comparison ended. ``stream_sid`` is
-    the fork's at Twilio, to stop it by.
+    ``turns`` stand beside ``answers``. ``cut_at_ms``: when the comparison ended.
     """
 
     turns: list[Turn] = field(default_factory=list)
     words: list[Words] = field(default_factory=list)
     cut_at_ms: int | None = None
-    stream_sid: str = ""
     notice_ms: int | None = None
 
 

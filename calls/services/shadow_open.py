@@ -23,6 +23,7 @@ from calls.parity.known_results import alike_by
 from calls.parity.logs.sequencing import arguments_of, outcome_of, tool_name
 from calls.parity.logs.shim import kept_as_call
 from calls.parity.past import PastTool
+from calls.parity.shadow_delay import Legs
 from calls.parity.shadow_rules import why_never
 from calls.parity.shadow_values import ShadowPlan
 from calls.selectors.records import tool_use_of
@@ -34,8 +35,9 @@ from calls.services.replay_runs import run_marks
 from calls.services.replay_sessions import call_like, session_names
 from calls.services.shadow_offers import shadow_token
 from calls.services.shadow_switches import standing_of
+from calls.telephony.child_legs import child_legs
 from calls.telephony.security import stream_signature_valid
-from calls.telephony.twilio_client import CarrierSilent, TwilioAccess, access_of, has_child_legs
+from calls.telephony.twilio_client import CarrierSilent, TwilioAccess, access_of
 from voiceplatform.base.fields import DecryptionError
 
 # A tool of the old stack may take so long; the caller hears it wait, too.
@@ -173,10 +175,10 @@ def shadow_goes_on(shadow_id: str) -> bool:
     return bool(kept.update(alive_at=timezone.now()))
 
 
-def person_was_put_through(access: TwilioAccess, call_sid: str) -> bool | None:
-    """Tell whether the old stack has put somebody through; None where Twilio does not say."""
+def legs_dialled(access: TwilioAccess, call_sid: str) -> Legs | None:
+    """Return whom the old stack has had dialled for a call; None where Twilio does not say."""
     try:
-        return has_child_legs(access, call_sid)
+        return child_legs(access, call_sid)
     except CarrierSilent as error:
         log.warning("shadow_legs_unknown", call_sid=call_sid, error=str(error))
         return None

@@ -131,6 +131,7 @@ class AccountRest:
         return [
             self._call_body(call)
             | {"sid": f"{parent_sid[:-2]}{at:02x}", "to": to, "parent_call_sid": parent_sid}
+            | {"date_created": format_datetime(call.dialled_at[at])}
             for at, to in enumerate(call.dialled)
         ]
 

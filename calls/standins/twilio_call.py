@@ -108,6 +108,7 @@ class LiveCall:
     streams: list[StreamRun] = field(default_factory=list)
     forks: list[ForkRun] = field(default_factory=list)
     dialled: list[str] = field(default_factory=list)
+    dialled_at: list[datetime] = field(default_factory=list)
     listeners: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime | None = None
@@ -565,6 +566,7 @@ class LiveCall:
             self._error(13214, f"Dial: invalid callerId {caller_id}")
             callee = Callee("failed", ring_seconds=0)
         self.dialled.append(target)
+        self.dialled_at.append(datetime.now(UTC))
         self.note("dial", to=target, caller_id=caller_id, seconds=timeout)
         await self._pause(callee.ring_seconds)
         if callee.outcome == "completed":

@@ -76,8 +76,11 @@ def access_of(account: TwilioAccount) -> TwilioAccess:
     )
 
 
-def client_for(access: TwilioAccess) -> Client:
+def client_for(access: TwilioAccess, http_client: TwilioHttpClient | None = None) -> Client:
     """Return a client of the account, or of the stand-in its row points to.
+
+    Args:
+        http_client: in place of the usual one; it has a timeout of its own.
 
     Raises:
         TwilioException: the account's region is none; no token is sent to a made-up host.
@@ -89,7 +92,7 @@ def client_for(access: TwilioAccess) -> Client:
     client = Client(
         *access.login,
         access.account_sid,
-        http_client=TwilioHttpClient(timeout=TIMEOUT_SECONDS, max_retries=1),
+        http_client=http_client or TwilioHttpClient(timeout=TIMEOUT_SECONDS, max_retries=1),
         environment=NO_ENVIRONMENT,
     )
     client.api.base_url = origin
@@ -194,20 +197,6 @@ def call_at_carrier(access: TwilioAccess, call_sid: str) -> CarrierCall | None:
     except TwilioRestException as error:
         if error.status == 404:
             return None
-        raise CarrierSilent(f"Twilio answered {error.status}, code {error.code}") from error
-    except (TwilioException, RequestException, ValueError) as error:
-        raise CarrierSilent(f"Twilio was not reached ({type(error).__name__})") from error
-
-
-def has_child_legs(access: TwilioAccess, call_sid: str) -> bool:
-    """Tell whether a call has legs of its own: somebody was dialled for it (twilio.md 4.4).
-
-    Raises:
-        CarrierSilent: Twilio did not say.
-    """
-    try:
-        return bool(client_for(access).calls.list(parent_call_sid=call_sid, limit=1))
-    except TwilioRestException as error:
         raise CarrierSilent(f"Twilio answered {error.status}, code {error.code}") from error
     except (TwilioException, RequestException, ValueError) as error:
         raise CarrierSilent(f"Twilio was not reached ({type(error).__name__})") from error

@@ -30,6 +30,7 @@ from calls.numbers.switch.voice import Target
 from calls.parity.logs.reading import read_log
 from calls.parity.logs.shim import exchange_kept
 from calls.parity.sequence import sequence_load
+from calls.parity.shadow_delay import Pace
 from calls.services.call_log_store import Store
 from calls.services.number_routes import previous_set
 from calls.services.parity_runs import run_cancel
@@ -65,6 +66,13 @@ CALL = Scenario(
 @pytest.fixture(autouse=True)
 def _loopback(settings: Any) -> None:
     settings.EGRESS_ALLOW = ["127.0.0.0/8"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold back what the fork brings for a moment only; the stand-in's list is never behind."""
+    quick = Pace(hold_ms=500, lag_ms=0, margin_ms=1_500, ask_ms=100, patience_ms=2_500)
+    monkeypatch.setattr(shadowing, "PACE", quick)
 
 
 @pytest.fixture
@@ -319,8 +327,11 @@ async def test_nobody_hears_the_person_whom_the_old_stack_puts_through(
     row = await _over()
     assert live_call.dialled == ["+15550100099"] and not live_call.ended
     assert row.state == "done"
+    before = (live_call.dialled_at[0] - live_call.started_at).total_seconds()
     ours = await in_database(run.calls.get, stack="direct")
     assert ours.extras["cut_words"] == "a person was put through, whom nothing of ours hears"
+    assert 0.5 < ours.audio_seconds < before  # nothing that came after the dial went anywhere
+    assert [line["text"] for line in ours.transcript if line["role"] == "user"] == [ASKS]
     (fork,) = live_call.forks
     await until(lambda: fork.state == "stopped", what="the fork is stopped at Twilio")
     assert not live_call.ended  # the caller goes on talking to that person

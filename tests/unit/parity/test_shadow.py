@@ -13,7 +13,7 @@ import pytest
 
 from calls.money.rates import price_for
 from calls.parity.past import PastTool
-from calls.parity.shadow import NOTICE_MS, READY_MS, Shadow
+from calls.parity.shadow import LAST_MS, NOTICE_MS, READY_MS, Shadow
 from calls.parity.shadow_lines import SIDES, Side
 from calls.parity.shadow_outcome import Reach, old_side, our_side, reach_of, result_of
 from calls.parity.shadow_values import ShadowPlan
@@ -89,6 +89,7 @@ class Line:
         }
         self.sent: dict[Side, list[dict[str, Any]]] = {"model": [], "ear": []}
         self.now_ms = 0
+        self.silent_from_ms = 1_000_000  # the fork brings nothing from then on
         self.events: dict[int, Callable[[], None]] = {}
         self._sound = {"inbound": bytearray(), "outbound": bytearray()}
         self._call = list(call)
@@ -100,7 +101,7 @@ class Line:
         self.twilio({"event": "connected", "protocol": "Call", "version": "1.0.0"})
         self.twilio({"event": "start", "streamSid": "MZ1", "start": self.start()})
         while not self.shadow.done and self.now_ms < 400_000:
-            if self.now_ms < until_ms:
+            if self.now_ms < min(until_ms, self.silent_from_ms):
                 self._frames()
             elif self.now_ms == until_ms:
                 self.twilio({"event": "stop", "stop": {}})
@@ -192,7 +193,6 @@ def test_a_call_is_heard_to_its_end_in_the_conversation_that_really_was() -> Non
     ]
     assert result.cost_microusd > 0 and result.tokens.responses == 3
     assert abs(result.audio_ms - 9_000) < 100
-    assert result.stream_sid == "MZ1"
 
 
 def test_neither_session_can_take_a_turn_or_ask_a_server() -> None:
@@ -283,11 +283,46 @@ def test_our_model_ending_the_call_ends_the_comparison() -> None:
 
 def test_a_person_is_not_heard() -> None:
     line = Line(Script({}))
-    line.events[4_400] = lambda: line.shadow.person_came(line.now_ms)
+    line.events[4_400] = lambda: line.shadow.person_came(line.now_ms, 5_900)
+    line.silent_from_ms = 4_400
     result = line.run().result
-    assert result.cut == "person" and line.now_ms < 5_000
+    assert result.cut == "person" and line.now_ms < 5_500
     assert [each.heard for each in result.answers] == [ASKS]
-    assert reach_of(result) == Reach(result.turns[0].started_ms, 4_400, "person")
+    # All that was said had been answered: what the old stack did until the dial answers it, too.
+    assert reach_of(result) == Reach(result.turns[0].started_ms, 5_900, "person")
+
+
+def test_what_was_said_before_a_person_was_dialled_is_answered_still() -> None:
+    line = Line(Script({0: [CallTool("bye", "{}")]}), profile=RealtimeProfile(think_ms=2_500))
+    line.events[3_600] = lambda: line.shadow.person_came(line.now_ms, 4_800)
+    line.silent_from_ms = 3_600
+    result = line.run().result
+    assert (result.cut, [each.name for each in result.calls]) == ("left-early", ["bye"])
+    # An answer that does not come in time leaves its exchange out, and nothing more is said of it.
+    slow = Line(Script({}), profile=RealtimeProfile(think_ms=30_000))
+    slow.events[3_600] = lambda: slow.shadow.person_came(slow.now_ms, 4_800)
+    slow.silent_from_ms = 3_600
+    result = slow.run().result
+    assert result.cut == "person" and slow.now_ms < 3_600 + LAST_MS + 1_000
+    assert result.cut_at_ms == result.turns[0].started_ms
+
+
+def test_whoever_was_speaking_when_a_person_was_dialled_was_not_asked_about() -> None:
+    line = Line(Script({}))
+    line.events[6_500] = lambda: line.shadow.person_came(line.now_ms, 8_000)
+    line.silent_from_ms = 6_500
+    result = line.run().result
+    assert (result.cut, len(result.turns)) == ("person", 1)
+    assert result.cut_at_ms is not None and 6_200 <= result.cut_at_ms <= 6_500
+
+
+def test_words_that_should_not_have_been_heard_are_not_kept() -> None:
+    line = Line(Script({}))
+    line.events[4_400] = lambda: line.shadow.void("told too late", line.now_ms)
+    result = line.run().result
+    assert (result.turns, result.words, result.answers) == ([], [], [])
+    assert (result.cut, result.problem) == ("failed", "told too late")
+    assert result.cost_microusd > 0
 
 
 def test_turns_that_come_while_the_model_is_asked_are_asked_about_together() -> None:

@@ -1,0 +1,71 @@
+"""Whether somebody was dialled for a call, as Twilio tells it by its own clock."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from requests import ReadTimeout
+from twilio.http.http_client import TwilioHttpClient
+from twilio.http.response import Response
+
+from calls.parity.shadow_delay import Legs
+from calls.telephony.child_legs import child_legs
+from calls.telephony.twilio_client import CarrierSilent, TwilioAccess
+
+pytestmark = pytest.mark.unit
+
+ACCESS = TwilioAccess("AC" + "1" * 32, "token", "https://twilio.example")
+CALL_SID = "CA" + "2" * 32
+WRITTEN = {"Date": "Mon, 23 Nov 2026 12:00:10 GMT"}
+
+
+def _answer(monkeypatch: pytest.MonkeyPatch, *created: str, **more: Any) -> list[str]:
+    asked: list[str] = []
+    rows = [{"sid": f"CA{at}", "date_created": each} for at, each in enumerate(created)]
+    body = {"calls": rows, "page": 0, "next_page_uri": None}
+
+    def request(self: TwilioHttpClient, method: str, url: str, **options: Any) -> Response:
+        asked.append(f"{method} {url} {options.get('params')}")
+        if "error" in more:
+            raise more["error"]
+        return Response(more.get("status", 200), json.dumps(body), more.get("headers", WRITTEN))
+
+    monkeypatch.setattr(TwilioHttpClient, "request", request)
+    return asked
+
+
+def test_the_first_leg_counts_and_its_age_is_by_twilios_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = _answer(
+        monkeypatch, "Mon, 23 Nov 2026 12:00:09 +0000", "Mon, 23 Nov 2026 12:00:07 +0000"
+    )
+    assert child_legs(ACCESS, CALL_SID) == Legs(are_some=True, ago_ms=3_000)
+    assert len(asked) == 1 and CALL_SID in asked[0]
+
+
+def test_nobody_was_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch)
+    assert child_legs(ACCESS, CALL_SID) == Legs()
+
+
+@pytest.mark.parametrize("headers", [{}, None, {"Date": "today"}])
+def test_without_a_time_there_is_no_age(monkeypatch: pytest.MonkeyPatch, headers: Any) -> None:
+    _answer(monkeypatch, "Mon, 23 Nov 2026 12:00:09 +0000", headers=headers)
+    assert child_legs(ACCESS, CALL_SID) == Legs(are_some=True, ago_ms=None)
+
+
+def test_a_leg_without_a_time_leaves_the_age_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answer(monkeypatch, "Mon, 23 Nov 2026 12:00:09 +0000", "")
+    assert child_legs(ACCESS, CALL_SID) == Legs(are_some=True, ago_ms=None)
+
+
+@pytest.mark.parametrize("wrong", [{"status": 500}, {"error": ReadTimeout()}])
+def test_no_answer_is_silence_and_not_nobody(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    _answer(monkeypatch, **wrong)
+    with pytest.raises(CarrierSilent):
+        child_legs(ACCESS, CALL_SID)
