@@ -318,6 +318,9 @@ def _writes(source: Source) -> Iterator[str]:
 
 
 def _environment(source: Source) -> Iterator[str]:
+    names = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+    if not any(name in source.text for name in names):
+        return  # to walk through a tree takes a hundred times as long
     allowed: set[ast.AST] = set()
     for node in ast.walk(source.tree):
         if (
@@ -328,7 +331,6 @@ def _environment(source: Source) -> Iterator[str]:
             and ENTRY_POINTS.fullmatch(source.module)
         ):
             allowed.update(ast.walk(node))
-    names = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and node.attr in names and node not in allowed:
             if isinstance(node.value, ast.Name) and node.value.id == "os":
@@ -340,6 +342,8 @@ def _environment(source: Source) -> Iterator[str]:
 
 
 def _env_calls(source: Source) -> Iterator[str]:
+    if "env" not in source.text:
+        return
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "env" and node.attr not in SUPERVISOR_MAY_USE:

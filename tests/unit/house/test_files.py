@@ -84,19 +84,24 @@ def test_no_shipped_module_is_too_long() -> None:
     assert not long, f"split by subject: {long}"
 
 
+def has_docstring(text: str) -> bool:
+    """Tell whether a module has one; only what does not begin with it plainly is parsed."""
+    return text.startswith('"""') or ast.get_docstring(ast.parse(text)) is not None
+
+
 def test_every_module_says_what_it_owns() -> None:
     silent = [
         name
         for name, text in texts(suffix=".py")
-        if text.strip()
-        and not GENERATED.search(name)
-        and ast.get_docstring(ast.parse(text)) is None
+        if text.strip() and not GENERATED.search(name) and not has_docstring(text)
     ]
     assert not silent, "a module docstring is missing: " + ", ".join(silent)
 
 
 def broad_handlers(text: str) -> list[int]:
     """Return the lines of handlers that catch everything."""
+    if not re.search(r"\b(Base)?Exception\b|\bexcept[\s\\*]*:", text):
+        return []  # no need to parse it
     return [
         node.lineno
         for node in ast.walk(ast.parse(text))
