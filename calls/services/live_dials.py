@@ -13,7 +13,7 @@ import datetime as dt
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 from django.db import IntegrityError, transaction
@@ -139,8 +139,11 @@ def caller_status_path(dial: RunDial) -> str:
     return f"/twilio/run-caller-status/{dial.pk}"
 
 
-def dial_look_up(dial: RunDial, rest: TwilioRest) -> bool:
-    """Ask Twilio for a claimed call of which nothing came back; False: it never placed one.
+def dial_look_up(dial: RunDial, rest: TwilioRest) -> Literal["none", "unclear"]:
+    """Ask Twilio's list about a claimed call that has not told its id by its own addresses.
+
+    The list holds no word of ours: a call between the same numbers may be another program's, and
+    is never taken for the run's. So it can say that nothing was placed, and nothing else.
 
     Raises:
         DialUnclear: Twilio did not say.
@@ -152,17 +155,13 @@ def dial_look_up(dial: RunDial, rest: TwilioRest) -> bool:
         rows = list(islice(rest.pages("Calls.json", asked), _LISTED))
     except (TwilioRefused, TwilioSilent) as error:
         raise DialUnclear(str(error)) from error
-    sids = [
+    sids = {
         str(row.get("sid"))
         for row in rows
         if str(row.get("direction")) == "outbound-api" and _moment(row) >= since
-    ]
+    }
     known = set(RunDial.objects.filter(caller_sid__in=sids).values_list("caller_sid", flat=True))
-    mine = [sid for sid in sids if sid not in known]
-    if not mine:
-        return False
-    _is_placed(dial, mine[-1])
-    return True
+    return "unclear" if sids - known else "none"
 
 
 def _moment(row: Mapping[str, Any]) -> dt.datetime:
@@ -275,19 +274,25 @@ def strangers_between(dial: RunDial) -> bool:
     return rows.exists()
 
 
-def dial_void(dial: RunDial, why: str) -> None:
+def dial_void(dial: RunDial, why: str, *, only_unknown: bool = False) -> bool:
     """Let a call count for nothing, so that another one may be placed for its place.
 
     Only of a call that is over, or that never was: whatever still rings would find nobody who
     expects it, and be taken for a caller's.
+
+    Args:
+        only_unknown: leave it as it is where its id came meanwhile; False is returned then.
     """
-    RunDial.objects.filter(pk=dial.pk).update(
+    rows = RunDial.objects.filter(pk=dial.pk)
+    rows = rows.filter(caller_sid="", state__in=_LIVE) if only_unknown else rows
+    is_void = rows.update(
         state=RunDial.State.VOID,
         expected_until=None,
         ended_at=dial.ended_at or timezone.now(),
         problem=why[:300],
     )
     dial.refresh_from_db()
+    return bool(is_void)
 
 
 def is_live(dial: RunDial) -> bool:

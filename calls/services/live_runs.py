@@ -223,8 +223,10 @@ class _Player:
             if self._is_cancelled():
                 words = "the run was cancelled while it was on"
                 self._cut_off(dial, "cancelled", words, CallStopped)
-            if not dial.caller_sid and has_waited(dial, UNKNOWN_SECONDS):
-                self._find(dial)
+            if not dial.caller_sid:
+                # Not hung up before: without its id nobody could be asked to.
+                if has_waited(dial, UNKNOWN_SECONDS):
+                    self._give_up_unknown(dial)
             elif dial.call_id is None and dial.expected_until and has_waited(dial):
                 words = "no call came here within 45 s of being placed"
                 self._cut_off(dial, "lost", f"{words}. Fix: look at the number at Twilio")
@@ -235,14 +237,27 @@ class _Player:
                 dial_ask(dial, self._rest)
             self._pace.sleep(self._pace.look)
 
-    def _find(self, dial: RunDial) -> None:
+    def _give_up_unknown(self, dial: RunDial) -> None:
+        """Give up a call that never told its id, unless that has come meanwhile.
+
+        Raises:
+            CallLost: none was placed, or Twilio does not say.
+            CallRefused: one may have been; a person decides.
+        """
         try:
-            if dial_look_up(dial, self._rest):
-                return
+            found = dial_look_up(dial, self._rest)
         except DialUnclear as unclear:
             raise CallLost(f"nobody knows yet whether it was placed: {unclear}") from unclear
-        dial_void(dial, "Twilio never placed it")
-        raise CallLost("Twilio never placed it")
+        if found == "none":
+            if dial_void(dial, "Twilio never placed it", only_unknown=True):
+                raise CallLost("Twilio never placed it")
+        elif dial_void(dial, "nobody knows whether it was placed", only_unknown=True):
+            raise CallRefused(
+                "nobody knows whether it was placed: Twilio lists a call between these numbers, "
+                "and none has told us that it is the run's. Another program's is never taken for "
+                "it. Fix: look at the account's calls; once that one is over, resume the run: it "
+                "is then called anew."
+            )
 
     def _cut_off(
         self, dial: RunDial, why: str, words: str, error: type[CallLost] = CallLost

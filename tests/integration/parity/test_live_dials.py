@@ -146,21 +146,49 @@ def _listed(sid: str, at: dt.datetime, direction: str = "outbound-api") -> dict[
 
 
 @pytest.mark.usefixtures("no_spacing")
-def test_after_a_crash_the_call_is_looked_for_at_twilio_and_taken_over() -> None:
+def test_a_call_that_another_program_may_have_placed_is_never_taken_for_the_runs() -> None:
+    call, now = place(), timezone.now()
+    dial = claim(call)
+    assert dial is not None
+    rows = [_listed(SID, now)]
+    twilio, wire = rest(call, http.Response(200, json={"calls": rows, "next_page_uri": None}))
+    assert dial_look_up(dial, twilio) == "unclear"
+    dial.refresh_from_db()
+    assert (dial.state, dial.caller_sid) == ("claimed", "")
+    assert (wire.asked[0].method, len(wire.asked)) == ("GET", 1)
+
+
+@pytest.mark.usefixtures("no_spacing")
+def test_calls_that_cannot_be_the_runs_say_that_none_was_placed() -> None:
     call, now = place(), timezone.now()
     factories.make_run_dial(caller_sid="CA" + "2" * 32)
     dial = claim(call)
     assert dial is not None
     rows = [
         _listed("CA" + "3" * 32, now, "inbound"),
-        _listed(SID, now),
         _listed("CA" + "2" * 32, now),  # another place's
         _listed("CA" + "4" * 32, now - dt.timedelta(minutes=5)),
     ]
-    twilio, wire = rest(call, http.Response(200, json={"calls": rows, "next_page_uri": None}))
-    assert dial_look_up(dial, twilio)
+    twilio, _ = rest(call, http.Response(200, json={"calls": rows, "next_page_uri": None}))
+    assert dial_look_up(dial, twilio) == "none"
+
+
+def test_a_call_that_told_itself_while_twilios_list_was_asked_is_kept() -> None:
+    dial = claim(place())
+    assert dial is not None
+    dial_report(dial, caller_sid=SID, status="initiated", seconds=0)
+    assert not dial_void(dial, "Twilio never placed it", only_unknown=True)
     assert (dial.state, dial.caller_sid) == ("placed", SID)
-    assert (wire.asked[0].method, len(wire.asked)) == ("GET", 1)
+
+
+def test_a_call_that_tells_itself_after_its_place_was_given_up_hangs_up() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None and call.run.number is not None
+    assert dial_void(dial, "nobody knows", only_unknown=True)
+    account = call.run.number.twilio_account
+    told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
+    assert told is not None and told.kind == "hangup"
 
 
 def test_where_the_answer_was_lost_twilios_first_callback_tells_the_leg() -> None:
@@ -180,7 +208,7 @@ def test_where_twilio_lists_no_call_none_was_placed_and_where_it_is_silent_nobod
     dial = claim(call)
     assert dial is not None
     twilio, _ = rest(call, http.Response(200, json={"calls": [], "next_page_uri": None}))
-    assert not dial_look_up(dial, twilio)
+    assert dial_look_up(dial, twilio) == "none"
     twilio, _ = rest(call, http.Response(503, json={}))
     with pytest.raises(DialUnclear):
         dial_look_up(dial, twilio)
