@@ -21,12 +21,21 @@ from django.db import DatabaseError
 from calls.media.database import in_database, in_database_at_last
 from calls.parity.live_caller import BYTES_PER_MS, End, LiveCaller, Press, Say, Understand
 from calls.services.caller_clips import words_in
-from calls.services.live_lines import CUT, LineRefused, LineTicket, line_left, line_open
+from calls.services.live_lines import (
+    CUT,
+    LineRefused,
+    LineTicket,
+    line_goes_on,
+    line_left,
+    line_open,
+)
 from calls.telephony.addresses import stream_url
 from calls.wire import twilio_media
 
 # Twilio sends sound all the time; a line on which nothing comes for so long is gone.
 DEAD_SECONDS: Final = 15.0
+# How often a stream looks whether its run was cancelled.
+LOOK_SECONDS: Final = 3.0
 _CHUNK_BYTES: Final = 1_600
 # Threads of its own: the loop's few are those that hang up callers' calls, and a transcriber that
 # is slow must not keep them.
@@ -85,6 +94,7 @@ class _Line:
     digits: str = ""
     is_open: bool = True
     stopped: bool = False
+    called_off: bool = False
     heard_bytes: int = 0
     line_bytes: int = 0
     asked: dict[asyncio.Future[str], int] = field(default_factory=dict)
@@ -115,20 +125,40 @@ class _Line:
                 heard_seconds=self.heard_bytes / BYTES_PER_MS / 1_000,
                 stream_seconds=self.line_bytes / BYTES_PER_MS / 1_000,
                 # Without Twilio's word for it the line may be lost and the call go on (31921).
-                ended=caller.ended or ("" if self.stopped else CUT),
+                ended=caller.ended or self._why_left(),
                 digits=self.digits,
             )
             await self._close()
 
+    def _why_left(self) -> str:
+        if self.called_off:
+            return "cancelled"
+        return "" if self.stopped else CUT
+
+    async def _until_called_off(self) -> None:
+        """Return once nobody wants the call any more; a database that is away is no reason."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if not await in_database(line_goes_on, self.ticket.dial_id):
+                    return
+            except DatabaseError as error:
+                log.info("run_caller_not_looked", error=type(error).__name__)
+
     async def _converse(self) -> None:
         incoming: asyncio.Future[Any] = asyncio.ensure_future(self.receive())
+        called_off = asyncio.ensure_future(self._until_called_off())
         try:
             while self.is_open and not self.caller.ended:
-                waiting: set[asyncio.Future[Any]] = {incoming, *self.asked}
+                waiting: set[asyncio.Future[Any]] = {incoming, called_off, *self.asked}
                 done, _ = await asyncio.wait(
                     waiting, timeout=DEAD_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done:
+                    return
+                if called_off in done:
+                    called_off.result()
+                    self.called_off = True
                     return
                 self._understood(done)
                 if incoming in done:
@@ -137,6 +167,7 @@ class _Line:
                 await self._do()
         finally:
             incoming.cancel()
+            called_off.cancel()
 
     def _understood(self, done: set[asyncio.Future[Any]]) -> None:
         for task, utterance in list(self.asked.items()):

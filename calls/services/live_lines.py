@@ -159,6 +159,22 @@ def line_open(*, dial_id: str, token: str, url: str, signature: str) -> LineTick
     return ticket
 
 
+def line_goes_on(dial_id: str) -> bool:
+    """Tell whether a stream may go on; False: its run was cancelled, or the call is given up.
+
+    The line looks by itself: nobody may be left to end the leg at Twilio.
+    """
+    rows = RunDial.objects.filter(pk=dial_id).select_related("parity_call__run__job")
+    dial: RunDial | None = rows.defer("heard").first()
+    return not (
+        dial is None
+        or dial.ended_by
+        or dial.state == RunDial.State.VOID
+        # Over at Twilio is no reason: what is on its way still belongs to the call.
+        or _is_called_off(dial)
+    )
+
+
 def line_left(
     *,
     dial_id: str,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from calls.media import caller_consumer
 from calls.media.database import in_database
 from calls.models import Call, ParityCall, ParityRun, RunDial
 from calls.numbers.switch.voice import Target
@@ -312,6 +313,26 @@ async def test_a_line_that_is_lost_while_the_call_goes_on_counts_for_nothing(lin
     assert (await line.post(f"/twilio/run-caller-status/{dial.pk}", status)).status == 204
     await in_database(dial.refresh_from_db)
     assert (dial.state, dial.caller_seconds) == ("ended", 61)
+
+
+async def test_a_cancelled_runs_leg_ends_its_stream_and_hangs_up_though_no_worker_is_alive(
+    line: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller_consumer, "LOOK_SECONDS", 0.05)
+    run = await in_database(begin, line, documents={"asks": ASKS})
+    row = (await sides(run))[0]
+    dial = await in_database(lambda: factories.make_run_dial(row, state="placed", caller_sid=""))
+    path, sid = f"/twilio/run-caller/{dial.pk}", factories.sid("CA")
+    form = line.form(CallSid=sid, CallStatus="in-progress", Direction="outbound-api")
+    answer = await line.post(path, form)
+    media = answer.body.partition('url="')[2].partition('"')[0].partition("voice.example.com")[2]
+    socket = await line.media(media)
+    assert await in_database(lambda: run_cancel(run=run, actor="system"))
+    async with asyncio.timeout(10):
+        await socket.wait_closed()
+    assert "<Hangup" in (await line.post(path, form)).body
+    await in_database(dial.refresh_from_db)
+    assert (dial.ended_by, dial.next_step) == ("cancelled", {"kind": "hangup"})
 
 
 async def test_a_call_whose_worker_died_is_followed_by_the_next_and_not_placed_again(
