@@ -28,6 +28,7 @@ from websockets.sync.client import connect
 from assistants.speech_models import is_speech_model, why_no_speech_model
 from calls.doctor.connection_test import connection_test
 from calls.doctor.refused import fault_of_refusal
+from calls.doctor.straight import connect_straight
 from calls.media.realtime_client import Endpoint
 from calls.models import (
     CallPolicy,
@@ -265,7 +266,7 @@ def _deployment_result(name: str, row: ProviderConnection) -> Result:
         api_key=row.api_key,
     )
     try:
-        with connect(
+        with connect_straight(
             endpoint.address(), additional_headers=endpoint.headers(), open_timeout=5, proxy=None
         ) as socket:
             kind, event = decode(str(socket.recv(timeout=5)), endpoint.dialect)

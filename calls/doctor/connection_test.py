@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from calls.doctor.model_faults import FAULTS, fault_of
+from calls.doctor.straight import connect_straight
 from calls.media.realtime_client import MAX_EVENT_BYTES, Endpoint
 from calls.models import ProviderConnection
 from calls.wire.realtime import (
@@ -123,7 +124,7 @@ def _since_ms(begun: float) -> int:
 
 def _opened(endpoint: Endpoint, within_seconds: float) -> ClientConnection:
     try:
-        return connect(
+        return connect_straight(
             endpoint.address(),
             additional_headers=endpoint.headers(),
             compression=None,

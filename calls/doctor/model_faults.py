@@ -131,6 +131,11 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "close_3000": _KEY,
     "close_4000": _SETTINGS,
 }
+_REDIRECT: Final = Fault(
+    "The address answers with a redirect, and none is followed: callers and keys go to the address "
+    "that was entered, or nowhere.",
+    "Enter the address that it leads to, if it is the provider's.",
+)
 _UNKNOWN: Final = Fault(
     "The provider refused for a reason this version does not know.",
     "Look the code up in the provider's documentation.",
@@ -142,4 +147,6 @@ def fault_of(code: str) -> Fault:
     found = FAULTS.get(code)
     if found is None and code.startswith("http_5"):
         return _SERVER
+    if found is None and code.startswith("http_3"):
+        return _REDIRECT
     return found or _UNKNOWN

@@ -118,6 +118,18 @@ class RealtimeSocket:
         return self._connection.close_code or 1006
 
 
+class _Straight(connect):
+    """The library's, but that it follows no redirect.
+
+    Caller, prompt and key go where the contract says that they may, and nowhere else (design.md
+    11); of the key the library would take back one header of the two that we send.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return what went wrong: a redirect is an answer like any other refusal."""
+        return exc
+
+
 async def dial(endpoint: Endpoint) -> RealtimeSocket:
     """Open a socket within ``DIAL_TIMEOUT_SECONDS``; ``reach`` learns what came of it.
 
@@ -128,7 +140,7 @@ async def dial(endpoint: Endpoint) -> RealtimeSocket:
         RealtimeUnreachable: refused, unreachable or too slow.
     """
     try:
-        connection = await connect(
+        connection = await _Straight(
             endpoint.address(),
             additional_headers=endpoint.headers(),
             compression=None,

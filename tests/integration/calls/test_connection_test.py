@@ -22,6 +22,7 @@ from calls.standins.server import StandinApp, make_server
 from calls.standins.twilio_carrier import Carrier
 from tests import factories
 from tests.integration.calls.rig import serving, silent_server
+from tests.integration.parity.stand import listening, redirect_to
 from voiceplatform.base.models import AuditEntry
 
 pytestmark = pytest.mark.integration
@@ -97,6 +98,14 @@ async def test_a_peer_that_falls_silent_costs_no_more_than_the_deadline(
         test = await outcome_of(url, within_seconds=0.3)
     assert test.code == "timeout"
     assert test.opened_ms is not None
+
+
+async def test_a_key_goes_to_the_address_that_was_entered_and_follows_no_redirect() -> None:
+    with listening() as (port, asked):
+        with listening(redirect_to(f"ws://127.0.0.1:{port}/elsewhere")) as (first, _):
+            test = await outcome_of(f"ws://127.0.0.1:{first}/v1/realtime", dialect="azure_ga")
+    assert (test.is_ok, test.code, asked) == (False, "http_307", [])
+    assert "redirect" in test.cause and "address" in test.fix
 
 
 async def test_the_way_there_is_told_apart_from_the_provider() -> None:

@@ -6,6 +6,7 @@ It also keeps who was connected to: every socket of the process, whichever libra
 from __future__ import annotations
 
 import asyncio
+import socketserver
 import sys
 import threading
 from collections.abc import Iterator
@@ -44,6 +45,35 @@ def connections() -> Iterator[list[tuple[str, int]]]:
         yield _connected
     finally:
         _connected = None
+
+
+@contextmanager
+def listening(answer: bytes = b"") -> Iterator[tuple[int, list[str]]]:
+    """Listen on a port of every loopback address; yields it and the first line of each request.
+
+    Args:
+        answer: sent to whoever asks, before the connection is closed.
+    """
+    asked: list[str] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline().decode("latin-1").strip())
+            self.wfile.write(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1], asked
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def redirect_to(url: str) -> bytes:
+    """Return the answer of a server that sends whoever asks somewhere else."""
+    return f"HTTP/1.1 307 Elsewhere\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
 class OneBrain(StandinBook):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from calls.models import Call, ParityCall, ParityRun, Recording
+from calls.models import Call, ParityCall, ParityRun, ProviderConnection, Recording
 from calls.parity.sequence import sequence_load
 from calls.services.parity_runners import CallLost, CallRefused, runner_of
 from calls.services.replay_runs import rehear_play, replay_play
@@ -19,8 +19,10 @@ from calls.standins.realtime_brain import CallTool, Rule, RuleBrain, Step
 from calls.standins.realtime_profile import RealtimeProfile
 from calls.standins.tones import encode, linear, silence
 from tests import factories
-from tests.integration.parity.stand import connections, model
+from tests.integration.parity.stand import connections, listening, model, redirect_to
 from tests.unit.house.source_tree import ROOT, SourceTree
+from tools.models import Tool
+from tools.services import tool_store
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -221,6 +223,34 @@ def test_a_model_that_is_away_costs_another_try_not_a_verdict() -> None:
 def test_both_kinds_are_played_here() -> None:
     assert runner_of("replay") is not None
     assert runner_of("rehear") is not None
+
+
+@pytest.mark.parametrize("play", [replay_play, rehear_play])
+def test_no_tool_url_is_reached_not_even_where_the_model_redirects_to_it(play: Any) -> None:
+    with listening() as (tool_port, asked):
+        # A name, so that looking it up is seen as well.
+        hook = f"http://localhost:{tool_port}/hook"
+        with listening(redirect_to(hook.replace("http", "ws"))) as (port, of_model):
+            run, call = run_of(f"ws://127.0.0.1:{port}/v1/realtime"), past(SAID, "5550102233")
+            Tool.objects.update(server_url=hook, server_url_host="localhost")
+            recorded(call)
+            pair = side(run, call)
+            with connections() as reached, pytest.raises(CallLost):
+                play(pair)
+        assert len(of_model) == 1 and asked == []
+        assert set(reached) == {("127.0.0.1", port)}
+
+        document = {"type": "mcp", "function": {"name": "crm"}, "server": {"url": hook}}
+        crm = tool_store(organisation=run.organisation, document=document, actor="test")
+        run.revision.tools.add(crm, through_defaults={"position": 1})
+        with model(brain) as (book, url, port):
+            ProviderConnection.objects.update(realtime_url=url)
+            with connections() as reached:
+                result = play(ParityCall.objects.get(pk=pair.pk))
+        assert [each.name for each in result.sequence.tools] == ["book"] and asked == []
+        assert set(reached) == {("127.0.0.1", port)}
+        # Nor does the model reach it for us: of an MCP server it is told nothing.
+        assert hook not in json.dumps(book.sessions[0].session)
 
 
 def test_what_plays_a_call_again_reaches_no_dispatcher_of_tools() -> None:
