@@ -6,7 +6,9 @@ not offer a way around: the switch, the begin of a run and every single call ask
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final, Literal
 
 Consent = Literal["none", "notice", "ask"]
@@ -17,6 +19,10 @@ SHARE_OF_CEILING: Final = 10
 MOST_PERCENT: Final = 100
 MOST_HERE: Final = 20
 LEAST_NOTICE_WORDS: Final = 2
+# What a call heard along is taken to cost while so few of its run have told: several minutes, by
+# the dearest model.
+FIRST_CALLS_USD: Final = Decimal("0.50")
+_FEW: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,22 @@ def why_not_now(moment: Moment) -> str:
         if is_so:
             return words
     return ""
+
+
+def estimate_usd(cost_usd: Sequence[Decimal]) -> Decimal:
+    """Return what a call of a run is taken to cost, by those that are over: as the dearest."""
+    dearest = max(cost_usd, default=Decimal(0))
+    return dearest if len(cost_usd) >= _FEW and dearest else max(dearest, FIRST_CALLS_USD)
+
+
+def left_usd(limit_usd: Decimal, spent_usd: Decimal, under_way: int, each_usd: Decimal) -> Decimal:
+    """Return what of a run's limit is left for one call more, 0 where it may not be taken.
+
+    Calls under way are counted as an estimate each. Where none is, one may spend the rest, however
+    little: else a run with a low limit would neither go on nor end.
+    """
+    left = limit_usd - spent_usd - under_way * each_usd
+    return max(left, Decimal(0)) if left >= each_usd or not under_way else Decimal(0)
 
 
 def most_everywhere(most_calls: int) -> int:

@@ -12,13 +12,12 @@ import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 from typing import Final
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Q, Sum
+from django.db.models import Max
 from django.utils import timezone
 
 from calls.models import Call, ParityRun, ShadowCall, ShadowSwitch, TwilioAccount
@@ -27,13 +26,12 @@ from calls.parity.shadow_rules import MOST_PERCENT, Moment, most_everywhere, why
 from calls.previous.answers import Answer
 from calls.previous.forks import NotForked, forked
 from calls.services.call_plan import connection_for, line_of
+from calls.services.shadow_money import left_for_another, open_shadows
 from calls.services.shadow_switches import standing_of
 from calls.telephony.addresses import public_url, shadow_path, shadow_status_path, stream_url
 from calls.wire.twilio_voice import StreamReport, fork_start
 
 TOKEN_SECONDS: Final = 60
-# Whoever hears a call along says so this often at least; who does not is taken to be dead.
-ALIVE: Final = dt.timedelta(seconds=90)
 _TAKEN: Final = ("offered", "hearing", "done")
 
 log = structlog.get_logger(__name__)
@@ -163,12 +161,11 @@ def _moment(
 ) -> Moment:
     open_rows = ShadowCall.objects.filter(open_shadows(now))
     everywhere = list(open_rows.values_list("run__number", flat=True)[: 2 * _ceiling()])
-    spent = _spent(run) if run is not None else Decimal(0)
     return Moment(
         is_on=switch.is_on,
         percent=switch.percent,
         most_here=switch.most_at_once,
-        run_is_open=run is not None and spent < run.cost_limit_usd,
+        run_is_open=run is not None and left_for_another(run, now) > 0,
         wanted=run.wanted if run is not None else 0,
         taken=run.shadows.filter(state__in=_TAKEN).count() if run is not None else 0,
         drawn=MOST_PERCENT * place("shadow", str(switch.pk), call.call_sid) / DRAWS,
@@ -181,15 +178,3 @@ def _moment(
 
 def _ceiling() -> int:
     return most_everywhere(settings.MAX_CONCURRENT_CALLS)
-
-
-def _spent(run: ParityRun) -> Decimal:
-    rows = run.calls.filter(stack="direct")
-    return Decimal(rows.aggregate(sum=Sum("cost_usd"))["sum"] or 0)
-
-
-def open_shadows(now: dt.datetime) -> Q:
-    """Return which rows hold a place at this moment: awaited, or heard by somebody who lives."""
-    return Q(state=ShadowCall.State.OFFERED, token_expires_at__gt=now) | Q(
-        state=ShadowCall.State.HEARING, alive_at__gt=now - ALIVE
-    )

@@ -33,6 +33,7 @@ from calls.services.media_open import MediaRefused, MediaUnsigned
 from calls.services.parity_marks import run_region
 from calls.services.replay_runs import run_marks
 from calls.services.replay_sessions import call_like, session_names
+from calls.services.shadow_money import left_for
 from calls.services.shadow_offers import shadow_token
 from calls.services.shadow_switches import standing_of
 from calls.telephony.child_legs import child_legs
@@ -139,7 +140,7 @@ def _ticket(row: ShadowCall) -> ShadowTicket:
             names=session_names(logged, plan.tools),
             notice=switch.notice if policy.recording_consent == "notice" else "",
             result_ms=RESULT_MS if _is_recorded(run) else 0,
-            most_microusd=_MOST_MICROUSD,
+            most_microusd=min(_MOST_MICROUSD, int(left_for(row) * 1_000_000)),
             most_ms=min(number.max_call_seconds, LONGEST_SECONDS) * 1000,
         ),
         endpoint=Endpoint(

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import structlog
 from django.db import transaction
-from django.db.models import Sum
 from django.utils import timezone
 
 from assistants.models import Assistant, AssistantRevision
@@ -34,7 +33,7 @@ from calls.services.parity_runs import MOST_COST_USD, MOST_PAIRS, RunRefused
 from calls.services.replay_runs import old_call_result
 from calls.services.replay_sessions import refusal_check
 from calls.services.sequences import entries_of, imported_of, sequence_of
-from calls.services.shadow_offers import ALIVE
+from calls.services.shadow_money import ALIVE, call_estimate, spent_usd
 from calls.services.shadow_store import pair_lost
 from calls.services.shadow_switches import standing_of, switch_of
 from tools.loose_json import as_object
@@ -190,12 +189,13 @@ def _forget_dead(now: dt.datetime) -> None:
         state=ShadowCall.State.NOTHING, problem="the fork never came", ended_at=now
     )
     dead = ShadowCall.objects.filter(state=ShadowCall.State.HEARING, alive_at__lt=now - ALIVE)
-    for row in dead[:_BATCH]:
+    for row in dead.select_related("run")[:_BATCH]:
         words = "the process that heard it along died"
         with transaction.atomic():
             held = ShadowCall.objects.filter(pk=row.pk, state=ShadowCall.State.HEARING)
             if held.update(state=ShadowCall.State.FAILED, problem=words, ended_at=now):
-                pair_lost(row, words)
+                # Nobody knows what it had cost: it counts as such calls do.
+                pair_lost(row, words, call_estimate(row.run))
 
 
 def _joined(run: ParityRun) -> int:
@@ -266,7 +266,7 @@ def _told(run: ParityRun) -> None:
     """Show how far a run is, and end it where it has all it wants, or has spent its money."""
     done = ParityCall.State.DONE
     ours = run.calls.filter(stack=ParityCall.Stack.DIRECT)
-    spent = Decimal(ours.aggregate(sum=Sum("cost_usd"))["sum"] or 0)
+    spent = spent_usd(run)
     old = run.calls.filter(stack=ParityCall.Stack.VAPI, state=done).count()
     running = ParityRun.objects.filter(pk=run.pk, state=ParityRun.State.RUNNING)
     running.update(done=min(old, run.wanted), cost_usd=spent)

@@ -25,6 +25,7 @@ from calls.parity.shadow_outcome import reach_of, result_of
 from calls.parity.shadow_values import Shadowed
 from calls.privacy.keeping import EVERYTHING, Keeping
 from calls.services.privacy import keeping_for
+from calls.services.shadow_money import no_pair_cost
 from tools.loose_json import as_object
 
 NOBODY_SPOKE = "nobody spoke whom we heard"
@@ -47,6 +48,7 @@ def shadow_store(*, shadow_id: str, shadowed: Shadowed, shown: Mapping[str, str]
     else:
         state = ShadowCall.State.FAILED if has_failed else ShadowCall.State.DONE
     problem = shadowed.problem or ("" if shadowed.turns else NOBODY_SPOKE)
+    cost_usd = Decimal(shadowed.cost_microusd) / 1_000_000
     with transaction.atomic():
         held = ShadowCall.objects.filter(pk=row.pk, state=ShadowCall.State.HEARING)
         if not held.update(state=state, problem=problem[:300], ended_at=timezone.now()):
@@ -54,7 +56,9 @@ def shadow_store(*, shadow_id: str, shadowed: Shadowed, shown: Mapping[str, str]
         if state == ShadowCall.State.DONE:
             _pair(row, _columns(row, shadowed, shown))
         elif state == ShadowCall.State.FAILED:
-            pair_lost(row, problem, Decimal(shadowed.cost_microusd) / 1_000_000)
+            pair_lost(row, problem, cost_usd)
+        elif cost_usd:
+            no_pair_cost(row.run_id, cost_usd)
     return True
 
 

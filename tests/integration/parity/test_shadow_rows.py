@@ -17,10 +17,14 @@ from calls.models import Call, ParityCall, ParityRun, PhoneNumber, ShadowCall, S
 from calls.numbers.switch.voice import Target
 from calls.parity.replay import Answered, OurCall
 from calls.parity.sequence import sequence_load
+from calls.parity.shadow_rules import FIRST_CALLS_USD
 from calls.parity.shadow_values import Shadowed, Turn
+from calls.previous.answers import Answer
 from calls.services.number_routes import previous_set
 from calls.services.parity_runs import RunRefused, run_cancel, run_resume
 from calls.services.retention import retention_run, rule_of
+from calls.services.shadow_money import left_for
+from calls.services.shadow_offers import shadow_offered
 from calls.services.shadow_runs import shadow_begin, shadows_tend
 from calls.services.shadow_store import shadow_store
 from calls.services.shadow_switches import ShadowOvertaken, ShadowRefused, shadow_set
@@ -167,6 +171,71 @@ def test_money_that_is_spent_ends_the_run_when_its_calls_are_joined() -> None:
     shadows_tend()
     run.refresh_from_db()
     assert run.state == "cancelled" and "0.20 USD" in run.problem
+
+
+ANSWER = Answer("text/xml", b"<Response><Say>Hi.</Say></Response>", 0)
+
+
+def offered(number: PhoneNumber) -> bool:
+    """Have a call come that the old stack has answered; tell whether it is heard along."""
+    call: Call = factories.make_call(number=number, stack="vapi")
+    made = shadow_offered(str(call.pk), ANSWER, live_calls=0, is_lost=lambda _: False)
+    return made is not ANSWER
+
+
+def test_calls_under_way_are_counted_against_the_limit_before_another_is_taken() -> None:
+    number = number_of()
+    switched(number, most_at_once=20)
+    run = begun(number, pairs=50, cost_limit_usd=Decimal("1.2"))
+    assert [offered(number) for _ in range(3)] == [True, True, False]
+    ShadowCall.objects.update(state="nothing", ended_at=timezone.now())
+    # What calls of this run have cost tells more than a guess.
+    for at in range(10, 13):
+        heard(run, "book", position=at)  # 0.25 each
+    assert [offered(number) for _ in range(2)] == [True, False]
+    ShadowCall.objects.filter(state="offered").update(state="nothing", ended_at=timezone.now())
+    heard(run, "book", position=14)
+    # Less is left than a call costs, and none is under way: one more, up to what is left.
+    assert [offered(number) for _ in range(2)] == [True, False]
+    row = ShadowCall.objects.get(state="offered")
+    assert left_for(row) == Decimal("0.2")
+
+
+def test_what_is_no_pair_costs_all_the_same() -> None:
+    number = number_of()
+    switched(number)
+    run = begun(number, pairs=5, cost_limit_usd=Decimal("0.3"))
+    for at in range(2):
+        call = factories.make_call(number=number, stack="vapi")
+        row = factories.make_shadow_call(run, call, position=at)
+        shadowed = Shadowed(cost_microusd=160_000)
+        assert shadow_store(shadow_id=str(row.pk), shadowed=shadowed, shown={})
+        row.refresh_from_db()
+        assert row.state == "nothing"
+    assert not offered(number)
+    shadows_tend()
+    run.refresh_from_db()
+    assert (run.state, run.cost_usd) == ("cancelled", Decimal("0.32"))
+    run_resume(run=run, actor="test", cost_limit_usd=Decimal(9))
+    shadows_tend()
+    run.refresh_from_db()
+    assert (run.state, run.cost_usd) == ("running", Decimal("0.32"))
+
+
+def test_what_a_call_had_cost_when_its_process_died_is_reckoned() -> None:
+    number = number_of()
+    switched(number)
+    run = begun(number, pairs=5)
+    row = factories.make_shadow_call(run, factories.make_call(number=number, stack="vapi"))
+    long_ago = timezone.now() - dt.timedelta(minutes=10)
+    ShadowCall.objects.filter(pk=row.pk).update(alive_at=long_ago)
+    shadows_tend()
+    run.refresh_from_db()
+    assert run.cost_usd == FIRST_CALLS_USD
+    assert set(run.calls.values_list("stack", "state")) == {
+        ("vapi", "failed"),
+        ("direct", "failed"),
+    }
 
 
 def test_an_assistant_that_is_changed_ends_the_run() -> None:
