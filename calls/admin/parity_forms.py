@@ -20,7 +20,12 @@ from unfold.widgets import (
 from calls.models import ParityRun
 from calls.parity.renames import RenameWrong, renames_read
 from calls.parity.scenario import Scenario
-from calls.services.live_checks import CALLER, confirmation, live_problem, tools_called
+from calls.services.live_checks import CALLER, live_problem
+from calls.services.live_tools import (
+    CONFIRMED,
+    confirmation,
+    tools_words,
+)
 from calls.services.parity_runs import MOST_PAIRS, MOST_PARALLEL, kinds_played
 from calls.services.parity_scenarios import ScenarioRefused, scenario_of_yaml, yaml_of
 from voiceplatform.base.fields import DecryptionError
@@ -214,13 +219,18 @@ class RunForm(ScopedForm):
             self.add_error("number", "A live run calls a number. Fix: choose one.")
             return
         caller = cleaned["caller"] = normalised((cleaned.get("caller") or "").strip())
-        tools = tools_called(assistant.current_revision)
+        try:
+            asked = confirmation(assistant.current_revision, number, "the form")
+        except DecryptionError:
+            self.add_error("assistant", "No key opens its tools. Fix: put the lost key back.")
+            return
+        tools = tools_words(asked[CONFIRMED]["tools"], asked[CONFIRMED]["old_tools"])
         typed = normalised((cleaned.get("confirmed") or "").strip())
         if tools and typed != number.number_e164:
             self.add_error(
                 "confirmed",
-                f"Both stacks really call {', '.join(tools[:10])}. Fix: see that they may be "
-                "called, then type the number that is called.",
+                f"Both stacks really call their tools. {tools} Fix: see that they may be called, "
+                "then type the number that is called.",
             )
             return
         problem = live_problem(
@@ -228,7 +238,7 @@ class RunForm(ScopedForm):
             revision=assistant.current_revision,
             number=number,
             model=cleaned.get("model") or "",
-            options={CALLER: caller, **confirmation(assistant.current_revision, "the form")},
+            options={CALLER: caller, **asked},
         )
         if problem:
             self.add_error(None, f"{problem[:1].upper()}{problem[1:]}")

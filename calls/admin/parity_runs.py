@@ -19,7 +19,8 @@ from calls.admin.heard_page import HeardPage
 from calls.admin.parity_forms import RunForm
 from calls.models import ParityCall, ParityRun
 from calls.parity.comparison import SURE, fisher
-from calls.services.live_checks import CALLER, confirmation
+from calls.services.live_checks import CALLER
+from calls.services.live_tools import confirmation
 from calls.services.parity_choices import past_calls, runs_to_compare
 from calls.services.parity_exports import report_csv, report_dump
 from calls.services.parity_marks import run_renames
@@ -360,7 +361,8 @@ class ParityCallAdmin(ReadOnlyAdmin):
 def _live_options(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
     """Return what a live run keeps: from where it calls, and who answers for the tools."""
     revision = given["assistant"].current_revision
-    return {CALLER: given["caller"], **confirmation(revision, request.user.get_username())}
+    by = request.user.get_username()
+    return {CALLER: given["caller"], **confirmation(revision, given["number"], by)}
 
 
 def _compared(report: Report, other: Report) -> list[dict[str, Any]]:

@@ -16,8 +16,9 @@ from assistants.models import Assistant, AssistantRevision
 from calls.models import CallPolicy, ParityRun, PhoneNumber
 from calls.numbers.switch.voice import UnreadableNumber, read
 from calls.parity.calling_hours import why_quiet
-from calls.services.call_plan import connection_for, offered_tools
+from calls.services.call_plan import connection_for
 from calls.services.contract import contract_problem
+from calls.services.live_tools import unconfirmed
 from calls.services.move_rows import open_move
 from calls.services.previous_targets import previous_of
 from calls.telephony.addresses import public_url
@@ -28,17 +29,6 @@ from voiceplatform.base.phones import dialable
 # Each takes two lines here and two legs at Twilio.
 MOST_PARALLEL: Final = 5
 CALLER: Final = "caller"
-CONFIRMED: Final = "tools_confirmed"
-
-
-def tools_called(revision: AssistantRevision) -> list[str]:
-    """Return the tools that a live run calls for real, on either stack."""
-    return sorted({tool.name for tool in offered_tools(revision)})
-
-
-def confirmation(revision: AssistantRevision, by: str) -> dict[str, Any]:
-    """Return the option that says who answers for the tools that are really called."""
-    return {CONFIRMED: {"by": by, "tools": tools_called(revision)}}
 
 
 def live_problem(
@@ -55,7 +45,7 @@ def live_problem(
     return (
         _of_number(assistant, revision, number, model)
         or _of_caller(number, str(options.get(CALLER) or ""))
-        or _of_tools(revision, options)
+        or _of_tools(revision, number, options)
         or _of_both_stacks(number)
         or _of_policy(number)
     )
@@ -86,16 +76,16 @@ def _of_caller(number: PhoneNumber, caller: str) -> str:
     return ""
 
 
-def _of_tools(revision: AssistantRevision, options: Mapping[str, Any]) -> str:
-    wanted = tools_called(revision)
-    confirmed = options.get(CONFIRMED)
-    known = confirmed.get("tools") if isinstance(confirmed, Mapping) else None
-    lacking = [name for name in wanted if name not in (known or ())]
-    if not lacking:
+def _of_tools(revision: AssistantRevision, number: PhoneNumber, options: Mapping[str, Any]) -> str:
+    try:
+        words = unconfirmed(revision, number, options)
+    except DecryptionError:
+        return "no key opens what says which tools are called. Fix: put the lost key back."
+    if not words:
         return ""
     return (
-        f"both stacks really call these tools: {', '.join(lacking[:10])}. What they book or send "
-        "is real. Fix: see that they may be called, and confirm it with your name."
+        f"both stacks really call their tools. {words} What they book or send is real. Fix: see "
+        "that they may be called, and confirm it with your name in a new run."
     )
 
 
@@ -174,12 +164,9 @@ def twilio_problem(run: ParityRun, number: PhoneNumber, rest: TwilioRest) -> str
 
 __all__ = [
     "CALLER",
-    "CONFIRMED",
     "MOST_PARALLEL",
     "TwilioSilent",
-    "confirmation",
     "live_problem",
     "quiet_problem",
-    "tools_called",
     "twilio_problem",
 ]

@@ -22,7 +22,8 @@ from calls.models import ParityRun, PhoneNumber
 from calls.models.parity import OPEN_STATES
 from calls.parity.lacking import too_few_words
 from calls.parity.renames import RenameWrong, renames_read
-from calls.services.live_checks import CALLER, confirmation
+from calls.services.live_checks import CALLER
+from calls.services.live_tools import CONFIRMED, confirmation, tools_words
 from calls.services.parity_choices import pairs_enough, past_calls
 from calls.services.parity_exports import (
     report_csv,
@@ -50,6 +51,7 @@ from voiceplatform.base.commands import (
     logs_apart,
     organisation_named,
 )
+from voiceplatform.base.fields import DecryptionError
 from voiceplatform.base.phones import normalised
 from voiceplatform.base.selectors import uuids_in
 
@@ -192,10 +194,13 @@ class Command(ExampleCommand):
                 returncode=BAD_USAGE,
             )
         renames: dict[str, Any] = _renames(options["rename"])
-        if kind == ParityRun.Kind.LIVE:
-            renames |= _live(assistant, revision, options)
         replays = kind in (ParityRun.Kind.REPLAY, ParityRun.Kind.REHEAR)
         number = _number(assistant, options["number"])
+        if kind == ParityRun.Kind.LIVE:
+            renames |= _live(revision, number, options)
+            if CONFIRMED in renames:
+                kept = renames[CONFIRMED]
+                self.stderr.write(f"Confirmed. {tools_words(kept['tools'], kept['old_tools'])}")
         if replays and paths:
             raise CommandError(
                 f"a {kind} plays past calls, not files. Fix: leave {paths[0]!r} away.",
@@ -431,12 +436,19 @@ def _number(assistant: Assistant, named: str) -> PhoneNumber | None:
 
 
 def _live(
-    assistant: Assistant, revision: AssistantRevision | None, options: dict[str, Any]
+    revision: AssistantRevision | None, number: PhoneNumber | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what a live run keeps: from where it calls, and who answers for the tools."""
     by = options["confirm_tools"].strip()
     found: dict[str, Any] = {CALLER: normalised(options["caller"])}
-    return found | (confirmation(revision, by[:200]) if by and revision is not None else {})
+    if not by or revision is None:
+        return found
+    try:
+        return found | confirmation(revision, number, by[:200])
+    except DecryptionError as error:
+        raise CommandError(
+            "no key opens what says which tools are called. Fix: put the lost key back."
+        ) from error
 
 
 def _renames(given: list[str]) -> dict[str, dict[str, str]]:

@@ -24,7 +24,7 @@ from calls.parity.played import CallResult
 from calls.parity.sequence import sequence_load
 from calls.services import live_runs
 from calls.services.call_log_store import Store
-from calls.services.live_checks import confirmation
+from calls.services.live_tools import confirmation
 from calls.services.number_routes import previous_set
 from calls.services.parity_playing import run_play
 from calls.services.parity_runs import run_begin, run_cancel, run_resume
@@ -109,7 +109,7 @@ async def line(rig: Rig, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Asyn
 def begin(rig: Rig, **given: Any) -> ParityRun:
     assistant = rig.number.assistant
     assert assistant is not None and assistant.current_revision is not None
-    options = {"caller": FROM, **confirmation(assistant.current_revision, "Jo Ops")}
+    options = {"caller": FROM, **confirmation(assistant.current_revision, rig.number, "Jo Ops")}
     documents = given.pop("documents", {"books": BOOKS, "asks": ASKS})
     return run_begin(
         kind="live",

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from assistants.models import ImportedObject
 from calls.models import PhoneNumber
 from calls.numbers.switch.voice import Target
-from calls.services.live_checks import confirmation, live_problem, twilio_problem
+from calls.services.live_checks import live_problem, twilio_problem
+from calls.services.live_tools import confirmation, old_tools_called
 from calls.services.number_routes import previous_set
 from calls.services.parity_runs import RunRefused, run_begin
 from calls.telephony.twilio_rest import TwilioRest
@@ -32,7 +34,7 @@ def line(**columns: Any) -> PhoneNumber:
 
 def options(number: PhoneNumber) -> dict[str, Any]:
     assert number.assistant is not None and number.assistant.current_revision is not None
-    return {"caller": FROM, **confirmation(number.assistant.current_revision, "Jo Ops")}
+    return {"caller": FROM, **confirmation(number.assistant.current_revision, number, "Jo Ops")}
 
 
 def problem(number: PhoneNumber | None, **given: Any) -> str:
@@ -79,13 +81,90 @@ def test_it_must_be_known_from_which_number_of_ours_to_call() -> None:
 
 def test_tools_are_really_called_so_somebody_must_have_confirmed_each_by_name() -> None:
     number = line()
-    assert "really call these tools: book" in problem(number, options={"caller": FROM})
+    told = problem(number, options={"caller": FROM})
+    assert "really call their tools. Ours: book at tools.example.com." in told
+    assert "which was never imported here" in told
     assert number.assistant is not None
     given = options(number)
     number.assistant.current_revision.tools.add(  # type: ignore[union-attr]
         factories.make_tool(name="pay"), through_defaults={"position": 9}
     )
-    assert "pay" in problem(number, options=given)
+    assert "pay at tools.example.com" in problem(number, options=given)
+
+
+def imported(number: PhoneNumber, document: dict[str, Any]) -> None:
+    """Say that the assistant came from Vapi as ``document``, and was changed here since."""
+    assistant = number.assistant
+    assert assistant is not None and assistant.current_revision is not None
+    ours = assistant.current_revision
+    assistant.imported_revision = factories.make_revision(
+        assistant, source="import", document=document
+    )
+    assistant.current_revision = ours
+    assistant.save()
+
+
+def test_the_old_stacks_tools_are_those_of_the_imported_original_and_each_has_its_host() -> None:
+    number = line()
+    saved = factories.make_tool(name="renamed_here", server_url_host="ours.example.com")
+    ImportedObject.objects.create(
+        organisation=saved.organisation,
+        kind="tool",
+        object_id=saved.pk,
+        document={
+            "type": "function",
+            "function": {"name": "find_client"},
+            "server": {"url": "https://crm.example.net/find"},
+        },
+    )
+    lost = "00000000-0000-4000-8000-00000000beef"
+    imported(
+        number,
+        {
+            "server": {"url": "https://old.example.org/vapi?token=secret"},
+            "model": {
+                "toolIds": [str(saved.pk), lost],
+                "tools": [
+                    {"type": "function", "function": {"name": "book_slot"}},
+                    {"type": "apiRequest", "name": "pay", "url": "https://pay.example.org/v1"},
+                    {"type": "endCall"},
+                ],
+                "functions": [{"name": "older", "serverUrl": "https://older.example.org/f"}],
+            },
+        },
+    )
+    assert number.assistant is not None
+    assert old_tools_called(number.assistant) == [
+        f"{lost} (only its id is known)",
+        "book_slot at old.example.org",
+        "endCall",
+        "find_client at crm.example.net",
+        "older at older.example.org",
+        "pay at pay.example.org",
+    ]
+    told = problem(number, options={"caller": FROM})
+    assert "Ours: book at tools.example.com. The old stack: 0000" in told
+    assert "pay at pay.example.org" in told and "secret" not in told
+
+
+def test_a_confirmation_is_void_when_either_stacks_tools_or_their_hosts_change() -> None:
+    number = line()
+    old = {"type": "function", "function": {"name": "book"}, "server": {"url": "https://a.test/"}}
+    imported(number, {"model": {"tools": [old]}})
+    given = options(number)
+    assert problem(number, options=given) == ""
+    imported(number, {"model": {"tools": [{**old, "server": {"url": "https://b.test/"}}]}})
+    assert "changed since they were confirmed" in problem(number, options=given)
+    given = options(number)
+    imported(number, {"model": {"tools": []}})
+    assert "changed since they were confirmed" in problem(number, options=given)
+    given = options(number)
+    assert number.assistant is not None and number.assistant.current_revision is not None
+    number.assistant.current_revision.tools.update(server_url_host="c.test")
+    assert "book at c.test" in problem(number, options=given)
+    # One of before the old stack's tools were asked for.
+    earlier = {"caller": FROM, "tools_confirmed": {"by": "Jo Ops", "tools": ["book"]}}
+    assert "changed since" in problem(number, options=earlier)
 
 
 MARS: dict[str, Any] = {"from": "08:00", "to": "21:00", "zone": "Mars/Olympus"}

@@ -27,6 +27,11 @@ def number() -> PhoneNumber:
     assistant = factories.make_assistant(
         name="Harbour", tools=[factories.make_tool(name="check_availability")]
     )
+    ours = assistant.current_revision
+    original = {"model": {"tools": [{"type": "function", "function": {"name": "find_slot"}}]}}
+    factories.make_revision(assistant, source="import", document=original)
+    assistant.current_revision = ours
+    assistant.save()
     row = factories.make_number(assistant=assistant, route="vapi", number_e164=NUMBER)
     previous_set(row, Target("url", url="https://api.vapi.ai/twilio/inbound_call"))
     factories.make_scenario(assistant)
@@ -53,7 +58,7 @@ def test_the_form_names_the_tools_and_wants_the_number_typed_once_more(
     client.force_login(boss)
     url = reverse("admin:calls_parityrun_add")
     told = client.post(url, given(number)).content.decode()
-    assert "Both stacks really call check_availability." in told
+    assert "Ours: check_availability at tools.example.com. The old stack: find_slot." in told
     told = client.post(url, given(number, confirmed="+12025550199")).content.decode()
     assert "type the number that is called" in told
     no_caller = client.post(url, given(number, confirmed=NUMBER, caller=" "))
@@ -66,7 +71,8 @@ def test_the_form_names_the_tools_and_wants_the_number_typed_once_more(
     assert run.options["caller"] == FROM
     assert run.options["tools_confirmed"] == {
         "by": boss.get_username(),
-        "tools": ["check_availability"],
+        "tools": ["check_availability at tools.example.com"],
+        "old_tools": ["find_slot"],
     }
     assert run.calls.count() == 4
     notes = report_of(run, with_words=False).notes
@@ -88,7 +94,7 @@ def test_a_rehearsal_of_the_same_form_asks_for_none_of_it(
         ("a live run calls a number", ()),
         ("answers no number", ("--number", "+15550109999")),
         ("not known from which number", ("--number", NUMBER)),
-        ("really call these tools: check_availability", ("--number", NUMBER, "--from", FROM)),
+        ("Ours: check_availability at tools", ("--number", NUMBER, "--from", FROM)),
     ],
 )
 def test_the_command_says_what_a_live_run_lacks(
