@@ -7,6 +7,7 @@ everything; it says ``died``, or what came of it. It runs the shipped code, the 
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -121,13 +122,25 @@ def _work(work: str, point: str, nth: int, numbers: list[dict[str, Any]], url: s
     }
 
 
+def _load_all() -> None:
+    """Do once what each copy would do first, and keep the collector from its pages."""
+    import calls.services.move_bell
+    import calls.services.number_routes
+    import calls.tasks
+    import tests.factories  # noqa: F401
+    from voiceplatform.base import http
+
+    _ = calls.tasks.continue_moves.name
+    http.default_ssl_context()
+    gc.freeze()
+
+
 def _orders() -> None:
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceplatform.settings")
     django.setup()
-    import calls.tasks  # noqa: F401 - loaded once, for all copies
-
+    _load_all()
     server_pid = os.getpid()
     for line in sys.stdin:
         reader, writer = os.pipe()
