@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from requests import ReadTimeout
+from twilio.http.http_client import TwilioHttpClient
 from websockets.exceptions import InvalidStatus
 
 from calls.media import shadowing
@@ -337,6 +339,28 @@ async def test_nobody_hears_the_person_whom_the_old_stack_puts_through(
     assert not live_call.ended  # the caller goes on talking to that person
     live_call.hang_up()
     assert (await task).errors == []
+
+
+async def test_where_twilio_does_not_say_who_is_on_the_line_not_a_frame_goes_on(
+    rig: Rig, old_twiml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await _collecting(rig)
+    asked = TwilioHttpClient.request
+
+    def request(self: TwilioHttpClient, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "GET":
+            raise ReadTimeout
+        return asked(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(TwilioHttpClient, "request", request)
+    report = await rig.call(CALL)
+    assert report.ok and report.heard == ["Hi.", "Ten is free.", "Bye."]
+    row = await _over()
+    assert row.state == "failed" and "Twilio did not say" in row.problem
+    for call in await in_database(lambda: list(run.calls.all())):
+        assert (call.state, call.audio_seconds, call.cost_usd) == ("failed", 0, 0)
+    (fork,) = rig.carrier.calls[report.call_sid].forks
+    assert fork.state == "stopped"
 
 
 async def test_without_a_reason_to_hear_the_old_stacks_answer_is_given_byte_for_byte(
