@@ -13,7 +13,8 @@ import pytest
 
 from calls.money.rates import price_for
 from calls.parity.past import PastTool
-from calls.parity.shadow import LAST_MS, NOTICE_MS, READY_MS, Shadow
+from calls.parity.shadow import NOTICE_MS, Shadow
+from calls.parity.shadow_asking import LAST_MS, READY_MS
 from calls.parity.shadow_lines import SIDES, Side
 from calls.parity.shadow_outcome import Reach, old_side, our_side, reach_of, result_of
 from calls.parity.shadow_values import ShadowPlan
