@@ -117,10 +117,10 @@ def _of_policy(number: PhoneNumber) -> str:
             "the number's policy asks each caller for consent first, and no script answers that. "
             "Fix: hear past calls again instead."
         )
-    return quiet_problem(number)
+    return _quiet(number)
 
 
-def quiet_problem(number: PhoneNumber) -> str:
+def _quiet(number: PhoneNumber) -> str:
     """Return why no call may be placed to a number now, '' if one may."""
     policy = number.policy
     hours = policy.calling_hours if policy is not None else {}
@@ -167,6 +167,5 @@ __all__ = [
     "MOST_PARALLEL",
     "TwilioSilent",
     "live_problem",
-    "quiet_problem",
     "twilio_problem",
 ]

@@ -12,11 +12,10 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from decimal import Decimal
+from typing import Final
 
 from calls.models import Call, CallHandover, ParityCall, ParityRun, RunDial
-from calls.money.carrier import US_LIST, carrier_microusd, started_minutes
 from calls.parity.live_caller import slow_pattern
 from calls.parity.played import CallLatency, CallResult, Utterance
 from calls.parity.scenario import Scenario
@@ -24,12 +23,8 @@ from calls.parity.scenario_reading import ScenarioWrong, scenario_read
 from calls.parity.scripted_caller import call_seconds
 from calls.services.call_plan import connection_for
 from calls.services.caller_clips import clips_render
-from calls.services.live_checks import (
-    CALLER,
-    live_problem,
-    quiet_problem,
-    twilio_problem,
-)
+from calls.services.live_checks import CALLER, live_problem, twilio_problem
+from calls.services.live_costs import dial_charge, place_untold
 from calls.services.live_dials import (
     DialRefused,
     DialUnclear,
@@ -45,8 +40,8 @@ from calls.services.live_dials import (
     strangers_between,
 )
 from calls.services.live_lines import words_said
-from calls.services.parity_runners import CallLost, CallRefused, CallStopped
-from calls.services.sequences import facts_of, imported_of, sequence_of
+from calls.services.parity_runners import CallHalted, CallLost, CallRefused, CallStopped
+from calls.services.sequences import imported_of, sequence_of
 from calls.services.wording import RenderError
 from calls.telephony.twilio_rest import TwilioRest, TwilioSilent
 from voiceplatform.base.fields import DecryptionError
@@ -63,11 +58,6 @@ STORED_SECONDS: Final = 20.0
 HANGS_UP_SECONDS: Final = 20.0
 # What the old stack did is in its log, and a log takes a moment.
 LOG_SECONDS: Final = 20.0
-# OpenAI's price list, read 2026-11-23: transcription of a minute.
-_HEARING_USD: Final = Decimal("0.006")
-# A minute of the old stack with its model and voices, until its log tells: rather too much, so that
-# no run outspends its limit because logs come late.
-_OLD_MINUTE_USD: Final = Decimal("0.15")
 _OLD: Final = (ParityCall.Stack.VAPI, ParityCall.Stack.AGAIN)
 
 
@@ -188,8 +178,6 @@ class _Player:
         while True:
             if self._is_cancelled():
                 raise CallStopped("the run was cancelled before it was placed")
-            if problem := quiet_problem(self._number):
-                raise CallRefused(problem)
             dial = dial_claim(
                 self._call,
                 number=self._number,
@@ -200,6 +188,7 @@ class _Player:
             if self._pace.clock() > until:
                 raise CallLost("another call from that number has been ringing all the time")
             self._pace.sleep(self._pace.look)
+        self._look_again(dial)
         try:
             dial_place(dial, self._rest, most_seconds=self._most_seconds)
         except DialRefused as refused:
@@ -209,6 +198,37 @@ class _Player:
             if not is_live(dial):
                 raise CallLost(f"it was not placed: {unclear}") from unclear
         return dial
+
+    def _look_again(self, dial: RunDial) -> None:
+        """See that the run may still call: much changes in the hours that it takes.
+
+        Raises:
+            CallHalted: it may not, and neither may its other calls.
+            CallLost: Twilio does not say.
+        """
+        run = ParityRun.objects.select_related(
+            *("assistant", "revision__assistant", "number__twilio_account", "number__policy"),
+            *("number__operator_desk", "number__connection"),
+        ).get(pk=self._run.pk)
+        problem = ""
+        try:
+            problem = live_problem(
+                assistant=run.assistant,
+                revision=run.revision,
+                number=run.number,
+                model=run.model,
+                options=run.options,
+            )
+            if not problem and run.number is not None:
+                problem = twilio_problem(run, run.number, self._rest)
+        except TwilioSilent as error:
+            dial_void(dial, "Twilio did not say whether it may be placed")
+            raise CallLost(f"it was not placed: Twilio does not answer: {error}") from error
+        except DecryptionError:
+            problem = "no key opens a secret of the number. Fix: put the lost key back."
+        if problem:
+            dial_void(dial, "not placed: the run may not call any more")
+            raise CallHalted(problem)
 
     # ---- following ------------------------------------------------------------------------------
 
@@ -389,39 +409,11 @@ class _Player:
     def _charge(self, dial: RunDial) -> None:
         """Store what a call has cost, with what is known of it."""
         dial.refresh_from_db()
-        RunDial.objects.filter(pk=dial.pk).update(cost_usd=_cost(dial))
+        dial_charge(dial)
 
     def _untold(self) -> Decimal:
-        """Return what all calls for this place have cost and its row does not tell yet."""
-        cost = sum(self._call.dials.values_list("cost_usd", flat=True), Decimal(0))
-        told = ParityCall.objects.values_list("cost_usd", flat=True).get(pk=self._call.pk)
-        return max(cost - told, Decimal(0))
+        """Return what calls for this place have cost and its row does not tell yet.
 
-
-def _cost(dial: RunDial) -> Decimal:
-    """Return what both legs, the model or the old stack, and the words of the caller cost."""
-    leg = started_minutes(dial.caller_seconds) * US_LIST.outbound
-    streams = started_minutes(dial.stream_seconds) * US_LIST.stream
-    cost = Decimal(str(leg + streams)) + _HEARING_USD * Decimal(str(dial.heard_seconds)) / 60
-    call = dial.call
-    if call is None:
-        return _rounded(cost)
-    if call.stack != Call.Stack.VAPI:
-        return _rounded(cost + call.cost_usd)
-    inbound = carrier_microusd(call_seconds=dial.caller_seconds, stream_seconds=[])
-    return _rounded(cost + Decimal(inbound) / 1_000_000 + _old_cost(call, dial.caller_seconds))
-
-
-def _old_cost(call: Call, seconds: int) -> Decimal:
-    """Return what the old stack's log says of its cost, an estimate while it says nothing."""
-    told: Any = facts_of(imported_of(call)).get("cost_usd")
-    try:
-        if told is not None:
-            return Decimal(str(told))
-    except InvalidOperation:
-        pass
-    return started_minutes(seconds) * _OLD_MINUTE_USD
-
-
-def _rounded(cost: Decimal) -> Decimal:
-    return min(cost, Decimal(9_999)).quantize(Decimal("0.000001"))
+        Under 0 where a log told that one has cost less than was taken for it.
+        """
+        return place_untold(self._call)

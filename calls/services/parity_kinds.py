@@ -6,6 +6,8 @@ stand-ins along, which no start should wait for.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from calls.models import ParityCall, ParityRun
 from calls.services.parity_runners import CallRefused, CallResult, register_runner
 
@@ -18,7 +20,7 @@ def kinds_register() -> None:
     register_runner("replay", _replay_play, prepare=_replay_prepare)
     register_runner("rehear", _rehear_play, prepare=_replay_prepare)
     register_runner("shadow", _shadow_play, prepare=_shadow_prepare)
-    register_runner("live", _live_play, prepare=_live_prepare)
+    register_runner("live", _live_play, prepare=_live_prepare, estimate=_live_estimate)
 
 
 def _rehearsal_play(call: ParityCall) -> CallResult:
@@ -69,3 +71,9 @@ def _live_prepare(run: ParityRun) -> None:
     from calls.services.live_runs import live_prepare
 
     live_prepare(run)
+
+
+def _live_estimate(call: ParityCall) -> Decimal:
+    from calls.services.live_costs import place_estimate
+
+    return place_estimate(call)

@@ -29,6 +29,7 @@ from calls.parity.played import CallResult
 from calls.parity.sequence import sequence_dump
 from calls.services.parity_measuring import is_decided, run_measure
 from calls.services.parity_runners import (
+    CallHalted,
     CallLost,
     CallRefused,
     CallStopped,
@@ -155,6 +156,8 @@ class _Playing:
         self._left = self._sides_left()
         self._failed = 0
         self._stopped = ""
+        self._halted = ""
+        self._reserved: dict[int, Decimal] = {}
         self._has_played = False
         self._told_at: dt.datetime | None = None
         self._until = time.monotonic() + WORK_SECONDS
@@ -205,12 +208,20 @@ class _Playing:
 
     def _fill(self, submit: Any, under_way: dict[Future[CallResult], ParityCall]) -> None:
         while len(under_way) < self._run.parallel:
+            if under_way and self._is_promised():
+                return
             call = self._claim()
             if call is None:
                 return
+            self._reserved[call.pk] = self._registered.estimate(call)
             under_way[submit(call)] = call
             if self._plays_here:
                 return
+
+    def _is_promised(self) -> bool:
+        """Tell whether the calls that are on may cost all that is left; they are waited for."""
+        promised = sum(self._reserved.values(), Decimal(0))
+        return bool(promised) and self._spent() + promised >= self._run.cost_limit_usd
 
     def _claim(self) -> ParityCall | None:
         """Take the next call in the order of dealing."""
@@ -241,6 +252,7 @@ class _Playing:
             pk=call.pk, lease_token=self._token, state=ParityCall.State.RUNNING
         )
         kept = held.update(**columns, lease_token="", lease_until=None)
+        self._reserved.pop(call.pk, None)
         if not kept:
             log.warning("parity_call_lost", run_id=str(self._run.pk), call_id=str(call.pk))
             return
@@ -259,7 +271,9 @@ class _Playing:
             }
         if isinstance(error, CallStopped):
             # The runner has seen it before this thread has: nothing more is begun.
-            self._stopped = "cancelled"
+            is_halted = isinstance(error, CallHalted)
+            self._stopped = self._stopped or ("halted" if is_halted else "cancelled")
+            self._halted = self._halted or (str(error) if is_halted else "")
             return {
                 "state": ParityCall.State.WAITING,
                 "attempts": call.attempts - 1,
@@ -342,6 +356,10 @@ class _Playing:
             self._running.release(is_further=self._has_played)
         elif stopped == "cancelled":
             _end(self._running, self._run, ParityRun.State.CANCELLED, "")
+        elif stopped == "halted":
+            words = f"{self._halted[:1].upper()}{self._halted[1:]}"
+            words += " What was played is kept; resume the run after that."
+            _end(self._running, self._run, ParityRun.State.CANCELLED, words)
         elif stopped == "cost":
             limit = self._run.cost_limit_usd
             _end(

@@ -16,6 +16,7 @@ from calls.parity.played import CallLatency, CallResult, Utterance
 
 __all__ = [
     "CallLatency",
+    "CallHalted",
     "CallLost",
     "CallRefused",
     "CallResult",
@@ -54,6 +55,13 @@ class CallStopped(CallLost):
     """It was cut off, or not begun, because the run was cancelled: no try that counts."""
 
 
+class CallHalted(CallStopped):
+    """It was not begun because no call of the run may be now; the message names cause and fix.
+
+    The run ends there, with that reason, and goes on when somebody resumes it.
+    """
+
+
 # Plays the call that is named, on the stack that is named, and may take minutes. It runs in a
 # thread of its own, up to ``ParityRun.parallel`` at once, and may use the database. Raises
 # CallRefused or CallLost; what else it raises is a defect that loses this pair alone.
@@ -61,6 +69,8 @@ Runner = Callable[[ParityCall], CallResult]
 # Looks at a run before its first call, in the worker's own thread, each time a worker takes it;
 # raises CallRefused where the whole run cannot be played.
 Preparation = Callable[[ParityRun], None]
+# Says in USD what a call will cost that is about to begin, rather too much than too little.
+Estimate = Callable[[ParityCall], Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +79,26 @@ class Registered:
 
     play: Runner
     prepare: Preparation = field(default=lambda run: None)
+    estimate: Estimate = field(default=lambda call: Decimal(0))
 
 
 _RUNNERS: Final[dict[str, Registered]] = {}
 
 
-def register_runner(kind: str, runner: Runner, *, prepare: Preparation | None = None) -> None:
-    """Have ``runner`` play the calls of runs of ``kind``; belongs into ``AppConfig.ready``."""
-    _RUNNERS[kind] = Registered(runner, prepare) if prepare else Registered(runner)
+def register_runner(
+    kind: str,
+    runner: Runner,
+    *,
+    prepare: Preparation | None = None,
+    estimate: Estimate | None = None,
+) -> None:
+    """Have ``runner`` play the calls of runs of ``kind``; belongs into ``AppConfig.ready``.
+
+    Args:
+        estimate: reserves so much of the run's money for each call that is on.
+    """
+    usual = Registered(runner)
+    _RUNNERS[kind] = Registered(runner, prepare or usual.prepare, estimate or usual.estimate)
 
 
 def runner_of(kind: str) -> Registered | None:

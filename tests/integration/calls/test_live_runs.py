@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django.db import connections
 
 from calls.media import caller_consumer
 from calls.media.database import in_database
-from calls.models import Call, ParityCall, ParityRun, RunDial
+from calls.models import Call, ParityCall, ParityRun, PhoneNumber, RunDial
 from calls.numbers.switch.voice import Target
 from calls.parity import live_caller
 from calls.parity.logs.reading import read_log
@@ -27,6 +28,7 @@ from calls.services.call_log_store import Store
 from calls.services.live_tools import confirmation
 from calls.services.number_routes import previous_set
 from calls.services.parity_playing import run_play
+from calls.services.parity_runners import CallHalted
 from calls.services.parity_runs import run_begin, run_cancel, run_resume
 from calls.standins.old_stack import VOICE_PATH, OldAnswer
 from calls.standins.old_voice import PATH as OLD_MEDIA
@@ -239,13 +241,40 @@ async def test_a_missing_log_is_waited_for_without_a_second_call_and_a_cancelled
     ours, old = await sides(run)
     assert (ours.state, old.state) == ("done", "failed")
     assert "its log is not here yet" in old.problem and old.cost_usd > 0
+    taken_for = old.cost_usd
     made = placed(line)
     assert made == 3
+    for log in line.old_voice.logs.values():
+        log["cost"] = 0.02  # less than was taken for it
     await in_database(_import, line.old_voice.logs, set())
     await in_database(lambda: run_resume(run=run, actor="system", tells_workers=False))
     run = await play(run)
-    assert [row.state for row in await sides(run)] == ["done", "done"]
+    rows = await sides(run)
+    assert [row.state for row in rows] == ["done", "done"]
+    assert taken_for - rows[1].cost_usd == Decimal("0.13")
     assert placed(line) == made
+
+
+async def test_a_run_looks_before_each_call_whether_it_may_and_stops_where_it_may_not(
+    line: Rig,
+) -> None:
+    run = await in_database(begin, line, documents={"asks": ASKS})
+    row = (await sides(run))[0]
+
+    def work() -> CallResult:
+        rows = ParityCall.objects.select_related("run__number__twilio_account", "run__number")
+        return live_runs.live_play(rows.get(pk=row.pk))
+
+    await in_database(live_runs.live_prepare, run)
+    await in_database(lambda: PhoneNumber.objects.update(route="paused"))
+    with pytest.raises(CallHalted, match="the number is paused"):
+        await in_database(work)
+    await in_database(lambda: PhoneNumber.objects.update(route="vapi"))
+    line.carrier.numbers.add(line.number.number_e164, voice_url="https://elsewhere.example.com/v")
+    with pytest.raises(CallHalted, match="do not come here"):
+        await in_database(work)
+    assert placed(line) == 0
+    assert await in_database(lambda: [dial.state for dial in row.dials.all()]) == ["void", "void"]
 
 
 async def test_nobody_but_twilio_moves_our_leg_and_a_strangers_call_is_no_runs(line: Rig) -> None:

@@ -23,7 +23,13 @@ from calls.services.parity_exports import report_junit
 from calls.services.parity_measuring import played_pairs, run_measure
 from calls.services.parity_playing import run_play, runs_settle
 from calls.services.parity_reports import report_of
-from calls.services.parity_runners import CallLost, CallRefused, Registered, register_runner
+from calls.services.parity_runners import (
+    CallHalted,
+    CallLost,
+    CallRefused,
+    Registered,
+    register_runner,
+)
 from calls.services.parity_runs import (
     RunRefused,
     run_begin,
@@ -240,6 +246,43 @@ def test_no_call_begins_beyond_the_cost_limit(monkeypatch: pytest.MonkeyPatch) -
     run_continue(run.pk)
     run.refresh_from_db()
     assert run.state == "done" and run.cost_usd == 8
+
+
+@pytest.mark.usefixtures("restored")
+def test_money_that_calls_under_way_will_cost_is_promised_and_no_further_one_begins() -> None:
+    register_runner(
+        "replay",
+        lambda call: CallResult(Sequence("k", "direct"), cost_usd=Decimal(2)),
+        estimate=lambda call: Decimal(2) if call.stack == "direct" else Decimal(0),
+    )
+    run = a_run(kind="replay", pairs=4, cost_limit_usd=Decimal(3), parallel=8)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    # Without that all four would have begun at once.
+    assert run.state == "cancelled" and run.cost_usd == 4
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_run_that_may_not_go_on_stops_with_its_reason_and_can_be_resumed() -> None:
+    def play(call: ParityCall) -> CallResult:
+        if call.position == 1:
+            raise CallHalted("the number is paused. Fix: give it another route.")
+        return CallResult(Sequence("k", "direct"))
+
+    register_runner("replay", play)
+    run = a_run(kind="replay", pairs=3)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert run.problem.startswith("The number is paused. Fix: give it another route. What was")
+    assert run.calls.filter(state="done").count() == 2
+    assert not run.calls.filter(state="failed").exists()
+    assert set(run.calls.filter(state="waiting").values_list("attempts", flat=True)) == {0}
+    register_runner("replay", lambda call: CallResult(Sequence("k", "direct")))
+    run_resume(run=run, actor=None, tells_workers=False)
+    run_continue(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.calls.filter(state="done").count()) == ("done", 6)
 
 
 @pytest.mark.usefixtures("restored")
