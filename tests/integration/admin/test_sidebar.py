@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import unfold
 from django.contrib import admin
+from django.template import engines
+from django.template.loader import get_template
 from django.test import RequestFactory
 from unfold.sites import UnfoldAdminSite
 
@@ -14,6 +18,7 @@ from voiceplatform.admin_site import SparingSite
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
+MENU = "unfold/helpers/app_list.html"
 ANY = "00000000-0000-0000-0000-000000000001"
 PATHS = (
     *(
@@ -60,9 +65,14 @@ def test_it_is_unfolds_for_everybody_on_every_kind_of_page(
     staff = factories.make_staff(permissions=permissions or ())
     user = factories.make_superuser() if permissions is None else staff
     assert type(admin.site) is SparingSite
+    theirs = Path(unfold.__file__).parent / "templates" / MENU
+    ours, unfolds = get_template(MENU), engines["django"].from_string(theirs.read_text("utf-8"))
     for path in PATHS:
         request = rf.get(path)
         request.user = user
         shown = seen(admin.site.get_sidebar_list(request))
         assert shown == seen(UnfoldAdminSite().get_sidebar_list(request)), path
         assert any(entries for *_, entries in shown)
+        context = {"sidebar_navigation": admin.site.get_sidebar_list(request)}
+        rendered = [template.render(context).split() for template in (ours, unfolds)]
+        assert "".join(rendered[0]) == "".join(rendered[1]), path
