@@ -40,6 +40,7 @@ from calls.services.live_dials import (
     strangers_between,
 )
 from calls.services.live_lines import words_said
+from calls.services.live_logs import log_fetch
 from calls.services.parity_runners import CallHalted, CallLost, CallRefused, CallStopped
 from calls.services.sequences import imported_of, sequence_of
 from calls.services.wording import RenderError
@@ -58,6 +59,8 @@ STORED_SECONDS: Final = 20.0
 HANGS_UP_SECONDS: Final = 20.0
 # What the old stack did is in its log, and a log takes a moment.
 LOG_SECONDS: Final = 20.0
+# Between two questions for it to the old stack's API.
+FETCH_SECONDS: Final = 3.0
 _OLD: Final = (ParityCall.Stack.VAPI, ParityCall.Stack.AGAIN)
 
 
@@ -388,21 +391,28 @@ class _Player:
         handover = CallHandover.objects.filter(call_id=call_id).first()
         if handover is None or not handover.is_taken:
             raise self._lost(dial, "the old stack gave Twilio nothing")
-        until = self._pace.clock() + self._pace.log
+        clock = self._pace.clock
+        until = clock() + self._pace.log
+        asked_at, problem = float("-inf"), ""
         while True:
+            if clock() - asked_at >= FETCH_SECONDS:
+                asked_at = clock()
+                came = Call.objects.select_related("organisation").get(pk=call_id)
+                problem = log_fetch(came, within_seconds=until - clock())
             came = Call.objects.get(pk=call_id)
             imported = imported_of(came)
             if imported is not None and imported.is_whole:
                 return came
-            if self._pace.clock() > until or self._is_cancelled():
+            if clock() > until or self._is_cancelled():
                 break
             self._pace.sleep(self._pace.look)
         if imported is not None and came.tool_invocations.exists():
             return came  # what its recording addresses saw; compared as far as it goes
         self._charge(dial)
+        why = f" (Vapi was asked: {problem})" if problem else ""
         raise CallRefused(
-            "it was made, and its log is not here yet. Fix: import the old stack's call logs, then "
-            "resume the run: it is not called again.",
+            f"it was made, and its log is not here yet{why}. Fix: import the old stack's call "
+            "logs, then resume the run: it is not called again.",
             cost_usd=self._untold(),
         )
 

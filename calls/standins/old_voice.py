@@ -2,8 +2,8 @@
 
 A socket under ``/old/media``: the old stack's TwiML leads Twilio there. It hears the caller's
 words as they arrive in the audio, calls the tools that its rules name (nobody is asked: a rule has
-the answer too) and speaks. Its logs have the shape of Vapi's ``GET /call``. It is a peer: it must
-not import the platform.
+the answer too) and speaks. Its logs have the shape of Vapi's ``GET /call`` and are served below
+``/old/api``, to whoever has the ``api_key``. It is a peer: it must not import the platform.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import parse_qs
 
-from calls.standins.asgi import Receive, Scope, Send
+from calls.standins.asgi import Receive, Scope, Send, headers_of, respond_json
 from calls.standins.tones import ToneDecoder, encode
 
 PATH: Final = "/old/media"
+API: Final = "/old/api"
 _CHUNK_BYTES: Final = 8_000
 
 
@@ -39,6 +41,23 @@ class OldVoiceApp:
     greeting: str = "Hello, this is the old desk."
     rules: list[OldRule] = field(default_factory=list)
     logs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    api_key: str = "old-stack-key"
+    asked: list[str] = field(default_factory=list)
+
+    async def api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer ``GET /call`` of Vapi's API (vapi.md 1.5), newest first."""
+        query = parse_qs(scope["query_string"].decode())
+        self.asked.append(scope["query_string"].decode())
+        if headers_of(scope).get("authorization") != f"Bearer {self.api_key}":
+            await respond_json(send, 401, {"message": "Invalid Key.", "statusCode": 401})
+            return
+        if scope["path"] != f"{API}/call":
+            await respond_json(send, 404, {"message": "Not Found", "statusCode": 404})
+            return
+        least, most = query.get("createdAtGe", [""])[0], query.get("createdAtLe", ["9"])[0]
+        rows = [log for log in self.logs.values() if least <= log["createdAt"] <= most]
+        rows.sort(key=lambda log: str(log["createdAt"]), reverse=True)
+        await respond_json(send, 200, rows[: int(query.get("limit", ["100"])[0])])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry one stream to its end."""

@@ -46,6 +46,8 @@ class StandinApp:
             await self.realtime(scope, receive, send)
         elif scope["type"] == "websocket" and path == old_voice.PATH:
             await self.old_voice(scope, receive, send)
+        elif scope["type"] == "http" and path.startswith(old_voice.API):
+            await self.old_voice.api(scope, receive, send)
         elif scope["type"] == "http" and path == "/healthz":
             await respond_json(send, 200, {"status": "ok"})
         elif scope["type"] == "http" and self.tools.serves(path):

@@ -17,7 +17,7 @@ from django.db import connections
 
 from calls.media import caller_consumer
 from calls.media.database import in_database
-from calls.models import Call, ParityCall, ParityRun, PhoneNumber, RunDial
+from calls.models import Call, ImportedCall, ParityCall, ParityRun, PhoneNumber, RunDial
 from calls.numbers.switch.voice import Target
 from calls.parity import live_caller
 from calls.parity.logs.reading import read_log
@@ -31,6 +31,7 @@ from calls.services.parity_playing import run_play
 from calls.services.parity_runners import CallHalted
 from calls.services.parity_runs import run_begin, run_cancel, run_resume
 from calls.standins.old_stack import VOICE_PATH, OldAnswer
+from calls.standins.old_voice import API as OLD_API
 from calls.standins.old_voice import PATH as OLD_MEDIA
 from calls.standins.old_voice import OldRule
 from calls.standins.realtime_brain import Brain, CallTool, Rule, RuleBrain, Step
@@ -210,8 +211,8 @@ async def test_each_place_is_called_once_through_each_stack_and_both_are_compare
     assert placed(line) == 4
 
 
-async def test_a_missing_log_is_waited_for_without_a_second_call_and_a_cancelled_one_is_hung_up(
-    line: Rig, monkeypatch: pytest.MonkeyPatch
+async def test_a_missing_log_is_fetched_without_a_second_call_and_a_cancelled_one_is_hung_up(
+    line: Rig, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setattr(live_runs, "LOG_SECONDS", 0.0)
     endless = {**ASKS, "caller": [{"say": "Open?", "after": {"ms": 20_000}}]}
@@ -246,12 +247,22 @@ async def test_a_missing_log_is_waited_for_without_a_second_call_and_a_cancelled
     assert made == 3
     for log in line.old_voice.logs.values():
         log["cost"] = 0.02  # less than was taken for it
-    await in_database(_import, line.old_voice.logs, set())
+    # Resumed without a key that Vapi takes, then with the right one: nothing is imported by hand.
+    settings.VAPI_API_KEY, settings.VAPI_BASE_URL = "wrong", line.standin_origin + OLD_API
+    await in_database(lambda: run_resume(run=run, actor="system", tells_workers=False))
+    run = await play(run)
+    assert "Vapi refuses this key (status 401)" in (await sides(run))[1].problem
+    settings.VAPI_API_KEY = line.old_voice.api_key
+    (log,) = line.old_voice.logs.values()
+    newer = {"id": "elsewhere", "createdAt": log["endedAt"]}
+    strange = {**log, **newer, "phoneCallProviderId": factories.sid("CA")}
+    line.old_voice.logs["strange"] = strange
     await in_database(lambda: run_resume(run=run, actor="system", tells_workers=False))
     run = await play(run)
     rows = await sides(run)
     assert [row.state for row in rows] == ["done", "done"]
     assert taken_for - rows[1].cost_usd == Decimal("0.13")
+    assert await in_database(ImportedCall.objects.count) == 1  # a stranger's log is not kept
     assert placed(line) == made
 
 
