@@ -80,6 +80,8 @@ class AccountRest:
             return self._recording(method, names[1])
         if names == ["Notifications"] and method == "GET":
             return 200, self._notifications("", form)
+        if names == ["Conferences"] and method == "GET":
+            return 200, self._page("conferences", "Conferences", [], form)  # nobody is in one here
         if names[0] == "IncomingPhoneNumbers":
             return self._numbers(method, names[1:], form, region)
         if names[0] == "Applications":

@@ -22,7 +22,9 @@ WRITTEN = {"Date": "Mon, 23 Nov 2026 12:00:10 GMT"}
 
 
 def _answer(monkeypatch: pytest.MonkeyPatch, *created: str, **more: Any) -> list[str]:
+    """Have Twilio list legs that were made then, and conferences: the call's times in each."""
     asked: list[str] = []
+    rooms: list[str | None] = more.get("rooms", [])
     rows = [{"sid": f"CA{at}", "date_created": each} for at, each in enumerate(created)]
     body = {"calls": rows, "page": 0, "next_page_uri": None}
 
@@ -30,6 +32,18 @@ def _answer(monkeypatch: pytest.MonkeyPatch, *created: str, **more: Any) -> list
         asked.append(f"{method} {url} {options.get('params')}")
         if "error" in more:
             raise more["error"]
+        if "/Participants/" in url:
+            came = rooms[int(url.split("/Conferences/CF")[1].split("/")[0])]
+            status = 404 if came is None else more.get("seat_status", 200)
+            seat = {"call_sid": CALL_SID, "date_created": came}
+            return Response(status, json.dumps(seat), WRITTEN)
+        if "/Conferences" in url:
+            waits = (options.get("params") or {}).get("Status") == "init"  # the last one does
+            listed = [
+                {"sid": f"CF{at}"} for at in range(len(rooms)) if waits == (at + 1 == len(rooms))
+            ]
+            page = {"conferences": listed, "page": 0, "next_page_uri": None}
+            return Response(more.get("rooms_status", 200), json.dumps(page), WRITTEN)
         return Response(more.get("status", 200), json.dumps(body), more.get("headers", WRITTEN))
 
     monkeypatch.setattr(TwilioHttpClient, "request", request)
@@ -49,6 +63,25 @@ def test_the_first_leg_counts_and_its_age_is_by_twilios_clock(
 def test_nobody_was_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
     _answer(monkeypatch)
     assert child_legs(ACCESS, CALL_SID) == Legs()
+
+
+def test_who_was_moved_into_a_conference_may_talk_to_a_person_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The person is called by a call of their own, which is no leg of this one."""
+    _answer(monkeypatch, rooms=[None, "Mon, 23 Nov 2026 12:00:06 +0000", None])
+    assert child_legs(ACCESS, CALL_SID) == Legs(are_some=True, ago_ms=4_000)
+    _answer(monkeypatch, rooms=[None, "Mon, 23 Nov 2026 12:00:09 +0000"])
+    assert child_legs(ACCESS, CALL_SID) == Legs(are_some=True, ago_ms=1_000)
+    _answer(monkeypatch, rooms=[None] * 10)
+    assert child_legs(ACCESS, CALL_SID) == Legs()
+    for unclear in ({"rooms": [None] * 11}, {"rooms_status": 500}):
+        _answer(monkeypatch, **unclear)
+        with pytest.raises(CarrierSilent):
+            child_legs(ACCESS, CALL_SID)
+    _answer(monkeypatch, rooms=["Mon, 23 Nov 2026 12:00:06 +0000"], seat_status=500)
+    with pytest.raises(CarrierSilent):
+        child_legs(ACCESS, CALL_SID)
 
 
 @pytest.mark.parametrize("headers", [{}, None, {"Date": "today"}])
