@@ -18,9 +18,10 @@ from calls.previous.answers import MOST_TWIML_BYTES, Answer, decoded, kind_of
 # not answered, and what a ``<Redirect>`` leads to may come to us again.
 FIRST_VERBS: Final = frozenset({"Connect", "Gather", "Play", "Say"})
 # A call has four forked tracks for all that listens (twilio.md 2.1), of which ours takes two; what
-# is stopped could be ours; where somebody pays nobody hears along, nor where a person is rung.
+# is stopped could be ours; where somebody pays nobody hears along, nor where a person is rung or
+# takes calls from a queue.
 NEVER_BESIDE: Final = frozenset(
-    {"Dial", "Start", "Stop", "Pay", "Reject", "Siprec", "Transcription"}
+    {"Dial", "Enqueue", "Refer", "Start", "Stop", "Pay", "Reject", "Siprec", "Transcription"}
 )
 
 

@@ -58,6 +58,8 @@ def test_it_is_written_in_the_encoding_of_the_document(encoding: str) -> None:
         ("<Response>" + START + CONNECT + "</Response>", "<Start>"),
         ("<Response>" + CONNECT + "<Stop><Stream name='a'/></Stop></Response>", "<Stop>"),
         ("<Response><Say>a</Say><Pay/></Response>", "<Pay>"),
+        ("<Response><Say>a</Say><Enqueue>desk</Enqueue></Response>", "<Enqueue>"),
+        ("<Response><Say>a</Say><Refer><Sip>a</Sip></Refer></Response>", "<Refer>"),
         ("<Response><Say>a</Say><Reject/></Response>", "<Reject>"),
         ("<Response><Dial answerOnBridge='true'>+15550100</Dial></Response>", "<Dial>"),
         ("<Response><Dial>+15550100</Dial></Response>", "<Dial>"),
