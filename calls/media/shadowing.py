@@ -162,7 +162,7 @@ class Shadowing:
                 self._shadow.person_came(now, self._line.dialled_by_ms + self._pace.hold_ms)
             self._pump()
             self._changed.set()
-            if self._line.end or self._line.is_person_due(now):
+            if self._line.end:
                 return
 
     def _end_line(self, now: int) -> None:
@@ -183,8 +183,9 @@ class Shadowing:
                 legs = None
             self._line.told(legs, asked_ms, now_ms())
             self._came.set()
-            wait_ms = asked_ms + self._pace.ask_ms - now_ms()
-            await asyncio.sleep(max(wait_ms, 0) / 1000)
+            if self._line.asks:
+                wait_ms = asked_ms + self._pace.ask_ms - now_ms()
+                await asyncio.sleep(max(wait_ms, 0) / 1000)
         if self.stream_sid and (self._line.end or self._line.person_ms is not None):
             # At once: what it goes on to bring is let fall, and is nobody's to have.
             await self._ports.leave(self.stream_sid)

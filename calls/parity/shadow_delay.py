@@ -81,7 +81,7 @@ class DelayLine(Generic[T]):
         self._clear_ms: int | None = None  # what came before it came before any person
         self._last_sound_ms: int | None = None
         self._released_ms: int | None = None
-        self._closed = False
+        self._closed = self._person_told = False
 
     def put(self, what: T, now_ms: int, kind: Kind, size: int = 0) -> None:
         """Hold back what has just come; what came when somebody had been dialled is let fall."""
@@ -158,13 +158,16 @@ class DelayLine(Generic[T]):
         return out
 
     def is_person_due(self, now_ms: int) -> bool:
-        """Tell whether all that came before somebody was dialled has been released."""
-        return self.person_ms is not None and self.person_ms + self.pace.hold_ms <= now_ms
+        """Tell, once, that all that came before somebody was dialled has been released."""
+        if self._person_told or self.person_ms is None:
+            return False
+        self._person_told = self.person_ms + self.pace.hold_ms <= now_ms
+        return self._person_told
 
     def due_ms(self) -> int | None:
         """Return when something is due, None while nothing is held."""
         due = [self._held[0].at_ms] if self._held else []
-        if self.person_ms is not None:
+        if self.person_ms is not None and not self._person_told and not self.end:
             due.append(self.person_ms)
         return min(due) + self.pace.hold_ms if due else None
 

@@ -81,8 +81,11 @@ def test_what_came_before_the_dial_is_heard_and_nothing_after() -> None:
     assert not line.is_person_due(HOLD + 7_499)
     assert line.take(HOLD + 7_500) == list(range(1_500, 7_500, 500))
     assert line.is_person_due(HOLD + 7_500)
+    assert not line.is_person_due(HOLD + 7_501), "it is told once"
+    # A tool of the old stack that was asked before may answer still.
+    assert line.due_ms() == HOLD + 12_500
     assert line.take(HOLD + 30_000) == [-1]
-    assert line.end == ""
+    assert (line.end, line.due_ms()) == ("", None)
 
 
 def test_without_a_time_only_what_was_clear_before_is_heard() -> None:
