@@ -141,11 +141,7 @@ def caller_erase(
     # What waits to become part of calls is sealed, so nobody can tell whose it is.
     records_drain()
     with transaction.atomic():
-        # Whoever imports a log at this moment holds the same lock: what it writes is found here,
-        # or it meets the tombstone.
-        Organisation.objects.select_for_update(no_key=True).filter(pk=organisation.pk).values_list(
-            "pk"
-        ).first()
+        _imports_lock(organisation)
         found = _found(organisation, number)
         tombstone = Erasure.objects.create(
             organisation=organisation,
@@ -183,17 +179,28 @@ def _late_calls_erase(
 ) -> None:
     """Erase calls that an import brought in meanwhile, and have them stay away as well."""
     for _ in range(_LOOKS):
-        late = list(calls_of_caller(organisation, number).values_list("pk", flat=True))
-        late = [pk for pk in late if pk not in found.calls]
-        if not late:
-            return
-        more = _recent_hashes(organisation, number, late)
-        tombstone.sid_hashes = sorted({*tombstone.sid_hashes, *more})
-        tombstone.save(update_fields=["sid_hashes"])
+        with transaction.atomic():
+            _imports_lock(organisation)
+            late = list(calls_of_caller(organisation, number).values_list("pk", flat=True))
+            late = [pk for pk in late if pk not in found.calls]
+            if not late:
+                return
+            more = _recent_hashes(organisation, number, late)
+            tombstone.sid_hashes = sorted({*tombstone.sid_hashes, *more})
+            tombstone.save(update_fields=["sid_hashes"])
         found.calls += late
         found.counts["base.auditentry"] += _entries_clean(organisation, number, late)
         for call_id in late:
             _call_erase(call_id, found)
+
+
+def _imports_lock(organisation: Organisation) -> None:
+    """Wait for imports of call logs, each of which holds this lock while it stores a call.
+
+    What was stored until then is found in this transaction; what comes later meets the tombstone.
+    """
+    rows = Organisation.objects.select_for_update(no_key=True).filter(pk=organisation.pk)
+    rows.values_list("pk").first()
 
 
 def _imports_under_way(organisation: Organisation) -> list[str]:
