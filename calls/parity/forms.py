@@ -41,6 +41,11 @@ def normalise(kind: Kind, value: Any, region: str = DEFAULT_REGION) -> str:
     text = as_said(value)
     if not text or len(text) > _LONGEST:
         return text
+    # Without differences of case some accents are two characters again.
+    return unicodedata.normalize("NFC", _form(kind, text, region))
+
+
+def _form(kind: Kind, text: str, region: str) -> str:
     if kind == "phone":
         return _phone(text, region)
     if kind == "email":
@@ -57,12 +62,13 @@ def normalise(kind: Kind, value: Any, region: str = DEFAULT_REGION) -> str:
 def as_said(value: Any) -> str:
     """Return a JSON value as text without spaces around it; '' for null and what is empty.
 
-    Whole numbers lose their fraction (12.0 is 12). Objects and lists become JSON in one order.
+    An accent is one character or two, which nobody sees: here one (NFC). Whole numbers lose their
+    fraction (12.0 is 12). Objects and lists become JSON in one order.
     """
     if value is None or value == "" or (isinstance(value, Mapping | list) and not value):
         return ""
     if isinstance(value, str):
-        return _SPACES.sub(" ", value).strip()
+        return unicodedata.normalize("NFC", _SPACES.sub(" ", value).strip())
     text = canonical_arguments(value)
     return "" if text == "null" else text
 

@@ -189,3 +189,8 @@ def test_whatever_a_model_sends_has_a_form() -> None:
 )
 def test_the_region_of_a_number(number: str, region: str) -> None:
     assert region_of(number) == region
+
+
+@pytest.mark.parametrize("kind", ["phone", "email", "name", "date", "id", "number", "text"])
+def test_an_accent_is_the_same_in_one_character_or_in_two(kind: Kind) -> None:
+    assert normalise(kind, "caf\u00e9-12") == normalise(kind, "cafe\u0301-12")
