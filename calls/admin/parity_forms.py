@@ -6,6 +6,7 @@ a run may be ``calls.services.parity_runs``'.
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from typing import Any
 
@@ -128,6 +129,7 @@ class RunForm(ScopedForm):
         "messages and transfers are real. Type the number that is called, once you have seen to "
         "it. It is kept with your name.",
     )
+    shown_tools = forms.CharField(widget=forms.HiddenInput, required=False, max_length=64)
     pairs = forms.IntegerField(
         label="Pairs of calls",
         initial=50,
@@ -226,7 +228,12 @@ class RunForm(ScopedForm):
             return
         tools = tools_words(asked[CONFIRMED]["tools"], asked[CONFIRMED]["old_tools"])
         typed = normalised((cleaned.get("confirmed") or "").strip())
-        if tools and typed != number.number_e164:
+        # Nobody confirms what was not shown: a list that is new, or has changed, comes first.
+        shown = hashlib.sha256(tools.encode()).hexdigest()
+        if tools and (typed != number.number_e164 or cleaned.get("shown_tools") != shown):
+            data: Any = self.data
+            self.data = data = data.copy()
+            data[self.add_prefix("shown_tools")] = shown
             self.add_error(
                 "confirmed",
                 f"Both stacks really call their tools. {tools} Fix: see that they may be called, "

@@ -85,7 +85,7 @@ class ParityRunAdmin(HeardPage, BesideForm, ScopedAdmin):
     )
     fields = (
         *("assistant", "number", "kind", "caller", "confirmed", "pairs", "seed", "parallel"),
-        *("model", "cost_limit_usd", "stops_early", "again", "renames"),
+        *("model", "cost_limit_usd", "stops_early", "again", "renames", "shown_tools"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -88,17 +88,24 @@ def _named(name: str, host: str) -> str:
     return f"{name} at {host}" if host else name
 
 
-def tools_words(ours: list[str], old: list[str] | None) -> str:
-    """Return both lists as a sentence, '' where neither stack has a tool."""
+def tools_words(ours: list[str], old: list[str] | None, *, most: int | None = None) -> str:
+    """Return both lists as a sentence, '' where neither stack has a tool.
+
+    Args:
+        most: so many of each are named, all of them where somebody is to confirm them.
+    """
     if not ours and old == []:
         return ""
-    theirs = "what it has at Vapi, which was never imported here" if old is None else _listed(old)
-    return f"Ours: {_listed(ours)}. The old stack: {theirs}."
+    theirs = (
+        "what it has at Vapi, which was never imported here" if old is None else _listed(old, most)
+    )
+    return f"Ours: {_listed(ours, most)}. The old stack: {theirs}."
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else "none"
+def _listed(names: list[str], most: int | None) -> str:
+    shown = names[:most]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more if names else "none"
 
 
 def confirmation(
@@ -123,7 +130,7 @@ def unconfirmed(
         DecryptionError: no key opens what says which they are.
     """
     ours, old = tools_called(revision, number), old_tools_called(revision.assistant)
-    words = tools_words(ours, old)
+    words = tools_words(ours, old, most=_SHOWN)
     confirmed = options.get(CONFIRMED)
     if not words:
         return ""

@@ -12,7 +12,7 @@ from assistants.models import ImportedObject
 from calls.models import PhoneNumber
 from calls.numbers.switch.voice import Target
 from calls.services.live_checks import live_problem, twilio_problem
-from calls.services.live_tools import confirmation, old_tools_called
+from calls.services.live_tools import confirmation, old_tools_called, tools_words
 from calls.services.number_routes import previous_set
 from calls.services.parity_runs import RunRefused, run_begin
 from calls.telephony.twilio_rest import TwilioRest
@@ -145,6 +145,13 @@ def test_the_old_stacks_tools_are_those_of_the_imported_original_and_each_has_it
     told = problem(number, options={"caller": FROM})
     assert "Ours: book at tools.example.com. The old stack: 0000" in told
     assert "pay at pay.example.org" in told and "secret" not in told
+
+
+def test_whoever_confirms_reads_every_tool_and_a_refusal_names_some() -> None:
+    many = [f"tool_{number:02}" for number in range(12)]
+    assert tools_words(many, []).startswith(f"Ours: {', '.join(many)}. The old stack: none.")
+    assert "tool_09 and 2 more. The" in tools_words(many, many[:1], most=10)
+    assert tools_words([], []) == ""
 
 
 def test_a_confirmation_is_void_when_either_stacks_tools_or_their_hosts_change() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -51,6 +52,12 @@ def given(number: PhoneNumber, **fields: Any) -> dict[str, Any]:
     }
 
 
+def _shown(page: str) -> str:
+    found = re.search(r'name="shown_tools" value="([0-9a-f]{64})"', page)
+    assert found is not None
+    return found[1]
+
+
 def test_the_form_names_the_tools_and_wants_the_number_typed_once_more(
     client: Client, number: PhoneNumber
 ) -> None:
@@ -61,10 +68,23 @@ def test_the_form_names_the_tools_and_wants_the_number_typed_once_more(
     assert "Ours: check_availability at tools.example.com. The old stack: find_slot." in told
     told = client.post(url, given(number, confirmed="+12025550199")).content.decode()
     assert "type the number that is called" in told
-    no_caller = client.post(url, given(number, confirmed=NUMBER, caller=" "))
+    no_caller = client.post(
+        url, given(number, confirmed=NUMBER, caller=" ", shown_tools=_shown(told))
+    )
     assert "not known from which number to call" in no_caller.content.decode()
+    # Whoever types the number at once has not seen which tools that means.
+    told = client.post(url, given(number, confirmed=NUMBER)).content.decode()
+    assert "Ours: check_availability" in told
+    shown = _shown(told)
+    typed = given(number, confirmed="+1 202 555 0143", shown_tools=shown)
+    assert number.assistant is not None and number.assistant.current_revision is not None
+    tools = number.assistant.current_revision.tools
+    tools.update(server_url_host="elsewhere.example.com")
+    told = client.post(url, typed).content.decode()
+    assert "check_availability at elsewhere.example.com" in told and _shown(told) != shown
+    tools.update(server_url_host="tools.example.com")
     assert not ParityRun.objects.exists()
-    answer = client.post(url, given(number, confirmed="+1 202 555 0143"))
+    answer = client.post(url, typed)
     assert answer.status_code == 302
     run = ParityRun.objects.get()
     assert (run.kind, run.number, run.parallel) == ("live", number, 5)
