@@ -204,8 +204,10 @@ def _imports_lock(organisation: Organisation) -> None:
 
 
 def _imports_under_way(organisation: Organisation) -> list[str]:
-    """Return what to do about uploaded logs, in which nobody has looked yet for the caller."""
-    waiting = CallLogImport.objects.for_organisation(organisation).filter(pieces__isnull=False)
+    """Return what to do about logs in which nobody has looked yet for the caller."""
+    waiting = CallLogImport.objects.for_organisation(organisation).filter(
+        Q(pieces__isnull=False) | Q(job__state__in=(Job.State.QUEUED, Job.State.RUNNING))
+    )
     return [
         f"An import of call logs ({label}) is not through, and may bring calls of this caller. "
         "Wait for its end, or cancel it, then erase once more."

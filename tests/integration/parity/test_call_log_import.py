@@ -516,6 +516,24 @@ def test_uploads_are_sealed_read_by_a_worker_and_gone(
     assert Call.objects.count() == 3
 
 
+def test_an_erasure_names_an_import_from_the_api_that_goes_on() -> None:
+    row = call_logs.api_import_begin(
+        organisation=factories.default_organisation(),
+        api_key=KEY,
+        base_url="https://api.vapi.test",
+        actor=None,
+        since=None,
+    )
+
+    def problems() -> list[str]:
+        organisation = factories.default_organisation()
+        return caller_erase(organisation=organisation, number="+14155550142", actor=None).problems
+
+    assert [each for each in problems() if "(api.vapi.test) is not through" in each]
+    assert row.job is not None and job_cancel(job=row.job, actor=None)
+    assert not [each for each in problems() if "is not through" in each]
+
+
 def test_a_job_that_is_cancelled_before_it_begins_stores_nothing() -> None:
     row = call_logs.upload_import_begin(
         organisation=factories.default_organisation(),
