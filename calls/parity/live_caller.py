@@ -94,26 +94,8 @@ def needs_ears(scenario: Scenario) -> bool:
     return any(turn.cue == "heard" for turn in scenario.caller)
 
 
-# What is not part of how a pattern repeats: escaped characters and sets.
-_NOT_REPEATING: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
-_REPEATS: Final = re.compile(r"[*+{]")
-_REPEATED_GROUP: Final = re.compile(r"\)[*+{]")
-_MOST_REPEATS: Final = 2
 # Patterns are looked for beside callers' calls, and nothing can stop a search.
 _MOST_SEARCHED: Final = 400
-
-
-def slow_pattern(scenario: Scenario) -> str:
-    """Return a pattern of a cue that may take seconds to look for, '' where there is none.
-
-    A group that repeats, or several repeats one after another, may try each way to share the text.
-    """
-    for turn in scenario.caller:
-        if turn.cue == "heard":
-            bare = _NOT_REPEATING.sub("", turn.cue_words)
-            if _REPEATED_GROUP.search(bare) or len(_REPEATS.findall(bare)) > _MOST_REPEATS:
-                return turn.cue_words
-    return ""
 
 
 class LiveCaller:

@@ -27,6 +27,11 @@ MOST_TOOL_CALLS: Final = 100
 LONGEST_TEXT: Final = 2_000
 LONGEST_NAME: Final = 120
 LONGEST_WAIT_MS: Final = 120_000
+# What is not part of how a pattern repeats: escaped characters and sets.
+_NOT_REPEATING: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+_REPEATS: Final = re.compile(r"[*+{]")
+_REPEATED_GROUP: Final = re.compile(r"\)[*+{]")
+_MOST_REPEATS: Final = 2
 
 _TOP: Final = frozenset(
     {
@@ -241,6 +246,10 @@ class _Reader:
                 fix = "put a backslash before ( [ * + ? ."
                 self.wrong(f"{place}.heard", f"it is no pattern ({error})", fix)
                 return {}
+            if _may_take_long(words):
+                fix = "write it without a group that repeats, and with at most two of * and +"
+                self.wrong(f"{place}.heard", "looking for this pattern may take seconds", fix)
+                return {}
             return {"cue": "heard", "cue_words": words}
         return {"cue": key, "cue_ms": self.ms(value, f"{place}.{key}")} if key in keys else {}
 
@@ -317,3 +326,12 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "a text"
     return "a list" if isinstance(value, list) else "keys and values"
+
+
+def _may_take_long(pattern: str) -> bool:
+    """Tell whether a search may try each way to share a text; nothing can stop it then.
+
+    A group that repeats, or several repeats one after another.
+    """
+    bare = _NOT_REPEATING.sub("", pattern)
+    return bool(_REPEATED_GROUP.search(bare)) or len(_REPEATS.findall(bare)) > _MOST_REPEATS

@@ -16,7 +16,6 @@ from decimal import Decimal
 from typing import Final
 
 from calls.models import Call, CallHandover, ParityCall, ParityRun, RunDial
-from calls.parity.live_caller import slow_pattern
 from calls.parity.played import CallLatency, CallResult, Utterance
 from calls.parity.scenario import Scenario
 from calls.parity.scenario_reading import ScenarioWrong, scenario_read
@@ -97,13 +96,6 @@ def live_prepare(run: ParityRun) -> None:
         if problem:
             raise CallRefused(problem)
         scenarios = {row.scenario: (_scenario(row), row.source_call_id) for row in _each(run)}
-        for scenario, _ in scenarios.values():
-            if pattern := slow_pattern(scenario):
-                raise CallRefused(
-                    f"a caller waits for “{pattern[:80]}”, which may take seconds to look for "
-                    "beside calls that go on. Fix: write it without a group that repeats, and with "
-                    "at most two of * and +."
-                )
         connection = connection_for(number)
         assert connection is not None, "live_problem has looked"
         clips_render(run, scenarios, connection)

@@ -17,7 +17,6 @@ from calls.parity.live_caller import (
     Press,
     Say,
     Understand,
-    slow_pattern,
     wav_of,
 )
 from calls.parity.scenario_reading import scenario_read
@@ -213,21 +212,3 @@ def test_a_wav_file_has_the_samples_of_the_line() -> None:
     data = wav_of(mulaw)
     assert struct.unpack("<I", data[4:8])[0] == len(data) - 8
     assert list(struct.unpack("<256h", data[44:])) == [linear(code) for code in mulaw]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "is_slow"),
-    [
-        ("ten|eleven", False),
-        (r"(ten|eleven) o'clock( sharp)?", False),
-        (r"table for \d+ .*which time", False),
-        (r"[(+*]+ and \(\*\+", False),
-        ("(a+)+$", True),
-        ("(a|a)*b", True),
-        ("(a|aa){9,}b", True),
-        (".*.*.*b", True),
-    ],
-)
-def test_a_pattern_that_may_hold_up_callers_calls_is_known(pattern: str, is_slow: bool) -> None:
-    document = {"caller": [{"say": "One.", "after": {"heard": pattern}}]}
-    assert slow_pattern(scenario_read(document, "a scenario")) == (pattern if is_slow else "")

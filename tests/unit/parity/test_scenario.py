@@ -110,6 +110,25 @@ def test_a_problem_names_field_cause_and_fix(document: Any, field: str, says: st
     assert str(found[0]).startswith(f"{field}: ") and " Fix: " in str(found[0])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "is_slow"),
+    [
+        ("ten|eleven", False),
+        (r"(ten|eleven) o'clock( sharp)?", False),
+        (r"table for \d+ .*which time", False),
+        (r"[(+*]+ and \(\*\+", False),
+        ("(a+)+$", True),
+        ("(a|a)*b", True),
+        ("(a|aa){9,}b", True),
+        (".*.*.*b", True),
+    ],
+)
+def test_a_pattern_that_could_hold_up_its_worker_is_refused(pattern: str, is_slow: bool) -> None:
+    document = {"name": "x", "caller": [{"say": "One.", "after": {"heard": pattern}}]}
+    causes = [each.cause for each in scenario_problems(document)]
+    assert causes == (["looking for this pattern may take seconds"] if is_slow else [])
+
+
 def test_every_problem_is_told_at_once() -> None:
     document = {"caller": [{"say": ""}, {"dtmf": "x"}, {"wave": 1}], "tools": {"t": [7]}}
     with pytest.raises(ScenarioWrong) as wrong:
