@@ -22,11 +22,12 @@ from tests import factories
 from tests import vapi_account as vapi
 from tests.acceptance.outside import in_instance
 from tests.acceptance.test_browser_admin import PLANTED, page
+from tests.integration.calls.conftest import _call_database_template, _database_in_a_file
 from tests.platform import Platform
 from tests.unit.house.source_tree import ROOT
 from tests.vapi_account_server import AccountServer, served
 
-__all__ = ["page"]
+__all__ = ["_call_database_template", "_database_in_a_file", "page"]
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 
