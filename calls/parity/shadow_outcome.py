@@ -16,7 +16,7 @@ from calls.parity.logs.sequencing import tool_name
 from calls.parity.played import CallLatency, CallResult, Utterance
 from calls.parity.replay import CUT_WORDS, Cut
 from calls.parity.replay_outcome import new_sequence
-from calls.parity.sequence import Outcomes, Sequence, ToolCall
+from calls.parity.sequence import Outcomes, Sequence, ToolCall, last_tries
 from calls.parity.shadow_values import Shadowed
 
 CLOCKS_MS: Final = 1_000
@@ -146,7 +146,7 @@ def _transcript(shadowed: Shadowed) -> tuple[Utterance, ...]:
 
 def _told(stored: Sequence) -> Outcomes:
     """Return the outcome of our side: what nobody made happen is not known."""
-    states = {tool.outcome for tool in stored.tools}
+    states = {tool.outcome for tool in last_tries(stored.tools)}
     return Outcomes(tools_ok=False if "failed" in states else None)
 
 

@@ -425,6 +425,15 @@ def test_both_stacks_ending_the_call_at_one_place_is_a_whole_comparison() -> Non
     assert early.cut and names(early) == ["endCall"]
 
 
+def test_a_tool_that_went_well_when_it_was_called_again_has_not_failed_for_good() -> None:
+    whole = one_call(tool("book", day=1))
+    failed, again = tool("book", "failed", day=1), tool("book", "ok", day=1)
+    tried = our_side(one_call(failed, again, stack="direct"), whole, "k")
+    assert tried.outcomes.tools_ok is None
+    other = our_side(one_call(failed, tool("book", day=2), stack="direct"), whole, "k")
+    assert other.outcomes.tools_ok is False
+
+
 def test_a_shadow_that_was_cut_for_another_reason_is_compared_up_to_then() -> None:
     found = old_side(old(("book", 5_000), ("text", 9_000)), Reach(0, 8_000, "person"), "k")
     assert names(found) == ["book"] and found.cut
