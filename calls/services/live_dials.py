@@ -92,10 +92,19 @@ def dial_place(dial: RunDial, rest: TwilioRest, *, most_seconds: int) -> None:
     Args:
         most_seconds: both legs end then, whatever happens.
 
+    It is expected from now on, however long ago it was claimed; one that is not, because another
+    call took its turn or a stranger's was taken for it, is not placed.
+
     Raises:
         DialRefused: it does not; the row is void.
-        DialUnclear: nobody knows; the row stays claimed.
+        DialUnclear: nobody knows; the row stays claimed, or is void where Twilio was not asked.
     """
+    waiting = RunDial.objects.filter(
+        pk=dial.pk, state=RunDial.State.CLAIMED, expected_until__isnull=False
+    )
+    if not waiting.update(expected_until=timezone.now() + EXPECTED):
+        dial_void(dial, "not placed: another call took its turn")
+        raise DialUnclear("another call from that number took its turn")
     form: dict[str, str | list[str]] = {
         "To": dial.number.number_e164,
         "From": dial.caller_e164,

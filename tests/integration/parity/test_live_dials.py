@@ -113,6 +113,34 @@ def test_one_place_has_one_call_and_one_line_rings_once() -> None:
     assert RunDial.objects.filter(parity_call=call).count() == 1
 
 
+def test_a_call_is_expected_for_its_whole_time_from_when_twilio_is_asked() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None
+    # The number was looked up at Twilio first, which had little to spare.
+    soon = timezone.now() + dt.timedelta(seconds=5)
+    RunDial.objects.filter(pk=dial.pk).update(expected_until=soon)
+    twilio, _ = rest(call, http.Response(201, json={"sid": SID}))
+    dial_place(dial, twilio, most_seconds=90)
+    assert dial.expected_until is not None
+    waited = dt.timedelta(seconds=live_dials.COMES_SECONDS)
+    assert dial.expected_until > timezone.now() + waited
+
+
+@pytest.mark.parametrize("changes", [{"expected_until": None}, {"state": "void"}])
+def test_a_call_that_nobody_would_expect_is_not_placed(changes: dict[str, Any]) -> None:
+    """Another call from that number took its turn, or a stranger's was taken for it."""
+    call = place()
+    dial = claim(call)
+    assert dial is not None
+    RunDial.objects.filter(pk=dial.pk).update(**changes)
+    twilio, wire = rest(call, http.Response(201, json={"sid": SID}))
+    with pytest.raises(DialUnclear):
+        dial_place(dial, twilio, most_seconds=90)
+    assert not wire.asked
+    assert dial_of(call) is None
+
+
 def test_an_account_is_asked_for_one_call_a_second() -> None:
     call = place()
     dial = claim(call)
