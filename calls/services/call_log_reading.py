@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from assistants.vapi_api import VapiApi, VapiApiError, VapiCancelled
@@ -28,6 +28,8 @@ from voiceplatform.base.rest import iso
 # Calls between two writes of the cursor, and the longest time between them.
 _BATCH: Final = 50
 _BEAT_SECONDS: Final = 1.0
+# SQLite has no queue of writers: who waits looks every 100 ms at most whether nobody writes.
+_SQLITE_PAUSE_SECONDS: Final = 0.12
 _MOST_PROBLEMS: Final = 200
 _DONE: Final = {"done": True}
 
@@ -176,6 +178,9 @@ class _Import:
         if self._unwritten >= _BATCH or time.monotonic() >= self._next_write:
             self._write()
             self._store.refresh()
+            if connection.vendor == "sqlite":
+                # Calls that go on have rows to write, too, and an erasure must get its turn.
+                time.sleep(_SQLITE_PAUSE_SECONDS)
         if self._progress is not None:
             self._progress(self.report.read, 0, label)
 

@@ -606,6 +606,20 @@ def test_the_command_fails_where_nothing_is_a_call_and_says_why(tmp_path: Path) 
     assert ended.value.code == 1 and "neither a call nor a webhook body" in out.getvalue()
 
 
+def test_an_import_on_sqlite_lets_who_else_has_to_write_have_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(call_log_reading.time, "sleep", pauses.append)
+    monkeypatch.setattr(call_log_reading, "_BATCH", 2)
+    path = tmp_path / "a.ndjson"
+    path.write_text("\n".join(json.dumps(whole_call(number)) for number in range(5)), "utf-8")
+    assert run_files(path).counts["created"] == 5
+    # Longer than the 100 ms after which SQLite lets a waiting writer look again.
+    on_sqlite = connection.vendor == "sqlite"
+    assert len(pauses) == (2 if on_sqlite else 0) and all(pause > 0.1 for pause in pauses)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
