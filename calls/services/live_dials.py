@@ -311,5 +311,7 @@ def is_live(dial: RunDial) -> bool:
 
 def has_waited(dial: RunDial, seconds: float = COMES_SECONDS) -> bool:
     """Tell whether a call was to come in for so long."""
-    since = dial.placed_at or dial.created_at
+    # Twilio may have been asked long after the row was written, and not have answered.
+    asked_at = dial.expected_until - EXPECTED if dial.expected_until else dial.created_at
+    since = dial.placed_at or asked_at
     return (timezone.now() - since).total_seconds() > seconds

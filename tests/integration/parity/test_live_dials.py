@@ -25,6 +25,7 @@ from calls.services.live_dials import (
     dial_report,
     dial_taken,
     dial_void,
+    has_waited,
     strangers_between,
 )
 from calls.services.live_lines import line_left, line_next
@@ -125,6 +126,22 @@ def test_a_call_is_expected_for_its_whole_time_from_when_twilio_is_asked() -> No
     assert dial.expected_until is not None
     waited = dt.timedelta(seconds=live_dials.COMES_SECONDS)
     assert dial.expected_until > timezone.now() + waited
+
+
+def test_a_call_of_which_nobody_knows_is_waited_for_from_when_twilio_was_asked() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None
+    long_ago = timezone.now() - dt.timedelta(seconds=50)
+    RunDial.objects.filter(pk=dial.pk).update(created_at=long_ago)
+    twilio, _ = rest(call, http.ReadTimeout("late"))
+    with pytest.raises(DialUnclear):
+        dial_place(dial, twilio, most_seconds=90)
+    dial.refresh_from_db()
+    assert not has_waited(dial, 30)
+    RunDial.objects.filter(pk=dial.pk).update(expected_until=None)
+    dial.refresh_from_db()
+    assert has_waited(dial, 30)
 
 
 @pytest.mark.parametrize("changes", [{"expected_until": None}, {"state": "void"}])
