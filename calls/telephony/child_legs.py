@@ -56,6 +56,11 @@ def child_legs(access: TwilioAccess, call_sid: str) -> Legs:
         raise CarrierSilent(f"Twilio answered {error.status}, code {error.code}") from error
     except (TwilioException, RequestException, ValueError) as error:
         raise CarrierSilent(f"Twilio was not reached ({type(error).__name__})") from error
+    finally:
+        # The SDK's objects refer to each other: their sockets would stay open until those are
+        # collected, and this is asked every two seconds in a process that carries calls.
+        if http_client.session is not None:
+            http_client.session.close()
     if not found:
         return Legs()
     return Legs(are_some=True, ago_ms=_ago_ms(http_client.written_at, found))

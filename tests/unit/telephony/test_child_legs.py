@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from requests import ReadTimeout
+from requests import ReadTimeout, Session
 from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 
@@ -82,6 +83,18 @@ def test_who_was_moved_into_a_conference_may_talk_to_a_person_there(
     _answer(monkeypatch, rooms=["Mon, 23 Nov 2026 12:00:06 +0000"], seat_status=500)
     with pytest.raises(CarrierSilent):
         child_legs(ACCESS, CALL_SID)
+
+
+@pytest.mark.parametrize("more", [{}, {"status": 500}, {"error": ReadTimeout()}])
+def test_no_connection_is_left_open_where_it_is_asked_every_two_seconds(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    closed: list[Session] = []
+    monkeypatch.setattr(Session, "close", lambda self: closed.append(self))
+    _answer(monkeypatch, **more)
+    with suppress(CarrierSilent):
+        child_legs(ACCESS, CALL_SID)
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize("headers", [{}, None, {"Date": "today"}])
