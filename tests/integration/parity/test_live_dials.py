@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from calls.models import Call, ParityCall, ParityRun, RunDial
@@ -28,7 +29,7 @@ from calls.services.live_dials import (
     has_waited,
     strangers_between,
 )
-from calls.services.live_lines import line_left, line_next
+from calls.services.live_lines import line_goes_on, line_left, line_next
 from calls.services.retention import retention_run, rule_of
 from calls.telephony.twilio_rest import TwilioRest
 from tests import factories
@@ -347,6 +348,31 @@ def test_our_leg_hangs_up_when_its_run_is_cancelled_and_nobody_looks_after_it() 
     account = call.run.number.twilio_account
     told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
     assert told is not None and told.kind == "hangup"
+
+
+def test_a_line_goes_on_until_its_run_is_over_whatever_became_of_a_key() -> None:
+    call = place()
+    dial = claim(call)
+    assert dial is not None
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE calls_paritycall SET transcript = 'lost' WHERE id = %s", [call.pk])
+    assert line_goes_on(str(dial.pk))
+    job = job_create(organisation=call.organisation, kind="parity", actor=None, parameters={})
+    ParityRun.objects.filter(pk=call.run_id).update(job=job)
+    assert line_goes_on(str(dial.pk))
+    over: dict[str, Any]
+    for over in ({"cancel_requested": True}, {"finished_at": timezone.now()}):
+        Job.objects.filter(pk=job.pk).update(**over)
+        assert not line_goes_on(str(dial.pk))
+        Job.objects.filter(pk=job.pk).update(cancel_requested=False, finished_at=None)
+    for over in ({"state": "void"}, {"ended_by": "time"}):
+        RunDial.objects.filter(pk=dial.pk).update(**over)
+        assert not line_goes_on(str(dial.pk))
+        RunDial.objects.filter(pk=dial.pk).update(state="on", ended_by="")
+    assert line_goes_on(str(dial.pk))
+    dial_id = str(dial.pk)
+    dial.delete()
+    assert not line_goes_on(dial_id)
 
 
 def test_a_second_call_from_our_legs_number_makes_it_unknown_which_was_ours() -> None:
