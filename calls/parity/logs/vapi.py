@@ -82,8 +82,10 @@ def read_call(call: Mapping[str, Any], message: Mapping[str, Any] | None = None)
         # The object was last changed when the call was over; failed calls have nothing better.
         ended_at = time_of(call.get("updatedAt")) or started_at or created_at
     spoken = _spoken(call, outer, started_at or created_at)
-    # One that never connected did nothing; of any other the messages have to tell.
-    never_began = message is None and has_ended and started_at is None
+    # One that never connected did nothing; of any other the messages have to tell. An extract
+    # without a state may have left the begin out as well, and where somebody spoke there was one.
+    has_no_begin = message is None and has_ended and started_at is None
+    never_began = has_no_begin and bool(status) and not is_any(spoken)
     transport, details = as_object(call.get("transport")), as_object(outer.get("artifact"))
     return PastCall(
         log_id=text_of(call.get("id"), 64),

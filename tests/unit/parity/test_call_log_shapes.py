@@ -225,6 +225,26 @@ def test_one_legacy_call_that_two_tellings_have_is_one() -> None:
     assert shown(sequence(request, again, update)) == 2 * once
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"transcript": "AI: Good day.\nUser: A table, please."},
+        {"transcript": "AI: Good day.\nUser: A table, please.", "status": "ended"},
+        {"createdAt": "2026-10-05T10:00:00.000Z"},
+    ],
+)
+def test_an_extract_without_a_begin_and_messages_does_not_tell_that_no_tool_was_called(
+    row: Row,
+) -> None:
+    past = read_log({"id": "c-1", "endedReason": "customer-ended-call", **row})
+    assert not past.is_whole and past.started_at == past.created_at
+
+
+def test_a_call_that_never_began_is_whole_without_a_word() -> None:
+    row = {"id": "c-1", "status": "ended", "endedReason": "customer-did-not-answer"}
+    assert read_log(row).is_whole
+
+
 def test_an_extract_of_a_call_is_a_call_that_is_cut() -> None:
     found = sequence({"id": "c-1", "messages": [asked("a", "f", "{}", 2)]})
     assert shown(found) == [("f", {}, "unknown")] and found.cut
