@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -83,7 +84,14 @@ async def test_killed_workers_leave_no_place_called_twice_and_none_uncalled(
     monkeypatch.setattr(live_runs, "LOOK_SECONDS", 0.3)
     pairs, kills = count(PAIRS, 1), count(KILLS, 1)
     draw = random.Random(7)
-    run = await in_database(begin, line, documents={"asks": ASKS}, pairs=pairs, parallel=4)
+    run = await in_database(
+        begin,
+        line,
+        documents={"asks": ASKS},
+        pairs=pairs,
+        parallel=4,
+        cost_limit_usd=Decimal(pairs),
+    )
     await in_database(run.refresh_from_db)
     for number in range(kills):
         wanted = 1 + number * 2 * pairs // (kills + 1)
