@@ -21,13 +21,11 @@ from playwright.sync_api import Page, sync_playwright
 from calls.models import Call
 from calls.services.tool_check import check_one
 from tests import factories
-from tests.integration.calls.conftest import _call_database_template, _database_in_a_file
+from tests.acceptance.own_server import _call_database_template, _database_in_a_file, live_server
 from tests.integration.tools.plain_server import answer_all, plain_server
 from tools.models import Tool
 
-# The server's threads each have a connection, as in production: one that they share in memory has
-# been closed by one of them while another one used it, which ended the process.
-__all__ = ["_call_database_template", "_database_in_a_file"]
+__all__ = ["_call_database_template", "_database_in_a_file", "live_server"]
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 

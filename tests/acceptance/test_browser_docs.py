@@ -6,10 +6,14 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests import factories
+from tests.acceptance.own_server import _call_database_template, _database_in_a_file, live_server
 from tests.acceptance.test_browser_admin import CHROMIUM, FLAGS
-from tests.integration.calls.conftest import _call_database_template, _database_in_a_file
 
-__all__ = ["_call_database_template", "_database_in_a_file"]  # fixtures that pytest finds here
+__all__ = [
+    "_call_database_template",
+    "_database_in_a_file",
+    "live_server",
+]
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 

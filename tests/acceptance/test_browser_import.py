@@ -21,13 +21,13 @@ from playwright.sync_api import FilePayload, Page
 from tests import factories
 from tests import vapi_account as vapi
 from tests.acceptance.outside import in_instance
+from tests.acceptance.own_server import _call_database_template, _database_in_a_file, live_server
 from tests.acceptance.test_browser_admin import PLANTED, page
-from tests.integration.calls.conftest import _call_database_template, _database_in_a_file
 from tests.platform import Platform
 from tests.unit.house.source_tree import ROOT
 from tests.vapi_account_server import AccountServer, served
 
-__all__ = ["_call_database_template", "_database_in_a_file", "page"]
+__all__ = ["_call_database_template", "_database_in_a_file", "live_server", "page"]
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 

@@ -20,16 +20,16 @@ from calls.services.guardrail_proposals import (
     guardrails_settle,
 )
 from tests import factories
+from tests.acceptance.own_server import _call_database_template, _database_in_a_file, live_server
 from tests.acceptance.test_browser_admin import page
 from tests.acceptance.test_browser_import import operator, sign_in
 from tests.acceptance.test_browser_parity import PHONE, shoot
-from tests.integration.calls.conftest import _call_database_template, _database_in_a_file
 from tests.integration.parity.stand import model
 from tests.integration.parity.test_guardrails import played
 from tests.integration.parity.test_heard_again import whole_run
 from tests.integration.parity.test_replay_runs import LOGGED, SAID, brain, past, recorded, run_of
 
-__all__ = ["_call_database_template", "_database_in_a_file", "operator", "page"]
+__all__ = ["_call_database_template", "_database_in_a_file", "live_server", "operator", "page"]
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 
