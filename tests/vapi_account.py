@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
+from django.utils import timezone
 
 from assistants.vapi_api import VapiApi
 
@@ -131,5 +132,45 @@ def tool(number: int, **fields: Any) -> dict[str, Any]:
         "type": "function",
         "function": {"name": f"look_up_{number}"},
         "server": {"url": "https://tools.example.com/x"},
+        **fields,
+    }
+
+
+def whole_call(number: int, *, at: dt.datetime | None = None, **fields: Any) -> dict[str, Any]:
+    """Return a call as GET /call answers it: two turns and one tool call."""
+    began = at or timezone.now() - dt.timedelta(hours=number + 1)
+    text = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    done = (began + dt.timedelta(seconds=30)).isoformat(timespec="milliseconds")
+    return {
+        "id": f"{number:08x}-0000-7000-8000-00000000ca11",
+        "type": "inboundPhoneCall",
+        "status": "ended",
+        "createdAt": text,
+        "updatedAt": done,
+        "startedAt": text,
+        "endedAt": done,
+        "endedReason": "customer-ended-call",
+        "customer": {"number": "+14155550142"},
+        "cost": 0.05,
+        "artifact": {
+            "messages": [
+                {"role": "user", "message": f"Order {number}?", "secondsFromStart": 1.0},
+                {
+                    "role": "tool_calls",
+                    "secondsFromStart": 2.0,
+                    "toolCalls": [
+                        {"id": f"call_{number}", "function": {"name": "find", "arguments": "{}"}}
+                    ],
+                },
+                {
+                    "role": "tool_call_result",
+                    "toolCallId": f"call_{number}",
+                    "name": "find",
+                    "result": "open",
+                    "secondsFromStart": 2.5,
+                },
+                {"role": "bot", "message": "It is open.", "secondsFromStart": 3.0},
+            ]
+        },
         **fields,
     }

@@ -18,7 +18,7 @@ from calls.parity.logs.reading import read_log
 from calls.services.call_log_store import Store
 from calls.services.erasure import caller_erase
 from tests import factories
-from tests.integration.parity.test_call_log_import import whole_call
+from tests.vapi_account import whole_call
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from calls.models import CallLogImport, ToolShim
 from calls.services import call_logs
 from tests import factories
-from tests.integration.parity.test_call_log_import import whole_call
+from tests.vapi_account import whole_call
 from voiceplatform.base.models import Job
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
