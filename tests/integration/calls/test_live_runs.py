@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from websockets.asyncio.client import ClientConnection
 
 from calls.media import caller_consumer
 from calls.media.database import in_database
@@ -327,15 +328,22 @@ async def test_nobody_but_twilio_moves_our_leg_and_a_strangers_call_is_no_runs(l
     assert (dial.call_id, dial.expected_until) == (calls[1].pk, None)
 
 
+async def leg_on_its_stream(
+    rig: Rig, row: ParityCall
+) -> tuple[RunDial, str, dict[str, str], ClientConnection]:
+    """Answer our leg of a place: its row, its address with what Twilio posts there, its stream."""
+    dial = await in_database(lambda: factories.make_run_dial(row, state="placed", caller_sid=""))
+    path, sid = f"/twilio/run-caller/{dial.pk}", factories.sid("CA")
+    form = rig.form(CallSid=sid, CallStatus="in-progress", Direction="outbound-api")
+    answer = await rig.post(path, form)
+    media = answer.body.partition('url="')[2].partition('"')[0].partition("voice.example.com")[2]
+    return dial, path, form, await rig.media(media)
+
+
 async def test_a_line_that_is_lost_while_the_call_goes_on_counts_for_nothing(line: Rig) -> None:
     run = await in_database(begin, line, documents={"asks": ASKS})
     row = (await sides(run))[0]
-    dial = await in_database(lambda: factories.make_run_dial(row, state="placed", caller_sid=""))
-    path, sid = f"/twilio/run-caller/{dial.pk}", factories.sid("CA")
-    form = line.form(CallSid=sid, CallStatus="in-progress", Direction="outbound-api")
-    answer = await line.post(path, form)
-    media = answer.body.partition('url="')[2].partition('"')[0].partition("voice.example.com")[2]
-    socket = await line.media(media)
+    dial, path, form, socket = await leg_on_its_stream(line, row)
     await socket.close()  # no stop: Twilio, or something between, lost the line
 
     async def left() -> bool:
@@ -361,12 +369,7 @@ async def test_a_cancelled_runs_leg_ends_its_stream_and_hangs_up_though_no_worke
     monkeypatch.setattr(caller_consumer, "LOOK_SECONDS", 0.05)
     run = await in_database(begin, line, documents={"asks": ASKS})
     row = (await sides(run))[0]
-    dial = await in_database(lambda: factories.make_run_dial(row, state="placed", caller_sid=""))
-    path, sid = f"/twilio/run-caller/{dial.pk}", factories.sid("CA")
-    form = line.form(CallSid=sid, CallStatus="in-progress", Direction="outbound-api")
-    answer = await line.post(path, form)
-    media = answer.body.partition('url="')[2].partition('"')[0].partition("voice.example.com")[2]
-    socket = await line.media(media)
+    dial, path, form, socket = await leg_on_its_stream(line, row)
     assert await in_database(lambda: run_cancel(run=run, actor="system"))
     async with asyncio.timeout(10):
         await socket.wait_closed()

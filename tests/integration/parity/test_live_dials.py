@@ -227,14 +227,21 @@ def test_a_call_that_told_itself_while_twilios_list_was_asked_is_kept() -> None:
     assert (dial.state, dial.caller_sid) == ("placed", SID)
 
 
+def told_to_the_leg(dial: RunDial) -> str:
+    """Return what our leg is told when it asks, as Twilio does by its address."""
+    assert dial.number is not None
+    account = dial.number.twilio_account
+    told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
+    assert told is not None
+    return told.kind
+
+
 def test_a_call_that_tells_itself_after_its_place_was_given_up_hangs_up() -> None:
     call = place()
     dial = claim(call)
     assert dial is not None and call.run.number is not None
     assert dial_void(dial, "nobody knows", only_unknown=True)
-    account = call.run.number.twilio_account
-    told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
-    assert told is not None and told.kind == "hangup"
+    assert told_to_the_leg(dial) == "hangup"
 
 
 def test_where_the_answer_was_lost_twilios_first_callback_tells_the_leg() -> None:
@@ -333,9 +340,7 @@ def test_a_call_of_which_twilio_told_no_id_hangs_up_by_itself_once_its_run_is_ca
     assert dial is not None and call.run.number is not None
     twilio, wire = rest(call, http.Response(200, json={}))
     assert not dial_hang_up(dial, twilio, why="cancelled") and not wire.asked
-    account = call.run.number.twilio_account
-    told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
-    assert told is not None and told.kind == "hangup"
+    assert told_to_the_leg(dial) == "hangup"
 
 
 def test_our_leg_hangs_up_when_its_run_is_cancelled_and_nobody_looks_after_it() -> None:
@@ -345,9 +350,7 @@ def test_our_leg_hangs_up_when_its_run_is_cancelled_and_nobody_looks_after_it() 
     job = job_create(organisation=call.organisation, kind="parity", actor=None, parameters={})
     ParityRun.objects.filter(pk=call.run_id).update(job=job)
     Job.objects.filter(pk=job.pk).update(cancel_requested=True)
-    account = call.run.number.twilio_account
-    told = line_next(dial_id=str(dial.pk), account=account, caller_sid=SID, is_over=False)
-    assert told is not None and told.kind == "hangup"
+    assert told_to_the_leg(dial) == "hangup"
 
 
 def test_a_line_goes_on_until_its_run_is_over_whatever_became_of_a_key() -> None:
